@@ -1,0 +1,74 @@
+//! Builds: query parameters and headers.
+//!
+//! `api::table` puts these into its rows. What must stay true: the list is what moby's
+//! `newImageBuildOptions` reads, documented or not; JSON inside a value (`buildargs`, `labels`,
+//! `cachefrom`, `ulimits`, `outputs`) is for `policy` to judge.
+
+use super::endpoint::{Header, Param, Resource, h, q};
+
+pub const BUILD_QUERY: &[Param] = &[
+    q("t").many().names(Resource::Image),
+    q("dockerfile"),
+    // host:ip; the engine reads each value
+    q("extrahosts").many().since(28),
+    q("remote"),
+    q("q"),
+    q("nocache"),
+    // a JSON list of images
+    q("cachefrom").names(Resource::Image),
+    q("pull"),
+    q("rm"),
+    q("forcerm"),
+    q("memory"),
+    q("memswap"),
+    q("cpushares"),
+    q("cpusetcpus"),
+    q("cpuperiod"),
+    q("cpuquota"),
+    q("buildargs"),
+    q("shmsize"),
+    q("squash"),
+    q("labels"),
+    // a network's name, or `container:` and a container's
+    q("networkmode").names(Resource::Network),
+    // read since 17.05 (1.29), documented since 1.37
+    q("target").since(29),
+    // read since 1.32, documented since 1.34
+    q("platform").since(32),
+    // JSON; `Attrs.name` is an image
+    q("outputs").since(40).names(Resource::Image),
+    q("version").since(38),
+    // read by every engine, in no specification
+    q("cpusetmems"),
+    q("ulimits"),
+    q("cgroupparent"),
+    q("securityopt").many(),
+    q("isolation"),
+    q("session").names(Resource::Session),
+    q("buildid").names(Resource::BuildId),
+    // dockerode repeats the options of its caller in the query
+    q("abortSignal").ignored(),
+];
+
+/// `X-Registry-Config`: credentials by registry host, base64url JSON.
+pub const BUILD_HEADERS: &[Header] = &[h("x-registry-config").names(Resource::Registry)];
+
+pub const PRUNE_QUERY: &[Param] = &[
+    q("all").since(39),
+    q("filters").since(39),
+    // read at any version when the three below are absent, documented up to 1.51
+    q("keep-storage").since(39),
+    q("reserved-space").since(48),
+    q("max-used-space").since(48),
+    q("min-free-space").since(48),
+];
+
+pub const CANCEL_QUERY: &[Param] = &[q("id").names(Resource::BuildId)];
+
+/// What a client tells about itself when it opens a BuildKit session.
+pub const SESSION_HEADERS: &[Header] = &[
+    h("x-docker-expose-session-uuid").names(Resource::Session),
+    h("x-docker-expose-session-name"),
+    h("x-docker-expose-session-sharedkey"),
+    h("x-docker-expose-session-grpc-method"),
+];

@@ -1,0 +1,320 @@
+//! A JSON body, read the way dockerd reads it, or refused.
+//!
+//! `api::call` parses every JSON body here by the shape of its endpoint and sends upstream only what
+//! `render` writes. Go's `encoding/json` matches struct keys by folding (`hostconfig`, `HoſtConfig`),
+//! lets the last duplicate win (merging objects, and reusing the elements of lists), and ignores
+//! what it does not know: each is a way to show a policy one body and dockerd another. What must stay
+//! true: one reading only; known keys leave in the engine's spelling; unknown ones never leave.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Number;
+
+use super::shape::{Field, Kind, Object};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    List(Vec<Value>),
+    /// Keys in the client's order; those of a struct in the engine's spelling.
+    Object(Vec<(Cow<'static, str>, Value)>),
+}
+
+/// A body: what the engine knows, and apart from it what it does not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doc {
+    pub root: Value,
+    pub unknown: Vec<Unknown>,
+}
+
+/// A key that no engine in the tables reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unknown {
+    /// From the root, such as `HostConfig.Frobnicate`.
+    pub path: String,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid JSON body: {0}")]
+pub struct BadDoc(String);
+
+/// Reads a body whose root is of this kind.
+pub fn parse(bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
+    let mut reading = Reading { path: Vec::new(), unknown: Vec::new() };
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let root = Seed { kind, reading: &mut reading }
+        .deserialize(&mut json)
+        .and_then(|root| json.end().map(|()| root))
+        .map_err(|error| BadDoc(error.to_string()))?;
+    Ok(Doc { root, unknown: reading.unknown })
+}
+
+impl Doc {
+    /// The body as the engine gets it: known keys only, canonical.
+    pub fn render(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.root).unwrap_or_default()
+    }
+
+    /// The value at a path of keys; `None` when a part of it is absent or null.
+    pub fn at(&self, path: &[&str]) -> Option<&Value> {
+        path.iter().try_fold(&self.root, |value, key| value.get(key)).filter(|v| **v != Value::Null)
+    }
+}
+
+impl Value {
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Value::Object(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn items(&self) -> &[Value] {
+        match self {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Whether Go would make the same of it as of an absent key.
+    pub fn is_zero(&self) -> bool {
+        match self {
+            Value::Null => true,
+            Value::Bool(value) => !value,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            Value::List(items) => items.is_empty(),
+            Value::Object(entries) => entries.iter().all(|(_, value)| value.is_zero()),
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => out.serialize_unit(),
+            Value::Bool(value) => out.serialize_bool(*value),
+            Value::Number(number) => number.serialize(out),
+            Value::String(text) => out.serialize_str(text),
+            Value::List(items) => out.collect_seq(items),
+            Value::Object(entries) => {
+                let mut map = out.serialize_map(Some(entries.len()))?;
+                for (key, value) in entries {
+                    map.serialize_entry(key.as_ref(), value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+/// Whether Go's decoder takes a key for this ASCII field name. Beyond case, only `ſ` and the Kelvin
+/// sign fold into ASCII (`encoding/json` fold.go).
+pub fn folds_to(key: &str, name: &str) -> bool {
+    if key.is_ascii() {
+        return key.eq_ignore_ascii_case(name);
+    }
+    key.chars().map(fold).eq(name.chars().map(fold))
+}
+
+fn fold(c: char) -> char {
+    match c {
+        '\u{17f}' => 'S',
+        '\u{212a}' => 'K',
+        _ => c.to_ascii_uppercase(),
+    }
+}
+
+/// What a body's reading carries along: where it is, and what it did not know.
+struct Reading {
+    path: Vec<String>,
+    unknown: Vec<Unknown>,
+}
+
+impl Reading {
+    fn here(&self) -> String {
+        if self.path.is_empty() { "the body".to_owned() } else { self.path.join(".") }
+    }
+}
+
+struct Seed<'r> {
+    kind: &'r Kind,
+    reading: &'r mut Reading,
+}
+
+impl Seed<'_> {
+    fn scalar<E: serde::de::Error>(self, value: Value) -> Result<Value, E> {
+        let fits = match (self.kind, &value) {
+            (Kind::Any, _) | (_, Value::Null) => true,
+            (Kind::Bool, Value::Bool(_)) => true,
+            (Kind::Int, Value::Number(number)) => !number.is_f64(),
+            (Kind::Float, Value::Number(_)) => true,
+            (Kind::Str | Kind::StrOrList, Value::String(_)) => true,
+            _ => false,
+        };
+        match (self.kind, value) {
+            _ if !fits => Err(self.mismatch()),
+            // Engine 29 takes nothing but a list here, and older ones take both for the same.
+            (Kind::StrOrList, value @ Value::String(_)) => Ok(Value::List(vec![value])),
+            (_, value) => Ok(value),
+        }
+    }
+
+    fn mismatch<E: serde::de::Error>(&self) -> E {
+        let wanted = match self.kind {
+            Kind::Bool => "a boolean",
+            Kind::Int => "an integer",
+            Kind::Float => "a number",
+            Kind::Str => "a string",
+            Kind::StrOrList => "a string or a list of strings",
+            Kind::List(_) => "a list",
+            Kind::Map(_) | Kind::Object(_) => "an object",
+            Kind::Any => "any JSON",
+        };
+        E::custom(format!("`{}` must be {wanted}", self.reading.here()))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.scalar(Value::Null)
+    }
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.scalar(Value::Bool(value))
+    }
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.scalar(Value::Number(value.into()))
+    }
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.scalar(Value::Number(value.into()))
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        let number = Number::from_f64(value).ok_or_else(|| self.mismatch())?;
+        self.scalar(Value::Number(number))
+    }
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.scalar(Value::String(value.to_owned()))
+    }
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.scalar(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let kind = match self.kind {
+            Kind::List(kind) => kind,
+            Kind::StrOrList => &Kind::Str,
+            Kind::Any => &Kind::Any,
+            _ => return Err(self.mismatch()),
+        };
+        let mut items = Vec::new();
+        loop {
+            self.reading.path.push(items.len().to_string());
+            let item = seq.next_element_seed(Seed { kind, reading: self.reading })?;
+            self.reading.path.pop();
+            match item {
+                Some(item) => items.push(item),
+                None => return Ok(Value::List(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        match self.kind {
+            Kind::Object(fields) => read_struct(fields, self.reading, map),
+            Kind::Map(kind) => read_map(kind, self.reading, map),
+            Kind::Any => read_map(&Kind::Any, self.reading, map),
+            _ => Err(self.mismatch()),
+        }
+    }
+}
+
+/// A Go struct: keys fold, and two that fold together are refused.
+fn read_struct<'de, A: MapAccess<'de>>(
+    fields: &'static Object,
+    reading: &mut Reading,
+    mut map: A,
+) -> Result<Value, A::Error> {
+    let mut entries = Vec::new();
+    let mut seen = vec![false; fields.len()];
+    let mut strangers = HashSet::new();
+    while let Some(key) = map.next_key::<String>()? {
+        let found = find(fields, &key);
+        let is_new = match found {
+            Some((index, _)) => seen.get_mut(index).is_some_and(|s| !std::mem::replace(s, true)),
+            None => strangers.insert(key.chars().map(fold).collect::<String>()),
+        };
+        reading.path.push(found.map_or(key, |(_, field)| field.name.to_owned()));
+        if !is_new {
+            return Err(A::Error::custom(format!("`{}` is given twice", reading.here())));
+        }
+        let kind = match found {
+            Some((_, field)) if !field.ignored => &field.kind,
+            _ => &Kind::Any,
+        };
+        let value = map.next_value_seed(Seed { kind, reading })?;
+        match found {
+            Some((_, field)) if field.ignored => {}
+            Some((_, field)) => entries.push((Cow::Borrowed(field.name), value)),
+            None => {
+                let path = reading.here();
+                reading.unknown.push(Unknown { path, value });
+            }
+        }
+        reading.path.pop();
+    }
+    Ok(Value::Object(entries))
+}
+
+/// A Go map: keys are exact, and the same one twice is refused.
+fn read_map<'de, A: MapAccess<'de>>(
+    kind: &Kind,
+    reading: &mut Reading,
+    mut map: A,
+) -> Result<Value, A::Error> {
+    let mut entries = Vec::new();
+    let mut seen = HashSet::new();
+    while let Some(key) = map.next_key::<String>()? {
+        reading.path.push(key.clone());
+        if !seen.insert(key.clone()) {
+            return Err(A::Error::custom(format!("`{}` is given twice", reading.here())));
+        }
+        let value = map.next_value_seed(Seed { kind, reading })?;
+        reading.path.pop();
+        entries.push((Cow::Owned(key), value));
+    }
+    Ok(Value::Object(entries))
+}
+
+fn find(fields: &'static Object, key: &str) -> Option<(usize, &'static Field)> {
+    fields.iter().enumerate().find(|(_, field)| folds_to(key, field.name))
+}
+
+#[cfg(test)]
+mod tests;

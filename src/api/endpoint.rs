@@ -1,0 +1,235 @@
+//! The vocabulary of the endpoint table: what one row says about one route of the Engine API.
+//!
+//! `api::table` is written in these words and `api::call` reads them. A row is data: adding a
+//! route or a query parameter of a new engine is one line in the table, and every policy that
+//! matches on `Endpoint` or `Class` stops compiling until it has an opinion.
+
+use super::shape::Object;
+
+/// API versions are `1.minor` since 2013; only the minor number is kept.
+pub type Minor = u16;
+
+/// The oldest version that dockgate speaks (engines 25 and later refuse older ones too).
+pub const OLDEST: Minor = 24;
+/// The newest version whose fields the tables know.
+pub const NEWEST: Minor = 55;
+
+/// The range of versions that an engine speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    pub newest: Minor,
+    pub oldest: Minor,
+}
+
+/// What dockgate itself speaks.
+pub const KNOWN: Versions = Versions { newest: NEWEST, oldest: OLDEST };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    Delete,
+    Get,
+    Head,
+    Options,
+    Post,
+    Put,
+}
+
+/// What an operator calls the thing that a route is about; policies allow or refuse by class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// `/_ping`, `/version`, `/info` and `OPTIONS`: what every client asks first.
+    Info,
+    /// The engine as a whole: `/events`, `/system/df`, `/auth`.
+    System,
+    Container,
+    /// A route that makes a container, or an image out of one.
+    ContainerCreate,
+    Exec,
+    Image,
+    /// `/distribution` and `/images/search`: the engine asks a registry for the client.
+    Registry,
+    Build,
+    /// `/session` and `/grpc`: HTTP/2 inside a hijacked connection.
+    BuildKit,
+    Network,
+    Volume,
+    Plugin,
+    Swarm,
+    Checkpoint,
+    Debug,
+}
+
+/// The kinds of thing that a name or id in a request can mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    BuildId,
+    Checkpoint,
+    Config,
+    Container,
+    Exec,
+    Image,
+    Network,
+    Node,
+    Plugin,
+    /// A registry's host name.
+    Registry,
+    Secret,
+    Service,
+    Session,
+    Task,
+    Volume,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum BodyKind {
+    None,
+    Json(&'static Object),
+    /// A JSON body whose root is a list (plugin privileges and settings).
+    JsonList(&'static super::shape::Kind),
+    Tar,
+    /// Bytes whose meaning dockgate does not know (HTTP/2 behind an upgrade).
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// Nothing but a status and headers.
+    None,
+    Json,
+    /// JSON values one after another for as long as the call lasts.
+    JsonStream,
+    /// Bytes of a log or a profile, in chunks.
+    RawStream,
+    Tar,
+    HijackTcp,
+    HijackH2c,
+    WebSocket,
+    Text,
+}
+
+/// One query parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    pub name: &'static str,
+    /// `t`, `names`, `changes`…: dockerd reads every value, not only the first.
+    pub many: bool,
+    pub since: Minor,
+    pub until: Minor,
+    pub names: Option<Resource>,
+    /// Sent by real clients and read by no engine: dropped.
+    pub ignored: bool,
+}
+
+/// One request header that the engine reads on this route.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Lower case; a trailing `*` stands for a family (`x-meta-*`).
+    pub name: &'static str,
+    pub names: Option<Resource>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub method: Method,
+    /// As moby registers it: `{name:.*}` is greedy and may hold `/`, `{id}` may not.
+    pub path: &'static str,
+    pub endpoint: super::table::Endpoint,
+    pub class: Class,
+    pub body: BodyKind,
+    pub answer: AnswerKind,
+    pub since: Minor,
+    pub until: Minor,
+    /// What the first and the second capture of the path name.
+    pub path_names: &'static [Resource],
+    pub query: &'static [Param],
+    pub headers: &'static [Header],
+}
+
+pub const fn q(name: &'static str) -> Param {
+    Param { name, many: false, since: OLDEST, until: Minor::MAX, names: None, ignored: false }
+}
+
+impl Param {
+    pub const fn many(mut self) -> Self {
+        self.many = true;
+        self
+    }
+    pub const fn since(mut self, minor: Minor) -> Self {
+        self.since = minor;
+        self
+    }
+    pub const fn until(mut self, minor: Minor) -> Self {
+        self.until = minor;
+        self
+    }
+    pub const fn names(mut self, resource: Resource) -> Self {
+        self.names = Some(resource);
+        self
+    }
+    pub const fn ignored(mut self) -> Self {
+        self.ignored = true;
+        self
+    }
+}
+
+pub const fn h(name: &'static str) -> Header {
+    Header { name, names: None }
+}
+
+impl Header {
+    pub const fn names(mut self, resource: Resource) -> Self {
+        self.names = Some(resource);
+        self
+    }
+}
+
+/// A row with the commonest values; the builder methods below say what differs.
+pub const fn row(
+    method: Method,
+    path: &'static str,
+    endpoint: super::table::Endpoint,
+    class: Class,
+    answer: AnswerKind,
+) -> Row {
+    Row {
+        method,
+        path,
+        endpoint,
+        class,
+        body: BodyKind::None,
+        answer,
+        since: OLDEST,
+        until: Minor::MAX,
+        path_names: &[],
+        query: &[],
+        headers: &[],
+    }
+}
+
+impl Row {
+    pub const fn body(mut self, body: BodyKind) -> Self {
+        self.body = body;
+        self
+    }
+    pub const fn since(mut self, minor: Minor) -> Self {
+        self.since = minor;
+        self
+    }
+    pub const fn until(mut self, minor: Minor) -> Self {
+        self.until = minor;
+        self
+    }
+    /// What the captures of the path name.
+    pub const fn of(mut self, names: &'static [Resource]) -> Self {
+        self.path_names = names;
+        self
+    }
+    pub const fn query(mut self, query: &'static [Param]) -> Self {
+        self.query = query;
+        self
+    }
+    pub const fn headers(mut self, headers: &'static [Header]) -> Self {
+        self.headers = headers;
+        self
+    }
+}

@@ -1,0 +1,204 @@
+//! The request target: version prefix, path and raw query, decoded exactly once.
+//!
+//! `api::call` parses every request line through here. dockerd routes on the decoded path and
+//! answers 301 to anything its `path.Clean` would change, even to a POST; no client sends such a
+//! path, so each is refused. What must stay true: what this returns, encoded again, means the same
+//! to Go's router as to ours.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::endpoint::Minor;
+
+/// What may stand in a path segment of ours unescaped; Go decodes all others.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'+')
+    .remove(b',');
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    pub version: Option<Minor>,
+    /// Decoded, without the version prefix; begins with `/`.
+    pub path: String,
+    pub query: &'a str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    #[error("the request target is not a path")]
+    Form,
+    #[error("the path holds {0}")]
+    Path(&'static str),
+    #[error("invalid API version `{0}`")]
+    Version(String),
+}
+
+/// Parses a request target by the strict rules that hold while a policy is active.
+pub fn parse(target: &[u8]) -> Result<Target<'_>, BadTarget> {
+    let target = std::str::from_utf8(target).map_err(|_| BadTarget::Path("bytes beyond ASCII"))?;
+    if !target.starts_with('/') {
+        return Err(BadTarget::Form);
+    }
+    let (raw, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = decode(raw)?;
+    let (version, path) = split_version(path)?;
+    Ok(Target { version, path, query })
+}
+
+/// Finds the path without judging it: for the log line and the hijack of a pass-through, which
+/// forwards what it got whatever this says.
+pub fn recognise(target: &[u8]) -> String {
+    let raw = target.split(|b| *b == b'?').next().unwrap_or_default();
+    let path = percent_encoding::percent_decode(raw).decode_utf8_lossy().into_owned();
+    let rest = path.strip_prefix("/v").and_then(|rest| {
+        let (digits, tail) = rest.split_once('/')?;
+        let is_version = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        (is_version && !digits.is_empty()).then(|| format!("/{tail}"))
+    });
+    rest.unwrap_or(path)
+}
+
+pub fn encode(path: &str, out: &mut String) {
+    out.extend(utf8_percent_encode(path, PATH));
+}
+
+fn decode(raw: &str) -> Result<String, BadTarget> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut input = raw.bytes();
+    while let Some(byte) = input.next() {
+        let byte = match byte {
+            b'%' => match unescape(input.next(), input.next()) {
+                Some(b'/' | b'\\') => return Err(BadTarget::Path("an encoded separator")),
+                Some(decoded) => decoded,
+                None => return Err(BadTarget::Path("an invalid escape")),
+            },
+            0x21..=0x7e => byte,
+            _ => return Err(BadTarget::Path("a character that must be escaped")),
+        };
+        bytes.push(byte);
+    }
+    let path = String::from_utf8(bytes).map_err(|_| BadTarget::Path("invalid UTF-8"))?;
+    if path.chars().any(char::is_control) {
+        return Err(BadTarget::Path("a control character"));
+    }
+    if path.contains("//") {
+        return Err(BadTarget::Path("an empty segment"));
+    }
+    if path.split('/').any(|segment| segment == "." || segment == "..") {
+        return Err(BadTarget::Path("a dot segment"));
+    }
+    Ok(path)
+}
+
+fn unescape(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// `^v1\.[1-9][0-9]*$`: dockerd also takes `v1.041` and `v1.41.0`, which no client sends.
+fn split_version(path: String) -> Result<(Option<Minor>, String), BadTarget> {
+    let Some(rest) = path.strip_prefix("/v") else { return Ok((None, path)) };
+    let (version, tail) = rest.split_once('/').unwrap_or((rest, ""));
+    // `/version` and `/volumes` begin with a `v` too.
+    if !version.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Ok((None, path));
+    }
+    let minor = version
+        .strip_prefix("1.")
+        .filter(|digits| !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
+    match minor.and_then(|digits| digits.parse().ok()) {
+        Some(minor) => Ok((Some(minor), format!("/{tail}"))),
+        None => Err(BadTarget::Version(version.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_version_is_an_integer_or_refused() {
+        let ok = parse(b"/v1.41/containers/json?all=1").unwrap();
+        assert_eq!(
+            (ok.version, ok.path.as_str(), ok.query),
+            (Some(41), "/containers/json", "all=1")
+        );
+        for plain in ["/_ping", "/version", "/volumes", "/volumes/v1.41"] {
+            assert_eq!(parse(plain.as_bytes()).unwrap().version, None, "{plain}");
+        }
+        for bad in [
+            "/v1.041/info",
+            "/v1.41.0/info",
+            "/v1./info",
+            "/v01.41/info",
+            "/v2.0/info",
+            "/v1/info",
+            "/v./info",
+            "/v1.99999/info",
+            "/v1.-1/info",
+        ] {
+            assert!(matches!(parse(bad.as_bytes()), Err(BadTarget::Version(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_go_would_clean_or_read_otherwise_is_refused() {
+        for bad in [
+            "//containers/json",
+            "/containers//json",
+            "/./info",
+            "/a/../info",
+            "/%2e%2e/info",
+            "/containers%2Fx/json",
+            "/containers/x%2fjson",
+            "/x%5cy",
+            "/info%00",
+            "/a%0ab",
+            "/a%7f",
+            "/a%zz",
+            "/a%4",
+            "/a%",
+            "/%ff",
+            "http://x/info",
+            "*",
+            "info",
+            "/a\u{e9}",
+            "/a\\\tb",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(parse(b"/in%66o").unwrap().path, "/info");
+    }
+
+    #[test]
+    fn a_pass_through_recognises_what_dockerd_routes() {
+        assert_eq!(recognise(b"/v1.41/containers%2Fx/attach?a=b"), "/containers/x/attach");
+        assert_eq!(recognise(b"/v1.041/info"), "/info");
+        assert_eq!(recognise(b"/volumes"), "/volumes");
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_a_path_and_parsing_it_is_the_identity(segments in proptest::collection::vec("[^/\\\\\\p{Cc}]{1,12}", 1..5)) {
+            prop_assume!(segments.iter().all(|s| s != "." && s != ".."));
+            let path = format!("/x/{}", segments.join("/"));
+            let mut encoded = String::new();
+            encode(&path, &mut encoded);
+            let parsed = parse(encoded.as_bytes()).unwrap();
+            prop_assert_eq!(parsed.path, path);
+        }
+
+        #[test]
+        fn no_target_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = parse(&bytes);
+            let _ = recognise(&bytes);
+        }
+    }
+}

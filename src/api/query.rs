@@ -1,0 +1,140 @@
+//! The query string, read as Go's `url.ParseQuery` reads it, or refused.
+//!
+//! `api::call` parses each request's query here and writes a new one from what it kept. What must
+//! stay true: one reading only: no `;`, no bad escape, no second value where dockerd takes one.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::endpoint::Param;
+
+const VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Name and value of each parameter, in the client's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuery {
+    #[error("the query holds `;`")]
+    Semicolon,
+    #[error("the query holds an invalid escape")]
+    Escape,
+    #[error("the query holds invalid UTF-8 or a control character")]
+    Text,
+    #[error("query parameter `{0}` is given twice")]
+    Twice(String),
+}
+
+impl Query {
+    pub fn parse(raw: &str) -> Result<Query, BadQuery> {
+        if raw.contains(';') {
+            return Err(BadQuery::Semicolon);
+        }
+        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        Ok(Query(pairs.collect::<Result<_, _>>()?))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The value of a parameter, the first one where there are many.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// Keeps the parameters that `keep` wants.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
+        self.0.retain(|(name, value)| keep(name, value));
+    }
+
+    /// Refuses a second value of any parameter that dockerd reads once (it takes the first).
+    pub fn refuse_repeats(&self, params: &[Param]) -> Result<(), BadQuery> {
+        for (index, (name, _)) in self.0.iter().enumerate() {
+            let many = params.iter().any(|p| p.name == name && p.many);
+            if !many && self.0.iter().skip(index + 1).any(|(other, _)| other == name) {
+                return Err(BadQuery::Twice(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends `?a=b&c=d`, or nothing.
+    pub fn render(&self, out: &mut String) {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            out.push(if index == 0 { '?' } else { '&' });
+            out.extend(utf8_percent_encode(name, VALUE));
+            out.push('=');
+            out.extend(utf8_percent_encode(value, VALUE));
+        }
+    }
+}
+
+fn decode(part: &str) -> Result<String, BadQuery> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut input = part.bytes();
+    while let Some(byte) = input.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(input.next()?).to_digit(16);
+                let (high, low) = (digit(), digit());
+                let value = high.zip(low).map(|(h, l)| h * 16 + l).ok_or(BadQuery::Escape)?;
+                u8::try_from(value).map_err(|_| BadQuery::Escape)?
+            }
+            _ => byte,
+        });
+    }
+    let text = String::from_utf8(bytes).map_err(|_| BadQuery::Text)?;
+    // Line ends and tabs are data in `changes`, `message` or `buildargs`; a NUL never is.
+    if text.contains('\0') { Err(BadQuery::Text) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoint::q;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_has_two_readings_is_refused() {
+        assert_eq!(Query::parse("a=b;c=d"), Err(BadQuery::Semicolon));
+        assert_eq!(Query::parse("a=%zz"), Err(BadQuery::Escape));
+        assert_eq!(Query::parse("a=%4"), Err(BadQuery::Escape));
+        assert_eq!(Query::parse("a=%ff"), Err(BadQuery::Text));
+        assert_eq!(Query::parse("a=%00"), Err(BadQuery::Text));
+        let params = [q("t").many(), q("name")];
+        let twice = Query::parse("name=good&name=evil").unwrap();
+        assert_eq!(twice.refuse_repeats(&params), Err(BadQuery::Twice("name".to_owned())));
+        let unknown = Query::parse("x=1&x=2").unwrap();
+        assert!(unknown.refuse_repeats(&params).is_err(), "an unknown name is scalar");
+        assert!(Query::parse("t=1&t=2").unwrap().refuse_repeats(&params).is_ok());
+    }
+
+    #[test]
+    fn plus_is_a_space_and_empty_is_not_absent() {
+        let query = Query::parse("a=x+y%2B&b&c=&&").unwrap();
+        let pairs: Vec<_> = query.iter().collect();
+        assert_eq!(pairs, [("a", "x y+"), ("b", ""), ("c", "")]);
+    }
+
+    proptest! {
+        #[test]
+        fn parse_render_parse_is_the_identity(pairs in proptest::collection::vec(("[^\\x00]{1,8}", "[^\\x00]{0,12}"), 0..6)) {
+            let query = Query(pairs);
+            let mut text = String::new();
+            query.render(&mut text);
+            let parsed = Query::parse(text.strip_prefix('?').unwrap_or("")).unwrap();
+            prop_assert_eq!(parsed, query);
+        }
+
+        #[test]
+        fn no_query_panics(text in ".{0,80}") {
+            let _ = Query::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! The endpoint table: every route of Engine API 1.24 to 1.55, one row each.
+//!
+//! `api::call` matches a request against it, first row first; every policy matches on `Endpoint`.
+//! What must stay true: the patterns are moby's own and in the order in which moby's router tries
+//! them, so that dockgate and dockerd never disagree about which route a path is. `tests.rs`
+//! compares the table with moby's specifications and with the routes that real engines register.
+
+use super::endpoint::{AnswerKind, BodyKind, Class, Header, Method, Resource, Row, h, q, row};
+use super::{build, container, exec, image_ops, network, plugin, swarm, system, volume};
+
+use AnswerKind::{
+    HijackH2c, HijackTcp, Json as Values, JsonStream, None as Nothing, RawStream, Tar, Text,
+    WebSocket,
+};
+use BodyKind::{Json, JsonList, Raw, Tar as TarBody};
+use Class as C;
+use Endpoint as E;
+use Method::{Delete, Get, Head, Options, Post, Put};
+
+macro_rules! endpoints {
+    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
+        /// One route of the Engine API, by its operation id in moby's OpenAPI files.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Endpoint {
+            $($(#[$meta])* $name,)*
+        }
+
+        impl Endpoint {
+            pub const ALL: &[Endpoint] = &[$(Endpoint::$name,)*];
+
+            /// The name that configuration, logs and metrics use.
+            pub const fn id(self) -> &'static str {
+                match self {
+                    $(Endpoint::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+endpoints! {
+    ContainerList,
+    ContainerCreate,
+    ContainerInspect,
+    ContainerTop,
+    ContainerLogs,
+    ContainerChanges,
+    ContainerExport,
+    ContainerStats,
+    ContainerResize,
+    ContainerStart,
+    ContainerStop,
+    ContainerRestart,
+    ContainerKill,
+    ContainerUpdate,
+    ContainerRename,
+    ContainerPause,
+    ContainerUnpause,
+    ContainerAttach,
+    ContainerAttachWebsocket,
+    ContainerWait,
+    ContainerDelete,
+    ContainerArchiveInfo,
+    ContainerArchive,
+    PutContainerArchive,
+    ContainerPrune,
+    ContainerExec,
+    ExecStart,
+    ExecResize,
+    ExecInspect,
+    ImageList,
+    ImageBuild,
+    BuildPrune,
+    ImageCreate,
+    ImageInspect,
+    ImageAttestations,
+    ImageHistory,
+    ImagePush,
+    ImageTag,
+    ImageDelete,
+    ImageSearch,
+    ImagePrune,
+    ImageCommit,
+    ImageGet,
+    ImageGetAll,
+    ImageLoad,
+    DistributionInspect,
+    Session,
+    SystemAuth,
+    SystemInfo,
+    SystemVersion,
+    SystemPing,
+    SystemPingHead,
+    SystemEvents,
+    SystemDataUsage,
+    VolumeList,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeUpdate,
+    VolumeDelete,
+    VolumePrune,
+    NetworkList,
+    NetworkInspect,
+    NetworkDelete,
+    NetworkCreate,
+    NetworkConnect,
+    NetworkDisconnect,
+    NetworkPrune,
+    PluginList,
+    GetPluginPrivileges,
+    PluginPull,
+    PluginInspect,
+    PluginDelete,
+    PluginEnable,
+    PluginDisable,
+    PluginUpgrade,
+    PluginCreate,
+    PluginPush,
+    PluginSet,
+    NodeList,
+    NodeInspect,
+    NodeDelete,
+    NodeUpdate,
+    SwarmInspect,
+    SwarmInit,
+    SwarmJoin,
+    SwarmLeave,
+    SwarmUpdate,
+    SwarmUnlockkey,
+    SwarmUnlock,
+    ServiceList,
+    ServiceCreate,
+    ServiceInspect,
+    ServiceDelete,
+    ServiceUpdate,
+    ServiceLogs,
+    TaskList,
+    TaskInspect,
+    TaskLogs,
+    SecretList,
+    SecretCreate,
+    SecretInspect,
+    SecretDelete,
+    SecretUpdate,
+    ConfigList,
+    ConfigCreate,
+    ConfigInspect,
+    ConfigDelete,
+    ConfigUpdate,
+
+    // Routes without an operation id, because no specification has them; the source is moby's
+    // router of the same name (`api/server/router/*`, from 29 on `daemon/server/router/*`).
+    /// checkpoint router, experimental engines only
+    CheckpointList,
+    /// checkpoint router
+    CheckpointCreate,
+    /// checkpoint router
+    CheckpointDelete,
+    /// container router up to engine 25; an error since API 1.24
+    ContainerCopy,
+    /// build router
+    BuildCancel,
+    /// grpc router
+    Grpc,
+    /// network router: `/networks/`, the twin of `/networks`
+    NetworkListSlash,
+    /// system router: `OPTIONS` of any path
+    SystemOptions,
+    /// debug router, engines in debug mode only
+    DebugVars,
+    /// debug router
+    DebugPprofIndex,
+    /// debug router
+    DebugPprofCmdline,
+    /// debug router
+    DebugPprofProfile,
+    /// debug router
+    DebugPprofSymbol,
+    /// debug router
+    DebugPprofTrace,
+    /// debug router: any other profile by its name
+    DebugPprofLookup,
+}
+
+const CONTAINER: &[Resource] = &[Resource::Container];
+const EXEC: &[Resource] = &[Resource::Exec];
+const IMAGE: &[Resource] = &[Resource::Image];
+const NETWORK: &[Resource] = &[Resource::Network];
+const NODE: &[Resource] = &[Resource::Node];
+const PLUGIN: &[Resource] = &[Resource::Plugin];
+const SECRET: &[Resource] = &[Resource::Secret];
+const CONFIG: &[Resource] = &[Resource::Config];
+const SERVICE: &[Resource] = &[Resource::Service];
+const TASK: &[Resource] = &[Resource::Task];
+const VOLUME: &[Resource] = &[Resource::Volume];
+
+/// Which of several JSON encodings of a stream the client wants (engines 29 and later).
+const ACCEPT: &[Header] = &[h("accept")];
+/// The handshake; dockerd checks no origin, but answers with it.
+const WEBSOCKET: &[Header] =
+    &[h("origin"), h("sec-websocket-key"), h("sec-websocket-protocol"), h("sec-websocket-version")];
+
+/// First match wins, as in moby's router.
+pub static TABLE: &[Row] = &[
+    // checkpoints: before the containers, whose greedy DELETE would take theirs
+    row(Get, "/containers/{name:.*}/checkpoints", E::CheckpointList, C::Checkpoint, Values)
+        .of(CONTAINER)
+        .query(container::CHECKPOINT_QUERY),
+    row(Post, "/containers/{name:.*}/checkpoints", E::CheckpointCreate, C::Checkpoint, Nothing)
+        .of(CONTAINER)
+        .body(Json(container::CHECKPOINT)),
+    row(
+        Delete,
+        "/containers/{name}/checkpoints/{checkpoint}",
+        E::CheckpointDelete,
+        C::Checkpoint,
+        Nothing,
+    )
+    .of(&[Resource::Container, Resource::Checkpoint])
+    .query(container::CHECKPOINT_QUERY),
+    // containers and execs
+    row(Head, "/containers/{name:.*}/archive", E::ContainerArchiveInfo, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(container::ARCHIVE_QUERY),
+    row(Get, "/containers/json", E::ContainerList, C::Container, Values)
+        .query(container::LIST_QUERY),
+    row(Get, "/containers/{name:.*}/export", E::ContainerExport, C::Container, Tar).of(CONTAINER),
+    row(Get, "/containers/{name:.*}/changes", E::ContainerChanges, C::Container, Values)
+        .of(CONTAINER),
+    row(Get, "/containers/{name:.*}/json", E::ContainerInspect, C::Container, Values)
+        .of(CONTAINER)
+        .query(&[q("size")]),
+    row(Get, "/containers/{name:.*}/top", E::ContainerTop, C::Container, Values)
+        .of(CONTAINER)
+        .query(&[q("ps_args")]),
+    row(Get, "/containers/{name:.*}/logs", E::ContainerLogs, C::Container, RawStream)
+        .of(CONTAINER)
+        .query(container::LOGS_QUERY)
+        .headers(ACCEPT),
+    row(Get, "/containers/{name:.*}/stats", E::ContainerStats, C::Container, JsonStream)
+        .of(CONTAINER)
+        .query(container::STATS_QUERY),
+    row(
+        Get,
+        "/containers/{name:.*}/attach/ws",
+        E::ContainerAttachWebsocket,
+        C::Container,
+        WebSocket,
+    )
+    .of(CONTAINER)
+    .query(container::ATTACH_WS_QUERY)
+    .headers(WEBSOCKET),
+    row(Get, "/exec/{id:.*}/json", E::ExecInspect, C::Exec, Values).of(EXEC),
+    row(Get, "/containers/{name:.*}/archive", E::ContainerArchive, C::Container, Tar)
+        .of(CONTAINER)
+        .query(container::ARCHIVE_QUERY),
+    row(Post, "/containers/create", E::ContainerCreate, C::ContainerCreate, Values)
+        .body(Json(container::CREATE))
+        .query(container::CREATE_QUERY),
+    row(Post, "/containers/{name:.*}/kill", E::ContainerKill, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(&[q("signal")]),
+    row(Post, "/containers/{name:.*}/pause", E::ContainerPause, C::Container, Nothing)
+        .of(CONTAINER),
+    row(Post, "/containers/{name:.*}/unpause", E::ContainerUnpause, C::Container, Nothing)
+        .of(CONTAINER),
+    row(Post, "/containers/{name:.*}/restart", E::ContainerRestart, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(container::STOP_QUERY),
+    row(Post, "/containers/{name:.*}/start", E::ContainerStart, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(container::START_QUERY),
+    row(Post, "/containers/{name:.*}/stop", E::ContainerStop, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(container::STOP_QUERY),
+    row(Post, "/containers/{name:.*}/wait", E::ContainerWait, C::Container, Values)
+        .of(CONTAINER)
+        .query(container::WAIT_QUERY),
+    row(Post, "/containers/{name:.*}/resize", E::ContainerResize, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(exec::RESIZE_QUERY),
+    row(Post, "/containers/{name:.*}/attach", E::ContainerAttach, C::Container, HijackTcp)
+        .of(CONTAINER)
+        .query(container::ATTACH_QUERY),
+    row(Post, "/containers/{name:.*}/copy", E::ContainerCopy, C::Container, Tar)
+        .of(CONTAINER)
+        .body(Json(container::COPY))
+        .until(44),
+    row(Post, "/containers/{name:.*}/exec", E::ContainerExec, C::Exec, Values)
+        .of(CONTAINER)
+        .body(Json(exec::CREATE)),
+    row(Post, "/exec/{name:.*}/start", E::ExecStart, C::Exec, HijackTcp)
+        .of(EXEC)
+        .body(Json(exec::START)),
+    row(Post, "/exec/{name:.*}/resize", E::ExecResize, C::Exec, Nothing)
+        .of(EXEC)
+        .query(exec::RESIZE_QUERY),
+    row(Post, "/containers/{name:.*}/rename", E::ContainerRename, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(&[q("name").names(Resource::Container)]),
+    row(Post, "/containers/{name:.*}/update", E::ContainerUpdate, C::Container, Values)
+        .of(CONTAINER)
+        .body(Json(container::UPDATE)),
+    row(Post, "/containers/prune", E::ContainerPrune, C::Container, Values)
+        .query(&[q("filters")])
+        .since(25),
+    row(Post, "/commit", E::ImageCommit, C::ContainerCreate, Values)
+        .body(Json(container::COMMIT))
+        .query(container::COMMIT_QUERY),
+    row(Put, "/containers/{name:.*}/archive", E::PutContainerArchive, C::Container, Nothing)
+        .of(CONTAINER)
+        .body(TarBody)
+        .query(container::ARCHIVE_PUT_QUERY),
+    row(Delete, "/containers/{name:.*}", E::ContainerDelete, C::Container, Nothing)
+        .of(CONTAINER)
+        .query(container::DELETE_QUERY),
+    // images
+    row(Get, "/images/json", E::ImageList, C::Image, Values).query(image_ops::LIST_QUERY),
+    row(Get, "/images/search", E::ImageSearch, C::Registry, Values)
+        .query(image_ops::SEARCH_QUERY)
+        .headers(image_ops::REGISTRY_HEADERS),
+    row(Get, "/images/get", E::ImageGetAll, C::Image, Tar).query(image_ops::GET_ALL_QUERY),
+    row(Get, "/images/{name:.*}/get", E::ImageGet, C::Image, Tar)
+        .of(IMAGE)
+        .query(image_ops::GET_QUERY),
+    row(Get, "/images/{name:.*}/history", E::ImageHistory, C::Image, Values)
+        .of(IMAGE)
+        .query(image_ops::HISTORY_QUERY),
+    row(Get, "/images/{name:.*}/json", E::ImageInspect, C::Image, Values)
+        .of(IMAGE)
+        .query(image_ops::INSPECT_QUERY),
+    row(Get, "/images/{name:.*}/attestations", E::ImageAttestations, C::Image, Values)
+        .of(IMAGE)
+        .query(image_ops::ATTESTATIONS_QUERY)
+        .since(55),
+    row(Post, "/images/load", E::ImageLoad, C::Image, JsonStream)
+        .body(TarBody)
+        .query(image_ops::LOAD_QUERY),
+    row(Post, "/images/create", E::ImageCreate, C::Image, JsonStream)
+        .body(TarBody)
+        .query(image_ops::CREATE_QUERY)
+        .headers(image_ops::REGISTRY_HEADERS),
+    row(Post, "/images/{name:.*}/push", E::ImagePush, C::Image, JsonStream)
+        .of(IMAGE)
+        .query(image_ops::PUSH_QUERY)
+        .headers(image_ops::REGISTRY_HEADERS),
+    row(Post, "/images/{name:.*}/tag", E::ImageTag, C::Image, Nothing)
+        .of(IMAGE)
+        .query(image_ops::TAG_QUERY),
+    row(Post, "/images/prune", E::ImagePrune, C::Image, Values).query(&[q("filters")]).since(25),
+    row(Delete, "/images/{name:.*}", E::ImageDelete, C::Image, Values)
+        .of(IMAGE)
+        .query(image_ops::DELETE_QUERY),
+    row(Get, "/distribution/{name:.*}/json", E::DistributionInspect, C::Registry, Values)
+        .of(IMAGE)
+        .headers(image_ops::AUTH_HEADERS)
+        .since(30),
+    // the engine
+    row(Options, "/{anyroute:.*}", E::SystemOptions, C::Info, Nothing),
+    row(Get, "/_ping", E::SystemPing, C::Info, Text),
+    row(Head, "/_ping", E::SystemPingHead, C::Info, Nothing).since(40),
+    row(Get, "/events", E::SystemEvents, C::System, JsonStream)
+        .query(system::EVENTS_QUERY)
+        .headers(ACCEPT),
+    row(Get, "/info", E::SystemInfo, C::Info, Values),
+    row(Get, "/version", E::SystemVersion, C::Info, Values),
+    row(Get, "/system/df", E::SystemDataUsage, C::System, Values).query(system::DATA_USAGE_QUERY),
+    row(Post, "/auth", E::SystemAuth, C::System, Values).body(Json(system::AUTH)),
+    // volumes
+    row(Get, "/volumes", E::VolumeList, C::Volume, Values).query(&[q("filters")]),
+    row(Get, "/volumes/{name:.*}", E::VolumeInspect, C::Volume, Values).of(VOLUME),
+    row(Post, "/volumes/create", E::VolumeCreate, C::Volume, Values).body(Json(volume::CREATE)),
+    row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values).query(&[q("filters")]).since(25),
+    row(Put, "/volumes/{name:.*}", E::VolumeUpdate, C::Volume, Nothing)
+        .of(VOLUME)
+        .body(Json(volume::UPDATE))
+        .query(volume::UPDATE_QUERY)
+        .since(42),
+    row(Delete, "/volumes/{name:.*}", E::VolumeDelete, C::Volume, Nothing)
+        .of(VOLUME)
+        .query(&[q("force")]),
+    // builds
+    row(Post, "/build", E::ImageBuild, C::Build, JsonStream)
+        .body(TarBody)
+        .query(build::BUILD_QUERY)
+        .headers(build::BUILD_HEADERS),
+    row(Post, "/build/prune", E::BuildPrune, C::Build, Values).query(build::PRUNE_QUERY).since(31),
+    row(Post, "/build/cancel", E::BuildCancel, C::Build, Nothing).query(build::CANCEL_QUERY),
+    row(Post, "/session", E::Session, C::BuildKit, HijackH2c)
+        .body(Raw)
+        .headers(build::SESSION_HEADERS)
+        .since(31),
+    row(Post, "/grpc", E::Grpc, C::BuildKit, HijackH2c).body(Raw),
+    // swarm
+    row(Post, "/swarm/init", E::SwarmInit, C::Swarm, Values).body(Json(swarm::INIT)),
+    row(Post, "/swarm/join", E::SwarmJoin, C::Swarm, Nothing).body(Json(swarm::JOIN)),
+    row(Post, "/swarm/leave", E::SwarmLeave, C::Swarm, Nothing).query(&[q("force")]),
+    row(Get, "/swarm", E::SwarmInspect, C::Swarm, Values),
+    row(Get, "/swarm/unlockkey", E::SwarmUnlockkey, C::Swarm, Values),
+    row(Post, "/swarm/update", E::SwarmUpdate, C::Swarm, Nothing)
+        .body(Json(swarm::SPEC))
+        .query(swarm::UPDATE_QUERY),
+    row(Post, "/swarm/unlock", E::SwarmUnlock, C::Swarm, Nothing).body(Json(swarm::UNLOCK)),
+    row(Get, "/services", E::ServiceList, C::Swarm, Values).query(swarm::SERVICE_LIST_QUERY),
+    row(Get, "/services/{id}", E::ServiceInspect, C::Swarm, Values)
+        .of(SERVICE)
+        .query(swarm::SERVICE_INSPECT_QUERY),
+    row(Post, "/services/create", E::ServiceCreate, C::Swarm, Values)
+        .body(Json(swarm::SERVICE))
+        .headers(swarm::AUTH_HEADERS),
+    row(Post, "/services/{id}/update", E::ServiceUpdate, C::Swarm, Values)
+        .of(SERVICE)
+        .body(Json(swarm::SERVICE))
+        .query(swarm::SERVICE_UPDATE_QUERY)
+        .headers(swarm::AUTH_HEADERS),
+    row(Delete, "/services/{id}", E::ServiceDelete, C::Swarm, Nothing).of(SERVICE),
+    row(Get, "/services/{id}/logs", E::ServiceLogs, C::Swarm, RawStream)
+        .of(SERVICE)
+        .query(swarm::LOGS_QUERY),
+    row(Get, "/nodes", E::NodeList, C::Swarm, Values).query(&[q("filters")]),
+    row(Get, "/nodes/{id}", E::NodeInspect, C::Swarm, Values).of(NODE),
+    row(Delete, "/nodes/{id}", E::NodeDelete, C::Swarm, Nothing).of(NODE).query(&[q("force")]),
+    row(Post, "/nodes/{id}/update", E::NodeUpdate, C::Swarm, Nothing)
+        .of(NODE)
+        .body(Json(swarm::NODE))
+        .query(swarm::VERSION_QUERY),
+    row(Get, "/tasks", E::TaskList, C::Swarm, Values).query(&[q("filters")]),
+    row(Get, "/tasks/{id}", E::TaskInspect, C::Swarm, Values).of(TASK),
+    row(Get, "/tasks/{id}/logs", E::TaskLogs, C::Swarm, RawStream)
+        .of(TASK)
+        .query(swarm::LOGS_QUERY)
+        .since(29),
+    row(Get, "/secrets", E::SecretList, C::Swarm, Values).query(&[q("filters")]).since(25),
+    row(Post, "/secrets/create", E::SecretCreate, C::Swarm, Values)
+        .body(Json(swarm::SECRET))
+        .since(25),
+    row(Delete, "/secrets/{id}", E::SecretDelete, C::Swarm, Nothing).of(SECRET).since(25),
+    row(Get, "/secrets/{id}", E::SecretInspect, C::Swarm, Values).of(SECRET).since(25),
+    row(Post, "/secrets/{id}/update", E::SecretUpdate, C::Swarm, Nothing)
+        .of(SECRET)
+        .body(Json(swarm::SECRET))
+        .query(swarm::VERSION_QUERY)
+        .since(25),
+    row(Get, "/configs", E::ConfigList, C::Swarm, Values).query(&[q("filters")]).since(30),
+    row(Post, "/configs/create", E::ConfigCreate, C::Swarm, Values)
+        .body(Json(swarm::CONFIG))
+        .since(30),
+    row(Delete, "/configs/{id}", E::ConfigDelete, C::Swarm, Nothing).of(CONFIG).since(30),
+    row(Get, "/configs/{id}", E::ConfigInspect, C::Swarm, Values).of(CONFIG).since(30),
+    row(Post, "/configs/{id}/update", E::ConfigUpdate, C::Swarm, Nothing)
+        .of(CONFIG)
+        .body(Json(swarm::CONFIG))
+        .query(swarm::VERSION_QUERY)
+        .since(30),
+    // plugins
+    row(Get, "/plugins", E::PluginList, C::Plugin, Values).query(&[q("filters").since(28)]),
+    row(Get, "/plugins/{name:.*}/json", E::PluginInspect, C::Plugin, Values).of(PLUGIN),
+    row(Get, "/plugins/privileges", E::GetPluginPrivileges, C::Plugin, Values)
+        .query(plugin::PRIVILEGES_QUERY)
+        .headers(image_ops::REGISTRY_HEADERS),
+    row(Delete, "/plugins/{name:.*}", E::PluginDelete, C::Plugin, Nothing)
+        .of(PLUGIN)
+        .query(&[q("force")]),
+    row(Post, "/plugins/{name:.*}/enable", E::PluginEnable, C::Plugin, Nothing)
+        .of(PLUGIN)
+        .query(&[q("timeout")]),
+    row(Post, "/plugins/{name:.*}/disable", E::PluginDisable, C::Plugin, Nothing)
+        .of(PLUGIN)
+        .query(&[q("force").since(28)]),
+    row(Post, "/plugins/pull", E::PluginPull, C::Plugin, JsonStream)
+        .body(JsonList(&plugin::PRIVILEGES))
+        .query(plugin::PULL_QUERY)
+        .headers(image_ops::REGISTRY_HEADERS),
+    row(Post, "/plugins/{name:.*}/push", E::PluginPush, C::Plugin, JsonStream)
+        .of(PLUGIN)
+        .headers(image_ops::REGISTRY_HEADERS),
+    row(Post, "/plugins/{name:.*}/upgrade", E::PluginUpgrade, C::Plugin, JsonStream)
+        .of(PLUGIN)
+        .body(JsonList(&plugin::PRIVILEGES))
+        .query(plugin::UPGRADE_QUERY)
+        .headers(image_ops::REGISTRY_HEADERS)
+        .since(26),
+    row(Post, "/plugins/{name:.*}/set", E::PluginSet, C::Plugin, Nothing)
+        .of(PLUGIN)
+        .body(JsonList(&plugin::SETTINGS)),
+    row(Post, "/plugins/create", E::PluginCreate, C::Plugin, Nothing)
+        .body(TarBody)
+        .query(plugin::CREATE_QUERY),
+    // networks
+    row(Get, "/networks", E::NetworkList, C::Network, Values).query(&[q("filters")]),
+    row(Get, "/networks/", E::NetworkListSlash, C::Network, Values).query(&[q("filters")]),
+    row(Get, "/networks/{id:.+}", E::NetworkInspect, C::Network, Values)
+        .of(NETWORK)
+        .query(network::INSPECT_QUERY),
+    row(Post, "/networks/create", E::NetworkCreate, C::Network, Values).body(Json(network::CREATE)),
+    row(Post, "/networks/{id:.*}/connect", E::NetworkConnect, C::Network, Nothing)
+        .of(NETWORK)
+        .body(Json(network::CONNECT)),
+    row(Post, "/networks/{id:.*}/disconnect", E::NetworkDisconnect, C::Network, Nothing)
+        .of(NETWORK)
+        .body(Json(network::DISCONNECT)),
+    row(Post, "/networks/prune", E::NetworkPrune, C::Network, Values)
+        .query(&[q("filters")])
+        .since(25),
+    row(Delete, "/networks/{id:.*}", E::NetworkDelete, C::Network, Nothing).of(NETWORK),
+    // debug pages
+    row(Get, "/debug/vars", E::DebugVars, C::Debug, Values),
+    row(Get, "/debug/pprof/", E::DebugPprofIndex, C::Debug, Text),
+    row(Get, "/debug/pprof/cmdline", E::DebugPprofCmdline, C::Debug, Text),
+    row(Get, "/debug/pprof/profile", E::DebugPprofProfile, C::Debug, RawStream)
+        .query(system::PPROF_QUERY),
+    row(Get, "/debug/pprof/symbol", E::DebugPprofSymbol, C::Debug, Text),
+    row(Get, "/debug/pprof/trace", E::DebugPprofTrace, C::Debug, RawStream)
+        .query(system::PPROF_QUERY),
+    row(Get, "/debug/pprof/{name}", E::DebugPprofLookup, C::Debug, RawStream)
+        .query(system::PPROF_QUERY),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,822 @@
+//! Compares the table with moby, both ways: nothing of moby's is missing, nothing is invented.
+//!
+//! The facts in `tests/data` come from moby's OpenAPI files and from the routes that real engines
+//! register (`tests/data/derive.py`). Where the table differs on purpose, the difference stands in
+//! a list here with its source; a list that no longer fits the table fails as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::endpoint::{Minor, NEWEST, OLDEST};
+use super::super::shape::{Kind, Object};
+use super::*;
+
+const ROUTES: &str = include_str!("../../../tests/data/routes.tsv");
+const PARAMS: &str = include_str!("../../../tests/data/params.tsv");
+const FIELDS: &str = include_str!("../../../tests/data/fields.tsv");
+const ENGINES: &str = include_str!("../../../tests/data/engine-routes.tsv");
+
+/// The newest API version of each release in `engine-routes.tsv`, and how many routes it has.
+const RELEASES: [(&str, Minor, usize); 8] = [
+    ("20.10.27", 41, 121),
+    ("24.0.9", 43, 122),
+    ("25.0.17", 44, 122),
+    ("26.1.5", 45, 121),
+    ("27.5.1", 47, 121),
+    ("28.5.2", 51, 121),
+    ("29.7.2", 55, 122),
+    ("master", 56, 122),
+];
+
+#[test]
+fn data_is_whole() {
+    let lengths = [ROUTES, PARAMS, FIELDS, ENGINES].map(|data| lines(data).count());
+    assert_eq!(lengths, [108, 187, 892, 123]);
+}
+
+#[test]
+fn every_endpoint_has_one_row() {
+    let ids: BTreeSet<&str> = TABLE.iter().map(|row| row.endpoint.id()).collect();
+    let all: BTreeSet<&str> = Endpoint::ALL.iter().map(|endpoint| endpoint.id()).collect();
+    // 122 routes of the newest engine, and `/containers/{name}/copy`, which it no longer has
+    assert_eq!((TABLE.len(), ids.len(), Endpoint::ALL.len()), (123, 123, 123));
+    assert_eq!(ids, all);
+}
+
+/// Routes of the specifications, by operation id; the ids changed once, in 1.28.
+#[test]
+fn routes_match_the_specifications() {
+    let mut seen = BTreeSet::new();
+    let mut differences = BTreeSet::new();
+    for line in lines(ROUTES) {
+        let [method, path, ids, first, last] = line[..] else { panic!("bad line {line:?}") };
+        let row = find(method, path).unwrap_or_else(|| panic!("no row for {method} {path}"));
+        seen.insert(row.endpoint);
+        assert_eq!(row.endpoint.id(), ids.rsplit('|').next().unwrap());
+        let here = (row.since, row.until);
+        if here != span(first, last) {
+            differences.insert((row.endpoint.id(), here));
+        }
+    }
+    let expected = BTreeSet::from([
+        // `router.WithMinimumAPIVersion("1.25")` in moby's routers; the first specification is 1.25
+        ("ContainerPrune", (25, Minor::MAX)),
+        ("ImagePrune", (25, Minor::MAX)),
+        ("NetworkPrune", (25, Minor::MAX)),
+        ("VolumePrune", (25, Minor::MAX)),
+        ("SecretCreate", (25, Minor::MAX)),
+        ("SecretDelete", (25, Minor::MAX)),
+        ("SecretInspect", (25, Minor::MAX)),
+        ("SecretList", (25, Minor::MAX)),
+        // documented since 1.26
+        ("SecretUpdate", (25, Minor::MAX)),
+    ]);
+    assert_eq!(differences, expected);
+
+    let undocumented: Vec<&str> = Endpoint::ALL
+        .iter()
+        .filter(|endpoint| !seen.contains(endpoint))
+        .map(|endpoint| endpoint.id())
+        .collect();
+    let named_here = [
+        "CheckpointList",
+        "CheckpointCreate",
+        "CheckpointDelete",
+        "ContainerCopy",
+        "BuildCancel",
+        "Grpc",
+        "NetworkListSlash",
+        "SystemOptions",
+        "DebugVars",
+        "DebugPprofIndex",
+        "DebugPprofCmdline",
+        "DebugPprofProfile",
+        "DebugPprofSymbol",
+        "DebugPprofTrace",
+        "DebugPprofLookup",
+    ];
+    assert_eq!(undocumented, named_here);
+}
+
+/// Patterns letter by letter, and since/until against what each release registers.
+#[test]
+fn routes_match_the_engines() {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut patterns = BTreeSet::new();
+    for line in lines(ENGINES) {
+        let [method, pattern, releases] = line[..] else { panic!("bad line {line:?}") };
+        let row = TABLE
+            .iter()
+            .find(|row| method_name(row.method) == method && row.path == pattern)
+            .unwrap_or_else(|| panic!("no row for {method} {pattern}"));
+        patterns.insert((method, pattern));
+        let releases: Vec<&str> = releases.split(',').collect();
+        for (release, newest, _) in RELEASES {
+            let has = releases.contains(&release);
+            let should = row.since <= newest && newest <= row.until;
+            assert_eq!(has, should, "{method} {pattern} in {release}");
+            *counts.entry(release).or_default() += usize::from(has);
+        }
+    }
+    for (release, _, count) in RELEASES {
+        assert_eq!(counts[release], count, "{release}");
+    }
+    for row in TABLE {
+        let route = (method_name(row.method), row.path);
+        assert!(patterns.contains(&route), "no engine has {route:?}");
+    }
+}
+
+/// No earlier pattern of the same method may take a later row's paths.
+#[test]
+fn first_match_is_the_right_one() {
+    for row in TABLE {
+        let path = replace_captures(row.path, "x");
+        assert_eq!(first_match(row.method, &path), Some(row.endpoint), "{path}");
+    }
+    let deep = [
+        (Delete, "/containers/a/checkpoints/b", Endpoint::CheckpointDelete),
+        // the checkpoint route's captures hold no slash, so this goes to the greedy one
+        (Delete, "/containers/a/b/checkpoints/c", Endpoint::ContainerDelete),
+        (Get, "/containers/json/json", Endpoint::ContainerInspect),
+        (Get, "/containers/a/attach/ws/json", Endpoint::ContainerInspect),
+        (Get, "/images/127.0.0.1:5000/team/app:1/json", Endpoint::ImageInspect),
+        (Get, "/images/get/get", Endpoint::ImageGet),
+        (Get, "/networks/a/b", Endpoint::NetworkInspect),
+        (Get, "/networks/", Endpoint::NetworkListSlash),
+        (Get, "/debug/pprof/heap", Endpoint::DebugPprofLookup),
+    ];
+    for (method, path, endpoint) in deep {
+        assert_eq!(first_match(method, path), Some(endpoint), "{path}");
+    }
+    assert_eq!(first_match(Get, "/services/a/b"), None);
+    assert_eq!(first_match(Head, "/containers/json"), None);
+}
+
+#[test]
+fn every_capture_says_what_it_names() {
+    for row in TABLE {
+        let captures = row.path.matches('{').count();
+        // any path at all, and a profile of the engine's process
+        let nothing = [Endpoint::SystemOptions, Endpoint::DebugPprofLookup].contains(&row.endpoint);
+        let expected = if nothing { 0 } else { captures };
+        assert_eq!(row.path_names.len(), expected, "{}", row.path);
+    }
+}
+
+#[test]
+fn params_match_the_specifications() {
+    let mut seen = BTreeSet::new();
+    let mut differences = BTreeSet::new();
+    let mut many = BTreeSet::new();
+    for line in lines(PARAMS) {
+        let [method, path, place, name, _, first, last, repeated] = line[..] else {
+            panic!("bad line {line:?}")
+        };
+        let row = find(method, path).unwrap();
+        let id = row.endpoint.id();
+        if place == "header" {
+            let name = name.to_ascii_lowercase();
+            // a body's type follows from its kind
+            let known = name == "content-type" || row.headers.iter().any(|h| h.name == name);
+            assert!(known, "{id}: no header {name}");
+            continue;
+        }
+        let Some(param) = row.query.iter().find(|param| param.name == name) else {
+            panic!("{id}: no query parameter {name}")
+        };
+        assert!(repeated != "multi" || param.many, "{id}: {name} is a list");
+        if repeated != "multi" && param.many {
+            many.insert(format!("{id} {name}"));
+        }
+        seen.insert((id, param.name));
+        let here = (param.since.max(row.since), param.until.min(row.until));
+        let (first, last) = span(first, last);
+        if here != (first.max(row.since), last) {
+            differences.insert((id, param.name, here));
+        }
+    }
+    let dates = BTreeSet::from([
+        // documented since 1.27, in moby since links exist
+        ("ContainerDelete", "link", (OLDEST, Minor::MAX)),
+        // the route is older than its documentation
+        ("SecretUpdate", "version", (25, Minor::MAX)),
+        // moby v17.05.0-ce reads it (API 1.29)
+        ("ImageBuild", "target", (29, Minor::MAX)),
+        // moby's build router asks for 1.32
+        ("ImageBuild", "platform", (32, Minor::MAX)),
+        // moby's image router reads both at any version
+        ("ImageCreate", "changes", (OLDEST, Minor::MAX)),
+        ("ImageCreate", "message", (OLDEST, Minor::MAX)),
+        // still read where `reserved-space` is absent
+        ("BuildPrune", "keep-storage", (39, Minor::MAX)),
+        // moby's plugin router reads it at any version; the specification called it `name` first
+        ("GetPluginPrivileges", "remote", (OLDEST, Minor::MAX)),
+    ]);
+    assert_eq!(differences, dates);
+
+    // moby reads these with `r.Form["…"]`, all values; the specifications do not say so
+    let lists = [
+        "ImageBuild extrahosts",
+        "ImageBuild t",
+        "ImageCommit changes",
+        "ImageCreate changes",
+        "ImageDelete platforms",
+        "ImageGetAll names",
+    ];
+    assert_eq!(many.iter().map(String::as_str).collect::<Vec<_>>(), lists);
+
+    let mut undocumented = BTreeSet::new();
+    let mut ignored = BTreeSet::new();
+    for row in TABLE {
+        for param in row.query.iter().filter(|p| !seen.contains(&(row.endpoint.id(), p.name))) {
+            let set = if param.ignored { &mut ignored } else { &mut undocumented };
+            set.insert(format!("{} {}", row.endpoint.id(), param.name));
+        }
+    }
+    // read by moby's routers, in no specification from 1.25 on
+    let read = [
+        "BuildCancel id",
+        "CheckpointDelete dir",
+        "CheckpointList dir",
+        "ContainerLogs details",
+        "ContainerLogs format",
+        "ContainerStart checkpoint",
+        "ContainerStart checkpoint-dir",
+        "DebugPprofLookup debug",
+        "DebugPprofLookup gc",
+        "DebugPprofLookup seconds",
+        "DebugPprofProfile debug",
+        "DebugPprofProfile gc",
+        "DebugPprofProfile seconds",
+        "DebugPprofTrace debug",
+        "DebugPprofTrace gc",
+        "DebugPprofTrace seconds",
+        "ImageBuild buildid",
+        "ImageBuild cgroupparent",
+        "ImageBuild cpusetmems",
+        "ImageBuild isolation",
+        "ImageBuild securityopt",
+        "ImageBuild session",
+        "ImageBuild ulimits",
+        "ImageList filter",
+        "NetworkListSlash filters",
+    ];
+    assert_eq!(undocumented.iter().map(String::as_str).collect::<Vec<_>>(), read);
+    // `abortSignal`, `authconfig`, `hijack`: dockerode (docker-modem builds the query from all
+    // options); the others: docker-py `api/container.py` and `api/image.py`
+    let sent = [
+        "ContainerArchive abortSignal",
+        "ContainerArchiveInfo abortSignal",
+        "ContainerAttach abortSignal",
+        "ContainerAttach hijack",
+        "ContainerList before",
+        "ContainerList since",
+        "ContainerList trunc_cmd",
+        "ContainerLogs abortSignal",
+        "ContainerRestart abortSignal",
+        "ContainerStart abortSignal",
+        "ContainerStats abortSignal",
+        "ContainerStop abortSignal",
+        "ContainerWait abortSignal",
+        "ImageBuild abortSignal",
+        "ImageCreate abortSignal",
+        "ImageCreate authconfig",
+        "ImageList only_ids",
+        "ImageLoad abortSignal",
+        "ImagePush abortSignal",
+        "PutContainerArchive abortSignal",
+        "SystemEvents abortSignal",
+    ];
+    assert_eq!(ignored.iter().map(String::as_str).collect::<Vec<_>>(), sent);
+}
+
+/// Headers that moby reads and the specifications leave out.
+#[test]
+fn undocumented_headers_are_listed() {
+    let documented: BTreeSet<(&str, String)> = lines(PARAMS)
+        .filter(|line| line[2] == "header")
+        .map(|line| (find(line[0], line[1]).unwrap().endpoint.id(), line[3].to_ascii_lowercase()))
+        .collect();
+    let mut undocumented = BTreeSet::new();
+    for row in TABLE {
+        for header in row.headers {
+            assert_eq!(header.name, header.name.to_ascii_lowercase());
+            if !documented.contains(&(row.endpoint.id(), header.name.to_owned())) {
+                undocumented.insert((row.endpoint.id(), header.name));
+            }
+        }
+    }
+    let expected = BTreeSet::from([
+        // `contenttype.Negotiate` in engines 29 and later
+        ("ContainerLogs", "accept"),
+        ("SystemEvents", "accept"),
+        // golang.org/x/net/websocket
+        ("ContainerAttachWebsocket", "origin"),
+        ("ContainerAttachWebsocket", "sec-websocket-key"),
+        ("ContainerAttachWebsocket", "sec-websocket-protocol"),
+        ("ContainerAttachWebsocket", "sec-websocket-version"),
+        // `registry.AuthHeader` and `X-Meta-` in moby's image, distribution and plugin routers
+        ("DistributionInspect", "x-registry-auth"),
+        ("GetPluginPrivileges", "x-meta-*"),
+        ("GetPluginPrivileges", "x-registry-auth"),
+        ("ImageCreate", "x-meta-*"),
+        ("ImagePush", "x-meta-*"),
+        ("ImageSearch", "x-meta-*"),
+        ("ImageSearch", "x-registry-auth"),
+        ("PluginPull", "x-meta-*"),
+        ("PluginPush", "x-meta-*"),
+        ("PluginPush", "x-registry-auth"),
+        ("PluginUpgrade", "x-meta-*"),
+        // buildkit `session/manager.go`
+        ("Session", "x-docker-expose-session-grpc-method"),
+        ("Session", "x-docker-expose-session-name"),
+        ("Session", "x-docker-expose-session-sharedkey"),
+        ("Session", "x-docker-expose-session-uuid"),
+    ]);
+    assert_eq!(undocumented, expected);
+}
+
+#[test]
+fn body_kinds_match_the_specifications() {
+    let mut documented = BTreeSet::new();
+    for line in lines(FIELDS).filter(|line| line[2] == ".") {
+        let row = find(line[0], line[1]).unwrap();
+        documented.insert(row.endpoint);
+        let kind = match row.body {
+            BodyKind::None | BodyKind::Raw => "nothing".to_owned(),
+            BodyKind::Json(_) => "object".to_owned(),
+            BodyKind::JsonList(kind) => kind_name(kind),
+            BodyKind::Tar => "string".to_owned(),
+        };
+        assert_eq!(kind, line[3], "{}", row.endpoint.id());
+    }
+    let others: Vec<&str> = TABLE
+        .iter()
+        .filter(|row| !matches!(row.body, BodyKind::None) && !documented.contains(&row.endpoint))
+        .map(|row| row.endpoint.id())
+        .collect();
+    assert_eq!(others, ["CheckpointCreate", "ContainerCopy", "Session", "Grpc"]);
+}
+
+/// Fields that the specifications spell or nest otherwise than moby's Go types, which decide.
+const MOVED: [(&str, &str); 7] = [
+    // a map of lists in moby; in the specifications since 1.35
+    ("PortBindings{}.", "PortBindings{}[]."),
+    // api/types/swarm/container.go
+    (".HealthCheck", ".Healthcheck"),
+    // api/types/swarm/runtime
+    (".PluginSpec.PluginPrivilege", ".PluginSpec.privileges"),
+    // api/types/volume/cluster_volume.go
+    ("Spec.AccessMode.AccessibilityRequirements", "Spec.AccessibilityRequirements"),
+    ("Spec.AccessMode.Availability", "Spec.Availability"),
+    ("Spec.AccessMode.CapacityRange", "Spec.CapacityRange"),
+    ("Spec.AccessMode.Secrets", "Spec.Secrets"),
+];
+
+#[test]
+fn fields_match_the_specifications() {
+    let documented = documented_fields();
+    let mut missing = BTreeSet::new();
+    let mut spelled = BTreeSet::new();
+    let mut dates = BTreeSet::new();
+    let mut undocumented = BTreeSet::new();
+    let mut ignored = BTreeSet::new();
+    let mut matched = 0;
+    for row in TABLE {
+        let fields = fields_of(row);
+        let id = row.endpoint.id();
+        let none = BTreeMap::new();
+        let documented = documented.get(&row.endpoint).unwrap_or(&none);
+        for (folded, spec) in documented {
+            let Some(field) = fields.get(folded) else {
+                missing.insert(format!("{id} {}", spec.path));
+                continue;
+            };
+            matched += 1;
+            if field.path != spec.path {
+                spelled.insert(format!("{} {}", spec.path, field.path));
+            }
+            assert!(
+                spec.kinds.contains(&field.kind),
+                "{id} {}: {} is none of {:?}",
+                field.path,
+                field.kind,
+                spec.kinds
+            );
+            let first = spec.first.max(row.since);
+            if (field.since, field.until) != (first, spec.last) {
+                dates.insert(format!("{id} {} {}-{}", field.path, field.since, field.until));
+            }
+        }
+        for (folded, field) in &fields {
+            if !documented.contains_key(folded) {
+                let set = if field.ignored { &mut ignored } else { &mut undocumented };
+                set.insert(format!("{id} {}", field.path));
+            }
+        }
+    }
+    check("missing", &missing, MISSING);
+    check("spelled", &spelled, SPELLED);
+    check("dates", &dates, DATES);
+    check("undocumented", &undocumented, UNDOCUMENTED);
+    check("ignored", &ignored, IGNORED);
+    assert_eq!(matched, MATCHED);
+}
+
+/// How many fields of the specifications the table has, spellings and moves merged.
+const MATCHED: usize = 856;
+
+/// A slip of the specifications up to 1.36: the keyword stands one level too deep.
+const MISSING: &[&str] =
+    &["ContainerCreate Volumes.additionalProperties", "ImageCommit Volumes.additionalProperties"];
+
+/// The specification's spelling and moby's; Go folds them together.
+const SPELLED: &[&str] = &[
+    // only 1.27 says NanoCPUs
+    "HostConfig.NanoCPUs HostConfig.NanoCpus",
+    "NanoCPUs NanoCpus",
+    // api/types/swarm/runtime: lower case
+    "TaskTemplate.PluginSpec.Disabled TaskTemplate.PluginSpec.disabled",
+    "TaskTemplate.PluginSpec.Name TaskTemplate.PluginSpec.name",
+    "TaskTemplate.PluginSpec.Remote TaskTemplate.PluginSpec.remote",
+    "TaskTemplate.PluginSpec.privileges[].Description TaskTemplate.PluginSpec.privileges[].description",
+    "TaskTemplate.PluginSpec.privileges[].Name TaskTemplate.PluginSpec.privileges[].name",
+    "TaskTemplate.PluginSpec.privileges[].Value TaskTemplate.PluginSpec.privileges[].value",
+];
+
+/// Fields whose versions here are not those of the specifications.
+const DATES: &[&str] = &[
+    // documented from 1.36 on, sent by older clients
+    "ContainerCreate HostConfig.KernelMemory 24-41",
+    "ContainerUpdate KernelMemory 24-41",
+    // documented up to 1.45, still sent by testcontainers-node, ignored by newer engines
+    "NetworkCreate CheckDuplicate 24-65535",
+    // moby v17.06.0-ce api/types/types.go (API 1.30); documented since 1.41
+    "NetworkCreate ConfigFrom 30-65535",
+    "NetworkCreate ConfigFrom.Network 30-65535",
+    "NetworkCreate ConfigOnly 30-65535",
+    "NetworkCreate Scope 30-65535",
+    // a free map in the specifications up to 1.40, these four in moby's `network.IPAMConfig`
+    "NetworkCreate IPAM.Config[].AuxiliaryAddresses 24-65535",
+    "NetworkCreate IPAM.Config[].Gateway 24-65535",
+    "NetworkCreate IPAM.Config[].IPRange 24-65535",
+    "NetworkCreate IPAM.Config[].Subnet 24-65535",
+    // the route is older than its documentation
+    "SecretUpdate Data 25-65535",
+    "SecretUpdate Labels 25-65535",
+    "SecretUpdate Name 25-65535",
+    // api/types/swarm/network.go of moby v1.13.0 (API 1.25); documented since 1.34
+    "ServiceCreate EndpointSpec.Ports[].PublishMode 24-65535",
+    "ServiceUpdate EndpointSpec.Ports[].PublishMode 24-65535",
+    // documented up to 1.51, still sent by docker-py
+    "SystemAuth email 24-65535",
+];
+
+/// Fields of moby's Go types that no specification has.
+const UNDOCUMENTED: &[&str] = &[
+    // api/types/checkpoint
+    "CheckpointCreate CheckpointDir",
+    "CheckpointCreate CheckpointID",
+    "CheckpointCreate Exit",
+    // api/types/configs.go of engines up to 25
+    "ContainerCopy Resource",
+    // api/types/mount/mount.go
+    "ContainerCreate HostConfig.Mounts[].ClusterOptions",
+    "ServiceCreate TaskTemplate.ContainerSpec.Mounts[].ClusterOptions",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Mounts[].ClusterOptions",
+    // api/types/swarm/runtime
+    "ServiceCreate TaskTemplate.PluginSpec.env",
+    "ServiceUpdate TaskTemplate.PluginSpec.env",
+    // api/types/swarm/swarm.go
+    "SwarmInit AutoLockManagers",
+    "SwarmInit Availability",
+    "SwarmJoin Availability",
+    // api/types/registry/authconfig.go
+    "SystemAuth auth",
+    "SystemAuth identitytoken",
+    "SystemAuth registrytoken",
+    // api/types/volume/cluster_volume.go
+    "VolumeCreate ClusterVolumeSpec.AccessMode.BlockVolume",
+    "VolumeCreate ClusterVolumeSpec.AccessMode.MountVolume.FsType",
+    "VolumeCreate ClusterVolumeSpec.AccessMode.MountVolume.MountFlags",
+    "VolumeUpdate Spec.AccessMode.BlockVolume",
+    "VolumeUpdate Spec.AccessMode.MountVolume.FsType",
+    "VolumeUpdate Spec.AccessMode.MountVolume.MountFlags",
+];
+
+/// Fields that clients send and no engine reads.
+const IGNORED: &[&str] = &[
+    // dockerode: docker-modem posts the options of its caller as they are
+    "ContainerCreate abortSignal",
+    "ContainerCreate name",
+    "ContainerCreate platform",
+    "ContainerExec abortSignal",
+    "ExecStart abortSignal",
+    "ExecStart hijack",
+    "ExecStart stderr",
+    "ExecStart stdin",
+    "ExecStart stdout",
+    "ExecStart stream",
+    "NetworkConnect abortSignal",
+    "NetworkCreate abortSignal",
+    "NetworkDisconnect abortSignal",
+    "SystemAuth abortSignal",
+    "VolumeCreate abortSignal",
+    // docker-java: CreateContainerCmdImpl
+    "ContainerCreate PortSpecs",
+    "ContainerCreate authConfig",
+    // docker-py: api/exec_api.py
+    "ContainerExec Container",
+    // docker CLI up to 28; "the Detach field is not used" (api/types/container/exec.go)
+    "ContainerExec Detach",
+];
+
+/// Every parameter and field that carries a name or id: namespaces translate these and no others.
+#[test]
+fn names_are_marked() {
+    let mut found = BTreeSet::new();
+    for row in TABLE {
+        let id = row.endpoint.id();
+        for param in row.query.iter().filter(|param| !param.ignored) {
+            found.extend(param.names.map(|resource| format!("{id} ?{} {resource:?}", param.name)));
+        }
+        for (_, field) in fields_of(row) {
+            found.extend(field.names.map(|resource| format!("{id} {} {resource:?}", field.path)));
+        }
+    }
+    check("names", &found, NAMES);
+}
+
+const NAMES: &[&str] = &[
+    "BuildCancel ?id BuildId",
+    "CheckpointCreate CheckpointID Checkpoint",
+    "ConfigCreate Name Config",
+    "ConfigUpdate Name Config",
+    "ContainerCreate ?name Container",
+    "ContainerCreate HostConfig.Binds Volume",
+    "ContainerCreate HostConfig.Cgroup Container",
+    "ContainerCreate HostConfig.IpcMode Container",
+    "ContainerCreate HostConfig.Links Container",
+    "ContainerCreate HostConfig.Mounts[].Source Volume",
+    "ContainerCreate HostConfig.NetworkMode Network",
+    "ContainerCreate HostConfig.PidMode Container",
+    "ContainerCreate HostConfig.VolumesFrom Container",
+    "ContainerCreate Image Image",
+    "ContainerCreate NetworkingConfig.EndpointsConfig Network",
+    "ContainerCreate NetworkingConfig.EndpointsConfig{}.Links Container",
+    "ContainerCreate NetworkingConfig.EndpointsConfig{}.NetworkID Network",
+    "ContainerRename ?name Container",
+    "ContainerStart ?checkpoint Checkpoint",
+    "GetPluginPrivileges ?remote Plugin",
+    "ImageBuild ?buildid BuildId",
+    "ImageBuild ?cachefrom Image",
+    "ImageBuild ?networkmode Network",
+    "ImageBuild ?outputs Image",
+    "ImageBuild ?session Session",
+    "ImageBuild ?t Image",
+    "ImageCommit ?container Container",
+    "ImageCommit ?repo Image",
+    "ImageCommit Image Image",
+    "ImageCreate ?fromImage Image",
+    "ImageCreate ?repo Image",
+    "ImageGetAll ?names Image",
+    "ImageList ?filter Image",
+    "ImageTag ?repo Image",
+    "NetworkConnect Container Container",
+    "NetworkConnect EndpointConfig.Links Container",
+    "NetworkConnect EndpointConfig.NetworkID Network",
+    "NetworkCreate ConfigFrom.Network Network",
+    "NetworkCreate Name Network",
+    "NetworkDisconnect Container Container",
+    "NodeUpdate Name Node",
+    "PluginCreate ?name Plugin",
+    "PluginPull ?name Plugin",
+    "PluginPull ?remote Plugin",
+    "PluginUpgrade ?remote Plugin",
+    "SecretCreate Name Secret",
+    "SecretUpdate Name Secret",
+    "ServiceCreate Name Service",
+    "ServiceCreate Networks[].Target Network",
+    "ServiceCreate TaskTemplate.ContainerSpec.Configs[].ConfigID Config",
+    "ServiceCreate TaskTemplate.ContainerSpec.Configs[].ConfigName Config",
+    "ServiceCreate TaskTemplate.ContainerSpec.Image Image",
+    "ServiceCreate TaskTemplate.ContainerSpec.Mounts[].Source Volume",
+    "ServiceCreate TaskTemplate.ContainerSpec.Privileges.CredentialSpec.Config Config",
+    "ServiceCreate TaskTemplate.ContainerSpec.Secrets[].SecretID Secret",
+    "ServiceCreate TaskTemplate.ContainerSpec.Secrets[].SecretName Secret",
+    "ServiceCreate TaskTemplate.NetworkAttachmentSpec.ContainerID Container",
+    "ServiceCreate TaskTemplate.Networks[].Target Network",
+    "ServiceCreate TaskTemplate.PluginSpec.name Plugin",
+    "ServiceCreate TaskTemplate.PluginSpec.remote Plugin",
+    "ServiceUpdate Name Service",
+    "ServiceUpdate Networks[].Target Network",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Configs[].ConfigID Config",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Configs[].ConfigName Config",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Image Image",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Mounts[].Source Volume",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Privileges.CredentialSpec.Config Config",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Secrets[].SecretID Secret",
+    "ServiceUpdate TaskTemplate.ContainerSpec.Secrets[].SecretName Secret",
+    "ServiceUpdate TaskTemplate.NetworkAttachmentSpec.ContainerID Container",
+    "ServiceUpdate TaskTemplate.Networks[].Target Network",
+    "ServiceUpdate TaskTemplate.PluginSpec.name Plugin",
+    "ServiceUpdate TaskTemplate.PluginSpec.remote Plugin",
+    "SystemAuth serveraddress Registry",
+    "VolumeCreate ClusterVolumeSpec.Secrets[].Secret Secret",
+    "VolumeCreate Name Volume",
+    "VolumeUpdate Spec.Secrets[].Secret Secret",
+];
+
+/// Two fields whose names Go folds together would make `api::doc` choose between them.
+#[test]
+fn no_name_stands_twice() {
+    fn walk(object: &Object) {
+        let folded: BTreeSet<String> =
+            object.iter().map(|field| field.name.to_ascii_lowercase()).collect();
+        assert_eq!(
+            folded.len(),
+            object.len(),
+            "{:?}",
+            object.iter().map(|f| f.name).collect::<Vec<_>>()
+        );
+        for field in object {
+            assert!(field.since <= field.until && field.since <= NEWEST, "{}", field.name);
+            let mut kind = &field.kind;
+            while let Kind::List(inner) | Kind::Map(inner) = kind {
+                kind = inner;
+            }
+            if let Kind::Object(inner) = kind {
+                walk(inner);
+            }
+        }
+    }
+    for row in TABLE {
+        if let BodyKind::Json(object) = row.body {
+            walk(object);
+        }
+        let names: BTreeSet<&str> = row.query.iter().map(|param| param.name).collect();
+        assert_eq!(names.len(), row.query.len(), "{}", row.path);
+        assert!((OLDEST..=NEWEST).contains(&row.since) && row.since <= row.until, "{}", row.path);
+    }
+}
+
+struct Documented {
+    path: String,
+    kinds: BTreeSet<String>,
+    first: Minor,
+    last: Minor,
+}
+
+struct Known {
+    path: String,
+    kind: String,
+    since: Minor,
+    until: Minor,
+    ignored: bool,
+    names: Option<Resource>,
+}
+
+/// Field path, folded as Go folds it, to what the specifications say; spellings are merged.
+fn documented_fields() -> BTreeMap<Endpoint, BTreeMap<String, Documented>> {
+    let mut all: BTreeMap<Endpoint, BTreeMap<String, Documented>> = BTreeMap::new();
+    let mut used: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for line in lines(FIELDS) {
+        let [method, path, field, kinds, first, last] = line[..] else {
+            panic!("bad line {line:?}")
+        };
+        if field == "." {
+            continue;
+        }
+        let moved = MOVED.iter().find(|(from, _)| field.contains(from));
+        used.extend(moved);
+        let field = moved.map_or(field.to_owned(), |(from, to)| field.replace(from, to));
+        let (first, last) = span(first, last);
+        let fields = all.entry(find(method, path).unwrap().endpoint).or_default();
+        let entry = fields.entry(field.to_ascii_lowercase()).or_insert_with(|| Documented {
+            path: field.clone(),
+            kinds: BTreeSet::new(),
+            first,
+            last,
+        });
+        entry.first = entry.first.min(first);
+        entry.last = entry.last.max(last);
+        entry.kinds.extend(kinds.split('|').map(str::to_owned));
+    }
+    assert_eq!(used.len(), MOVED.len(), "used: {used:?}");
+    all
+}
+
+fn fields_of(row: &Row) -> BTreeMap<String, Known> {
+    let mut fields = BTreeMap::new();
+    match row.body {
+        BodyKind::Json(object) => collect(object, "", (row.since, row.until), &mut fields),
+        BodyKind::JsonList(kind) => collect_below(kind, "", (row.since, row.until), &mut fields),
+        BodyKind::None | BodyKind::Tar | BodyKind::Raw => {}
+    }
+    fields
+}
+
+fn collect(object: &Object, at: &str, outer: (Minor, Minor), out: &mut BTreeMap<String, Known>) {
+    for field in object {
+        let path =
+            if at.is_empty() { field.name.to_owned() } else { format!("{at}.{}", field.name) };
+        let span = (field.since.max(outer.0), field.until.min(outer.1));
+        collect_below(&field.kind, &path, span, out);
+        let known = Known {
+            kind: kind_name(&field.kind),
+            since: span.0,
+            until: span.1,
+            ignored: field.ignored,
+            names: field.names,
+            path: path.clone(),
+        };
+        assert!(out.insert(path.to_ascii_lowercase(), known).is_none(), "{path} twice");
+    }
+}
+
+fn collect_below(kind: &Kind, at: &str, span: (Minor, Minor), out: &mut BTreeMap<String, Known>) {
+    match kind {
+        Kind::List(inner) => collect_below(inner, &format!("{at}[]"), span, out),
+        Kind::Map(inner) => collect_below(inner, &format!("{at}{{}}"), span, out),
+        Kind::Object(object) => collect(object, at, span, out),
+        Kind::Bool | Kind::Int | Kind::Float | Kind::Str | Kind::StrOrList | Kind::Any => {}
+    }
+}
+
+/// As `derive.py` writes it.
+fn kind_name(kind: &Kind) -> String {
+    match kind {
+        Kind::Bool => "boolean".to_owned(),
+        Kind::Int => "integer".to_owned(),
+        Kind::Float => "number".to_owned(),
+        Kind::Str => "string".to_owned(),
+        Kind::StrOrList => "[string]".to_owned(),
+        Kind::Any => "any".to_owned(),
+        Kind::List(inner) => format!("[{}]", kind_name(inner)),
+        Kind::Map(inner) => format!("{{{}}}", kind_name(inner)),
+        Kind::Object(_) => "object".to_owned(),
+    }
+}
+
+fn check(what: &str, found: &BTreeSet<String>, listed: &[&str]) {
+    let listed: BTreeSet<String> = listed.iter().map(|&line| line.to_owned()).collect();
+    let new: Vec<_> = found.difference(&listed).collect();
+    let stale: Vec<_> = listed.difference(found).collect();
+    assert!(new.is_empty() && stale.is_empty(), "{what}: unlisted {new:#?}, in vain {stale:#?}");
+}
+
+fn lines(data: &str) -> impl Iterator<Item = Vec<&str>> {
+    data.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
+}
+
+/// What a specification's first and last version mean here: before 1.25 there was none.
+fn span(first: &str, last: &str) -> (Minor, Minor) {
+    let first: Minor = first.parse().unwrap();
+    let since = if first == 25 { OLDEST } else { first };
+    (since, if last == "-" { Minor::MAX } else { last.parse().unwrap() })
+}
+
+fn find(method: &str, path: &str) -> Option<&'static Row> {
+    let path = replace_captures(path, "{}");
+    TABLE
+        .iter()
+        .find(|row| method_name(row.method) == method && replace_captures(row.path, "{}") == path)
+}
+
+fn replace_captures(pattern: &str, by: &str) -> String {
+    let mut out = String::new();
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        out.push_str(by);
+        rest = after.split_once('}').unwrap().1;
+    }
+    out + rest
+}
+
+fn first_match(method: Method, path: &str) -> Option<Endpoint> {
+    let row = TABLE.iter().find(|row| row.method == method && matches(row.path, path));
+    row.map(|row| row.endpoint)
+}
+
+/// gorilla/mux: `{x}` is `[^/]+`, `{x:re}` is `re`, and the whole path must match.
+fn matches(pattern: &str, path: &str) -> bool {
+    let Some((literal, rest)) = pattern.split_once('{') else { return pattern == path };
+    let Some(path) = path.strip_prefix(literal) else { return false };
+    let (capture, rest) = rest.split_once('}').unwrap();
+    let least = if capture.ends_with(".*") { 0 } else { 1 };
+    let most =
+        if capture.contains(':') { path.len() } else { path.find('/').unwrap_or(path.len()) };
+    (least..=most).any(|end| path.get(end..).is_some_and(|tail| matches(rest, tail)))
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Delete => "DELETE",
+        Get => "GET",
+        Head => "HEAD",
+        Options => "OPTIONS",
+        Post => "POST",
+        Put => "PUT",
+    }
+}

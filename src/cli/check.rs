@@ -1,0 +1,18 @@
+//! `dockgate check`: whether a configuration is valid, without network or engine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/dockgate/dockgate.toml")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    match crate::config::load(&args.config) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(invalid) => super::failure(&invalid),
+    }
+}

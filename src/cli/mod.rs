@@ -1,0 +1,46 @@
+//! The command line: one thin file a command.
+//!
+//! `main` calls `main` here. What must stay true: exit codes are those of the contract: 0 fine, 1 bad
+//! configuration or failure to start, 2 bad usage, 3 denied.
+
+mod check;
+mod explain;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A policy gateway for the Docker Engine API: makes the Docker socket safe to share.
+#[derive(Debug, Parser)]
+#[command(name = "dockgate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stand in front of an engine.
+    Serve(serve::Args),
+    /// Check a configuration; says nothing when it is valid.
+    Check(check::Args),
+    /// Show what would become of one request.
+    Explain(explain::Args),
+}
+
+pub fn main() -> ExitCode {
+    // Usage errors leave with clap's own 2.
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+    }
+}
+
+/// Says what went wrong on stderr; exit code 1.
+#[expect(clippy::print_stderr, reason = "this is the command's answer, not a log line")]
+fn failure(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(1)
+}

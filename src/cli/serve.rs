@@ -1,0 +1,50 @@
+//! `dockgate serve`: runs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{self, Config};
+use crate::telemetry::diagnostics;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration file.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["listen", "engine", "policy"])]
+    config: Option<PathBuf>,
+    /// Where to listen: `unix:///path` or `tcp://address:port`; may repeat.
+    #[arg(long, value_name = "URL")]
+    listen: Vec<String>,
+    /// The engine; by default `DOCKER_HOST`, then `unix:///var/run/docker.sock`.
+    #[arg(long, value_name = "URL")]
+    engine: Option<String>,
+    /// A built-in policy, `conservative` by default; `none` passes everything through.
+    #[arg(long, value_name = "NAME")]
+    policy: Vec<String>,
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let config = match load(args) {
+        Ok(config) => config,
+        Err(invalid) => return super::failure(&invalid),
+    };
+    diagnostics::init(match config.log.format {
+        config::LogFormat::Auto => diagnostics::Format::Auto,
+        config::LogFormat::Text => diagnostics::Format::Text,
+        config::LogFormat::Json => diagnostics::Format::Json,
+    });
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::failure(&error),
+    };
+    match runtime.block_on(crate::run::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::failure(&format!("{error:#}")),
+    }
+}
+
+fn load(args: Args) -> Result<Config, config::Invalid> {
+    match args.config {
+        Some(path) => config::load(&path),
+        None => config::without_file(&args.listen, args.engine, &args.policy),
+    }
+}

@@ -1,0 +1,127 @@
+use super::*;
+
+fn read(text: &str) -> Result<Config, String> {
+    let env = |name: &str| (name == "SOCK").then(|| "/run/x.sock".to_owned());
+    parse(text, "dockgate.toml", &env).map_err(|invalid| invalid.to_string())
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = read(
+        r#"
+        drain_timeout = "5s"
+        [engine]
+        url = "unix://${SOCK}"
+        [[listener]]
+        name = "runner"
+        url = "unix://${DIR:-/run/dockgate}/runner.sock"
+        mode = "0600"
+        owner = "root"
+        group = "0"
+        policies = ["mine", "conservative"]
+        max_connections = 10
+        [[listener]]
+        name = "open"
+        url = "tcp://127.0.0.1:2375"
+        [policy.mine]
+        kind = "conservative"
+        [limits]
+        json_body = 1024
+        header_time = "2s"
+        [log]
+        format = "json"
+        access = "ltsv"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.engine.url, "unix:///run/x.sock");
+    assert_eq!(config.drain_timeout, Duration::from_secs(5));
+    let [runner, open] = &config.listeners[..] else { panic!("two listeners") };
+    let path = PathBuf::from("/run/dockgate/runner.sock");
+    assert_eq!(runner.bind, Bind::Unix { path, mode: 0o600, owner: Some(0), group: Some(0) });
+    assert_eq!(runner.policies, [Policy::Conservative, Policy::Conservative]);
+    assert_eq!(runner.max_connections, 10);
+    assert!(open.policies.is_empty(), "no policies is a pass-through");
+    assert_eq!((config.limits.json_body, config.limits.header_bytes), (1024, 1 << 20));
+    assert_eq!(config.log, Log { format: LogFormat::Json, access: AccessFormat::Ltsv });
+}
+
+#[test]
+fn every_complaint_says_where_and_what_to_do() {
+    let listener = "[[listener]]\nname = \"a\"\n";
+    for (text, wanted) in [
+        ("listen = 1", "dockgate.toml:1:1: unknown field `listen`"),
+        (
+            "[engine]\nurl = \"tls://x:1\"",
+            "dockgate.toml:2:7: `tls://x:1`: TLS to the engine is not built yet",
+        ),
+        ("", "dockgate.toml:1:1: no `[[listener]]`"),
+        (
+            &format!("{listener}url = \"tcp://0.0.0.0:2375\""),
+            "dockgate.toml:3:7: `tcp://0.0.0.0:2375` is beyond loopback",
+        ),
+        (&format!("{listener}url = \"tcp://127.0.0.1\""), "names no port"),
+        (&format!("{listener}url = \"unix://x\""), "the path must be absolute"),
+        (
+            &format!("{listener}url = \"unix:///x\"\nmode = \"999\""),
+            "dockgate.toml:4:8: `999` is not a file mode",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\ngroup = \"no-such-group\""),
+            "no `no-such-group` in `/etc/group`",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\npolicies = [\"namespace\"]"),
+            "policy `namespace` is not built yet",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\npolicies = [\"frob\"]"),
+            "dockgate.toml:4:13: there is no policy `frob`",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\n{listener}url = \"unix:///y\""),
+            "two listeners are named `a`",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\n[[listener]]\nname = \"b\"\nurl = \"unix:///x\""
+            ),
+            "has the address of another",
+        ),
+        (
+            &format!("{listener}url = \"unix://${{NOPE}}\""),
+            "environment variable `NOPE` is not set",
+        ),
+        (&format!("{listener}url = \"unix://${{SOCK\""), "`${` without `}`"),
+        (
+            &format!("{listener}url = \"unix:///x\"\n[limits]\njson_body = 0"),
+            "dockgate.toml:5:13: must be greater than 0",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\n[limits]\nheader_time = \"soon\""),
+            "`soon` is not a duration",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\n[log]\nformat = \"xml\""),
+            "unknown variant `xml`",
+        ),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(error.contains(wanted), "{text}\n{error}");
+        assert!(error.starts_with("dockgate.toml:"), "{error}");
+    }
+    let insecure = format!("{listener}url = \"tcp://0.0.0.0:2375\"\ninsecure = true");
+    assert!(read(&insecure).is_ok());
+    let both = format!("{listener}url = \"ftp://x\"\nmode = \"x\"\n[engine]\nurl = \"y\"");
+    assert_eq!(read(&both).unwrap_err().matches("dockgate.toml:").count(), 2, "all at once");
+}
+
+#[test]
+fn without_a_file_there_is_one_listener_with_the_conservative_policy() {
+    let config = without_file(&[], Some("unix:///e".to_owned()), &[]).unwrap();
+    assert_eq!(config.listeners[0].policies, [Policy::Conservative]);
+    let open = without_file(&["tcp://127.0.0.1:1".to_owned()], None, &["none".to_owned()]).unwrap();
+    assert!(open.listeners[0].policies.is_empty());
+    let both = ["none".to_owned(), "conservative".to_owned()];
+    assert!(without_file(&[], None, &both).is_err());
+}

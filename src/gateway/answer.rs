@@ -1,0 +1,290 @@
+//! Answer: the engine's answer, on its way to the client while it comes.
+//!
+//! Called by `gateway::call`, the last of the six. What must stay true: the engine's bytes go on as
+//! they are, unless a policy rewrote them; a connection is used again only when both sides know
+//! where the next message begins; an answer that breaks off breaks off for the client too.
+
+use super::exchange::{Both, both};
+use super::refusal::Refusal;
+use super::request::{Upload, linger};
+use super::{Client, House, Next, Sent, context, head};
+use crate::api::Call;
+use crate::api::endpoint::{AnswerKind, Row};
+use crate::engine::Engine;
+use crate::policy::{Chain, Permitted, Reply};
+use crate::telemetry::access::{Record, Verdict};
+use crate::wire::buffer::Buffer;
+use crate::wire::framing::Framing;
+use crate::wire::head::{ResponseHead, find_end};
+use crate::wire::io::Writer;
+use crate::wire::pump::{Inbox, PumpError, collect, pump};
+
+/// As large as Go lets a server's head be, by default.
+const MOST_HEAD: usize = 1 << 20;
+/// Of a JSON answer that a policy wants to see whole.
+const MOST_JSON: usize = 64 << 20;
+
+/// What must be known of a call when its answer comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    row: Option<&'static Row>,
+    is_head: bool,
+    may_hijack: bool,
+    /// The client announced that this is its last request.
+    closes: bool,
+    /// The engine sees the client's own `Expect`, so its interim answers are for the client.
+    is_verbatim: bool,
+    reads_answer: bool,
+}
+
+impl Shape {
+    pub(super) fn of(call: &Permitted<Call>, chain: &Chain) -> Shape {
+        Shape {
+            row: call.row(),
+            is_head: call.is_head(),
+            may_hijack: call.may_hijack(),
+            closes: call.closes(),
+            is_verbatim: matches!(**call, Call::Verbatim(_)),
+            reads_answer: chain.reads_answer(call),
+        }
+    }
+}
+
+/// How the engine's side of a call ended.
+enum Ended {
+    /// Everything was passed on; whether each connection can carry another call.
+    Complete { client_keeps: bool, engine_keeps: bool },
+    /// From here on the connection is the engine's.
+    Hijacked,
+    /// Broken off after the head had gone out: the client must see it break off too.
+    Cut,
+}
+
+pub(super) async fn answer(
+    house: &House,
+    client: &mut Client,
+    mut sent: Sent,
+    mut upload: Upload,
+    record: &mut Record,
+) -> Next {
+    let outcome = relay(house, client, &mut sent, &mut upload, record).await;
+    let (ended, all_sent, client_ended) = match outcome {
+        Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),
+        Ok(Both::Answered { answer: Err(refusal), .. }) | Err(refusal) => {
+            return Box::pin(refusal.answer(house, client, upload, record)).await;
+        }
+        Ok(Both::ClientGone) => {
+            record.status = if record.status == 0 { 499 } else { record.status };
+            return Next::Close;
+        }
+    };
+    match ended {
+        Ended::Hijacked => {
+            drop_lone_line_end(&mut client.buffer);
+            Next::Relay(sent.conn)
+        }
+        Ended::Complete { client_keeps, engine_keeps } => {
+            if engine_keeps && all_sent && !client_ended {
+                house.engine.keep(sent.conn);
+            }
+            if client_keeps && all_sent && !client_ended && !house.drain.is_cancelled() {
+                return Next::Again;
+            }
+            linger(client).await;
+            Next::Close
+        }
+        Ended::Cut => {
+            record.verdict = Verdict::Fail;
+            tracing::warn!(
+                listener = %house.listener,
+                operation = record.operation,
+                "the engine broke its answer off"
+            );
+            Next::Close
+        }
+    }
+}
+
+async fn relay(
+    house: &House,
+    client: &mut Client,
+    sent: &mut Sent,
+    upload: &mut Upload,
+    record: &mut Record,
+) -> Result<Both<Result<Ended, Refusal>>, Refusal> {
+    let (reader, mut to_client) = client.stream.split();
+    let mut from_client = Inbox { reader, buffer: &mut client.buffer };
+    let (reader, mut to_engine) = sent.conn.stream.split();
+    let from_engine = Inbox { reader, buffer: &mut sent.conn.buffer };
+    if upload.waits {
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        to_client.write_all(interim).await.map_err(|_| Refusal::Left)?;
+    }
+    let Record { status, bytes_in, bytes_sent, .. } = record;
+    let shape = sent.shape;
+    let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
+    let answer = async {
+        let head = outbound.head(&house.engine, shape).await?;
+        if is_hijack(&head, shape) {
+            outbound.write(&head::verbatim(&head, false)).await?;
+            return Ok(Ended::Hijacked);
+        }
+        if shape.reads_answer {
+            return outbound.rewritten(house, &sent.identity, &head, shape).await;
+        }
+        outbound.streamed(&head, shape).await
+    };
+    let may_hijack = shape.may_hijack;
+    Ok(both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await)
+}
+
+/// The engine took the connection over: by `101`, or, for a client that sent no `Upgrade`, by `200`
+/// and a raw stream without a length (`hijackConnection` in moby's `container_routes.go`).
+fn is_hijack(head: &ResponseHead, shape: Shape) -> bool {
+    if head.status == 101 {
+        return true;
+    }
+    let is_tcp = shape.row.is_some_and(|row| row.answer == AnswerKind::HijackTcp);
+    let has_length = head.headers.has("content-length") || head.headers.has("transfer-encoding");
+    is_tcp && head.status == 200 && !has_length
+}
+
+/// Jenkins' docker-plugin writes one line end behind its request's body. dockerd throws away what
+/// its reader holds when it takes a connection over, so that this never becomes input.
+fn drop_lone_line_end(buffer: &mut Buffer) {
+    if matches!(buffer.unread(), b"\n" | b"\r\n") {
+        buffer.clear();
+    }
+}
+
+struct Outbound<'a> {
+    from_engine: Inbox<'a>,
+    to_client: Writer<'a>,
+    status: &'a mut u16,
+    bytes_sent: &'a mut u64,
+}
+
+impl Outbound<'_> {
+    /// Waits for the answer's head, for as long as the engine is alive; passes interim answers on.
+    async fn head(&mut self, engine: &Engine, shape: Shape) -> Result<ResponseHead, Refusal> {
+        loop {
+            let end = self.head_end(engine).await?;
+            let bytes = self.from_engine.buffer.unread().get(..end).unwrap_or_default();
+            let head = ResponseHead::parse(bytes).map_err(|_| Refusal::Answer("its head"))?;
+            self.from_engine.buffer.consume(end);
+            if head.status >= 200 || head.status == 101 {
+                *self.status = head.status;
+                return Ok(head);
+            }
+            if shape.is_verbatim {
+                self.write(&head::verbatim(&head, false)).await?;
+            }
+        }
+    }
+
+    async fn head_end(&mut self, engine: &Engine) -> Result<usize, Refusal> {
+        let mut seen = 0;
+        loop {
+            if let Some(end) = find_end(self.from_engine.buffer.unread(), seen) {
+                return Ok(end);
+            }
+            seen = self.from_engine.buffer.len();
+            let inbox = &mut self.from_engine;
+            let filling = inbox.buffer.fill(&mut inbox.reader, MOST_HEAD);
+            match tokio::time::timeout(engine.patience(), filling).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0)) => return Err(engine.refused(&NoAnswer).into()),
+                Ok(Err(error)) => return Err(engine.refused(&error).into()),
+                // Some calls take their time (`stop`, `commit`, `wait`): only an engine that does
+                // not answer anybody is given up.
+                Err(_) if engine.is_alive().await => {}
+                Err(_) => return Err(engine.silent().into()),
+            }
+        }
+    }
+
+    /// Passes an answer on while it comes.
+    async fn streamed(&mut self, head: &ResponseHead, shape: Shape) -> Result<Ended, Refusal> {
+        let mut framing =
+            Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
+        let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
+        let client_keeps = engine_keeps && !shape.closes;
+        let mut first = head::verbatim(head, shape.closes && head.version == 1);
+        // A short answer that is already here leaves in one write.
+        if matches!(framing, Framing::Length { .. }) {
+            let body = self.from_engine.buffer.unread();
+            let n = framing.take(body).map_err(|_| Refusal::Answer("its body"))?;
+            first.extend_from_slice(body.get(..n).unwrap_or_default());
+            *self.bytes_sent += n as u64;
+            self.from_engine.buffer.consume(n);
+        }
+        self.write(&first).await?;
+        let inbox = &mut self.from_engine;
+        match pump(inbox, &mut framing, &mut self.to_client, self.bytes_sent).await {
+            Ok(()) => Ok(Ended::Complete { client_keeps, engine_keeps }),
+            Err(PumpError::Write(_)) => Err(Refusal::Left),
+            Err(PumpError::Read(_) | PumpError::Cut | PumpError::Malformed(_)) => Ok(Ended::Cut),
+        }
+    }
+
+    /// Shows an answer to the policies and passes on what they leave of it.
+    async fn rewritten(
+        &mut self,
+        house: &House,
+        identity: &crate::auth::Identity,
+        head: &ResponseHead,
+        shape: Shape,
+    ) -> Result<Ended, Refusal> {
+        let Some(row) = shape.row else { return self.streamed(head, shape).await };
+        let is_json = head.headers.get("content-type").is_some_and(is_json);
+        let mut framing =
+            Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
+        let body = collect(&mut self.from_engine, &mut framing, MOST_JSON, &mut 0)
+            .await
+            .ok()
+            .flatten()
+            .ok_or(Refusal::Answer("its body"))?;
+        let json = match is_json && !shape.is_head {
+            true => Some(
+                serde_json::from_reader(body.as_slice())
+                    .map_err(|_| Refusal::Answer("its JSON"))?,
+            ),
+            false => None,
+        };
+        let version = head.headers.get("api-version");
+        let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
+        let mut reply = Reply { row, status: head.status, api_version, json };
+        house.chain.answer(&mut reply, &context(house, identity).await?)?;
+        let body = match &reply.json {
+            Some(json) => json.to_string().into_bytes(),
+            None => body,
+        };
+        let framed = (!shape.is_head).then_some(body.as_slice());
+        let mut out = head::rewritten(head, shape.closes && head.version == 1, &reply, framed);
+        out.extend_from_slice(framed.unwrap_or_default());
+        *self.bytes_sent += framed.map_or(0, <[u8]>::len) as u64;
+        self.write(&out).await?;
+        let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
+        Ok(Ended::Complete { client_keeps: keeps(head) && !shape.closes, engine_keeps })
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.to_client.write_all(bytes).await.map_err(|_| Refusal::Left)
+    }
+}
+
+/// Whether the connection goes on behind this answer (RFC 9112 §9.3).
+fn keeps(head: &ResponseHead) -> bool {
+    match head.version {
+        1 => !head.headers.lists("connection", "close"),
+        _ => head.headers.lists("connection", "keep-alive"),
+    }
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    content_type.trim_ascii().to_ascii_lowercase().starts_with(b"application/json")
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it closed the connection before it answered")]
+struct NoAnswer;

@@ -1,0 +1,116 @@
+//! Both directions of a call at once: what is left of the request, and the answer.
+//!
+//! Called by `answer`. A build may answer before its context has been read, and a client may leave
+//! while the engine works. What must stay true: nothing is buffered that flows; the end of the
+//! client's side reaches the engine (that is how dockerd stops a `logs -f`), but never before the
+//! engine has taken a connection over; a failed write towards the engine does not lose the answer
+//! that the engine has already written.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::request::Upload;
+use crate::wire::framing::Framing;
+use crate::wire::io::Writer;
+use crate::wire::pump::{Inbox, PumpError, pump};
+
+/// How long an answered request may take to send the rest of its body (the last chunk, mostly).
+const LAST_CHUNK: Duration = Duration::from_secs(1);
+
+/// What happened to the request's side while the answer came.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    sent: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// How the two directions ended.
+pub(super) enum Both<T> {
+    /// The answer came to its end; `sent` says whether the whole request had been.
+    Answered { answer: T, sent: bool, client_ended: bool },
+    /// The client's connection broke.
+    ClientGone,
+}
+
+/// Runs the answer to its end, and the request beside it.
+pub(super) async fn both<T>(
+    client: &mut Inbox<'_>,
+    engine: &mut Writer<'_>,
+    upload: &mut Upload,
+    may_hijack: bool,
+    bytes_in: &mut u64,
+    answer: impl Future<Output = T>,
+) -> Both<T> {
+    let progress = Progress::default();
+    progress.sent.store(upload.framing.is_done(), Relaxed);
+    let mut request =
+        pin!(request(client, engine, &mut upload.framing, may_hijack, bytes_in, &progress));
+    let mut answer = pin!(answer);
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        match request.as_mut().poll(cx) {
+            Poll::Ready(Gone) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    let Some(answer) = answered else { return Both::ClientGone };
+    if !progress.sent.load(Relaxed) && !progress.ended.load(Relaxed) {
+        let rest = poll_fn(|cx| {
+            let is_over = request.as_mut().poll(cx).is_ready();
+            if is_over || progress.sent.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let _ = tokio::time::timeout(LAST_CHUNK, rest).await;
+    }
+    Both::Answered {
+        answer,
+        sent: progress.sent.load(Relaxed),
+        client_ended: progress.ended.load(Relaxed),
+    }
+}
+
+/// The client's connection broke: there is nobody to answer.
+struct Gone;
+
+/// Sends the rest of the body, then watches for the client's end. Returns only when the client's
+/// connection broke.
+async fn request(
+    client: &mut Inbox<'_>,
+    engine: &mut Writer<'_>,
+    framing: &mut Framing,
+    may_hijack: bool,
+    bytes_in: &mut u64,
+    progress: &Progress,
+) -> Gone {
+    match pump(client, framing, engine, bytes_in).await {
+        Ok(()) => progress.sent.store(true, Relaxed),
+        Err(PumpError::Read(_)) => return Gone,
+        Err(PumpError::Cut | PumpError::Malformed(_)) => {
+            // The engine must see the body end early, and may still say something about it.
+            progress.ended.store(true, Relaxed);
+            let _ = engine.close_write().await;
+            return pending().await;
+        }
+        // The engine stopped reading: whatever it says instead is the answer.
+        Err(PumpError::Write(_)) => return pending().await,
+    }
+    // A pipelined request, or stdin right behind an upgrade: it waits its turn, unread beyond this.
+    while client.buffer.is_empty() {
+        match client.more().await {
+            Ok(true) => {}
+            Ok(false) if may_hijack => return pending().await,
+            Ok(false) => {
+                progress.ended.store(true, Relaxed);
+                let _ = engine.close_write().await;
+                return pending().await;
+            }
+            Err(_) => return Gone,
+        }
+    }
+    pending().await
+}

@@ -1,0 +1,181 @@
+//! The life of a request: accept, authenticate, parse, decide, send, answer.
+//!
+//! `listener` hands over connections; `call` below is the whole story, and everything else in this
+//! folder is one of its words. What must stay true: nothing reaches the engine but through
+//! `decide`, and every request that was understood well enough gets an answer.
+
+mod answer;
+mod exchange;
+mod head;
+mod refusal;
+mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::api::Call;
+use crate::auth::{self, Identity, Peer};
+use crate::engine::{Conn, Engine};
+use crate::policy::{Chain, Context, Permitted};
+use crate::telemetry::access::{Log, Record, Verdict};
+use crate::wire::buffer::Buffer;
+use crate::wire::io::Stream;
+use crate::wire::relay::{self, Ends};
+use refusal::Refusal;
+use request::Upload;
+
+/// What every connection of one listener shares.
+#[derive(Debug)]
+pub struct House {
+    pub listener: Arc<str>,
+    pub chain: Chain,
+    pub engine: Engine,
+    pub limits: Limits,
+    pub log: Log,
+    /// Cancelled when no new request is to be begun.
+    pub drain: CancellationToken,
+    /// Holds every connection and relay, so that a drain can wait for them.
+    pub tasks: TaskTracker,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of a request line and headers together, in bytes.
+    pub header_bytes: usize,
+    /// From the first byte of a head to its last.
+    pub header_time: Duration,
+    /// Of a JSON body, in bytes.
+    pub json_body: usize,
+}
+
+/// A client's connection between and during calls.
+struct Client {
+    stream: Stream,
+    buffer: Buffer,
+    peer: Peer,
+    name: Arc<str>,
+}
+
+/// What becomes of the client's connection after a call.
+enum Next {
+    Again,
+    Close,
+    /// The engine took the connection over: bytes both ways from here on.
+    Relay(Conn),
+}
+
+/// What is on its way to the engine, and what is needed when the answer comes.
+struct Sent {
+    conn: Conn,
+    shape: answer::Shape,
+    identity: Identity,
+}
+
+/// Serves one connection to its end. `permit` is given back when nothing of it is left.
+pub async fn connection<P: Send + 'static>(
+    house: Arc<House>,
+    stream: Stream,
+    peer: Peer,
+    permit: P,
+) {
+    let name = peer.to_string().into();
+    let mut client = Client { stream, buffer: Buffer::new(), peer, name };
+    while request::idle(&house, &mut client).await {
+        let mut record = Record::new(Arc::clone(&house.listener), Arc::clone(&client.name));
+        // Boxed, so that an idle connection costs its sockets and little else.
+        let next = Box::pin(call(&house, &mut client, &mut record)).await;
+        match next {
+            Next::Again => house.log.write(&record),
+            // A connection that ends between two requests is no call.
+            Next::Close if record.method.is_empty() && record.verdict == Verdict::Allow => return,
+            Next::Close => return house.log.write(&record),
+            Next::Relay(engine) => {
+                let tasks = house.tasks.clone();
+                tasks.spawn(hijacked(house, client, engine, record, permit));
+                return;
+            }
+        }
+    }
+}
+
+/// Tells a connection too many that it is one.
+pub async fn turn_away(house: Arc<House>, mut stream: Stream) {
+    let answer = refusal::too_many_connections(&house.listener);
+    let _ = stream.split().1.write_all(&answer).await;
+    let mut client =
+        Client { stream, buffer: Buffer::new(), peer: Peer::Unknown, name: "-".into() };
+    request::linger(&mut client).await;
+}
+
+/// The story: one request, from its first byte to the last byte of its answer.
+async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
+    let mut upload = Upload::default();
+    let sent = async {
+        let head = request::accept(house, client, record).await?;
+        let identity = authenticate(client, record);
+        let call = request::parse(house, client, head, &mut upload, record).await?;
+        let (call, identity) = decide(house, call, identity).await?;
+        send(house, call, identity).await
+    }
+    .instrument(tracing::debug_span!("call", listener = %house.listener))
+    .await;
+    match sent {
+        Ok(sent) => answer::answer(house, client, sent, upload, record).await,
+        Err(refusal) => refusal.answer(house, client, upload, record).await,
+    }
+}
+
+fn authenticate(client: &Client, record: &mut Record) -> Identity {
+    let identity = auth::authenticate(client.peer);
+    record.user = identity.user().map(str::to_owned);
+    identity
+}
+
+async fn decide(
+    house: &House,
+    call: Call,
+    identity: Identity,
+) -> Result<(Permitted<Call>, Identity), Refusal> {
+    let cx = context(house, &identity).await?;
+    Ok((house.chain.decide(call, &cx)?, identity))
+}
+
+async fn send(house: &House, call: Permitted<Call>, identity: Identity) -> Result<Sent, Refusal> {
+    let shape = answer::Shape::of(&call, &house.chain);
+    let conn = house.engine.send(call).await?;
+    Ok(Sent { conn, shape, identity })
+}
+
+/// What policies may know. A pass-through asks the engine nothing.
+async fn context<'a>(house: &'a House, identity: &'a Identity) -> Result<Context<'a>, Refusal> {
+    let engine = match house.chain.is_empty() {
+        true => crate::api::endpoint::KNOWN,
+        false => house.engine.versions().await?,
+    };
+    Ok(Context { identity, listener: &house.listener, engine })
+}
+
+/// The rest of a call whose connection the engine took over.
+async fn hijacked<P>(
+    house: Arc<House>,
+    client: Client,
+    engine: Conn,
+    mut record: Record,
+    permit: P,
+) {
+    let ends = Ends {
+        client: client.stream,
+        from_client: client.buffer,
+        engine: engine.stream,
+        from_engine: engine.buffer,
+    };
+    let passed = relay::run(ends).await;
+    record.bytes_in += passed.to_engine;
+    record.bytes_sent += passed.to_client;
+    house.log.write(&record);
+    drop(permit);
+}

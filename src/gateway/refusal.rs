@@ -1,0 +1,235 @@
+//! Every way in which a call ends without the engine's answer, and what the client is told.
+//!
+//! One type and one mapping: the engine's own shape (`{"message": …}`), a status, and whose doing it
+//! was. What must stay true: no message repeats a header, a body or a query value of the client.
+
+use super::request::{Upload, linger};
+use super::{Client, House, Next};
+use crate::api::call::BadCall;
+use crate::engine::Away;
+use crate::policy::Reason;
+use crate::telemetry::access::{Record, Verdict};
+use crate::wire::chunked::BadChunk;
+use crate::wire::framing::{BadFraming, Framing};
+use crate::wire::head::{HeadError, put_line};
+use crate::wire::pump::{Inbox, collect};
+
+/// What Go's server reads of a body that its handler left, before it gives the connection up.
+const MOST_DISCARDED: usize = 256 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The client closed before its request was complete: nobody is there to be told.
+    #[error("the client left")]
+    Left,
+    #[error("HTTP/2 is not spoken here while a policy is active")]
+    Http2,
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error("the request line and headers are too large")]
+    HeadTooLarge,
+    #[error("the request line and headers took too long")]
+    HeadTooSlow,
+    #[error(transparent)]
+    Framing(#[from] BadFraming),
+    #[error(transparent)]
+    Chunk(#[from] BadChunk),
+    #[error("the body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("the body ended early")]
+    BodyCut,
+    #[error(transparent)]
+    Call(#[from] BadCall),
+    #[error("{}", .0.message())]
+    Denied(Reason),
+    #[error(transparent)]
+    Away(#[from] Away),
+    #[error("the engine's answer could not be understood: {0}")]
+    Answer(&'static str),
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal::Denied(reason)
+    }
+}
+
+impl Refusal {
+    fn status(&self) -> u16 {
+        match self {
+            Refusal::Call(BadCall::NoSuchEndpoint { .. }) => 404,
+            Refusal::Left
+            | Refusal::Head(HeadError::Malformed(_))
+            | Refusal::Framing(BadFraming::Length | BadFraming::Both)
+            | Refusal::Chunk(_)
+            | Refusal::BodyCut
+            | Refusal::Call(_) => 400,
+            Refusal::Framing(BadFraming::Coding) => 501,
+            Refusal::HeadTooSlow => 408,
+            Refusal::BodyTooLarge(_) => 413,
+            Refusal::Head(HeadError::TooManyLines) | Refusal::HeadTooLarge => 431,
+            Refusal::Denied(reason) => reason.status,
+            Refusal::Answer(_) | Refusal::Away(Away::Refused { .. }) => 502,
+            Refusal::Away(Away::Silent { .. }) => 504,
+            Refusal::Http2 => 505,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Refusal::Denied(_) => Verdict::Deny,
+            Refusal::Away(_) | Refusal::Answer(_) => Verdict::Fail,
+            _ => Verdict::Reject,
+        }
+    }
+
+    /// What the client prints. Refusals by rule and the engine's own words come as they are.
+    fn message(&self) -> String {
+        match self {
+            Refusal::Denied(reason) => reason.message(),
+            Refusal::Call(error @ (BadCall::StartWithBody | BadCall::NoSuchEndpoint { .. })) => {
+                error.to_string()
+            }
+            Refusal::HeadTooLarge => format!("dockgate: {self}. hint: raise `limits.header_bytes`"),
+            Refusal::BodyTooLarge(_) => format!("dockgate: {self}. hint: raise `limits.json_body`"),
+            Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
+            _ => format!("dockgate: {self}"),
+        }
+    }
+
+    /// Whether the connection's next bytes can still be told apart.
+    fn keeps_connection(&self) -> bool {
+        matches!(self, Refusal::Denied(_) | Refusal::Away(_) | Refusal::Call(_))
+    }
+
+    /// Tells the client, and says what becomes of its connection.
+    pub(super) async fn answer(
+        self,
+        house: &House,
+        client: &mut Client,
+        mut upload: Upload,
+        record: &mut Record,
+    ) -> Next {
+        if let Refusal::Left = &self {
+            // nginx's number for it; a status that the client already saw stays.
+            record.status = if record.status == 0 { 499 } else { record.status };
+            return Next::Close;
+        }
+        record.verdict = self.verdict();
+        if let Refusal::Denied(reason) = &self {
+            record.rule = Some(reason.rule.to_owned());
+        }
+        if let Refusal::Http2 = &self {
+            return http2(house, client, record).await;
+        }
+        let status = self.status();
+        record.status = status;
+        if status >= 500 {
+            tracing::warn!(listener = %house.listener, operation = record.operation, "{self}");
+        }
+        let keep = self.keeps_connection() && read_away(client, &mut upload).await;
+        let answer = render(status, &self.message(), record.method == "HEAD", keep);
+        record.bytes_sent += answer.len() as u64;
+        let written = client.stream.split().1.write_all(&answer).await;
+        if keep && written.is_ok() && !house.drain.is_cancelled() {
+            return Next::Again;
+        }
+        linger(client).await;
+        Next::Close
+    }
+}
+
+/// Reads the rest of a small body away; false when that is not possible without waiting for more
+/// than Go would.
+async fn read_away(client: &mut Client, upload: &mut Upload) -> bool {
+    let small = match &upload.framing {
+        Framing::None => return true,
+        Framing::Length { left } => *left <= MOST_DISCARDED as u64,
+        Framing::Chunked(_) | Framing::UntilClose { .. } => upload.framing.is_done(),
+    };
+    if !small || upload.waits {
+        return false;
+    }
+    let (reader, _) = client.stream.split();
+    let mut inbox = Inbox { reader, buffer: &mut client.buffer };
+    let mut discarded = 0;
+    let read = collect(&mut inbox, &mut upload.framing, MOST_DISCARDED, &mut discarded);
+    let patience = std::time::Duration::from_secs(2);
+    matches!(tokio::time::timeout(patience, read).await, Ok(Ok(Some(_))))
+}
+
+fn render(status: u16, message: &str, to_head: bool, keep: bool) -> Vec<u8> {
+    let body = serde_json::json!({ "message": message }).to_string() + "\n";
+    let mut out = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
+    put_line(&mut out, "Content-Type", b"application/json");
+    put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
+    if !keep {
+        put_line(&mut out, "Connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    if !to_head {
+        out.extend_from_slice(body.as_bytes());
+    }
+    out
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Request Entity Too Large",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+/// The answer to a connection too many, written before anything was read.
+pub(super) fn too_many_connections(listener: &str) -> Vec<u8> {
+    render(503, &format!("dockgate: too many connections on listener `{listener}`"), false, false)
+}
+
+/// HTTP/2 with prior knowledge: passed on where nobody has to look into it, refused in its own
+/// language otherwise.
+async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next {
+    record.operation = "Http2";
+    record.method = "PRI".to_owned();
+    record.path = "*".to_owned();
+    if let Some(permitted) = house.chain.tunnel() {
+        return match house.engine.tunnel(permitted).await {
+            Ok(conn) => {
+                (record.status, record.verdict) = (200, Verdict::Allow);
+                Next::Relay(conn)
+            }
+            Err(away) => {
+                tracing::warn!(listener = %house.listener, "{away}");
+                (record.status, record.verdict) = (502, Verdict::Fail);
+                Next::Close
+            }
+        };
+    }
+    record.status = 505;
+    client.buffer.clear();
+    let _ = client.stream.split().1.write_all(&goaway(&Refusal::Http2.to_string())).await;
+    linger(client).await;
+    Next::Close
+}
+
+/// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).
+fn goaway(message: &str) -> Vec<u8> {
+    let mut out = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let debug = format!("dockgate: {message}");
+    let length = u32::try_from(8 + debug.len()).unwrap_or(8).to_be_bytes();
+    out.extend(length.iter().skip(1));
+    out.extend([7, 0, 0, 0, 0, 0]);
+    out.extend([0, 0, 0, 0]);
+    out.extend(13u32.to_be_bytes());
+    out.extend(debug.bytes());
+    out
+}

@@ -1,0 +1,192 @@
+//! Accept and parse: from a client's bytes to a `Call`.
+//!
+//! Called by `gateway::call`. What must stay true: every read is bounded in size and time, nothing
+//! behind the request is lost, and a body that nobody wants never reaches the engine.
+
+use std::time::Duration;
+
+use super::refusal::Refusal;
+use super::{Client, House};
+use crate::api::call::Wanted;
+use crate::api::{Call, Draft};
+use crate::telemetry::access::Record;
+use crate::wire::chunked::Dialect;
+use crate::wire::framing::Framing;
+use crate::wire::head::{RequestHead, find_end};
+use crate::wire::pump::{Inbox, PumpError, collect};
+
+/// How HTTP/2 with prior knowledge begins (RFC 9113 §3.4), up to where it looks like a whole head.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// A request's body as long as it has not been read.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub framing: Framing,
+    /// The client waits for `100 Continue` before it sends its body, and the engine does not know.
+    pub waits: bool,
+}
+
+impl Default for Upload {
+    fn default() -> Upload {
+        Upload { framing: Framing::None, waits: false }
+    }
+}
+
+/// Waits for the first byte of a request; false when the client left or the listener drains.
+pub(super) async fn idle(house: &House, client: &mut Client) -> bool {
+    if !client.buffer.is_empty() {
+        return !house.drain.is_cancelled();
+    }
+    let (reader, _) = client.stream.split();
+    tokio::select! {
+        biased;
+        () = house.drain.cancelled() => false,
+        ready = reader.readable() => ready.is_ok(),
+    }
+}
+
+/// Reads one request head.
+pub(super) async fn accept(
+    house: &House,
+    client: &mut Client,
+    record: &mut Record,
+) -> Result<RequestHead, Refusal> {
+    let end = match read_head(house, client).await? {
+        Some(end) => end,
+        None => return Err(Refusal::Left),
+    };
+    record.started = std::time::Instant::now();
+    let bytes = client.buffer.unread().get(..end).unwrap_or_default();
+    if bytes == HTTP2_PREFACE {
+        // Kept in the buffer: a tunnel sends it on.
+        return Err(Refusal::Http2);
+    }
+    let head = RequestHead::parse(bytes);
+    client.buffer.consume(end);
+    let head = head?;
+    record.method = head.method().to_owned();
+    Ok(head)
+}
+
+async fn read_head(house: &House, client: &mut Client) -> Result<Option<usize>, Refusal> {
+    let limits = &house.limits;
+    let (reader, _) = client.stream.split();
+    let mut inbox = Inbox { reader, buffer: &mut client.buffer };
+    let mut seen = 0;
+    let reading = async {
+        loop {
+            if let Some(end) = find_end(inbox.buffer.unread(), seen) {
+                return if end > limits.header_bytes {
+                    Err(Refusal::HeadTooLarge)
+                } else {
+                    Ok(Some(end))
+                };
+            }
+            seen = inbox.buffer.len();
+            if seen >= limits.header_bytes {
+                return Err(Refusal::HeadTooLarge);
+            }
+            match inbox.buffer.fill(&mut inbox.reader, limits.header_bytes).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Ok(None),
+            }
+        }
+    };
+    match tokio::time::timeout(limits.header_time, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::HeadTooSlow),
+    }
+}
+
+/// Makes a call of a head, and of the body where dockgate must read that.
+pub(super) async fn parse(
+    house: &House,
+    client: &mut Client,
+    head: RequestHead,
+    upload: &mut Upload,
+    record: &mut Record,
+) -> Result<Call, Refusal> {
+    if house.chain.is_empty() {
+        upload.framing = Framing::of_request(&head, Dialect::AsGo)?;
+        let call = Call::verbatim(head);
+        note(record, &call);
+        if call.drops_body() {
+            upload.waits = call.expects_continue();
+            read_body(house, client, upload, record).await?;
+        }
+        return Ok(call);
+    }
+    record.path = path_of(head.target(), false);
+    upload.framing = Framing::of_request(&head, Dialect::Strict)?;
+    upload.waits = head.version == 1 && head.headers.lists("expect", "100-continue");
+    let draft = Draft::parse(&head)?;
+    record.operation = draft.row().endpoint.id();
+    record.path = path_of(head.target(), draft.row().method.is_safe_to_log());
+    if draft.wanted() == Wanted::Stream {
+        return Ok(draft.with_stream(upload.framing.clone()));
+    }
+    let body = read_body(house, client, upload, record).await?;
+    Ok(draft.with_json(&head, &body)?)
+}
+
+fn note(record: &mut Record, call: &Call) {
+    let row = call.row();
+    record.operation = row.map_or("-", |row| row.endpoint.id());
+    let shows_query = row.is_some_and(|row| row.method.is_safe_to_log());
+    record.path = path_of(call.target(), shows_query);
+}
+
+/// The path for the log. Queries of calls that change something can carry secrets (dockerode repeats
+/// a create body in it, `docker build --build-arg`), so they stay out.
+fn path_of(target: &[u8], shows_query: bool) -> String {
+    let end = match shows_query {
+        true => target.len(),
+        false => memchr::memchr(b'?', target).unwrap_or(target.len()),
+    };
+    String::from_utf8_lossy(target.get(..end).unwrap_or_default()).into_owned()
+}
+
+/// Reads a request's whole body, within the limit for JSON.
+async fn read_body(
+    house: &House,
+    client: &mut Client,
+    upload: &mut Upload,
+    record: &mut Record,
+) -> Result<Vec<u8>, Refusal> {
+    let (reader, mut writer) = client.stream.split();
+    let mut inbox = Inbox { reader, buffer: &mut client.buffer };
+    let most = house.limits.json_body;
+    if let Framing::Length { left } = upload.framing
+        && left > most as u64
+    {
+        return Err(Refusal::BodyTooLarge(most));
+    }
+    if std::mem::take(&mut upload.waits) && !upload.framing.is_done() {
+        writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| Refusal::Left)?;
+    }
+    match collect(&mut inbox, &mut upload.framing, most, &mut record.bytes_in).await {
+        Ok(Some(body)) => Ok(body),
+        Ok(None) => Err(Refusal::BodyTooLarge(most)),
+        Err(PumpError::Malformed(error)) => Err(error.into()),
+        Err(PumpError::Cut) => Err(Refusal::BodyCut),
+        Err(PumpError::Read(_) | PumpError::Write(_)) => Err(Refusal::Left),
+    }
+}
+
+/// Reads on what a client still sends after its call was answered, within bounds, so that closing
+/// the socket does not reset the answer before the client has read it (RFC 9112 §9.6).
+pub(super) async fn linger(client: &mut Client) {
+    const LINGER: Duration = Duration::from_secs(2);
+    let (reader, mut writer) = client.stream.split();
+    if writer.close_write().await.is_err() {
+        return;
+    }
+    let mut inbox = Inbox { reader, buffer: &mut client.buffer };
+    let reading = async {
+        inbox.buffer.clear();
+        while matches!(inbox.more().await, Ok(true)) {
+            inbox.buffer.clear();
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, reading).await;
+}

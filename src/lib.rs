@@ -1,0 +1,26 @@
+//! dockgate: a policy gateway for the Docker Engine API.
+//!
+//! ```text
+//! client ──▶ listener ──▶ auth ──▶ api::parse ──▶ policy::Chain ──▶ engine ──▶ dockerd
+//! client ◀── answer / stream / hijack ◀── the same policies, in reverse ◀──────┘
+//! ```
+//!
+//! `gateway::call` tells the story in one function: accept, authenticate, parse, decide, send,
+//! answer. The modules, from the rim to the middle and back:
+
+pub mod cli;
+pub mod run;
+
+pub mod listener;
+
+pub mod gateway;
+
+pub mod auth;
+pub mod engine;
+pub mod policy;
+
+pub mod api;
+pub mod config;
+
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,139 @@
+//! Unix listeners: a socket file with the owner, group and mode that were asked for.
+//!
+//! What must stay true: the file is never reachable with any other mode, a file left by a dead
+//! process is replaced in one step, and one that a living process serves is left alone.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::auth::Peer;
+use crate::wire::io::Stream;
+
+/// The file of a listening socket; removed with it, unless another process has put its own there.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+pub(super) async fn bind(
+    path: &Path,
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+) -> io::Result<(UnixListener, SocketFile)> {
+    refuse_living(path).await?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    make_folder(folder)?;
+    // Made under another name, in a folder that only we can enter, and moved into place: no moment
+    // with the wrong mode, and a stale file is replaced in the same step.
+    let workshop = folder.join(format!(".dockgate-{}", std::process::id()));
+    let made = prepare(&workshop, path, mode, owner, group);
+    let _ = fs::remove_dir_all(&workshop);
+    let (listener, inode) = made?;
+    Ok((listener, SocketFile { path: path.to_owned(), inode }))
+}
+
+pub(super) async fn accept(listener: &UnixListener) -> io::Result<(Stream, Peer)> {
+    let (stream, _) = listener.accept().await?;
+    let peer = stream.peer_cred().map_or(Peer::Unknown, |who| Peer::Unix {
+        uid: who.uid(),
+        gid: who.gid(),
+        pid: who.pid(),
+    });
+    Ok((Stream::Unix(stream), peer))
+}
+
+fn prepare(
+    workshop: &Path,
+    path: &Path,
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+) -> io::Result<(UnixListener, u64)> {
+    let _ = fs::remove_dir_all(workshop);
+    fs::create_dir(workshop)?;
+    fs::set_permissions(workshop, fs::Permissions::from_mode(0o700))?;
+    // Short: a socket address holds 107 bytes.
+    let draft = workshop.join("s");
+    let listener = UnixListener::bind(&draft)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
+    if owner.is_some() || group.is_some() {
+        chown(&draft, owner, group)?;
+    }
+    let inode = fs::metadata(&draft)?.ino();
+    fs::rename(&draft, path)?;
+    Ok((listener, inode))
+}
+
+async fn refuse_living(path: &Path) -> io::Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let taken = |what: &str| io::Error::new(io::ErrorKind::AddrInUse, what.to_owned());
+    if !found.file_type().is_socket() {
+        return Err(taken("a file that is not a socket is in the way"));
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(taken("another process listens there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/x.sock");
+        let (listener, file) = bind(&path, 0o600, None, None).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
+        let again = bind(&path, 0o600, None, None).await.unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+        std::mem::forget(file);
+        drop(listener);
+        let (_listener, file) = bind(&path, 0o666, None, None).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing left behind");
+        drop(file);
+        assert!(!path.exists(), "removed at exit");
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_successor_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        let (listener, file) = bind(&path, 0o600, None, None).await.unwrap();
+        drop(listener);
+        let (_successor, _kept) = bind(&path, 0o600, None, None).await.unwrap();
+        drop(file);
+        assert!(path.exists());
+        fs::write(dir.path().join("plain"), "").unwrap();
+        assert!(bind(&dir.path().join("plain"), 0o600, None, None).await.is_err());
+    }
+}

@@ -1,0 +1,54 @@
+//! `conservative`: nothing that elevates privileges.
+//!
+//! The first form of it: whole classes of endpoints are refused, and the plainest fields of create,
+//! exec, volumes, networks and builds. What must stay true: everything it wants is data, in
+//! `opinion` (endpoints) and `rules` (fields).
+
+mod opinion;
+mod predicate;
+mod rules;
+
+use super::{Context, Policy, Reason, Verdict};
+use crate::api::Typed;
+use opinion::Opinion;
+use rules::QueryRule;
+
+#[derive(Debug)]
+pub struct Conservative;
+
+impl Policy for Conservative {
+    fn name(&self) -> &'static str {
+        "conservative"
+    }
+
+    fn request(&self, call: &mut Typed, _: &Context<'_>) -> Verdict {
+        match judge(call) {
+            Ok(()) => Verdict::Continue,
+            Err(reason) => Verdict::Deny(reason),
+        }
+    }
+}
+
+fn judge(call: &Typed) -> Result<(), Reason> {
+    match opinion::of(call.endpoint()) {
+        Opinion::Allow => Ok(()),
+        Opinion::Refuse { rule, why } => Err(Reason::new(rule, call.row().path, why, "")),
+        Opinion::Judge { query, body } => {
+            query.iter().try_for_each(|rule| judge_query(rule, call))?;
+            let Some(doc) = call.doc() else { return Ok(()) };
+            body.iter().try_for_each(|rule| predicate::check(rule, &doc.root))
+        }
+    }
+}
+
+fn judge_query(rule: &QueryRule, call: &Typed) -> Result<(), Reason> {
+    match call.query().get(rule.name) {
+        Some(value) if !rule.allowed.contains(&value) => {
+            Err(Reason::new(rule.id, format!("?{}", rule.name), rule.why, rule.hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

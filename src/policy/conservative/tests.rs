@@ -1,0 +1,132 @@
+use super::*;
+use crate::api::call::Wanted;
+use crate::api::endpoint::KNOWN;
+use crate::api::{Call, Draft};
+use crate::auth::{self, Peer};
+use crate::policy::Chain;
+use crate::wire::framing::Framing;
+use crate::wire::head::RequestHead;
+
+/// The rule that refuses a request, or none.
+fn rule(line: &str, body: &str) -> Option<&'static str> {
+    let head = format!("{line} HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n\r\n");
+    let head = RequestHead::parse(head.as_bytes()).unwrap();
+    let draft = Draft::parse(&head).unwrap();
+    let call: Call = match draft.wanted() {
+        Wanted::Stream => draft.with_stream(Framing::None),
+        Wanted::Json | Wanted::Nothing => draft.with_json(&head, body.as_bytes()).unwrap(),
+    };
+    let identity = auth::authenticate(Peer::Unknown);
+    let cx = Context { identity: &identity, listener: "test", engine: KNOWN };
+    let chain = Chain::new(vec![Box::new(Conservative)]);
+    chain.decide(call, &cx).err().map(|reason| reason.rule)
+}
+
+fn create(host_config: &str) -> Option<&'static str> {
+    rule(
+        "POST /containers/create",
+        &format!(r#"{{"Image":"busybox","HostConfig":{{{host_config}}}}}"#),
+    )
+}
+
+#[test]
+fn each_elevating_field_of_a_create_is_refused_by_its_own_rule() {
+    for (host_config, wanted) in [
+        (r#""Privileged":true"#, "container.privileged"),
+        (r#""privileged":true"#, "container.privileged"),
+        (r#""CapAdd":["SYS_ADMIN"]"#, "container.cap-add"),
+        (r#""CapAdd":["all"]"#, "container.cap-add"),
+        (r#""CapAdd":["cap_sys_ptrace"]"#, "container.cap-add"),
+        (r#""Capabilities":["CAP_SYS_ADMIN"]"#, "container.capabilities"),
+        (r#""NetworkMode":"host""#, "container.network-host"),
+        (r#""PidMode":"host""#, "container.pid-host"),
+        (r#""IpcMode":"host""#, "container.ipc-host"),
+        (r#""UTSMode":"host""#, "container.uts-host"),
+        (r#""UsernsMode":"host""#, "container.userns-host"),
+        (r#""CgroupnsMode":"host""#, "container.cgroupns-host"),
+        (r#""Devices":[{"PathOnHost":"/dev/sda"}]"#, "container.devices"),
+        (r#""DeviceCgroupRules":["a *:* rwm"]"#, "container.device-cgroup-rules"),
+        (r#""DeviceRequests":[{"Count":-1}]"#, "container.device-requests"),
+        (r#""SecurityOpt":["seccomp=unconfined"]"#, "container.security-opt"),
+        (r#""SecurityOpt":["systempaths=unconfined"]"#, "container.security-opt"),
+        (r#""SecurityOpt":["no-new-privileges=false"]"#, "container.security-opt"),
+        (r#""MaskedPaths":[]"#, "container.masked-paths"),
+        (r#""ReadonlyPaths":["/x"]"#, "container.readonly-paths"),
+        (r#""Binds":["/:/host"]"#, "container.bind"),
+        (r#""Binds":["vol:/x","/var/run/docker.sock:/s:ro"]"#, "container.bind"),
+        (r#""Binds":["../x:/y"]"#, "container.bind"),
+        (r#""Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]"#, "container.mount-type"),
+        (r#""Mounts":[{"Type":"tmpfs","Target":"/t"},{"Type":"npipe"}]"#, "container.mount-type"),
+        (
+            r#""Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Options":{"device":"/"}}}}]"#,
+            "container.mount-driver-options",
+        ),
+        (
+            r#""Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Name":"nfs"}}}]"#,
+            "container.mount-driver",
+        ),
+        (r#""VolumeDriver":"rclone""#, "container.volume-driver"),
+        (r#""Runtime":"io.containerd.runhcs.v1""#, "container.runtime"),
+        (r#""Annotations":{"a":"b"}"#, "container.annotations"),
+        (r#""CgroupParent":"/""#, "container.cgroup-parent"),
+        (r#""LogConfig":{"Type":"syslog"}"#, "container.log-driver"),
+        (r#""Frobnicate":1"#, "closed-world.field"),
+    ] {
+        assert_eq!(create(host_config), Some(wanted), "{host_config}");
+    }
+    let top = r#"{"Image":"x","Privileged":true}"#;
+    let wanted = Some("closed-world.field");
+    assert_eq!(rule("POST /containers/create", top), wanted, "honoured there up to 26.1");
+}
+
+#[test]
+fn what_the_docker_cli_always_sends_is_allowed() {
+    let cli = r#""MaskedPaths":null,"ReadonlyPaths":null,"MemorySwappiness":-1,"OomKillDisable":false,
+        "ConsoleSize":[0,0],"Privileged":false,"NetworkMode":"default","CapAdd":null,"CapDrop":null,
+        "Binds":["data:/data:ro","/anonymous"],"PidMode":"","IpcMode":"","UTSMode":"","UsernsMode":"",
+        "LogConfig":{"Type":"","Config":{}},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},
+        "Devices":[],"DeviceCgroupRules":null,"DeviceRequests":null,"SecurityOpt":["no-new-privileges"],
+        "Runtime":"","CgroupParent":"","VolumeDriver":"","Mounts":[{"Type":"volume","Source":"v","Target":"/v"}]"#;
+    assert_eq!(create(cli), None);
+    assert_eq!(create(r#""CapAdd":["net_bind_service","CAP_CHOWN"]"#), None);
+    assert_eq!(create(r#""NetworkMode":"container:abc","PidMode":"container:abc""#), None);
+}
+
+#[test]
+fn other_calls_that_elevate_are_refused() {
+    for (line, body, wanted) in [
+        ("POST /containers/x/exec", r#"{"Cmd":["sh"],"Privileged":true}"#, "exec.privileged"),
+        (
+            "POST /volumes/create",
+            r#"{"DriverOpts":{"type":"none","o":"bind","device":"/"}}"#,
+            "volume.driver-options",
+        ),
+        ("POST /volumes/create", r#"{"Driver":"sshfs"}"#, "volume.driver"),
+        ("POST /networks/create", r#"{"Name":"n","Driver":"macvlan"}"#, "network.driver"),
+        ("POST /build?networkmode=host", "", "build.network"),
+        ("POST /build?cgroupparent=/x", "", "build.cgroup-parent"),
+        ("POST /build?version=2", "", "build.buildkit"),
+        ("POST /containers/x/start?checkpoint=c", "", "container.checkpoint"),
+        ("POST /swarm/init", "{}", "class.swarm"),
+        ("GET /plugins", "", "class.plugin"),
+        ("GET /containers/x/checkpoints", "", "class.checkpoint"),
+        ("GET /debug/pprof/heap", "", "class.debug"),
+        ("POST /grpc", "", "build.buildkit"),
+        ("POST /session", "", "build.buildkit"),
+        ("GET /containers/json?frob=1", "", "closed-world.query"),
+        ("GET /v1.99/info", "", "api.version"),
+        ("GET /v1.23/info", "", "api.version"),
+    ] {
+        assert_eq!(rule(line, body), Some(wanted), "{line} {body}");
+    }
+    for line in [
+        "GET /_ping",
+        "GET /info",
+        "GET /containers/json?all=1",
+        "POST /build?t=x",
+        "GET /containers/json?frob=",
+        "POST /containers/x/start",
+    ] {
+        assert_eq!(rule(line, ""), None, "{line}");
+    }
+}

@@ -1,0 +1,92 @@
+//! The API versions that dockgate knows, and no others.
+//!
+//! First in every chain that has a policy. The same body means different things at different
+//! versions, so each call is asked by one version that the tables know, and clients are told of no
+//! newer one. What must stay true: refusals are the engine's own words, which clients understand.
+
+use super::{Context, Policy, Reason, Reply, Verdict};
+use crate::api::endpoint::Versions;
+use crate::api::endpoint::{Minor, NEWEST, OLDEST};
+use crate::api::{Endpoint, Row, Typed};
+
+#[derive(Debug)]
+pub(super) struct KnownVersions;
+
+impl Policy for KnownVersions {
+    fn name(&self) -> &'static str {
+        "versions"
+    }
+
+    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
+        let spoken = spoken(cx.engine);
+        match call.version() {
+            None => call.pin_version(spoken.newest),
+            Some(minor) if minor > spoken.newest => {
+                return refuse(format!(
+                    "client version 1.{minor} is too new. Maximum supported API version is 1.{}",
+                    spoken.newest
+                ));
+            }
+            Some(minor) if minor < spoken.oldest => {
+                return refuse(format!(
+                    "client version 1.{minor} is too old. Minimum supported API version is 1.{}, \
+                     please upgrade your client to a newer version",
+                    spoken.oldest
+                ));
+            }
+            Some(_) => {}
+        }
+        Verdict::Continue
+    }
+
+    fn reads_answer(&self, row: &Row) -> bool {
+        matches!(
+            row.endpoint,
+            Endpoint::SystemPing | Endpoint::SystemPingHead | Endpoint::SystemVersion
+        )
+    }
+
+    fn answer(&self, reply: &mut Reply, cx: &Context<'_>) -> Result<(), Reason> {
+        let spoken = spoken(cx.engine);
+        if reply.api_version.is_some() {
+            reply.api_version = Some(format!("1.{}", spoken.newest));
+        }
+        let Some(json) = &mut reply.json else { return Ok(()) };
+        clamp(json, spoken);
+        let components = json.get_mut("Components").and_then(serde_json::Value::as_array_mut);
+        for component in components.into_iter().flatten() {
+            if component.get("Name").and_then(|name| name.as_str()) == Some("Engine")
+                && let Some(details) = component.get_mut("Details")
+            {
+                clamp(details, spoken);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What both the engine and dockgate speak.
+fn spoken(engine: Versions) -> Versions {
+    Versions { newest: engine.newest.min(NEWEST), oldest: engine.oldest.max(OLDEST) }
+}
+
+fn clamp(json: &mut serde_json::Value, spoken: Versions) {
+    let mut set = |key: &str, minor: Minor| {
+        if let Some(value) = json.get_mut(key) {
+            *value = format!("1.{minor}").into();
+        }
+    };
+    set("ApiVersion", spoken.newest);
+    set("MinAPIVersion", spoken.oldest);
+}
+
+/// The engine says this with 400 and without our name: clients look for the words.
+fn refuse(message: String) -> Verdict {
+    Verdict::Deny(Reason {
+        rule: "api.version",
+        field: "".into(),
+        why: message.into(),
+        hint: "".into(),
+        status: 400,
+    })
+}

@@ -1,0 +1,159 @@
+//! What was read and not yet used: one buffer a direction, empty-handed while idle.
+//!
+//! Every reader of a connection fills one. What must stay true: an idle connection holds no block,
+//! bytes once read are never lost between two users of the same connection (pipelined requests,
+//! stdin right behind an upgrade), and a buffer never grows past what its user allows.
+
+use std::cell::RefCell;
+use std::io;
+
+use super::io::Reader;
+
+/// Large enough that copying is not dominated by system calls, small enough for a second-level
+/// cache to hold the few that are in use.
+pub const BLOCK: usize = 64 * 1024;
+const KEPT_PER_THREAD: usize = 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Borrows a block of `BLOCK` bytes, with whatever its last user left in it.
+pub fn take_block() -> Box<[u8]> {
+    SPARE
+        .with(|spare| spare.borrow_mut().pop())
+        .unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
+}
+
+/// Gives a block back; a thread keeps a few and frees the rest.
+pub fn give_block(block: Box<[u8]>) {
+    SPARE.with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if block.len() == BLOCK && spare.len() < KEPT_PER_THREAD {
+            spare.push(block);
+        }
+    });
+}
+
+#[derive(Debug, Default)]
+pub struct Buffer {
+    block: Option<Box<[u8]>>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub const fn new() -> Self {
+        Buffer { block: None, start: 0, end: 0 }
+    }
+
+    pub fn unread(&self) -> &[u8] {
+        self.block.as_deref().and_then(|block| block.get(self.start..self.end)).unwrap_or(&[])
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Marks bytes as used; an empty buffer gives its block back.
+    pub fn consume(&mut self, bytes: usize) {
+        self.start = self.end.min(self.start + bytes);
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+        if let Some(block) = self.block.take() {
+            give_block(block);
+        }
+    }
+
+    /// Reads once, behind what is unread; 0 is the end of the stream. A full buffer grows up to
+    /// `most` bytes and then refuses with `FileTooLarge`.
+    pub async fn fill(&mut self, from: &mut Reader<'_>, most: usize) -> io::Result<usize> {
+        if self.block.is_none() {
+            // Waiting without a block is what keeps idle connections small.
+            from.readable().await?;
+        }
+        let room = self.room(most)?;
+        let result = from.read(room).await;
+        self.end += result.as_ref().copied().unwrap_or(0);
+        if self.is_empty() {
+            self.clear();
+        }
+        result
+    }
+
+    /// Free space behind the unread bytes, made by moving or growing when there is none.
+    fn room(&mut self, most: usize) -> io::Result<&mut [u8]> {
+        let block = self.block.get_or_insert_with(take_block);
+        if self.end == block.len() && self.start > 0 {
+            block.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == block.len() {
+            if self.end >= most {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            let mut larger = vec![0; (block.len() * 2).min(most.max(BLOCK))].into_boxed_slice();
+            larger
+                .get_mut(..block.len())
+                .ok_or(io::ErrorKind::FileTooLarge)?
+                .copy_from_slice(block);
+            give_block(std::mem::replace(block, larger));
+        }
+        block.get_mut(self.end..).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::io::Stream;
+    use std::io::Write as _;
+
+    fn pair() -> (std::os::unix::net::UnixStream, Stream) {
+        let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+        b.set_nonblocking(true).unwrap();
+        (a, Stream::Unix(tokio::net::UnixStream::from_std(b).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn bytes_survive_growing_and_moving_and_the_cap_holds() {
+        let (mut peer, mut stream) = pair();
+        let (mut reader, _) = stream.split();
+        let sent: Vec<u8> = (0..BLOCK as u32 * 3).map(|i| (i % 251) as u8).collect();
+        let writer = std::thread::spawn({
+            let sent = sent.clone();
+            move || peer.write_all(&sent)
+        });
+        let mut buffer = Buffer::new();
+        buffer.fill(&mut reader, BLOCK).await.unwrap();
+        buffer.consume(5);
+        let mut seen = 5;
+        while buffer.len() < BLOCK {
+            buffer.fill(&mut reader, BLOCK).await.unwrap();
+        }
+        assert_eq!(buffer.unread(), &sent[seen..seen + BLOCK]);
+        let full = buffer.fill(&mut reader, BLOCK).await.unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::FileTooLarge);
+        while buffer.fill(&mut reader, 4 * BLOCK).await.unwrap() > 0 {}
+        assert_eq!(buffer.unread(), &sent[seen..]);
+        seen = sent.len();
+        buffer.consume(seen);
+        assert!(buffer.is_empty() && buffer.block.is_none(), "an idle buffer holds no block");
+        writer.join().unwrap().unwrap();
+    }
+}

@@ -1,0 +1,177 @@
+//! A hijacked connection: two independent copies, each with its own end.
+//!
+//! `gateway::hijack` hands over both sockets after the engine's own answer. What must stay true: a
+//! half-close of one side reaches the other at once and ends nothing else; there is no idle
+//! timeout; when the engine has ended the stream, or nobody listens any more, both sockets are
+//! released; a frame header of a multiplexed stream is not split by us.
+
+use std::io;
+use std::time::Duration;
+
+use super::buffer::{BLOCK, Buffer, give_block, take_block};
+use super::frames::Frames;
+use super::io::{Reader, Stream, Writer};
+use super::splice::{self, Moved, StepError};
+
+/// How long a client may go on sending after the engine ended its side. dockerd reads on without
+/// use for it and closes nothing by itself, so without a bound both sockets would stay for ever.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often a client that has ended its side is asked whether it still listens: nothing wakes us
+/// when it closes the other direction too.
+const CHECK_GONE: Duration = Duration::from_secs(2);
+
+/// Both ends of a hijacked call and what was already read from each.
+pub struct Ends {
+    pub client: Stream,
+    pub from_client: Buffer,
+    pub engine: Stream,
+    pub from_engine: Buffer,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    pub to_engine: u64,
+    pub to_client: u64,
+}
+
+/// Relays until the call has ended; consumes the sockets.
+pub async fn run(mut ends: Ends) -> Passed {
+    let mut passed = Passed::default();
+    run_both(&mut ends, &mut passed).await;
+    passed
+}
+
+async fn run_both(ends: &mut Ends, passed: &mut Passed) {
+    let (client_rx, client_tx) = ends.client.split();
+    let (engine_rx, engine_tx) = ends.engine.split();
+    let up = copy(client_rx, engine_tx, &mut ends.from_client, Frames::Raw, &mut passed.to_engine);
+    let down =
+        copy(engine_rx, client_tx, &mut ends.from_engine, Frames::unknown(), &mut passed.to_client);
+    tokio::pin!(up, down);
+    tokio::select! {
+        (_, client) = &mut up => {
+            // Whether the client ended its input or the engine stopped reading it: output goes on.
+            tokio::select! {
+                _ = down => {}
+                () = gone(&client) => {}
+            }
+        }
+        (ended, _) = &mut down => if ended == Ended::BySender {
+            let _ = tokio::time::timeout(GRACE, async {
+                let (_, client) = up.await;
+                discard(client).await;
+            }).await;
+        },
+    }
+}
+
+/// Which side ended a direction.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// The sender closed or broke; the receiver was told.
+    BySender,
+    /// The receiver takes no more.
+    ByReceiver,
+}
+
+/// Copies one direction to its end; gives the reader back for what comes after.
+async fn copy<'a>(
+    from: Reader<'a>,
+    to: Writer<'a>,
+    first: &mut Buffer,
+    frames: Frames,
+    passed: &mut u64,
+) -> (Ended, Reader<'a>) {
+    let mut direction = Direction { from, to, frames, passed };
+    let ended = match direction.copy_all(first).await {
+        Ok(()) | Err(StepError::Read(_)) => match direction.to.close_write().await {
+            Ok(()) => Ended::BySender,
+            Err(_) => Ended::ByReceiver,
+        },
+        Err(StepError::Write(_)) => Ended::ByReceiver,
+    };
+    (ended, direction.from)
+}
+
+struct Direction<'a, 'p> {
+    from: Reader<'a>,
+    to: Writer<'a>,
+    frames: Frames,
+    passed: &'p mut u64,
+}
+
+impl Direction<'_, '_> {
+    async fn copy_all(&mut self, first: &mut Buffer) -> Result<(), StepError> {
+        while !first.is_empty() {
+            let sent = self.send(first.unread(), false).await?;
+            first.consume(sent);
+        }
+        loop {
+            self.from.readable().await.map_err(StepError::Read)?;
+            let more = if self.frames.is_raw() {
+                self.splice_some().await?
+            } else {
+                let mut block = take_block();
+                let copied = self.copy_some(&mut block).await;
+                give_block(block);
+                copied?
+            };
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn splice_some(&mut self) -> Result<bool, StepError> {
+        match splice::step(&self.from, &self.to).await? {
+            Moved::Bytes(n) => *self.passed += n as u64,
+            Moved::Nothing => {}
+            Moved::End => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Copies until nothing is held back; false at the end of the stream.
+    async fn copy_some(&mut self, block: &mut [u8]) -> Result<bool, StepError> {
+        let mut held = 0;
+        loop {
+            let room = block.get_mut(held..).unwrap_or_default();
+            let read = match self.from.try_read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                read => Some(read.map_err(StepError::Read)?),
+            };
+            let filled = held + read.unwrap_or(0);
+            let bytes = block.get(..filled).unwrap_or_default();
+            // Only a read that filled the block can have cut what the engine wrote in one piece.
+            let sent = self.send(bytes, filled == BLOCK && read.is_some()).await?;
+            if sent == filled {
+                return Ok(read != Some(0));
+            }
+            block.copy_within(sent..filled, 0);
+            held = filled - sent;
+        }
+    }
+
+    /// Sends the bytes, but for a frame header that our own block size would split.
+    async fn send(&mut self, bytes: &[u8], was_cut: bool) -> Result<usize, StepError> {
+        let tail = self.frames.advance(bytes);
+        let held = if was_cut { self.frames.take_back(tail) } else { 0 };
+        let whole = bytes.get(..bytes.len() - held).unwrap_or(bytes);
+        self.to.write_all(whole).await.map_err(StepError::Write)?;
+        *self.passed += whole.len() as u64;
+        Ok(whole.len())
+    }
+}
+
+/// Returns once the client, which has already ended its own direction, has closed altogether.
+async fn gone(client: &Reader<'_>) {
+    while !client.peer_is_gone() {
+        tokio::time::sleep(CHECK_GONE).await;
+    }
+}
+
+/// Reads to the end, so that closing the socket does not reset what the client has yet to read.
+async fn discard(mut from: Reader<'_>) {
+    let mut sink = [0u8; 1024];
+    while matches!(from.read(&mut sink).await, Ok(1..)) {}
+}
