@@ -3,10 +3,12 @@
 //! Called by `cli::serve`. What must stay true: nothing is served before everything is bound; the
 //! engine need not be there yet; SIGTERM lets running calls finish, a second one does not wait.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,40 +21,100 @@ use crate::policy::conservative::Conservative;
 use crate::policy::{Chain, Policy};
 use crate::telemetry::access::{self, Log};
 
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(config: &Config) -> anyhow::Result<()> {
     raise_open_files();
-    let mut signals = Signals::new()?;
     let (log, writer) = Log::start(access_format(config.log.access))?;
-    let address = Address::parse(&config.engine.url)?;
-    let engine = Engine::new(address, config.engine.patience);
-    let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let engine = Engine::new(Address::parse(&config.engine.url)?, config.engine.patience);
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let socket = Listener::bind(listener)
-            .await
             .with_context(|| format!("listener `{}` cannot be opened", listener.name))?;
         bound.push((socket, listener));
     }
-    for (socket, listener) in bound {
-        announce(&socket, listener);
-        let house = House {
-            listener: listener.name.as_str().into(),
-            chain: chain(&listener.policies),
-            engine: engine.clone(),
-            limits: limits(config.limits),
-            log: log.clone(),
-            drain: drain.clone(),
-            tasks: tasks.clone(),
+    let world = World {
+        bound,
+        limits: limits(config.limits),
+        log,
+        drain: CancellationToken::new(),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+    for _ in 0..workers() {
+        spawn_worker(world.houses(&engine), world.stop.clone())?;
+    }
+    let main = Builder::new_current_thread().enable_all().build()?;
+    main.block_on(until_stopped(world, config.drain_timeout))?;
+    drop(writer);
+    Ok(())
+}
+
+/// What all workers share.
+struct World<'c> {
+    bound: Vec<(Listener, &'c config::Listener)>,
+    limits: Limits,
+    log: Log,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl World<'_> {
+    /// One worker's own view of each listener.
+    fn houses(&self, engine: &Engine) -> Vec<(Listener, Arc<House>)> {
+        let house = |(socket, listener): &(Listener, &config::Listener)| {
+            let house = House {
+                listener: listener.name.as_str().into(),
+                chain: chain(&listener.policies),
+                engine: engine.for_another_worker(),
+                limits: self.limits,
+                log: self.log.clone(),
+                drain: self.drain.clone(),
+                tasks: self.tasks.clone(),
+            };
+            (socket.clone(), Arc::new(house))
         };
-        tasks.spawn(socket.serve(Arc::new(house)));
+        self.bound.iter().map(house).collect()
+    }
+}
+
+/// A connection stays on the thread that accepted it: no call ever waits for another processor, and
+/// busy connections are dealt with in batches. (HAProxy and nginx do the same.)
+fn spawn_worker(houses: Vec<(Listener, Arc<House>)>, stop: CancellationToken) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            for (listener, house) in houses {
+                let tasks = house.tasks.clone();
+                tasks.spawn(listener.serve(house));
+            }
+            tokio::select! {
+                () = tick() => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    })?;
+    Ok(())
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+async fn until_stopped(world: World<'_>, drain_timeout: Duration) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    let World { bound, drain, stop, tasks, .. } = world;
+    for (socket, listener) in &bound {
+        announce(socket, listener);
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     signals.stop().await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // The sockets close with their last copy, in the workers.
+    drop(bound);
     drain.cancel();
     tasks.close();
-    drained(&tasks, &mut signals, config.drain_timeout).await;
-    drop(writer);
+    drained(&tasks, &mut signals, drain_timeout).await;
+    stop.cancel();
     Ok(())
 }
 
@@ -64,6 +126,16 @@ async fn drained(tasks: &TaskTracker, signals: &mut Signals, most: Duration) {
         () = tokio::time::sleep(most) => {
             tracing::warn!(open = tasks.len(), "stopped: `drain_timeout` is over");
         }
+    }
+}
+
+/// Keeps the next timer near. tokio wakes its driver, with a system call and a context switch,
+/// whenever a timer is set that is due before all others; with this one they never are, and every
+/// call sets two.
+async fn tick() {
+    let mut ticks = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        ticks.tick().await;
     }
 }
 

@@ -182,7 +182,8 @@ impl Verbatim {
             let is_hop = is_any_of(name, &["connection", "keep-alive", "proxy-connection", "te"]);
             let is_framing = is_any_of(name, &["content-length", "transfer-encoding"]);
             let is_kept = is_framing || is_any_of(name, &["host", "upgrade"]);
-            let is_nominated = !is_kept && headers.lists("connection", name);
+            let is_nominated =
+                !is_kept && headers.tokens("connection").any(|t| t.eq_ignore_ascii_case(name));
             if is_hop
                 || is_nominated
                 || (is_framing && drops_body)
@@ -216,9 +217,11 @@ impl Draft {
     pub fn parse(head: &RequestHead) -> Result<Draft, BadCall> {
         let target = path::parse(head.target())?;
         let mut query = Query::parse(target.query)?;
-        let found = route::find(head.method(), &target.path).ok_or_else(|| {
-            BadCall::NoSuchEndpoint { method: head.method().to_owned(), path: target.path.clone() }
-        })?;
+        let found =
+            route::find(head.method(), &target.path).ok_or_else(|| BadCall::NoSuchEndpoint {
+                method: head.method().to_owned(),
+                path: target.path.clone().into_owned(),
+            })?;
         let row = found.row;
         query.refuse_repeats(row.query)?;
         let strangers = keep_known(&mut query, row);
@@ -429,36 +432,41 @@ fn keep_known(query: &mut Query, row: &Row) -> Vec<String> {
 fn keep_headers(head: &RequestHead, row: &Row) -> Result<Vec<(&'static str, Vec<u8>)>, BadCall> {
     let mut kept = Vec::new();
     for (name, value) in head.headers.iter() {
-        let known = |headers: &'static [super::endpoint::Header]| {
-            headers.iter().map(|header| header.name).find(|known| is_header(known, name))
-        };
-        let Some(known) =
-            known(row.headers).or(is_any_of(name, &["user-agent"]).then_some("User-Agent"))
-        else {
-            let elsewhere = TABLE.iter().any(|row| known(row.headers).is_some());
-            let families = ["x-registry-", "x-docker-"];
-            let lower = name.to_ascii_lowercase();
-            if !elsewhere && families.iter().any(|family| lower.starts_with(family)) {
-                return Err(BadCall::UnknownHeader(name.to_owned()));
-            }
+        let Some(known) = known_header(row, name) else {
+            refuse_unknown(name)?;
             continue;
         };
         // Families (`x-meta-*`) are for a registry, not for the engine, and are not sent on.
-        if known.ends_with('*') {
-            continue;
+        if !known.ends_with('*') {
+            refuse_second(head, known)?;
+            kept.push((known, value.to_vec()));
         }
-        refuse_second(head, known)?;
-        kept.push((known, value.to_vec()));
     }
     Ok(kept)
 }
 
-fn is_header(known: &str, name: &str) -> bool {
+fn known_header(row: &Row, name: &[u8]) -> Option<&'static str> {
+    let agent = is_any_of(name, &["user-agent"]).then_some("User-Agent");
+    agent
+        .or_else(|| row.headers.iter().map(|known| known.name).find(|known| is_header(known, name)))
+}
+
+/// A header of Docker's own families that no route of the tables reads may mean something to the
+/// next engine. All others mean nothing to any engine, and are not sent.
+fn refuse_unknown(name: &[u8]) -> Result<(), BadCall> {
+    let is_dockers = is_header("x-registry-*", name) || is_header("x-docker-*", name);
+    if is_dockers && !TABLE.iter().any(|row| known_header(row, name).is_some()) {
+        return Err(BadCall::UnknownHeader(String::from_utf8_lossy(name).into_owned()));
+    }
+    Ok(())
+}
+
+fn is_header(known: &str, name: &[u8]) -> bool {
     match known.strip_suffix('*') {
-        Some(family) => {
-            name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
-        }
-        None => known.eq_ignore_ascii_case(name),
+        Some(family) => name
+            .get(..family.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(family.as_bytes())),
+        None => known.as_bytes().eq_ignore_ascii_case(name),
     }
 }
 
@@ -484,8 +492,8 @@ fn closes(head: &RequestHead) -> bool {
     }
 }
 
-fn is_any_of(name: &str, list: &[&str]) -> bool {
-    list.iter().any(|known| known.eq_ignore_ascii_case(name))
+fn is_any_of(name: &[u8], list: &[&str]) -> bool {
+    list.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
 fn put_request_line(out: &mut Vec<u8>, method: &str, target: &[u8], http: u8) {

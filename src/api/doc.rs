@@ -60,7 +60,10 @@ pub fn parse(bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
 impl Doc {
     /// The body as the engine gets it: known keys only, canonical.
     pub fn render(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.root).unwrap_or_default()
+        let mut out = Vec::with_capacity(1024);
+        // Cannot fail: the keys are strings and a vector takes all.
+        let _ = serde_json::to_writer(&mut out, &self.root);
+        out
     }
 
     /// The value at a path of keys; `None` when a part of it is absent or null.
@@ -142,13 +145,25 @@ fn fold(c: char) -> char {
 
 /// What a body's reading carries along: where it is, and what it did not know.
 struct Reading {
-    path: Vec<String>,
+    path: Vec<Step>,
     unknown: Vec<Unknown>,
+}
+
+enum Step {
+    Field(&'static str),
+    Key(String),
+    Index(usize),
 }
 
 impl Reading {
     fn here(&self) -> String {
-        if self.path.is_empty() { "the body".to_owned() } else { self.path.join(".") }
+        let steps = self.path.iter().map(|step| match step {
+            Step::Field(name) => Cow::Borrowed(*name),
+            Step::Key(key) => Cow::Borrowed(key.as_str()),
+            Step::Index(index) => Cow::Owned(index.to_string()),
+        });
+        let path = steps.collect::<Vec<_>>().join(".");
+        if path.is_empty() { "the body".to_owned() } else { path }
     }
 }
 
@@ -235,7 +250,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         };
         let mut items = Vec::new();
         loop {
-            self.reading.path.push(items.len().to_string());
+            self.reading.path.push(Step::Index(items.len()));
             let item = seq.next_element_seed(Seed { kind, reading: self.reading })?;
             self.reading.path.pop();
             match item {
@@ -261,35 +276,49 @@ fn read_struct<'de, A: MapAccess<'de>>(
     reading: &mut Reading,
     mut map: A,
 ) -> Result<Value, A::Error> {
-    let mut entries = Vec::new();
-    let mut seen = vec![false; fields.len()];
+    let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(8));
+    let mut seen = [0u64; 4];
     let mut strangers = HashSet::new();
-    while let Some(key) = map.next_key::<String>()? {
-        let found = find(fields, &key);
-        let is_new = match found {
-            Some((index, _)) => seen.get_mut(index).is_some_and(|s| !std::mem::replace(s, true)),
-            None => strangers.insert(key.chars().map(fold).collect::<String>()),
+    let mut next = 0;
+    while let Some(key) = map.next_key_seed(KeySeed { fields, next })? {
+        let is_new = match &key {
+            Key::Field(index, _) => mark(&mut seen, *index),
+            Key::Unknown(name) => strangers.insert(name.chars().map(fold).collect::<String>()),
         };
-        reading.path.push(found.map_or(key, |(_, field)| field.name.to_owned()));
+        let (kind, keeps) = match &key {
+            Key::Field(_, field) if !field.ignored => (&field.kind, Some(field.name)),
+            Key::Field(..) | Key::Unknown(_) => (&Kind::Any, None),
+        };
+        let is_unknown = matches!(key, Key::Unknown(_));
+        reading.path.push(match key {
+            Key::Field(index, field) => {
+                next = index + 1;
+                Step::Field(field.name)
+            }
+            Key::Unknown(name) => Step::Key(name),
+        });
         if !is_new {
             return Err(A::Error::custom(format!("`{}` is given twice", reading.here())));
         }
-        let kind = match found {
-            Some((_, field)) if !field.ignored => &field.kind,
-            _ => &Kind::Any,
-        };
         let value = map.next_value_seed(Seed { kind, reading })?;
-        match found {
-            Some((_, field)) if field.ignored => {}
-            Some((_, field)) => entries.push((Cow::Borrowed(field.name), value)),
-            None => {
-                let path = reading.here();
-                reading.unknown.push(Unknown { path, value });
-            }
+        if let Some(name) = keeps {
+            entries.push((Cow::Borrowed(name), value));
+        } else if is_unknown {
+            let path = reading.here();
+            reading.unknown.push(Unknown { path, value });
         }
         reading.path.pop();
     }
     Ok(Value::Object(entries))
+}
+
+/// Sets a bit; false when it was set. No shape has as many fields as there are bits.
+fn mark(seen: &mut [u64; 4], index: usize) -> bool {
+    let Some(word) = seen.get_mut(index / 64) else { return false };
+    let bit = 1u64 << (index % 64);
+    let was_set = *word & bit != 0;
+    *word |= bit;
+    !was_set
 }
 
 /// A Go map: keys are exact, and the same one twice is refused.
@@ -298,22 +327,68 @@ fn read_map<'de, A: MapAccess<'de>>(
     reading: &mut Reading,
     mut map: A,
 ) -> Result<Value, A::Error> {
-    let mut entries = Vec::new();
+    let mut entries: Vec<(Cow<'static, str>, Value)> = Vec::new();
     let mut seen = HashSet::new();
     while let Some(key) = map.next_key::<String>()? {
-        reading.path.push(key.clone());
-        if !seen.insert(key.clone()) {
+        // Most maps are small; a large one must not cost the square of its size.
+        let is_new = if entries.len() < FEW {
+            entries.iter().all(|(other, _)| *other != key)
+        } else {
+            if seen.is_empty() {
+                seen.extend(entries.iter().map(|(other, _)| other.to_string()));
+            }
+            seen.insert(key.clone())
+        };
+        reading.path.push(Step::Key(key));
+        if !is_new {
             return Err(A::Error::custom(format!("`{}` is given twice", reading.here())));
         }
         let value = map.next_value_seed(Seed { kind, reading })?;
-        reading.path.pop();
-        entries.push((Cow::Owned(key), value));
+        if let Some(Step::Key(key)) = reading.path.pop() {
+            entries.push((Cow::Owned(key), value));
+        }
     }
     Ok(Value::Object(entries))
 }
 
-fn find(fields: &'static Object, key: &str) -> Option<(usize, &'static Field)> {
-    fields.iter().enumerate().find(|(_, field)| folds_to(key, field.name))
+const FEW: usize = 16;
+
+/// A key of a struct, looked up while it is still the client's bytes.
+struct KeySeed {
+    fields: &'static Object,
+    /// Where to look first: clients written in Go send fields in the order of the struct.
+    next: usize,
+}
+
+enum Key {
+    Field(usize, &'static Field),
+    Unknown(String),
+}
+
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Key;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Key, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed {
+    type Value = Key;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Key, E> {
+        let fields = || self.fields.iter().enumerate();
+        let exact = fields()
+            .skip(self.next)
+            .chain(fields().take(self.next))
+            .find(|(_, field)| field.name == key);
+        let found = exact.or_else(|| fields().find(|(_, field)| folds_to(key, field.name)));
+        Ok(match found {
+            Some((index, field)) => Key::Field(index, field),
+            None => Key::Unknown(key.to_owned()),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! path, so each is refused. What must stay true: what this returns, encoded again, means the same
 //! to Go's router as to ours.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::endpoint::Minor;
@@ -25,7 +27,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Target<'a> {
     pub version: Option<Minor>,
     /// Decoded, without the version prefix; begins with `/`.
-    pub path: String,
+    pub path: Cow<'a, str>,
     pub query: &'a str,
 }
 
@@ -68,22 +70,11 @@ pub fn encode(path: &str, out: &mut String) {
     out.extend(utf8_percent_encode(path, PATH));
 }
 
-fn decode(raw: &str) -> Result<String, BadTarget> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut input = raw.bytes();
-    while let Some(byte) = input.next() {
-        let byte = match byte {
-            b'%' => match unescape(input.next(), input.next()) {
-                Some(b'/' | b'\\') => return Err(BadTarget::Path("an encoded separator")),
-                Some(decoded) => decoded,
-                None => return Err(BadTarget::Path("an invalid escape")),
-            },
-            0x21..=0x7e => byte,
-            _ => return Err(BadTarget::Path("a character that must be escaped")),
-        };
-        bytes.push(byte);
+fn decode(raw: &str) -> Result<Cow<'_, str>, BadTarget> {
+    if raw.bytes().any(|byte| !matches!(byte, 0x21..=0x7e)) {
+        return Err(BadTarget::Path("a character that must be escaped"));
     }
-    let path = String::from_utf8(bytes).map_err(|_| BadTarget::Path("invalid UTF-8"))?;
+    let path = if raw.contains('%') { Cow::Owned(unescape_all(raw)?) } else { Cow::Borrowed(raw) };
     if path.chars().any(char::is_control) {
         return Err(BadTarget::Path("a control character"));
     }
@@ -96,15 +87,31 @@ fn decode(raw: &str) -> Result<String, BadTarget> {
     Ok(path)
 }
 
+fn unescape_all(raw: &str) -> Result<String, BadTarget> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut input = raw.bytes();
+    while let Some(byte) = input.next() {
+        bytes.push(match byte {
+            b'%' => match unescape(input.next(), input.next()) {
+                Some(b'/' | b'\\') => return Err(BadTarget::Path("an encoded separator")),
+                Some(decoded) => decoded,
+                None => return Err(BadTarget::Path("an invalid escape")),
+            },
+            _ => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| BadTarget::Path("invalid UTF-8"))
+}
+
 fn unescape(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
 /// `^v1\.[1-9][0-9]*$`: dockerd also takes `v1.041` and `v1.41.0`, which no client sends.
-fn split_version(path: String) -> Result<(Option<Minor>, String), BadTarget> {
+fn split_version(path: Cow<'_, str>) -> Result<(Option<Minor>, Cow<'_, str>), BadTarget> {
     let Some(rest) = path.strip_prefix("/v") else { return Ok((None, path)) };
-    let (version, tail) = rest.split_once('/').unwrap_or((rest, ""));
+    let (version, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     // `/version` and `/volumes` begin with a `v` too.
     if !version.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return Ok((None, path));
@@ -112,10 +119,17 @@ fn split_version(path: String) -> Result<(Option<Minor>, String), BadTarget> {
     let minor = version
         .strip_prefix("1.")
         .filter(|digits| !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
-    match minor.and_then(|digits| digits.parse().ok()) {
-        Some(minor) => Ok((Some(minor), format!("/{tail}"))),
-        None => Err(BadTarget::Version(version.to_owned())),
-    }
+    let Some(minor) = minor.and_then(|digits| digits.parse().ok()) else {
+        return Err(BadTarget::Version(version.to_owned()));
+    };
+    let cut = path.len() - tail.len();
+    Ok((
+        Some(minor),
+        match path {
+            Cow::Borrowed(path) => Cow::Borrowed(path.get(cut..).unwrap_or_default()),
+            Cow::Owned(path) => Cow::Owned(path.get(cut..).unwrap_or_default().to_owned()),
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -126,10 +140,7 @@ mod tests {
     #[test]
     fn the_version_is_an_integer_or_refused() {
         let ok = parse(b"/v1.41/containers/json?all=1").unwrap();
-        assert_eq!(
-            (ok.version, ok.path.as_str(), ok.query),
-            (Some(41), "/containers/json", "all=1")
-        );
+        assert_eq!((ok.version, &*ok.path, ok.query), (Some(41), "/containers/json", "all=1"));
         for plain in ["/_ping", "/version", "/volumes", "/volumes/v1.41"] {
             assert_eq!(parse(plain.as_bytes()).unwrap().version, None, "{plain}");
         }
@@ -192,7 +203,7 @@ mod tests {
             let mut encoded = String::new();
             encode(&path, &mut encoded);
             let parsed = parse(encoded.as_bytes()).unwrap();
-            prop_assert_eq!(parsed.path, path);
+            prop_assert_eq!(&*parsed.path, &*path);
         }
 
         #[test]

@@ -32,11 +32,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         config::LogFormat::Text => diagnostics::Format::Text,
         config::LogFormat::Json => diagnostics::Format::Json,
     });
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return super::failure(&error),
-    };
-    match runtime.block_on(crate::run::run(config)) {
+    match crate::run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::failure(&format!("{error:#}")),
     }

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use tokio::net::TcpStream;
 
 use crate::wire::io::Stream;
+
+const RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -44,12 +48,28 @@ impl Address {
 
     pub async fn connect(&self) -> io::Result<Stream> {
         match self {
-            Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Address::Unix(path) => connect_unix(path).await,
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Stream::new(stream.into_std()?.into())
             }
+        }
+    }
+}
+
+async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let address = SocketAddrUnix::new(path)?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Stream::new(socket),
+            // The engine's backlog is full, and no event tells when it is not; the caller has a
+            // time limit.
+            Err(rustix::io::Errno::AGAIN) => tokio::time::sleep(RETRY).await,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

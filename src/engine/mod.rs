@@ -35,16 +35,18 @@ pub use pool::Conn;
 use crate::api::Call;
 use crate::policy::Permitted;
 
-/// One engine and the connections to it. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Engine(Arc<Inner>);
+/// One engine, and this worker's connections to it.
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Inner>,
+    pool: pool::Pool,
+}
 
 #[derive(Debug)]
 struct Inner {
     address: Address,
     /// How long the engine may be silent before it is asked whether it is alive.
     patience: Duration,
-    pool: pool::Pool,
     versions: own::Cache,
 }
 
@@ -60,16 +62,22 @@ pub enum Away {
 
 impl Engine {
     pub fn new(address: Address, patience: Duration) -> Engine {
-        let pool = pool::Pool::default();
-        Engine(Arc::new(Inner { address, patience, pool, versions: own::Cache::default() }))
+        let versions = own::Cache::default();
+        let shared = Arc::new(Inner { address, patience, versions });
+        Engine { shared, pool: pool::Pool::default() }
+    }
+
+    /// The same engine for another worker: a connection stays with the worker that opened it.
+    pub fn for_another_worker(&self) -> Engine {
+        Engine { shared: Arc::clone(&self.shared), pool: pool::Pool::default() }
     }
 
     pub fn address(&self) -> &Address {
-        &self.0.address
+        &self.shared.address
     }
 
     pub fn patience(&self) -> Duration {
-        self.0.patience
+        self.shared.patience
     }
 
     /// Sends a call's head, and its body where that is JSON; gives the connection on which the
@@ -77,7 +85,7 @@ impl Engine {
     pub async fn send(&self, call: Permitted<Call>) -> Result<Conn, Away> {
         let bytes = call.render();
         // A write that fails has not given the engine a whole request: it is safe to repeat.
-        if let Some(mut conn) = self.0.pool.take()
+        if let Some(mut conn) = self.pool.take()
             && conn.write(&bytes).await.is_ok()
         {
             return Ok(conn);
@@ -95,14 +103,14 @@ impl Engine {
 
     /// Takes a connection back whose answer was read to its end.
     pub fn keep(&self, conn: Conn) {
-        self.0.pool.put(conn);
+        self.pool.put(conn);
     }
 
     async fn connect(&self) -> Result<Conn, Away> {
-        match tokio::time::timeout(self.0.patience, self.0.address.connect()).await {
+        match tokio::time::timeout(self.shared.patience, self.shared.address.connect()).await {
             Ok(Ok(stream)) => Ok(Conn::new(stream)),
             Ok(Err(error)) => {
-                self.0.versions.forget();
+                self.shared.versions.forget();
                 Err(self.refused(&error))
             }
             Err(_) => Err(self.silent()),
@@ -110,10 +118,10 @@ impl Engine {
     }
 
     pub fn refused(&self, cause: &dyn std::error::Error) -> Away {
-        Away::Refused { address: self.0.address.to_string(), cause: cause.to_string() }
+        Away::Refused { address: self.shared.address.to_string(), cause: cause.to_string() }
     }
 
     pub fn silent(&self) -> Away {
-        Away::Silent { address: self.0.address.to_string() }
+        Away::Silent { address: self.shared.address.to_string() }
     }
 }

@@ -34,7 +34,7 @@ impl Cache {
 impl Engine {
     /// Asked once for as long as the engine can be reached.
     pub async fn versions(&self) -> Result<Versions, Away> {
-        if let Some(known) = self.0.versions.get() {
+        if let Some(known) = self.shared.versions.get() {
             return Ok(known);
         }
         let body = self.ask("/version", self.patience()).await?;
@@ -42,7 +42,7 @@ impl Engine {
             address: self.address().to_string(),
             cause: "its `/version` could not be understood".to_owned(),
         })?;
-        self.0.versions.set(versions);
+        self.shared.versions.set(versions);
         Ok(versions)
     }
 

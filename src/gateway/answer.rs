@@ -7,11 +7,11 @@
 use super::exchange::{Both, both};
 use super::refusal::Refusal;
 use super::request::{Upload, linger};
-use super::{Client, House, Next, Sent, context, head};
+use super::{Client, House, Next, Sent, head};
 use crate::api::Call;
-use crate::api::endpoint::{AnswerKind, Row};
+use crate::api::endpoint::{AnswerKind, Row, Versions};
 use crate::engine::Engine;
-use crate::policy::{Chain, Permitted, Reply};
+use crate::policy::{Chain, Context, Permitted, Reply};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
@@ -35,17 +35,20 @@ pub(super) struct Shape {
     /// The engine sees the client's own `Expect`, so its interim answers are for the client.
     is_verbatim: bool,
     reads_answer: bool,
+    /// What the policies were told of the engine.
+    engine: Versions,
 }
 
 impl Shape {
-    pub(super) fn of(call: &Permitted<Call>, chain: &Chain) -> Shape {
+    pub(super) fn of(call: &Permitted<Call>, chain: &Chain, cx: &Context<'_>) -> Shape {
         Shape {
             row: call.row(),
             is_head: call.is_head(),
             may_hijack: call.may_hijack(),
             closes: call.closes(),
             is_verbatim: matches!(**call, Call::Verbatim(_)),
-            reads_answer: chain.reads_answer(call),
+            reads_answer: chain.reads_answer(call, cx),
+            engine: cx.engine,
         }
     }
 }
@@ -122,6 +125,7 @@ async fn relay(
     }
     let Record { status, bytes_in, bytes_sent, .. } = record;
     let shape = sent.shape;
+    let cx = Context { identity: &sent.identity, listener: &house.listener, engine: shape.engine };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
@@ -130,7 +134,7 @@ async fn relay(
             return Ok(Ended::Hijacked);
         }
         if shape.reads_answer {
-            return outbound.rewritten(house, &sent.identity, &head, shape).await;
+            return outbound.rewritten(house, &cx, &head, shape).await;
         }
         outbound.streamed(&head, shape).await
     };
@@ -231,7 +235,7 @@ impl Outbound<'_> {
     async fn rewritten(
         &mut self,
         house: &House,
-        identity: &crate::auth::Identity,
+        cx: &Context<'_>,
         head: &ResponseHead,
         shape: Shape,
     ) -> Result<Ended, Refusal> {
@@ -254,7 +258,7 @@ impl Outbound<'_> {
         let version = head.headers.get("api-version");
         let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
         let mut reply = Reply { row, status: head.status, api_version, json };
-        house.chain.answer(&mut reply, &context(house, identity).await?)?;
+        house.chain.answer(&mut reply, cx)?;
         let body = match &reply.json {
             Some(json) => json.to_string().into_bytes(),
             None => body,

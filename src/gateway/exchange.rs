@@ -93,7 +93,7 @@ async fn request(
         Err(PumpError::Cut | PumpError::Malformed(_)) => {
             // The engine must see the body end early, and may still say something about it.
             progress.ended.store(true, Relaxed);
-            let _ = engine.close_write().await;
+            let _ = engine.close_write();
             return pending().await;
         }
         // The engine stopped reading: whatever it says instead is the answer.
@@ -106,7 +106,7 @@ async fn request(
             Ok(false) if may_hijack => return pending().await,
             Ok(false) => {
                 progress.ended.store(true, Relaxed);
-                let _ = engine.close_write().await;
+                let _ = engine.close_write();
                 return pending().await;
             }
             Err(_) => return Gone,

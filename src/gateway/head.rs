@@ -18,12 +18,12 @@ pub(super) fn rewritten(
     reply: &Reply,
     body: Option<&[u8]>,
 ) -> Vec<u8> {
-    let is_framing = |name: &str| {
-        name.eq_ignore_ascii_case("content-length")
-            || name.eq_ignore_ascii_case("transfer-encoding")
+    let is_framing = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"content-length")
+            || name.eq_ignore_ascii_case(b"transfer-encoding")
     };
-    let is_replaced = |name: &str| {
-        name.eq_ignore_ascii_case("api-version") || (body.is_some() && is_framing(name))
+    let is_replaced = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"api-version") || (body.is_some() && is_framing(name))
     };
     let mut out = write(head, close, |name| !is_replaced(name));
     out.truncate(out.len().saturating_sub(2));
@@ -37,7 +37,7 @@ pub(super) fn rewritten(
     out
 }
 
-fn write(head: &ResponseHead, close: bool, keeps: impl Fn(&str) -> bool) -> Vec<u8> {
+fn write(head: &ResponseHead, close: bool, keeps: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(head.status_line());
     out.extend_from_slice(b"\r\n");

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, debug_span};
 
 use crate::api::Call;
+use crate::api::endpoint::KNOWN;
 use crate::auth::{self, Identity, Peer};
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
@@ -25,8 +26,9 @@ use crate::telemetry::access::{Log, Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
+use answer::{Shape, answer};
 use refusal::Refusal;
-use request::Upload;
+use request::{Upload, accept, parse};
 
 /// What every connection of one listener shares.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ enum Next {
 /// What is on its way to the engine, and what is needed when the answer comes.
 struct Sent {
     conn: Conn,
-    shape: answer::Shape,
+    shape: Shape,
     identity: Identity,
 }
 
@@ -114,22 +116,27 @@ pub async fn turn_away(house: Arc<House>, mut stream: Stream) {
 /// The story: one request, from its first byte to the last byte of its answer.
 async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
     let mut upload = Upload::default();
-    let sent = async {
-        let head = request::accept(house, client, record).await?;
+    let sent: Result<Sent, Refusal> = async {
+        let head = accept(house, client, record).instrument(debug_span!("accept")).await?;
         let identity = authenticate(client, record);
-        let call = request::parse(house, client, head, &mut upload, record).await?;
-        let (call, identity) = decide(house, call, identity).await?;
-        send(house, call, identity).await
+        let call = parse(house, client, head, &mut upload, record)
+            .instrument(debug_span!("parse"))
+            .await?;
+        let (call, shape) =
+            decide(house, call, &identity).instrument(debug_span!("decide")).await?;
+        send(house, call, shape, identity).instrument(debug_span!("send")).await
     }
-    .instrument(tracing::debug_span!("call", listener = %house.listener))
     .await;
     match sent {
-        Ok(sent) => answer::answer(house, client, sent, upload, record).await,
+        Ok(sent) => {
+            answer(house, client, sent, upload, record).instrument(debug_span!("answer")).await
+        }
         Err(refusal) => refusal.answer(house, client, upload, record).await,
     }
 }
 
 fn authenticate(client: &Client, record: &mut Record) -> Identity {
+    let _span = debug_span!("authenticate").entered();
     let identity = auth::authenticate(client.peer);
     record.user = identity.user().map(str::to_owned);
     identity
@@ -138,14 +145,20 @@ fn authenticate(client: &Client, record: &mut Record) -> Identity {
 async fn decide(
     house: &House,
     call: Call,
-    identity: Identity,
-) -> Result<(Permitted<Call>, Identity), Refusal> {
-    let cx = context(house, &identity).await?;
-    Ok((house.chain.decide(call, &cx)?, identity))
+    identity: &Identity,
+) -> Result<(Permitted<Call>, Shape), Refusal> {
+    let cx = context(house, identity).await?;
+    let call = house.chain.decide(call, &cx)?;
+    let shape = Shape::of(&call, &house.chain, &cx);
+    Ok((call, shape))
 }
 
-async fn send(house: &House, call: Permitted<Call>, identity: Identity) -> Result<Sent, Refusal> {
-    let shape = answer::Shape::of(&call, &house.chain);
+async fn send(
+    house: &House,
+    call: Permitted<Call>,
+    shape: Shape,
+    identity: Identity,
+) -> Result<Sent, Refusal> {
     let conn = house.engine.send(call).await?;
     Ok(Sent { conn, shape, identity })
 }
@@ -153,7 +166,7 @@ async fn send(house: &House, call: Permitted<Call>, identity: Identity) -> Resul
 /// What policies may know. A pass-through asks the engine nothing.
 async fn context<'a>(house: &'a House, identity: &'a Identity) -> Result<Context<'a>, Refusal> {
     let engine = match house.chain.is_empty() {
-        true => crate::api::endpoint::KNOWN,
+        true => KNOWN,
         false => house.engine.versions().await?,
     };
     Ok(Context { identity, listener: &house.listener, engine })

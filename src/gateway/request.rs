@@ -3,6 +3,7 @@
 //! Called by `gateway::call`. What must stay true: every read is bounded in size and time, nothing
 //! behind the request is lost, and a body that nobody wants never reaches the engine.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::refusal::Refusal;
@@ -72,30 +73,38 @@ async fn read_head(house: &House, client: &mut Client) -> Result<Option<usize>, 
     let limits = &house.limits;
     let (reader, _) = client.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };
-    let mut seen = 0;
-    let reading = async {
-        loop {
-            if let Some(end) = find_end(inbox.buffer.unread(), seen) {
-                return if end > limits.header_bytes {
-                    Err(Refusal::HeadTooLarge)
-                } else {
-                    Ok(Some(end))
-                };
-            }
-            seen = inbox.buffer.len();
-            if seen >= limits.header_bytes {
-                return Err(Refusal::HeadTooLarge);
-            }
-            match inbox.buffer.fill(&mut inbox.reader, limits.header_bytes).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return Ok(None),
-            }
-        }
-    };
-    match tokio::time::timeout(limits.header_time, reading).await {
+    // Nearly every head is there with its first bytes: no timer for those.
+    if inbox.buffer.is_empty() && !matches!(inbox.more().await, Ok(true)) {
+        return Ok(None);
+    }
+    if let Some(end) = find_end(inbox.buffer.unread(), 0) {
+        return within(end, limits.header_bytes).map(Some);
+    }
+    match tokio::time::timeout(limits.header_time, rest_of_head(inbox, limits.header_bytes)).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::HeadTooSlow),
     }
+}
+
+async fn rest_of_head(inbox: Inbox<'_>, most: usize) -> Result<Option<usize>, Refusal> {
+    let Inbox { mut reader, buffer } = inbox;
+    loop {
+        let seen = within(buffer.len(), most)?;
+        match buffer.fill(&mut reader, most).await {
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                return Err(Refusal::HeadTooLarge);
+            }
+            Ok(0) | Err(_) => return Ok(None),
+        }
+        if let Some(end) = find_end(buffer.unread(), seen) {
+            return within(end, most).map(Some);
+        }
+    }
+}
+
+fn within(bytes: usize, most: usize) -> Result<usize, Refusal> {
+    if bytes > most { Err(Refusal::HeadTooLarge) } else { Ok(bytes) }
 }
 
 /// Makes a call of a head, and of the body where dockgate must read that.
@@ -178,7 +187,7 @@ async fn read_body(
 pub(super) async fn linger(client: &mut Client) {
     const LINGER: Duration = Duration::from_secs(2);
     let (reader, mut writer) = client.stream.split();
-    if writer.close_write().await.is_err() {
+    if writer.close_write().is_err() {
         return;
     }
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };

@@ -8,46 +8,50 @@ mod tcp;
 mod unix;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::SocketFlags;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 
 use crate::auth::Peer;
 use crate::config;
 use crate::gateway::{self, House};
-use crate::wire::io::Stream;
+use crate::wire::io::{Stream, watch};
 
-/// A bound socket; the file of a unix socket goes when this goes.
-#[derive(Debug)]
+/// A bound socket; the file of a unix socket goes when the last copy of this goes.
+#[derive(Clone, Debug)]
 pub struct Listener {
-    socket: Socket,
+    socket: Arc<OwnedFd>,
+    kind: Kind,
     url: String,
     connections: Arc<Semaphore>,
 }
 
-#[derive(Debug)]
-enum Socket {
-    Unix { socket: UnixListener, _file: unix::SocketFile },
-    Tcp(TcpListener),
+#[derive(Clone, Debug)]
+enum Kind {
+    Unix { _file: Arc<unix::SocketFile> },
+    Tcp,
 }
 
 impl Listener {
-    pub async fn bind(config: &config::Listener) -> io::Result<Listener> {
-        let (socket, url) = match &config.bind {
+    pub fn bind(config: &config::Listener) -> io::Result<Listener> {
+        let (socket, kind, url) = match &config.bind {
             config::Bind::Unix { path, mode, owner, group } => {
-                let (socket, file) = unix::bind(path, *mode, *owner, *group).await?;
-                (Socket::Unix { socket, _file: file }, format!("unix://{}", path.display()))
+                let (socket, file) = unix::bind(path, *mode, *owner, *group)?;
+                let url = format!("unix://{}", path.display());
+                (socket, Kind::Unix { _file: Arc::new(file) }, url)
             }
             config::Bind::Tcp { address } => {
-                let socket = tcp::bind(address).await?;
-                let url = format!("tcp://{}", socket.local_addr()?);
-                (Socket::Tcp(socket), url)
+                let (socket, address) = tcp::bind(address)?;
+                (socket, Kind::Tcp, format!("tcp://{address}"))
             }
         };
         let connections = Arc::new(Semaphore::new(config.max_connections));
-        Ok(Listener { socket, url, connections })
+        Ok(Listener { socket: Arc::new(socket), kind, url, connections })
     }
 
     /// Where it listens, as clients would write it.
@@ -55,13 +59,20 @@ impl Listener {
         &self.url
     }
 
-    /// Accepts until the house drains; the socket is closed then.
+    /// Accepts until the house drains. Each worker runs one of these on the same socket.
     pub async fn serve(self, house: Arc<House>) {
+        let watched = self.socket.try_clone().and_then(|socket| watch(socket, Interest::READABLE));
+        let watched = match watched {
+            Ok(watched) => watched,
+            Err(error) => {
+                return tracing::error!(listener = %house.listener, %error, "cannot accept");
+            }
+        };
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = house.drain.cancelled() => return,
-                accepted = self.accept() => accepted,
+                accepted = self.accept(&watched) => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => self.hand_over(&house, stream, peer),
@@ -74,11 +85,16 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Peer)> {
-        match &self.socket {
-            Socket::Unix { socket, .. } => unix::accept(socket).await,
-            Socket::Tcp(socket) => tcp::accept(socket).await,
-        }
+    async fn accept(&self, watched: &AsyncFd<OwnedFd>) -> io::Result<(Stream, Peer)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = watched
+            .async_io(Interest::READABLE, |listener| Ok(rustix::net::accept_with(listener, flags)?))
+            .await?;
+        let peer = match self.kind {
+            Kind::Unix { .. } => unix::peer(&socket),
+            Kind::Tcp => tcp::peer(&socket)?,
+        };
+        Ok((Stream::new(socket)?, peer))
     }
 
     fn hand_over(&self, house: &Arc<House>, stream: Stream, peer: Peer) {

@@ -1,30 +1,30 @@
 //! TCP listeners.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::sockopt;
 
 use crate::auth::Peer;
-use crate::wire::io::Stream;
 
 /// As the docker CLI sets it: a peer behind a NAT that forgot the connection is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-pub(super) async fn bind(address: &str) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+pub(super) fn bind(address: &str) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let bound = socket.local_addr()?;
+    Ok((socket.into(), bound))
 }
 
-pub(super) async fn accept(listener: &TcpListener) -> io::Result<(Stream, Peer)> {
-    let (stream, address) = listener.accept().await?;
-    tune(&stream)?;
-    Ok((Stream::Tcp(stream), Peer::Tcp(address)))
-}
-
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_keepalive(stream, true)?;
-    rustix::net::sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
-    rustix::net::sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE)?;
-    Ok(())
+/// Sets an accepted connection up and says whose it is.
+pub(super) fn peer(socket: &OwnedFd) -> io::Result<Peer> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEP_ALIVE)?;
+    let address = rustix::net::getpeername(socket)?.map(SocketAddr::try_from);
+    Ok(address.and_then(Result::ok).map_or(Peer::Unknown, Peer::Tcp))
 }

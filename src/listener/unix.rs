@@ -5,13 +5,12 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{UnixListener, UnixStream};
-
 use crate::auth::Peer;
-use crate::wire::io::Stream;
 
 /// The file of a listening socket; removed with it, unless another process has put its own there.
 #[derive(Debug)]
@@ -20,13 +19,13 @@ pub(super) struct SocketFile {
     inode: u64,
 }
 
-pub(super) async fn bind(
+pub(super) fn bind(
     path: &Path,
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
-) -> io::Result<(UnixListener, SocketFile)> {
-    refuse_living(path).await?;
+) -> io::Result<(OwnedFd, SocketFile)> {
+    refuse_living(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder)?;
     // Made under another name, in a folder that only we can enter, and moved into place: no moment
@@ -35,17 +34,16 @@ pub(super) async fn bind(
     let made = prepare(&workshop, path, mode, owner, group);
     let _ = fs::remove_dir_all(&workshop);
     let (listener, inode) = made?;
-    Ok((listener, SocketFile { path: path.to_owned(), inode }))
+    listener.set_nonblocking(true)?;
+    Ok((listener.into(), SocketFile { path: path.to_owned(), inode }))
 }
 
-pub(super) async fn accept(listener: &UnixListener) -> io::Result<(Stream, Peer)> {
-    let (stream, _) = listener.accept().await?;
-    let peer = stream.peer_cred().map_or(Peer::Unknown, |who| Peer::Unix {
-        uid: who.uid(),
-        gid: who.gid(),
-        pid: who.pid(),
-    });
-    Ok((Stream::Unix(stream), peer))
+/// Whoever connected, by `SO_PEERCRED`.
+pub(super) fn peer(socket: &OwnedFd) -> Peer {
+    rustix::net::sockopt::socket_peercred(socket).map_or(Peer::Unknown, |who| {
+        let (uid, gid, pid) = (who.uid.as_raw(), who.gid.as_raw(), who.pid.as_raw_nonzero().get());
+        Peer::Unix { uid, gid, pid: Some(pid) }
+    })
 }
 
 fn prepare(
@@ -70,13 +68,13 @@ fn prepare(
     Ok((listener, inode))
 }
 
-async fn refuse_living(path: &Path) -> io::Result<()> {
+fn refuse_living(path: &Path) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     let taken = |what: &str| io::Error::new(io::ErrorKind::AddrInUse, what.to_owned());
     if !found.file_type().is_socket() {
         return Err(taken("a file that is not a socket is in the way"));
     }
-    match UnixStream::connect(path).await {
+    match UnixStream::connect(path) {
         Ok(_) => Err(taken("another process listens there")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error),
@@ -103,37 +101,37 @@ impl Drop for SocketFile {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/er/x.sock");
-        let (listener, file) = bind(&path, 0o600, None, None).await.unwrap();
+        let (listener, file) = bind(&path, 0o600, None, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(
             fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777,
             0o755
         );
-        let again = bind(&path, 0o600, None, None).await.unwrap_err();
+        let again = bind(&path, 0o600, None, None).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
         std::mem::forget(file);
         drop(listener);
-        let (_listener, file) = bind(&path, 0o666, None, None).await.unwrap();
+        let (_listener, file) = bind(&path, 0o666, None, None).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing left behind");
         drop(file);
         assert!(!path.exists(), "removed at exit");
     }
 
-    #[tokio::test]
-    async fn the_file_of_a_successor_is_left_alone() {
+    #[test]
+    fn the_file_of_a_successor_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.sock");
-        let (listener, file) = bind(&path, 0o600, None, None).await.unwrap();
+        let (listener, file) = bind(&path, 0o600, None, None).unwrap();
         drop(listener);
-        let (_successor, _kept) = bind(&path, 0o600, None, None).await.unwrap();
+        let (_successor, _kept) = bind(&path, 0o600, None, None).unwrap();
         drop(file);
         assert!(path.exists());
         fs::write(dir.path().join("plain"), "").unwrap();
-        assert!(bind(&dir.path().join("plain"), 0o600, None, None).await.is_err());
+        assert!(bind(&dir.path().join("plain"), 0o600, None, None).is_err());
     }
 }

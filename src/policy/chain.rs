@@ -60,14 +60,15 @@ impl Chain {
     }
 
     /// Whether any policy wants to see answers to this call.
-    pub fn reads_answer(&self, call: &Call) -> bool {
-        call.row().is_some_and(|row| self.policies.iter().any(|policy| policy.reads_answer(row)))
+    pub fn reads_answer(&self, call: &Call, cx: &Context<'_>) -> bool {
+        let reads = |row| self.policies.iter().any(|policy| policy.reads_answer(row, cx));
+        call.row().is_some_and(reads)
     }
 
     /// Shows an answer to the policies, the last one first.
     pub fn answer(&self, reply: &mut Reply, cx: &Context<'_>) -> Result<(), Reason> {
         let row = reply.row;
-        let readers = self.policies.iter().rev().filter(|policy| policy.reads_answer(row));
+        let readers = self.policies.iter().rev().filter(|policy| policy.reads_answer(row, cx));
         for policy in readers {
             policy.answer(reply, cx)?;
         }

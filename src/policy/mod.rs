@@ -36,7 +36,7 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict;
 
     /// Whether `answer` wants the JSON of answers to this route; others stream past.
-    fn reads_answer(&self, _row: &Row) -> bool {
+    fn reads_answer(&self, _row: &Row, _cx: &Context<'_>) -> bool {
         false
     }
 

@@ -39,11 +39,13 @@ impl Policy for KnownVersions {
         Verdict::Continue
     }
 
-    fn reads_answer(&self, row: &Row) -> bool {
-        matches!(
+    /// Most engines speak nothing that dockgate does not; their answers stream past.
+    fn reads_answer(&self, row: &Row, cx: &Context<'_>) -> bool {
+        let tells = matches!(
             row.endpoint,
             Endpoint::SystemPing | Endpoint::SystemPingHead | Endpoint::SystemVersion
-        )
+        );
+        tells && spoken(cx.engine) != cx.engine
     }
 
     fn answer(&self, reply: &mut Reply, cx: &Context<'_>) -> Result<(), Reason> {

@@ -259,8 +259,14 @@ impl<'r> Fields<'r> {
 }
 
 fn put_json_text(out: &mut Vec<u8>, text: &str) {
-    // Cannot fail: a string is JSON and a vector takes all.
-    let _ = serde_json::to_writer(out, text);
+    if text.bytes().all(|b| !b.is_ascii_control() && b != b'"' && b != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Cannot fail: a string is JSON and a vector takes all.
+        let _ = serde_json::to_writer(out, text);
+    }
 }
 
 fn put_ltsv_text(out: &mut Vec<u8>, text: &str) {

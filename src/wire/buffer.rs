@@ -127,7 +127,7 @@ mod tests {
     fn pair() -> (std::os::unix::net::UnixStream, Stream) {
         let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
         b.set_nonblocking(true).unwrap();
-        (a, Stream::Unix(tokio::net::UnixStream::from_std(b).unwrap()))
+        (a, Stream::new(b.into()).unwrap())
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Following dockerd's multiplexed streams, to know where a frame header begins.
 //!
-//! `relay` asks before it cuts. A frame is eight bytes of header (stream 0 to 2, three zero bytes,
+//! `relay` asks before it cuts. A frame is eight bytes of header (stream 1 to 3, three zero bytes,
 //! big-endian length: `api/pkg/stdcopy`) and its payload. Older engines call framed and raw streams
 //! by the same content type, so the first bytes decide. What must stay true: bytes are only ever
 //! observed; a wrong guess delays nothing.
@@ -50,8 +50,8 @@ impl Frames {
                 (*seen, tail, bytes) = (*seen + 1, tail + 1, rest);
             }
             let [stream, a, b, c, len @ ..] = *header;
-            let looks = [stream > 2, a != 0, b != 0, c != 0];
-            if looks.iter().take(*seen).any(|wrong| *wrong) {
+            let wrong = [!(1..=3).contains(&stream), a != 0, b != 0, c != 0];
+            if wrong.iter().take(*seen).any(|wrong| *wrong) {
                 *self = Frames::Raw;
                 return 0;
             }
@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_terminal_is_not_framed() {
-        for text in [&b"/ # "[..], b"\x01\x02", b"\x00\x00\x06\x04\0\0\0\0\0", b"\x03"] {
+        for text in
+            [&b"/ # "[..], b"\x01\x02", b"\x00\x00\x06\x04\0\0\0\0\0", b"\0\0\0\0\0\0\0\0", b"\x04"]
+        {
             let mut frames = Frames::unknown();
             assert_eq!(frames.advance(text), 0);
             assert!(frames.is_raw(), "{text:?}");

@@ -129,14 +129,14 @@ impl Lines {
         Lines { bytes: head.to_vec(), lines }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.lines.iter().map(|(name, value)| {
-            (std::str::from_utf8(self.slice(name)).unwrap_or(""), self.slice(value))
-        })
+    /// Name and value of each line; names are ASCII.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
     }
 
     /// Every value under a name, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let name = name.as_bytes();
         self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
@@ -164,8 +164,8 @@ impl Lines {
 }
 
 /// Appends `name: value` and the line end.
-pub fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
+pub fn put_line(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
+    out.extend_from_slice(name.as_ref());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(parsed.method(), "POST");
         assert_eq!(parsed.target(), b"/v1.41/exec/x/start?a=b");
         let lines: Vec<_> = parsed.headers.iter().collect();
-        assert_eq!(lines, [("hOST", &b"docker.sock"[..]), ("X-A", b"1"), ("x-a", b"2")]);
+        assert_eq!(lines, [(&b"hOST"[..], &b"docker.sock"[..]), (b"X-A", b"1"), (b"x-a", b"2")]);
         let answer = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
         let parsed = ResponseHead::parse(answer).unwrap();
         assert_eq!((parsed.status, parsed.status_line()), (101, &b"HTTP/1.1 101 UPGRADED"[..]));

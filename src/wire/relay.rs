@@ -11,11 +11,13 @@ use std::time::Duration;
 use super::buffer::{BLOCK, Buffer, give_block, take_block};
 use super::frames::Frames;
 use super::io::{Reader, Stream, Writer};
-use super::splice::{self, Moved, StepError};
+use super::splice::{MoveError, Moved, Pipe};
 
 /// How long a client may go on sending after the engine ended its side. dockerd reads on without
 /// use for it and closes nothing by itself, so without a bound both sockets would stay for ever.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a busy stream may pause before it gives its pipe back.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How often a client that has ended its side is asked whether it still listens: nothing wakes us
 /// when it closes the other direction too.
 const CHECK_GONE: Duration = Duration::from_secs(2);
@@ -84,13 +86,20 @@ async fn copy<'a>(
 ) -> (Ended, Reader<'a>) {
     let mut direction = Direction { from, to, frames, passed };
     let ended = match direction.copy_all(first).await {
-        Ok(()) | Err(StepError::Read(_)) => match direction.to.close_write().await {
+        Ok(()) | Err(MoveError::Read(_)) => match direction.to.close_write() {
             Ok(()) => Ended::BySender,
             Err(_) => Ended::ByReceiver,
         },
-        Err(StepError::Write(_)) => Ended::ByReceiver,
+        Err(MoveError::Write(_)) => Ended::ByReceiver,
     };
     (ended, direction.from)
+}
+
+enum Copied {
+    Little,
+    /// A whole block without frames: worth a pipe.
+    Much,
+    End,
 }
 
 struct Direction<'a, 'p> {
@@ -101,51 +110,67 @@ struct Direction<'a, 'p> {
 }
 
 impl Direction<'_, '_> {
-    async fn copy_all(&mut self, first: &mut Buffer) -> Result<(), StepError> {
+    async fn copy_all(&mut self, first: &mut Buffer) -> Result<(), MoveError> {
         while !first.is_empty() {
             let sent = self.send(first.unread(), false).await?;
             first.consume(sent);
         }
         loop {
-            self.from.readable().await.map_err(StepError::Read)?;
-            let more = if self.frames.is_raw() {
-                self.splice_some().await?
-            } else {
-                let mut block = take_block();
-                let copied = self.copy_some(&mut block).await;
-                give_block(block);
-                copied?
-            };
-            if !more {
-                return Ok(());
+            self.to.rest();
+            self.from.readable().await.map_err(MoveError::Read)?;
+            let mut block = take_block();
+            let copied = self.copy_some(&mut block).await;
+            give_block(block);
+            match copied? {
+                Copied::Little => {}
+                Copied::Much => {
+                    if !self.splice_while_busy().await? {
+                        return Ok(());
+                    }
+                }
+                Copied::End => return Ok(()),
             }
         }
     }
 
-    async fn splice_some(&mut self) -> Result<bool, StepError> {
-        match splice::step(&self.from, &self.to).await? {
-            Moved::Bytes(n) => *self.passed += n as u64,
-            Moved::Nothing => {}
-            Moved::End => return Ok(false),
+    /// Lets the kernel move the bytes until the sender pauses; false at the end of the stream.
+    async fn splice_while_busy(&mut self) -> Result<bool, MoveError> {
+        // Out of descriptors or of pipe pages: copying works as well.
+        let Ok(pipe) = Pipe::new() else { return Ok(true) };
+        loop {
+            match pipe.step(&self.from, &mut self.to).await? {
+                Moved::Bytes(n) => *self.passed += n as u64,
+                Moved::End => return Ok(false),
+                Moved::Nothing => {
+                    let readable = self.from.readable();
+                    match tokio::time::timeout(PAUSE, readable).await {
+                        Ok(ready) => ready.map_err(MoveError::Read)?,
+                        Err(_) => return Ok(true),
+                    }
+                }
+            }
         }
-        Ok(true)
     }
 
-    /// Copies until nothing is held back; false at the end of the stream.
-    async fn copy_some(&mut self, block: &mut [u8]) -> Result<bool, StepError> {
+    /// Copies what is there, until nothing of it is held back.
+    async fn copy_some(&mut self, block: &mut [u8]) -> Result<Copied, MoveError> {
         let mut held = 0;
         loop {
             let room = block.get_mut(held..).unwrap_or_default();
             let read = match self.from.try_read(room) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                read => Some(read.map_err(StepError::Read)?),
+                read => Some(read.map_err(MoveError::Read)?),
             };
             let filled = held + read.unwrap_or(0);
             let bytes = block.get(..filled).unwrap_or_default();
             // Only a read that filled the block can have cut what the engine wrote in one piece.
             let sent = self.send(bytes, filled == BLOCK && read.is_some()).await?;
             if sent == filled {
-                return Ok(read != Some(0));
+                return Ok(match read {
+                    Some(0) => Copied::End,
+                    Some(n) if n == BLOCK && self.frames.is_raw() => Copied::Much,
+                    _ => Copied::Little,
+                });
             }
             block.copy_within(sent..filled, 0);
             held = filled - sent;
@@ -153,11 +178,11 @@ impl Direction<'_, '_> {
     }
 
     /// Sends the bytes, but for a frame header that our own block size would split.
-    async fn send(&mut self, bytes: &[u8], was_cut: bool) -> Result<usize, StepError> {
+    async fn send(&mut self, bytes: &[u8], was_cut: bool) -> Result<usize, MoveError> {
         let tail = self.frames.advance(bytes);
         let held = if was_cut { self.frames.take_back(tail) } else { 0 };
         let whole = bytes.get(..bytes.len() - held).unwrap_or(bytes);
-        self.to.write_all(whole).await.map_err(StepError::Write)?;
+        self.to.write_all(whole).await.map_err(MoveError::Write)?;
         *self.passed += whole.len() as u64;
         Ok(whole.len())
     }

@@ -1,10 +1,8 @@
 //! Moving bytes between two sockets inside the kernel (splice(2)), without seeing them.
 //!
-//! The relay of hijacked streams uses it where both ends are plain sockets. A pipe is borrowed only
-//! while bytes are in it, so an idle stream holds none. What must stay true: a pipe that goes back
-//! to the pool is empty.
+//! The relay of hijacked streams uses it while a stream is busy. What must stay true: every byte that
+//! went into the pipe comes out of it, before the next one goes in.
 
-use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -14,15 +12,12 @@ use super::io::{Reader, Writer};
 
 /// More than a pipe can hold: one call takes all there is.
 const MOST: usize = 1 << 20;
-/// Linux allows an ordinary user 1 MiB a pipe.
+/// What a unix socket holds by default fits; Linux allows an ordinary user 1 MiB.
 const PIPE_BYTES: usize = 256 * 1024;
-const KEPT_PER_THREAD: usize = 8;
 
-thread_local! {
-    static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Pipe {
+/// Held only while a stream is busy: an idle one costs no descriptors beyond its sockets.
+#[derive(Debug)]
+pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
 }
@@ -33,72 +28,50 @@ pub enum Moved {
     Bytes(usize),
     /// The sender closed this direction.
     End,
-    /// The wake-up was for nothing.
+    /// There was nothing to move.
     Nothing,
 }
 
 /// Which side failed: the two need different ends.
 #[derive(Debug)]
-pub enum StepError {
+pub enum MoveError {
     Read(io::Error),
     Write(io::Error),
 }
 
-/// Moves what the sender has right now, all the way to the receiver.
-pub async fn step(from: &Reader<'_>, to: &Writer<'_>) -> Result<Moved, StepError> {
-    let pipe = take_pipe().map_err(StepError::Read)?;
-    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-    let taken = from
-        .try_io(|socket| Ok(rustix::pipe::splice(socket, None, &pipe.write, None, MOST, flags)?));
-    let all = match taken {
-        Ok(n) => n,
-        Err(error) => {
-            give_pipe(pipe);
-            return if is_passing(&error) {
-                Ok(Moved::Nothing)
-            } else {
-                Err(StepError::Read(error))
-            };
-        }
-    };
-    let mut left = all;
-    while left > 0 {
-        let given = to.try_io(|socket| {
-            Ok(rustix::pipe::splice(&pipe.read, None, socket, None, left, flags)?)
-        });
-        match given {
-            Ok(n) => left = left.saturating_sub(n),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                to.writable().await.map_err(StepError::Write)?;
-            }
-            Err(error) if is_passing(&error) => {}
-            // The pipe still holds bytes: it is dropped here, not kept.
-            Err(error) => return Err(StepError::Write(error)),
-        }
+impl Pipe {
+    pub fn new() -> io::Result<Pipe> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // Refused past the user's soft limit on pipe pages; the default size works as well.
+        let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES);
+        Ok(Pipe { read, write })
     }
-    give_pipe(pipe);
-    Ok(if all == 0 { Moved::End } else { Moved::Bytes(all) })
+
+    /// Moves what the sender has right now, all the way to the receiver.
+    pub async fn step(&self, from: &Reader<'_>, to: &mut Writer<'_>) -> Result<Moved, MoveError> {
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let taken = from.try_io(|socket| {
+            Ok(rustix::pipe::splice(socket, None, &self.write, None, MOST, flags)?)
+        });
+        let all = match taken {
+            Ok(0) => return Ok(Moved::End),
+            Ok(all) => all,
+            Err(error) if is_passing(&error) => return Ok(Moved::Nothing),
+            Err(error) => return Err(MoveError::Read(error)),
+        };
+        let mut left = all;
+        while left > 0 {
+            let given = to
+                .write_with(|socket| {
+                    Ok(rustix::pipe::splice(&self.read, None, socket, None, left, flags)?)
+                })
+                .await;
+            left = left.saturating_sub(given.map_err(MoveError::Write)?);
+        }
+        Ok(Moved::Bytes(all))
+    }
 }
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-fn take_pipe() -> io::Result<Pipe> {
-    if let Some(pipe) = SPARE.with(|spare| spare.borrow_mut().pop()) {
-        return Ok(pipe);
-    }
-    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    // Refused past the user's soft limit on pipe pages; the default size works as well.
-    let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES);
-    Ok(Pipe { read, write })
-}
-
-fn give_pipe(pipe: Pipe) {
-    SPARE.with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < KEPT_PER_THREAD {
-            spare.push(pipe);
-        }
-    });
 }
