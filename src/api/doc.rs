@@ -49,7 +49,9 @@ pub struct BadDoc(String);
 /// Reads a body whose root is of this kind.
 pub fn parse(bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
     let mut reading = Reading { path: Vec::new(), unknown: Vec::new() };
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // Checked once for all strings in it.
+    let text = std::str::from_utf8(bytes).map_err(|error| BadDoc(error.to_string()))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let root = Seed { kind, reading: &mut reading }
         .deserialize(&mut json)
         .and_then(|root| json.end().map(|()| root))
@@ -174,19 +176,16 @@ struct Seed<'r> {
 
 impl Seed<'_> {
     fn scalar<E: serde::de::Error>(self, value: Value) -> Result<Value, E> {
-        let fits = match (self.kind, &value) {
-            (Kind::Any, _) | (_, Value::Null) => true,
-            (Kind::Bool, Value::Bool(_)) => true,
-            (Kind::Int, Value::Number(number)) => !number.is_f64(),
-            (Kind::Float, Value::Number(_)) => true,
-            (Kind::Str | Kind::StrOrList, Value::String(_)) => true,
-            _ => false,
-        };
-        match (self.kind, value) {
-            _ if !fits => Err(self.mismatch()),
+        match (self.kind, &value) {
+            (Kind::Any, _)
+            | (_, Value::Null)
+            | (Kind::Bool, Value::Bool(_))
+            | (Kind::Float, Value::Number(_))
+            | (Kind::Str, Value::String(_)) => Ok(value),
+            (Kind::Int, Value::Number(number)) if !number.is_f64() => Ok(value),
             // Engine 29 takes nothing but a list here, and older ones take both for the same.
-            (Kind::StrOrList, value @ Value::String(_)) => Ok(Value::List(vec![value])),
-            (_, value) => Ok(value),
+            (Kind::StrOrList, Value::String(_)) => Ok(Value::List(vec![value])),
+            _ => Err(self.mismatch()),
         }
     }
 

@@ -10,6 +10,7 @@ mod head;
 mod refusal;
 mod request;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,21 +88,52 @@ pub async fn connection<P: Send + 'static>(
     let name = peer.to_string().into();
     let mut client = Client { stream, buffer: Buffer::new(), peer, name };
     while request::idle(&house, &mut client).await {
-        let mut record = Record::new(Arc::clone(&house.listener), Arc::clone(&client.name));
-        // Boxed, so that an idle connection costs its sockets and little else.
-        let next = Box::pin(call(&house, &mut client, &mut record)).await;
+        let (next, record) = begin(&house, &mut client).await;
         match next {
             Next::Again => house.log.write(&record),
             // A connection that ends between two requests is no call.
             Next::Close if record.method.is_empty() && record.verdict == Verdict::Allow => return,
             Next::Close => return house.log.write(&record),
-            Next::Relay(engine) => {
-                let tasks = house.tasks.clone();
-                tasks.spawn(hijacked(house, client, engine, record, permit));
-                return;
-            }
+            Next::Relay(engine) => return hand_over(house, client, engine, record, permit),
         }
     }
+}
+
+/// One call, in a box of its own: an idle connection costs its sockets and little else.
+fn begin<'c>(
+    house: &'c House,
+    client: &'c mut Client,
+) -> Pin<Box<dyn Future<Output = (Next, Box<Record>)> + Send + 'c>> {
+    Box::pin(async move {
+        let record = Record::new(Arc::clone(&house.listener), Arc::clone(&client.name));
+        let mut record = Box::new(record);
+        (call(house, client, &mut record).await, record)
+    })
+}
+
+/// The rest of a call whose connection the engine took over, in a task of its own: as small as it
+/// can be, for it may be idle for days.
+fn hand_over<P: Send + 'static>(
+    house: Arc<House>,
+    client: Client,
+    engine: Conn,
+    mut record: Box<Record>,
+    permit: P,
+) {
+    let mut ends = Ends {
+        client: client.stream,
+        from_client: client.buffer,
+        engine: engine.stream,
+        from_engine: engine.buffer,
+    };
+    let tasks = house.tasks.clone();
+    tasks.spawn(async move {
+        let passed = relay::run(&mut ends).await;
+        record.bytes_in += passed.to_engine;
+        record.bytes_sent += passed.to_client;
+        house.log.write(&record);
+        drop(permit);
+    });
 }
 
 /// Tells a connection too many that it is one.
@@ -170,25 +202,4 @@ async fn context<'a>(house: &'a House, identity: &'a Identity) -> Result<Context
         false => house.engine.versions().await?,
     };
     Ok(Context { identity, listener: &house.listener, engine })
-}
-
-/// The rest of a call whose connection the engine took over.
-async fn hijacked<P>(
-    house: Arc<House>,
-    client: Client,
-    engine: Conn,
-    mut record: Record,
-    permit: P,
-) {
-    let ends = Ends {
-        client: client.stream,
-        from_client: client.buffer,
-        engine: engine.stream,
-        from_engine: engine.buffer,
-    };
-    let passed = relay::run(ends).await;
-    record.bytes_in += passed.to_engine;
-    record.bytes_sent += passed.to_client;
-    house.log.write(&record);
-    drop(permit);
 }

@@ -6,6 +6,7 @@
 //! released; a frame header of a multiplexed stream is not split by us.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use super::buffer::{BLOCK, Buffer, give_block, take_block};
@@ -36,20 +37,32 @@ pub struct Passed {
     pub to_client: u64,
 }
 
-/// Relays until the call has ended; consumes the sockets.
-pub async fn run(mut ends: Ends) -> Passed {
+/// Relays until the call has ended. The sockets are the caller's to drop.
+pub async fn run(ends: &mut Ends) -> Passed {
     let mut passed = Passed::default();
-    run_both(&mut ends, &mut passed).await;
+    let (client_rx, client_tx) = ends.client.split();
+    let (engine_rx, engine_tx) = ends.engine.split();
+    let up = Direction {
+        from: client_rx,
+        to: engine_tx,
+        frames: Frames::Raw,
+        passed: &mut passed.to_engine,
+    };
+    let down = Direction {
+        from: engine_rx,
+        to: client_tx,
+        frames: Frames::unknown(),
+        passed: &mut passed.to_client,
+    };
+    both(up.copy(&mut ends.from_client), down.copy(&mut ends.from_engine)).await;
     passed
 }
 
-async fn run_both(ends: &mut Ends, passed: &mut Passed) {
-    let (client_rx, client_tx) = ends.client.split();
-    let (engine_rx, engine_tx) = ends.engine.split();
-    let up = copy(client_rx, engine_tx, &mut ends.from_client, Frames::Raw, &mut passed.to_engine);
-    let down =
-        copy(engine_rx, client_tx, &mut ends.from_engine, Frames::unknown(), &mut passed.to_client);
-    tokio::pin!(up, down);
+async fn both<'c>(
+    up: impl Future<Output = (Ended, Reader<'c>)>,
+    down: impl Future<Output = (Ended, Reader<'c>)>,
+) {
+    let (mut up, mut down) = (pin!(up), pin!(down));
     tokio::select! {
         (_, client) = &mut up => {
             // Whether the client ended its input or the engine stopped reading it: output goes on.
@@ -76,25 +89,6 @@ enum Ended {
     ByReceiver,
 }
 
-/// Copies one direction to its end; gives the reader back for what comes after.
-async fn copy<'a>(
-    from: Reader<'a>,
-    to: Writer<'a>,
-    first: &mut Buffer,
-    frames: Frames,
-    passed: &mut u64,
-) -> (Ended, Reader<'a>) {
-    let mut direction = Direction { from, to, frames, passed };
-    let ended = match direction.copy_all(first).await {
-        Ok(()) | Err(MoveError::Read(_)) => match direction.to.close_write() {
-            Ok(()) => Ended::BySender,
-            Err(_) => Ended::ByReceiver,
-        },
-        Err(MoveError::Write(_)) => Ended::ByReceiver,
-    };
-    (ended, direction.from)
-}
-
 enum Copied {
     Little,
     /// A whole block without frames: worth a pipe.
@@ -109,27 +103,43 @@ struct Direction<'a, 'p> {
     passed: &'p mut u64,
 }
 
-impl Direction<'_, '_> {
+impl<'a> Direction<'a, '_> {
+    /// Copies to the end of this direction; gives the reader back for what comes after.
+    async fn copy(mut self, first: &mut Buffer) -> (Ended, Reader<'a>) {
+        let ended = match self.copy_all(first).await {
+            Ok(()) | Err(MoveError::Read(_)) => match self.to.close_write() {
+                Ok(()) => Ended::BySender,
+                Err(_) => Ended::ByReceiver,
+            },
+            Err(MoveError::Write(_)) => Ended::ByReceiver,
+        };
+        (ended, self.from)
+    }
+
     async fn copy_all(&mut self, first: &mut Buffer) -> Result<(), MoveError> {
         while !first.is_empty() {
-            let sent = self.send(first.unread(), false).await?;
+            let sent = Box::pin(self.send(first.unread(), false)).await?;
             first.consume(sent);
         }
         loop {
             self.to.rest();
             self.from.readable().await.map_err(MoveError::Read)?;
-            let mut block = take_block();
-            let copied = self.copy_some(&mut block).await;
-            give_block(block);
-            match copied? {
-                Copied::Little => {}
-                Copied::Much => {
-                    if !self.splice_while_busy().await? {
-                        return Ok(());
-                    }
-                }
-                Copied::End => return Ok(()),
+            // Boxed: what a busy stream needs is not paid for by idle ones.
+            if !Box::pin(self.busy()).await? {
+                return Ok(());
             }
+        }
+    }
+
+    /// Moves what is there; false at the end of the stream.
+    async fn busy(&mut self) -> Result<bool, MoveError> {
+        let mut block = take_block();
+        let copied = self.copy_some(&mut block).await;
+        give_block(block);
+        match copied? {
+            Copied::Little => Ok(true),
+            Copied::Much => self.splice_while_busy().await,
+            Copied::End => Ok(false),
         }
     }
 
