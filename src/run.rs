@@ -68,7 +68,8 @@ impl World<'_> {
                 engine: engine.for_another_worker(),
                 limits: self.limits,
                 log: self.log.clone(),
-                drain: self.drain.clone(),
+                // Every call waits on it: shared, the workers would fight for its lock.
+                drain: self.drain.child_token(),
                 tasks: self.tasks.clone(),
             };
             (socket.clone(), Arc::new(house))

@@ -84,8 +84,10 @@ impl Engine {
     /// answer comes, and the rest of the body goes.
     pub async fn send(&self, call: Permitted<Call>) -> Result<Conn, Away> {
         let bytes = call.render();
-        // A write that fails has not given the engine a whole request: it is safe to repeat.
-        if let Some(mut conn) = self.pool.take()
+        // A write that fails has not given the engine a whole request: it is safe to repeat. On a
+        // unix socket it does fail when the engine has closed its end.
+        let is_tcp = matches!(self.address(), Address::Tcp(_));
+        if let Some(mut conn) = self.pool.take(is_tcp)
             && conn.write(&bytes).await.is_ok()
         {
             return Ok(conn);

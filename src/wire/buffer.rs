@@ -9,9 +9,9 @@ use std::io;
 
 use super::io::Reader;
 
-/// Large enough that copying is not dominated by system calls, small enough for a second-level
-/// cache to hold the few that are in use.
-pub const BLOCK: usize = 64 * 1024;
+/// As much as a unix socket holds by default (`net.core.wmem_default`, 208 KiB): one read takes all
+/// that waits. Only the pages that a call really fills are ever touched.
+pub const BLOCK: usize = 256 * 1024;
 const KEPT_PER_THREAD: usize = 16;
 
 thread_local! {

@@ -12,9 +12,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// What the kernel may hold for a receiver that is slower than we are.
+const BUSY_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub struct Stream(AsyncFd<OwnedFd>);
@@ -132,6 +135,9 @@ impl Writer<'_> {
         let room = match &mut self.room {
             Some(room) => room,
             none => {
+                // The first time: this stream is busy, and each wait for room costs both sides a
+                // context switch. Refused past `net.core.wmem_max`, and then it stays as it is.
+                let _ = sockopt::set_socket_send_buffer_size(self.stream, BUSY_BYTES);
                 let again = self.stream.as_fd().try_clone_to_owned()?;
                 none.insert(watch(again, Interest::WRITABLE)?)
             }

@@ -13,7 +13,7 @@ use super::io::{Reader, Writer};
 /// More than a pipe can hold: one call takes all there is.
 const MOST: usize = 1 << 20;
 /// What a unix socket holds by default fits; Linux allows an ordinary user 1 MiB.
-const PIPE_BYTES: usize = 256 * 1024;
+const PIPE_BYTES: usize = 1024 * 1024;
 
 /// Held only while a stream is busy: an idle one costs no descriptors beyond its sockets.
 #[derive(Debug)]
