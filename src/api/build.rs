@@ -70,5 +70,6 @@ pub const SESSION_HEADERS: &[Header] = &[
     h("x-docker-expose-session-uuid").names(Resource::Session),
     h("x-docker-expose-session-name"),
     h("x-docker-expose-session-sharedkey"),
-    h("x-docker-expose-session-grpc-method"),
+    // one line for each method that the client serves
+    h("x-docker-expose-session-grpc-method").many(),
 ];

@@ -6,7 +6,7 @@
 //! only ever sent by a `Verbatim` call, whose listener has no policies.
 
 use super::doc::{self, BadDoc, Doc};
-use super::endpoint::{AnswerKind, BodyKind, Class, Method, Minor, Row};
+use super::endpoint::{AnswerKind, BodyKind, Class, Header, Method, Minor, Row, h};
 use super::path::{self, BadTarget};
 use super::query::{BadQuery, Query};
 use super::route;
@@ -195,10 +195,6 @@ impl Verbatim {
         }
         if drops_body {
             put_line(&mut out, "Content-Length", b"0");
-        }
-        // dockerd answers 400 to HTTP/1.1 without a Host; netty's old docker-java sends none.
-        if !headers.has("host") && self.head.version == 1 {
-            put_line(&mut out, "Host", b"docker");
         }
         if headers.has("upgrade") {
             put_line(&mut out, "Connection", b"Upgrade");
@@ -437,18 +433,21 @@ fn keep_headers(head: &RequestHead, row: &Row) -> Result<Vec<(&'static str, Vec<
             continue;
         };
         // Families (`x-meta-*`) are for a registry, not for the engine, and are not sent on.
-        if !known.ends_with('*') {
-            refuse_second(head, known)?;
-            kept.push((known, value.to_vec()));
+        if known.name.ends_with('*') {
+            continue;
         }
+        if !known.many {
+            refuse_second(head, known.name)?;
+        }
+        kept.push((known.name, value.to_vec()));
     }
     Ok(kept)
 }
 
-fn known_header(row: &Row, name: &[u8]) -> Option<&'static str> {
-    let agent = is_any_of(name, &["user-agent"]).then_some("User-Agent");
-    agent
-        .or_else(|| row.headers.iter().map(|known| known.name).find(|known| is_header(known, name)))
+fn known_header(row: &Row, name: &[u8]) -> Option<&'static Header> {
+    const AGENT: &Header = &h("User-Agent");
+    let agent = is_header(AGENT.name, name).then_some(AGENT);
+    agent.or_else(|| row.headers.iter().find(|known| is_header(known.name, name)))
 }
 
 /// A header of Docker's own families that no route of the tables reads may mean something to the

@@ -125,6 +125,8 @@ pub struct Param {
 pub struct Header {
     /// Lower case; a trailing `*` stands for a family (`x-meta-*`).
     pub name: &'static str,
+    /// dockerd reads every value, not only the first.
+    pub many: bool,
     pub names: Option<Resource>,
 }
 
@@ -173,10 +175,14 @@ impl Param {
 }
 
 pub const fn h(name: &'static str) -> Header {
-    Header { name, names: None }
+    Header { name, many: false, names: None }
 }
 
 impl Header {
+    pub const fn many(mut self) -> Self {
+        self.many = true;
+        self
+    }
     pub const fn names(mut self, resource: Resource) -> Self {
         self.names = Some(resource);
         self

@@ -87,10 +87,12 @@ impl Engine {
         // A write that fails has not given the engine a whole request: it is safe to repeat. On a
         // unix socket it does fail when the engine has closed its end.
         let is_tcp = matches!(self.address(), Address::Tcp(_));
-        if let Some(mut conn) = self.pool.take(is_tcp)
-            && conn.write(&bytes).await.is_ok()
-        {
-            return Ok(conn);
+        if let Some(mut conn) = self.pool.take(is_tcp) {
+            match conn.write(&bytes).await {
+                Ok(()) => return Ok(conn),
+                // The engine was restarted, perhaps as another version.
+                Err(_) => self.shared.versions.forget(),
+            }
         }
         let mut conn = self.connect().await?;
         conn.write(&bytes).await.map_err(|error| self.refused(&error))?;

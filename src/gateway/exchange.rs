@@ -24,7 +24,10 @@ const LAST_CHUNK: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     sent: AtomicBool,
+    /// The client ended its side.
     ended: AtomicBool,
+    /// The engine reads no more of it.
+    refused: AtomicBool,
 }
 
 /// How the two directions ended.
@@ -60,7 +63,8 @@ pub(super) async fn both<T>(
     })
     .await;
     let Some(answer) = answered else { return Both::ClientGone };
-    if !progress.sent.load(Relaxed) && !progress.ended.load(Relaxed) {
+    let is_over = |flag: &AtomicBool| flag.load(Relaxed);
+    if ![&progress.sent, &progress.ended, &progress.refused].into_iter().any(is_over) {
         let rest = poll_fn(|cx| {
             let is_over = request.as_mut().poll(cx).is_ready();
             if is_over || progress.sent.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
@@ -97,7 +101,10 @@ async fn request(
             return pending().await;
         }
         // The engine stopped reading: whatever it says instead is the answer.
-        Err(PumpError::Write(_)) => return pending().await,
+        Err(PumpError::Write(_)) => {
+            progress.refused.store(true, Relaxed);
+            return pending().await;
+        }
     }
     // A pipelined request, or stdin right behind an upgrade: it waits its turn, unread beyond this.
     while client.buffer.is_empty() {
