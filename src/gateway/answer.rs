@@ -73,13 +73,14 @@ pub(super) async fn answer(
     let outcome = relay(house, client, &mut sent, &mut upload, record).await;
     let (ended, all_sent, client_ended) = match outcome {
         Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),
+        // dockerd drops a call whose client has ended the connection, without a word.
+        Ok(Both::Answered { answer: Err(Refusal::Away(_)), client_ended: true, .. }) => {
+            return Refusal::Left.answer(house, client, upload, record).await;
+        }
         Ok(Both::Answered { answer: Err(refusal), .. }) | Err(refusal) => {
             return Box::pin(refusal.answer(house, client, upload, record)).await;
         }
-        Ok(Both::ClientGone) => {
-            record.status = if record.status == 0 { 499 } else { record.status };
-            return Next::Close;
-        }
+        Ok(Both::ClientGone) => return Refusal::Left.answer(house, client, upload, record).await,
     };
     match ended {
         Ended::Hijacked => {
