@@ -275,7 +275,8 @@ fn read_struct<'de, A: MapAccess<'de>>(
     reading: &mut Reading,
     mut map: A,
 ) -> Result<Value, A::Error> {
-    let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(8));
+    // Clients written in Go send every field.
+    let mut entries = Vec::with_capacity(fields.len());
     let mut seen = [0u64; 4];
     let mut strangers = HashSet::new();
     let mut next = 0;
