@@ -122,6 +122,9 @@ fn split_version(path: Cow<'_, str>) -> Result<(Option<Minor>, Cow<'_, str>), Ba
     let Some(minor) = minor.and_then(|digits| digits.parse().ok()) else {
         return Err(BadTarget::Version(version.to_owned()));
     };
+    if tail.is_empty() {
+        return Ok((Some(minor), Cow::Borrowed("/")));
+    }
     let cut = path.len() - tail.len();
     Ok((
         Some(minor),

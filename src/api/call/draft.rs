@@ -65,7 +65,7 @@ impl Draft {
                 path: target.path.clone().into_owned(),
             })?;
         let row = found.row;
-        query.refuse_repeats(row.query)?;
+        query.refuse_repeats(|name| may_repeat(row, name))?;
         let strangers = keep_known(&mut query, row);
         refuse_second(head, "content-type")?;
         refuse_second(head, "host")?;
@@ -140,20 +140,26 @@ impl Draft {
         Call::Typed(self.0)
     }
 }
+/// `t`, `names`, `changes`…, and the lists of a body that dockerode repeats.
+fn may_repeat(row: &Row, name: &str) -> bool {
+    row.query.iter().any(|param| param.name == name && param.many) || repeats_body(row, name)
+}
+
+/// dockerode repeats the options of a call, body and all, in the query; dockerd reads none of it.
+fn repeats_body(row: &Row, name: &str) -> bool {
+    let BodyKind::Json(object) = row.body else { return false };
+    let is_param = row.query.iter().any(|param| param.name == name);
+    !is_param && object.iter().any(|field| field.name == name)
+}
+
 /// Drops what no engine reads; returns the names that are unknown and carry a value.
 fn keep_known(query: &mut Query, row: &Row) -> Vec<String> {
-    let body = match row.body {
-        BodyKind::Json(object) => object,
-        BodyKind::None | BodyKind::JsonList(_) | BodyKind::Tar | BodyKind::Raw => &[],
-    };
     let mut strangers = Vec::new();
     query.retain(|name, value| {
         if let Some(param) = row.query.iter().find(|param| param.name == name) {
             return !param.ignored;
         }
-        // dockerode repeats the options of a call, body and all, in the query; dockerd reads none.
-        let repeats_body = body.iter().any(|field| field.name == name);
-        if !repeats_body && !matches!(value, "" | "0" | "false" | "False") {
+        if !repeats_body(row, name) && !matches!(value, "" | "0" | "false" | "False") {
             strangers.push(name.to_owned());
         }
         false

@@ -1,3 +1,5 @@
+//! Bodies that Go and a naive reader would understand differently, and that nothing gets lost.
+
 use super::super::shape::{LABELS, STRINGS, f};
 use super::*;
 use proptest::prelude::*;

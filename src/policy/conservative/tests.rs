@@ -1,3 +1,5 @@
+//! What `conservative` refuses, by which rule, and what it must let through.
+
 use super::*;
 use crate::api::call::Wanted;
 use crate::api::endpoint::KNOWN;
