@@ -71,7 +71,7 @@ pub fn encode(path: &str, out: &mut String) {
 }
 
 fn decode(raw: &str) -> Result<Cow<'_, str>, BadTarget> {
-    if raw.bytes().any(|byte| !matches!(byte, 0x21..=0x7e)) {
+    if raw.bytes().any(|byte| !matches!(byte, 0x21..=0x7e) || byte == b'\\') {
         return Err(BadTarget::Path("a character that must be escaped"));
     }
     let path = if raw.contains('%') { Cow::Owned(unescape_all(raw)?) } else { Cow::Borrowed(raw) };

@@ -1,3 +1,5 @@
+//! Files that are right, and what is said about those that are not.
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
