@@ -1,0 +1,206 @@
+//! What must hold for any bytes: the properties that the fuzz targets hunt for exceptions to, and that
+//! `tests/it/fuzz_corpus.rs` checks on stable with every file of `fuzz/corpus`.
+//!
+//! Each takes arbitrary bytes and panics when a property is broken. Where a parser has a renderer, the
+//! property is that both agree: what was rendered parses to the same again.
+
+use dockgate::api::call::Wanted;
+use dockgate::api::doc::Value;
+use dockgate::api::query::Query;
+use dockgate::api::shape::Kind;
+use dockgate::api::{Call, Draft, container, doc as json, path};
+use dockgate::wire::chunked::{Chunked, Dialect};
+use dockgate::wire::frames::Frames;
+use dockgate::wire::framing::Framing;
+use dockgate::wire::head::{RequestHead, ResponseHead, find_end};
+
+/// A body of create: what is rendered is read as the same, and has nothing that was not known.
+pub fn doc(data: &[u8]) {
+    let kind = Kind::Object(container::CREATE);
+    let Ok(parsed) = json::parse(data, &kind) else { return };
+    let rendered = parsed.render();
+    let again = json::parse(&rendered, &kind).expect("what was rendered parses");
+    assert_eq!(again.root, parsed.root, "and means the same");
+    assert!(again.unknown.is_empty(), "{:?} was unknown and left", again.unknown);
+    assert_eq!(again.render(), rendered);
+    assert!(has_no_key_twice(&parsed.root));
+    let _ = parsed.root.is_zero();
+}
+
+/// Go takes the last of two: there must not be two.
+fn has_no_key_twice(value: &Value) -> bool {
+    match value {
+        Value::Object(entries) => {
+            let mut keys: Vec<_> = entries.iter().map(|(key, _)| key.as_ref()).collect();
+            keys.sort_unstable();
+            let count = keys.len();
+            keys.dedup();
+            count == keys.len() && entries.iter().all(|(_, value)| has_no_key_twice(value))
+        }
+        Value::List(items) => items.iter().all(has_no_key_twice),
+        _ => true,
+    }
+}
+
+/// A request target: decoded once, encoded again, decoded to the same.
+pub fn target_path(data: &[u8]) {
+    let _ = path::recognise(data);
+    let Ok(target) = path::parse(data) else { return };
+    assert!(target.path.starts_with('/'), "{:?}", target.path);
+    assert!(!target.path.contains("//") && !target.path.chars().any(char::is_control));
+    assert!(!target.path.split('/').any(|segment| matches!(segment, "." | "..")));
+    let mut rendered = String::new();
+    if let Some(minor) = target.version {
+        rendered.push_str(&format!("/v1.{minor}"));
+    }
+    path::encode(&target.path, &mut rendered);
+    let again = path::parse(rendered.as_bytes()).expect("what was encoded parses");
+    assert_eq!((again.version, &again.path), (target.version, &target.path), "{rendered}");
+    assert_eq!(again.query, "", "no path makes a query");
+}
+
+/// A query: parsed, rendered, parsed to the same.
+pub fn query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(parsed) = Query::parse(text) else { return };
+    let mut rendered = String::new();
+    parsed.render(&mut rendered);
+    assert!(rendered.bytes().all(|byte| byte.is_ascii_graphic()), "{rendered}");
+    let again = Query::parse(rendered.strip_prefix('?').unwrap_or("")).expect("it parses");
+    assert_eq!(again, parsed);
+}
+
+/// A whole request: what a typed call renders is a request that means the same, and hides none.
+pub fn call(data: &[u8]) {
+    let Some((head, body)) = cut(data) else { return };
+    let Some(rendered) = typed(&head, body) else { return };
+    let (head, body) = cut(&rendered).expect("what was rendered has a whole head");
+    let framing = Framing::of_request(&head, Dialect::Strict).expect("and one length");
+    match framing {
+        Framing::None => assert!(body.is_empty(), "a second request is hidden in the first"),
+        Framing::Length { left } if !body.is_empty() => assert_eq!(left, body.len() as u64),
+        Framing::Length { .. } | Framing::Chunked(_) | Framing::UntilClose { .. } => {}
+    }
+    let again = typed(&head, body).expect("what was rendered parses");
+    assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&rendered));
+}
+
+/// The bytes that the engine would get; `None` for what is refused.
+fn typed(head: &RequestHead, body: &[u8]) -> Option<Vec<u8>> {
+    let framing = Framing::of_request(head, Dialect::Strict).ok()?;
+    let draft = Draft::parse(head).ok()?;
+    let call = match draft.wanted() {
+        Wanted::Stream => draft.with_stream(framing),
+        Wanted::Json => draft.with_json(head, body).ok()?,
+        Wanted::Nothing => draft.with_json(head, &[]).ok()?,
+    };
+    Some(call.render())
+}
+
+fn cut(data: &[u8]) -> Option<(RequestHead, &[u8])> {
+    let end = find_end(data, 0)?;
+    let (head, body) = data.split_at(end);
+    Some((RequestHead::parse(head).ok()?, body))
+}
+
+/// A chunked body: cut anywhere, it has the same payload and ends at the same byte; what the strict
+/// dialect takes, the other takes for the same.
+pub fn chunked(data: &[u8]) {
+    let strict = follow(Dialect::Strict, data, data.len());
+    let as_go = follow(Dialect::AsGo, data, data.len());
+    for (dialect, whole) in [(Dialect::Strict, &strict), (Dialect::AsGo, &as_go)] {
+        for step in [1, 2, 7] {
+            assert_eq!(&follow(dialect, data, step), whole, "{dialect:?} by {step}");
+        }
+        if let Some((payload, used, _)) = whole {
+            assert!(payload.len() <= *used && *used <= data.len());
+        }
+    }
+    if strict.as_ref().is_some_and(|(_, _, is_done)| *is_done) {
+        assert_eq!(strict, as_go);
+    }
+}
+
+/// Payload, bytes used and whether it ended; `None` for what is malformed.
+fn follow(dialect: Dialect, data: &[u8], step: usize) -> Option<(Vec<u8>, usize, bool)> {
+    let mut chunked = Chunked::new(dialect);
+    let (mut payload, mut used) = (Vec::new(), 0);
+    for part in data.chunks(step.max(1)) {
+        let taken = chunked.advance(part, |piece| payload.extend_from_slice(piece)).ok()?;
+        used += taken;
+        if taken < part.len() {
+            assert!(chunked.is_done(), "bytes were left over inside a body");
+            break;
+        }
+    }
+    Some((payload, used, chunked.is_done()))
+}
+
+/// A multiplexed stream: cut anywhere and held back at each cut, it is followed to the same place.
+pub fn frames(data: &[u8]) {
+    let mut whole = Frames::unknown();
+    let tail = whole.advance(data);
+    assert!(tail <= data.len() && tail < 8);
+    for step in [1, 3, 8, 64] {
+        let mut cut = Frames::unknown();
+        let mut last = 0;
+        for part in data.chunks(step) {
+            last = cut.advance(part);
+            assert!(last <= part.len());
+        }
+        assert_eq!(whole.is_raw(), cut.is_raw());
+        assert!(last <= tail, "a cut stream knows of no longer beginning of a header");
+        // As the relay does it: what is held back comes again at the front of the next block.
+        let (mut held, mut start, mut end) = (Frames::unknown(), 0, 0);
+        while end < data.len() {
+            end = data.len().min(end + step.max(8));
+            let tail = held.advance(&data[start..end]);
+            start = end - held.take_back(tail);
+        }
+        held.advance(&data[start..]);
+        assert_eq!(held.is_raw(), whole.is_raw());
+        assert_eq!(held.advance(&[]), 0);
+    }
+}
+
+/// A head: its end is found in pieces as in one, what was parsed can be written and parsed again, and
+/// a pass-through of a pass-through changes nothing more.
+pub fn head(data: &[u8]) {
+    let end = find_end(data, 0);
+    let mut found = None;
+    for length in 0..=data.len().min(2048) {
+        found = find_end(&data[..length], length.saturating_sub(1));
+        if found.is_some() {
+            break;
+        }
+    }
+    let Some(end) = end else { return };
+    if end <= 2048 {
+        assert_eq!(found, Some(end), "looked for a byte at a time");
+    }
+    if let Ok(head) = ResponseHead::parse(&data[..end]) {
+        let mut written = head.status_line().to_vec();
+        written.extend_from_slice(b"\r\n");
+        rewritten(head.headers.iter(), &mut written);
+        let again = ResponseHead::parse(&written).expect("what was written parses");
+        assert_eq!((again.status, again.version), (head.status, head.version));
+        assert_eq!(again.status_line(), head.status_line());
+        assert!(again.headers.iter().eq(head.headers.iter()));
+    }
+    let Ok(head) = RequestHead::parse(&data[..end]) else { return };
+    let once = Call::verbatim(head).render();
+    assert_eq!(find_end(&once, 0), Some(once.len()), "one head, and nothing behind it");
+    let head = RequestHead::parse(&once).expect("what was written parses");
+    let twice = Call::verbatim(head).render();
+    assert_eq!(String::from_utf8_lossy(&twice), String::from_utf8_lossy(&once));
+}
+
+fn rewritten<'a, N: AsRef<[u8]>>(lines: impl Iterator<Item = (N, &'a [u8])>, out: &mut Vec<u8>) {
+    for (name, value) in lines {
+        let name = name.as_ref();
+        for part in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}

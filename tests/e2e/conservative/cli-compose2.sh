@@ -1,0 +1,22 @@
+# e2e: clis=28
+# compose 2 under `--policy conservative`.
+. "$E2E_LIB/assert.sh"
+cat > compose.yaml <<'X'
+name: k3
+services:
+  web: {image: busybox, command: sh -c 'echo up; exec sleep 300', init: true, volumes: ["data:/data"], stop_grace_period: 1s}
+volumes: {data: {}}
+X
+T=60
+works - d compose up -d
+works running d compose ps --format '{{.State}}'
+works hi d compose exec -T web echo hi
+works - d compose logs
+works - d compose down -v
+cat > compose.yaml <<'X'
+name: k4
+services:
+  web: {image: busybox, command: sleep 300, privileged: true}
+X
+refused d compose up -d
+works - d compose down -v

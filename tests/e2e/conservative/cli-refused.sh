@@ -1,0 +1,41 @@
+# What would give the host away is refused, with the reason.
+. "$E2E_LIB/assert.sh"
+refused d run --rm --privileged busybox true
+refused d run --rm --pid host busybox true
+refused d run --rm --network host busybox true
+refused d run --rm --ipc host busybox true
+refused d run --rm --uts host busybox true
+refused d run --rm --userns host busybox true
+refused d run --rm -v /:/host busybox true
+refused d run --rm --mount type=bind,src=/etc,dst=/e busybox true
+refused d run --rm --cap-add SYS_ADMIN busybox true
+refused d run --rm --cap-add ALL busybox true
+refused d run --rm --device /dev/null busybox true
+refused d run --rm --device-cgroup-rule 'c 1:3 rwm' busybox true
+refused d run --rm --security-opt seccomp=unconfined busybox true
+refused d run --rm --security-opt apparmor=unconfined busybox true
+refused d run --rm --cgroup-parent / busybox true
+refused d create --privileged busybox
+refused d swarm init
+refused d swarm join --token x 127.0.0.1
+refused d plugin ls
+refused d plugin install x
+# what the CLI does not offer, or does not show the reason of
+denied() { # METHOD PATH
+    works 403 curl -s -m 20 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" -X "$1" "${@:3}" "http://engine$2"
+    works - grep -q '^{"message": *"dockgate: ' body
+}
+denied GET /containers/x/checkpoints
+denied GET /v1.41/swarm
+denied POST /grpc -H 'Connection: Upgrade' -H 'Upgrade: h2c'
+denied POST /session -H 'Connection: Upgrade' -H 'Upgrade: h2c' -H 'X-Docker-Expose-Session-Uuid: x'
+mkdir ctx
+printf 'FROM busybox\n' > ctx/Dockerfile
+# CLI 20.10 shows only the status; buildx then tries a privileged builder of its own, and must not get one
+DOCKER_BUILDKIT=1 fails 'received 403|dockgate: |booting buildkit' d build ctx
+works '' d ps -aq
+works - d run -d --name k2 --init busybox sleep 60
+refused d exec --privileged k2 true
+works - d rm -f k2
+# nothing of it was made in the engine
+works '' d ps -aq

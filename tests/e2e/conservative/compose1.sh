@@ -1,0 +1,13 @@
+# compose 1.29 under `--policy conservative`.
+. "$E2E_LIB/assert.sh"
+cat > docker-compose.yml <<'X'
+version: "2.4"
+services:
+  web: {image: busybox, command: sh -c 'echo up; exec sleep 300', init: true, volumes: ["data:/data"], stop_grace_period: 1s}
+volumes: {data: {}}
+X
+c() { timeout -k 2 60 docker-compose --no-ansi -p k5 "$@"; }
+works - c up -d
+works hi c exec -T web echo hi
+works - c logs
+works - c down -v

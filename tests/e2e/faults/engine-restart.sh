@@ -1,0 +1,18 @@
+# The engine goes and comes back; the gateway stays.
+. "$E2E_LIB/assert.sh"
+works - d ps
+# a stream that is open when the engine goes must end
+timeout -k 2 60 "$DOCKER" events > events 2>&1 &
+events=$!
+sleep 0.5
+works - bash "$E2E_ENGINE_CONTROL" stop
+wait "$events"
+rc=$?
+works - test "$rc" != 124
+fails '502|dockgate: ' d ps
+works 502 curl -s -m 10 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" http://engine/_ping
+works 502 curl -s -m 10 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" -X POST -H 'Content-Type: application/json' -d '{}' http://engine/containers/create
+works - python3 -c 'import json; assert json.load(open("body"))["message"].startswith("dockgate: "), open("body").read()'
+works - bash "$E2E_ENGINE_CONTROL" start
+works - d ps
+works hello d run --rm busybox echo hello

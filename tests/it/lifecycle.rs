@@ -1,0 +1,213 @@
+//! Lifecycle: starting, draining, ending, and the commands that need no engine.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::process::Output;
+
+use crate::support::engine::{chunk_borders, hijack_101, plain, refusing};
+use crate::support::gate::dockgate;
+use crate::support::http::dechunk;
+use crate::support::{Engine, Gate, Setup, text, wait_until};
+
+const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn run(args: &[&str]) -> Output {
+    dockgate(args).output().expect("the dockgate binary")
+}
+
+#[test]
+fn serve_says_where_it_listens_and_with_which_policies() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine).conservative().tcp().start();
+    let wanted = format!("listening on unix://{} policies=conservative\n", gate.socket().display());
+    assert!(gate.stderr().contains(&wanted), "{}", gate.stderr());
+    let wanted = format!("listening on tcp://{} policies=conservative\n", gate.tcp_address());
+    assert!(gate.stderr().contains(&wanted), "{}", gate.stderr());
+    let gate = Gate::pass(&engine);
+    assert!(gate.stderr().contains(" policies=none\n"), "{}", gate.stderr());
+}
+
+#[test]
+fn serve_starts_without_an_engine() {
+    let (_dir, url) = refusing::address();
+    let gate = Setup::at(&url).conservative().start();
+    assert_eq!(gate.client().ask(INFO).0, 502);
+    assert_eq!(gate.stop().code, Some(0));
+}
+
+#[test]
+fn the_socket_file_has_its_mode_and_goes_at_the_end() {
+    let engine = Engine::start(plain::behaviour());
+    for (keys, mode) in [("", 0o660), ("mode = \"0666\"\n", 0o666), ("mode = \"0600\"\n", 0o600)] {
+        let gate = Setup::new(&engine).listener(keys).start();
+        let file = std::fs::metadata(gate.socket()).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, mode);
+        assert_eq!(file.uid(), std::fs::metadata(gate.dir()).unwrap().uid());
+        let names: Vec<_> = std::fs::read_dir(gate.dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(names.len(), 2, "the socket, the configuration and nothing else: {names:?}");
+        let path = gate.socket().to_owned();
+        // The folder goes with the gate: keep it to see what is left in it.
+        gate.signal("TERM");
+        wait_until("the file is removed", || !path.exists());
+        assert_eq!(gate.ended().code, Some(0));
+    }
+}
+
+#[test]
+fn a_stale_socket_is_taken_over_and_a_living_one_is_not() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Gate::pass(&engine);
+    let config = gate.dir().join("dockgate.toml");
+    let second = run(&["serve", "-c", config.to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(1), "{}", text(&second.stderr));
+    assert!(text(&second.stderr).contains("listener `it` cannot be opened"));
+    assert_eq!(gate.client().ask(INFO).0, 200, "the first one is undisturbed");
+}
+
+#[test]
+fn sigterm_refuses_new_connections_and_lets_running_calls_finish() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(chunk_borders::behaviour(dir.path().to_owned(), 2));
+    let mut gate = Gate::pass(&engine);
+    let mut running = gate.client();
+    running.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    running.head();
+    std::fs::write(dir.path().join("0"), "").unwrap();
+    let first = running.through(b"}\n\r\n");
+    let mut idle = gate.client();
+    let socket = gate.socket().to_owned();
+    gate.signal("TERM");
+    wait_until("nobody is let in", || UnixStream::connect(&socket).is_err());
+    assert!(idle.is_over(), "an idle connection is closed");
+    assert!(gate.is_running());
+    std::fs::write(dir.path().join("1"), "").unwrap();
+    let body = [first, running.chunks()].concat();
+    assert_eq!(dechunk(&body), [chunk_borders::event(0), chunk_borders::event(1)].concat());
+    let ended = gate.ended();
+    assert_eq!((ended.code, ended.signal), (Some(0), None));
+    assert_eq!(ended.stdout.matches("SystemEvents").count(), 1, "its record is written");
+}
+
+#[test]
+fn sigterm_waits_for_a_hijacked_stream() {
+    let engine = Engine::start(hijack_101::behaviour());
+    let gate = Gate::conservative(&engine);
+    let mut client = crate::hijack::attached(gate.client());
+    let socket = gate.socket().to_owned();
+    gate.signal("INT");
+    wait_until("nobody is let in", || UnixStream::connect(&socket).is_err());
+    client.send("still");
+    assert_eq!(client.exactly(5), b"still");
+    client.end_writing();
+    assert!(client.is_over());
+    let ended = gate.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stdout.contains("ContainerAttach"));
+}
+
+#[test]
+fn a_second_sigterm_and_the_end_of_the_drain_timeout_end_it_at_once() {
+    for by_signal in [true, false] {
+        let engine = Engine::start(hijack_101::behaviour());
+        let setup = Setup::new(&engine);
+        let gate = match by_signal {
+            true => setup.start(),
+            false => setup.tables("drain_timeout = \"300ms\"\n").start(),
+        };
+        let mut client = crate::hijack::attached(gate.client());
+        let socket = gate.socket().to_owned();
+        gate.signal("TERM");
+        wait_until("nobody is let in", || UnixStream::connect(&socket).is_err());
+        if by_signal {
+            gate.signal("TERM");
+        }
+        let ended = gate.ended();
+        assert_eq!(ended.signal, None);
+        assert_eq!(ended.code, Some(0));
+        assert!(client.is_over());
+    }
+}
+
+#[test]
+fn check_says_nothing_about_a_valid_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    std::fs::write(&file, "[[listener]]\nname = \"a\"\nurl = \"unix:///nowhere/a.sock\"\n")
+        .unwrap();
+    let output = run(&["check", "-c", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (String::new(), String::new()));
+}
+
+#[test]
+fn check_names_the_place_of_every_complaint_and_gives_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(
+        &file,
+        "[engine]\nurl = \"nonsense\"\n[[listener]]\nname = \"a\"\nurl = \"unix:///a\"\nmode = \"9\"\n\
+         policies = [\"conservativ\"]\n",
+    )
+    .unwrap();
+    let output = run(&["check", "-c", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    for place in ["2:7", "6:8", "7:13"] {
+        assert!(said.contains(&format!("{path}:{place}: ")), "{place} in {said}");
+    }
+    assert!(said.matches("hint: ").count() >= 3, "{said}");
+    for (content, place) in [
+        ("[[listener]]\nname = \"a\"\nurl = \"unix:///a\"\nfrob = 1\n", "4:1"),
+        ("[engine\n", "1:8"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let output = run(&["check", "-c", path]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.starts_with(&format!("{path}:{place}: ")), "{place} in {said}");
+        let serve = run(&["serve", "-c", path]);
+        assert_eq!(serve.status.code(), Some(1));
+        assert_eq!(text(&serve.stderr), said);
+    }
+    assert_eq!(run(&["check", "-c", "/nowhere.toml"]).status.code(), Some(1));
+}
+
+#[test]
+fn bad_usage_is_2() {
+    for args in [
+        &[][..],
+        &["frob"],
+        &["serve", "--frob"],
+        &["check", "extra"],
+        &["explain"],
+        &["serve", "-c", "x", "--policy", "none"],
+    ] {
+        assert_eq!(run(args).status.code(), Some(2), "{args:?}");
+    }
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn explain_shows_what_the_engine_would_get_or_why_not() {
+    let output = run(&["explain", "GET", "/containers/json?all=1"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stdout);
+    let newest = dockgate::api::endpoint::NEWEST;
+    assert!(said.contains(&format!("GET /v1.{newest}/containers/json?all=1 HTTP/1.1")), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let body = dir.path().join("body.json");
+    std::fs::write(&body, r#"{"Image":"x","HostConfig":{"privileged":true}}"#).unwrap();
+    let body = body.to_str().unwrap();
+    let output = run(&["explain", "POST", "/containers/create", "--body", body]);
+    assert_eq!(output.status.code(), Some(3));
+    let said = text(&output.stdout);
+    assert!(said.contains("rule container.privileged"), "{said}");
+    let output = run(&["explain", "GET", "/containers/a%2Fb/json"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(run(&["explain", "--listener", "none", "GET", "/info"]).status.code(), Some(1));
+}

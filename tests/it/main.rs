@@ -1,0 +1,34 @@
+//! The integration tests: the real binary between a fake engine and a raw client.
+//!
+//! One binary, so that everything links once. Modules are named after the stages of a call (accept,
+//! parse, decide, send, answer) and after features; `support` starts `dockgate`, plays the engine and
+//! speaks HTTP by hand, because what is tested is bytes. Nothing here asserts on time but with
+//! timeouts that only a hang reaches.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a helper of a test fails by panicking"
+)]
+#![allow(unreachable_pub, reason = "modules of a binary share their helpers")]
+
+mod support;
+
+mod accept;
+mod answer;
+mod conservative;
+mod corpus;
+mod decide;
+mod engine_away;
+mod fuzz_corpus;
+mod hijack;
+mod hijack_ends;
+mod layers;
+mod lifecycle;
+mod limits;
+mod logs;
+mod parse;
+mod send;
+mod streams;
