@@ -248,13 +248,13 @@ fn an_http_2_preface_is_tunnelled_where_none_is() {
 fn a_connection_that_says_nothing_is_no_call_and_leaves_nothing_behind() {
     let engine = ok();
     let gate = Gate::pass(&engine);
-    let before = gate.descriptors();
+    let before = gate.sockets();
     for _ in 0..20 {
         drop(gate.client());
         gate.client().send("GET /_pi");
     }
     gate.client().ask(PING);
-    wait_until("descriptors are given back", || gate.descriptors() <= before + 2);
+    wait_until("sockets are given back", || gate.sockets() <= before + 2);
     let ended = gate.stop();
     assert!(ended.stdout.lines().count() <= 21, "{}", ended.stdout);
     assert_eq!(ended.stdout.matches("/_ping").count(), 1);

@@ -114,11 +114,21 @@ fn a_kept_connection_that_the_engine_closed_is_not_used_again() {
     let engine = Engine::start(Box::new(|wire| {
         plain::one(wire, &|_: &_, _: &_| answer("200 OK", "{}"));
     }));
-    let gate = Gate::pass(&engine);
-    let mut client = gate.client();
-    for _ in 0..20 {
-        assert_eq!(client.ask(INFO).0, 200);
-        wait_until("the engine closes", || engine.open() == 0);
+    let body = r#"{"Image":"x"}"#;
+    let create = format!(
+        "POST /v1.41/containers/create HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+        let gate = gate_of(&engine);
+        let mut client = gate.client();
+        for _ in 0..10 {
+            for request in [INFO, &create] {
+                assert_eq!(client.ask(request).0, 200);
+                wait_until("the engine closes", || engine.open() == 0);
+            }
+        }
     }
 }
 

@@ -175,7 +175,7 @@ fn an_early_4xx_arrives_while_the_upload_is_still_coming() {
 }
 
 #[test]
-fn two_hundred_failed_calls_leave_no_descriptor_behind() {
+fn two_hundred_failed_calls_leave_no_socket_behind() {
     let behaviours: [fn() -> Behaviour; 5] = [
         dies_in_head::behaviour,
         dies_in_body::behaviour,
@@ -194,11 +194,11 @@ fn two_hundred_failed_calls_leave_no_descriptor_behind() {
         };
         call();
         wait_until("the first is over", || engine.open() == 0);
-        let before = gate.descriptors();
+        let before = gate.sockets();
         for _ in 0..40 {
             call();
         }
-        wait_until("descriptors are given back", || gate.descriptors() <= before);
+        wait_until("sockets are given back", || gate.sockets() <= before);
         wait_until("the engine's connections are closed", || engine.open() == 0);
     }
 }

@@ -17,5 +17,5 @@ grep -oE 'did not complete successfully: exit code: [0-9]+' log | sort -u
 # gone in the middle of a build
 printf 'FROM busybox\nRUN sleep 60\n' > ctx/Dockerfile
 rm ctx/f
-timeout -s INT 3 "$DOCKER" buildx build --progress=plain ctx > log 2>&1; echo "interrupted $?"
+timeout -s INT 2 "$DOCKER" buildx build --progress=plain ctx > log 2>&1; echo "interrupted $?"
 t d buildx du --format '{{.Reclaimable}}' | sort -u

@@ -16,7 +16,7 @@ services:
     build: {context: ., dockerfile_inline: "FROM busybox\nRUN echo built > /built"}
     command: sleep 300
     init: true
-    healthcheck: {test: ["CMD", "true"], interval: 1s, start_period: 1s}
+    healthcheck: {test: ["CMD", "true"], interval: 300ms}
 volumes: {data: {}}
 X
 cd proj || exit 1

@@ -160,5 +160,5 @@ def title(text):
     print(f"-- {text}", flush=True)
 
 
-def pause(seconds=0.3):
+def pause(seconds=0.15):
     time.sleep(seconds)

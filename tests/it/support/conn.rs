@@ -66,6 +66,26 @@ impl Conn {
         }
     }
 
+    /// How many bytes wait to be read.
+    pub fn waiting(&self) -> usize {
+        let count = match &self.socket {
+            Socket::Unix(stream) => rustix::io::ioctl_fionread(stream),
+            Socket::Tcp(stream) => rustix::io::ioctl_fionread(stream),
+        };
+        usize::try_from(count.unwrap()).unwrap()
+    }
+
+    /// How much may wait for a peer that does not read.
+    pub fn send_buffer(&self, bytes: usize) {
+        let set = match &self.socket {
+            Socket::Unix(stream) => {
+                rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes)
+            }
+            Socket::Tcp(stream) => rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes),
+        };
+        set.unwrap();
+    }
+
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).expect("the peer reads");
     }

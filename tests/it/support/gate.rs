@@ -181,9 +181,11 @@ impl Gate {
         self.child.id()
     }
 
-    /// How many descriptors the process has open.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    /// How many sockets the process has open; it keeps a few pipes for later, which are no leak.
+    pub fn sockets(&self) -> usize {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// The highest resident memory so far, in KiB.
@@ -196,6 +198,15 @@ impl Gate {
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Stops the process until it gets `CONT`.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.pid());
+        wait_until("the gate is stopped", || {
+            std::fs::read_to_string(&stat).unwrap().contains(") T ")
+        });
     }
 
     pub fn is_running(&mut self) -> bool {

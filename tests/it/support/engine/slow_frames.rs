@@ -1,22 +1,31 @@
-//! Multiplexed output, written in whole frames, faster than the client reads it: a gateway that reads
-//! by blocks cuts them in the middle.
+//! Multiplexed output that comes in one piece while the gate is stopped: two frames, the header of the
+//! second across the end of the largest block that the gate reads.
+
+use std::path::PathBuf;
+
+use dockgate::wire::buffer::BLOCK;
 
 use super::{Behaviour, hijack_101};
-use crate::support::{frame, noise};
+use crate::support::{frame, noise, wait_until};
 
-/// With these payloads, 64 KiB blocks end inside frame headers at many places.
-pub fn frames() -> Vec<u8> {
-    let payload = noise(1 << 16);
-    let lengths = [1usize, 7, 100, 1013, 8191, 65521, 3, 0, 32749, 5];
-    let all = (0..600).map(|i| frame(1 + (i % 2) as u8, &payload[..lengths[i % lengths.len()]]));
-    all.flatten().collect()
+/// The length of the first frame, and both.
+pub fn two() -> (usize, Vec<u8>) {
+    let first = frame(1, &noise(BLOCK - 8 - 3));
+    (first.len(), [first, frame(2, &noise(100))].concat())
 }
 
-pub fn behaviour() -> Behaviour {
-    Box::new(|wire| {
+/// Round `n` is written once the file `n` is in this folder; notes `written n`.
+pub fn behaviour(go: PathBuf, rounds: usize) -> Behaviour {
+    let (_, frames) = two();
+    Box::new(move |wire| {
         hijack_101::take_over(wire, hijack_101::HEAD);
-        let _ = wire.conn.try_send(frames());
-        wire.conn.end_writing();
+        // More than a unix socket holds by itself: both frames must fit while nobody reads.
+        wire.conn.send_buffer(2 * frames.len());
+        for round in 0..rounds {
+            wait_until("the test's word", || go.join(round.to_string()).exists());
+            wire.conn.send(&frames);
+            wire.note(&format!("written {round}"));
+        }
         wire.conn.rest();
     })
 }
