@@ -80,21 +80,26 @@ impl World<'_> {
 
 /// A connection stays on the thread that accepted it: no call ever waits for another processor, and
 /// busy connections are dealt with in batches. (HAProxy and nginx do the same.)
+///
+/// Returns when the worker accepts.
 fn spawn_worker(houses: Vec<(Listener, Arc<House>)>, stop: CancellationToken) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (ready, started) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
         runtime.block_on(async {
-            for (listener, house) in houses {
-                let tasks = house.tasks.clone();
-                tasks.spawn(listener.serve(house));
-            }
+            let begun = houses.into_iter().try_for_each(|(listener, house)| {
+                let acceptor = listener.watch()?;
+                house.tasks.clone().spawn(acceptor.serve(house));
+                Ok(())
+            });
+            let _ = ready.send(begun);
             tokio::select! {
                 () = tick() => {}
                 () = stop.cancelled() => {}
             }
         });
     })?;
-    Ok(())
+    started.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
 }
 
 fn workers() -> usize {

@@ -110,7 +110,10 @@ async fn request(
     while client.buffer.is_empty() {
         match client.more().await {
             Ok(true) => {}
-            Ok(false) if may_hijack => return pending().await,
+            Ok(false) if may_hijack => {
+                client.reader.gone().await;
+                return Gone;
+            }
             Ok(false) => {
                 progress.ended.store(true, Relaxed);
                 let _ = engine.close_write();

@@ -59,20 +59,28 @@ impl Listener {
         &self.url
     }
 
-    /// Accepts until the house drains. Each worker runs one of these on the same socket.
+    /// Begins to watch the socket, in the worker that will accept from it.
+    pub fn watch(self) -> io::Result<Acceptor> {
+        let watched = watch(self.socket.try_clone()?, Interest::READABLE)?;
+        Ok(Acceptor { listener: self, watched })
+    }
+}
+
+/// One worker's own watch on a listening socket.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: Listener,
+    watched: AsyncFd<OwnedFd>,
+}
+
+impl Acceptor {
+    /// Accepts until the house drains.
     pub async fn serve(self, house: Arc<House>) {
-        let watched = self.socket.try_clone().and_then(|socket| watch(socket, Interest::READABLE));
-        let watched = match watched {
-            Ok(watched) => watched,
-            Err(error) => {
-                return tracing::error!(listener = %house.listener, %error, "cannot accept");
-            }
-        };
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = house.drain.cancelled() => return,
-                accepted = self.accept(&watched) => accepted,
+                accepted = self.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => self.hand_over(&house, stream, peer),
@@ -85,12 +93,13 @@ impl Listener {
         }
     }
 
-    async fn accept(&self, watched: &AsyncFd<OwnedFd>) -> io::Result<(Stream, Peer)> {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = watched
+        let socket = self
+            .watched
             .async_io(Interest::READABLE, |listener| Ok(rustix::net::accept_with(listener, flags)?))
             .await?;
-        let peer = match self.kind {
+        let peer = match self.listener.kind {
             Kind::Unix { .. } => unix::peer(&socket),
             Kind::Tcp => tcp::peer(&socket)?,
         };
@@ -99,7 +108,7 @@ impl Listener {
 
     fn hand_over(&self, house: &Arc<House>, stream: Stream, peer: Peer) {
         let house = Arc::clone(house);
-        match Arc::clone(&self.connections).try_acquire_owned() {
+        match Arc::clone(&self.listener.connections).try_acquire_owned() {
             Ok(permit) => {
                 let tasks = house.tasks.clone();
                 tasks.spawn(gateway::connection(house, stream, peer, permit));

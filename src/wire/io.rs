@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
@@ -18,6 +19,9 @@ use tokio::io::unix::AsyncFd;
 
 /// What the kernel may hold for a receiver that is slower than we are.
 const BUSY_BYTES: usize = 1 << 20;
+
+/// How often a peer that has ended its side is asked whether it still listens.
+const CHECK_GONE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Stream(AsyncFd<OwnedFd>);
@@ -97,11 +101,18 @@ impl Reader<'_> {
         self.0.0.try_io(Interest::READABLE, |socket| call(socket.as_fd()))
     }
 
-    /// Whether the peer has closed both directions, so that nobody will read what is sent.
+    /// Returns once the peer, which has already ended its own direction, has closed altogether, so
+    /// that nobody will read what is sent.
     ///
     /// To `read`, a half-close looks the same; the kernel tells them apart (`POLLHUP` against
-    /// `POLLRDHUP`). On TCP a vanished peer shows only after something was sent to it.
-    pub fn peer_is_gone(&self) -> bool {
+    /// `POLLRDHUP`), but only when asked. On TCP a vanished peer shows after something was sent to it.
+    pub async fn gone(&self) {
+        while !self.is_gone() {
+            tokio::time::sleep(CHECK_GONE).await;
+        }
+    }
+
+    fn is_gone(&self) -> bool {
         let mut polled = [PollFd::new(self.0, PollFlags::empty())];
         let asked = rustix::event::poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         let gone = PollFlags::HUP | PollFlags::ERR;

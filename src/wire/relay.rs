@@ -19,9 +19,6 @@ use super::splice::{MoveError, Moved, Pipe};
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a busy stream may pause before it gives its pipe back.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often a client that has ended its side is asked whether it still listens: nothing wakes us
-/// when it closes the other direction too.
-const CHECK_GONE: Duration = Duration::from_secs(2);
 
 /// Both ends of a hijacked call and what was already read from each.
 pub struct Ends {
@@ -68,7 +65,7 @@ async fn both<'c>(
             // Whether the client ended its input or the engine stopped reading it: output goes on.
             tokio::select! {
                 _ = down => {}
-                () = gone(&client) => {}
+                () = client.gone() => {}
             }
         }
         (ended, _) = &mut down => if ended == Ended::BySender {
@@ -195,13 +192,6 @@ impl<'a> Direction<'a, '_> {
         self.to.write_all(whole).await.map_err(MoveError::Write)?;
         *self.passed += whole.len() as u64;
         Ok(whole.len())
-    }
-}
-
-/// Returns once the client, which has already ended its own direction, has closed altogether.
-async fn gone(client: &Reader<'_>) {
-    while !client.peer_is_gone() {
-        tokio::time::sleep(CHECK_GONE).await;
     }
 }
 

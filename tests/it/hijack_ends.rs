@@ -205,8 +205,6 @@ fn a_client_that_vanishes_before_the_engine_took_over_is_noticed_too() {
     client.send(crate::hijack::ATTACH);
     engine.wait_note("asked");
     drop(client);
-    // BUG in src (reported): until the engine's head comes, `gateway::exchange` waits for nothing more
-    // of a client that ended its input, so one that left altogether is never noticed.
     engine.wait_note("left");
     wait_until("sockets are given back", || gate.sockets() <= idle);
 }
