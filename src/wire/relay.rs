@@ -1,6 +1,6 @@
 //! A hijacked connection: two independent copies, each with its own end.
 //!
-//! `gateway::hijack` hands over both sockets after the engine's own answer. What must stay true: a
+//! `gateway::hand_over` gives it both sockets after the engine's own answer. What must stay true: a
 //! half-close of one side reaches the other at once and ends nothing else; there is no idle
 //! timeout; when the engine has ended the stream, or nobody listens any more, both sockets are
 //! released; a frame header of a multiplexed stream is not split by us.

@@ -270,6 +270,8 @@ fn two_listeners_serve_the_same_engine() {
     let mut client = crate::support::Conn::tcp(&gate.tcp_address());
     assert_eq!(client.ask("GET /info HTTP/1.1\r\nHost: a\r\n\r\n").0, 200);
     assert_eq!(gate.client().ask("GET /info HTTP/1.1\r\nHost: a\r\n\r\n").0, 200);
-    let listeners: Vec<_> = gate.records(2).iter().map(|r| r["listener"].clone()).collect();
-    assert_eq!(listeners, ["it-tcp", "it"]);
+    let records = gate.records(2);
+    let mut listeners: Vec<_> = records.iter().filter_map(|r| r["listener"].as_str()).collect();
+    listeners.sort_unstable();
+    assert_eq!(listeners, ["it", "it-tcp"]);
 }

@@ -1,6 +1,6 @@
 //! What `conservative` wants of each field, as data.
 //!
-//! Read by `conservative::judge_*`. Sources: `api/types/container/hostconfig.go` and
+//! Read by `conservative` through `opinion`. Sources: `api/types/container/hostconfig.go` and
 //! `daemon/volumes_unix.go` of moby for what a field does, and the threat behind it in `why`. What
 //! must stay true: ids are stable, because operators search their logs for them.
 

@@ -181,11 +181,13 @@ impl Gate {
         self.child.id()
     }
 
-    /// How many sockets the process has open; it keeps a few pipes for later, which are no leak.
+    /// How many different sockets the process has open. Several descriptors of one are counted once:
+    /// each thread that serves has its own of the listener. The pipes that it keeps are no leak.
     pub fn sockets(&self) -> usize {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+        let sockets = links.filter(|link| link.to_string_lossy().starts_with("socket:"));
+        sockets.collect::<std::collections::HashSet<_>>().len()
     }
 
     /// The highest resident memory so far, in KiB.
