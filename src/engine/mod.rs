@@ -86,8 +86,7 @@ impl Engine {
         let bytes = call.render();
         // A write that fails has not given the engine a whole request: it is safe to repeat. On a
         // unix socket it does fail when the engine has closed its end.
-        let is_tcp = matches!(self.address(), Address::Tcp(_));
-        if let Some(mut conn) = self.pool.take(is_tcp) {
+        if let Some(mut conn) = self.pool.take() {
             match conn.write(&bytes).await {
                 Ok(()) => return Ok(conn),
                 // The engine was restarted, perhaps as another version.

@@ -32,11 +32,12 @@ impl Conn {
 pub(super) struct Pool(Mutex<Vec<Conn>>);
 
 impl Pool {
-    /// The connection used last; `checked` asks the kernel whether the engine has closed it.
-    pub(super) fn take(&self, checked: bool) -> Option<Conn> {
+    /// The connection used last, unless the engine has closed it or said something unasked: that
+    /// would be taken for the next answer.
+    pub(super) fn take(&self) -> Option<Conn> {
         loop {
             let conn = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if !checked || conn.stream.is_quiet() {
+            if conn.stream.is_quiet() {
                 return Some(conn);
             }
         }

@@ -125,7 +125,8 @@ fn a_kept_connection_that_the_engine_closed_is_not_used_again() {
         let mut client = gate.client();
         for _ in 0..10 {
             for request in [INFO, &create] {
-                assert_eq!(client.ask(request).0, 200);
+                let (status, body) = client.ask(request);
+                assert_eq!(status, 200, "{body} {:?}", engine.notes());
                 wait_until("the engine closes", || engine.open() == 0);
             }
         }

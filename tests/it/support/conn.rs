@@ -112,6 +112,15 @@ impl Conn {
         };
     }
 
+    /// Ends both directions at once, whoever else holds the socket: a child that another test is just
+    /// starting has a copy of every descriptor until it runs its own program.
+    pub fn end(&self) {
+        let _ = match &self.socket {
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+
     /// One read of the socket, as large as it comes.
     pub fn recv(&mut self, most: usize) -> io::Result<Vec<u8>> {
         let mut block = vec![0; most];

@@ -175,6 +175,7 @@ fn serve(mut conn: Conn, shared: &Arc<Shared>) {
         if std::panic::catch_unwind(serving).is_err() {
             shared.notes.lock().unwrap().push("the engine panicked".to_owned());
         }
+        wire.conn.end();
     }
     shared.open.fetch_sub(1, SeqCst);
 }
