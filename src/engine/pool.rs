@@ -53,3 +53,39 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (UnixStream, Conn) {
+        let (engine, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (engine, Conn::new(Stream::new(ours.into()).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_spoke_unasked_or_closed_is_not_used_again() {
+        let pool = Pool::default();
+        for speaks in [true, false] {
+            let (mut engine, mut conn) = pair();
+            let kept = if speaks {
+                engine.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                Some(engine)
+            } else {
+                drop(engine);
+                None
+            };
+            conn.stream.split().0.readable().await.unwrap();
+            pool.put(conn);
+            assert!(pool.take().is_none());
+            drop(kept);
+        }
+        let (_engine, conn) = pair();
+        pool.put(conn);
+        assert!(pool.take().is_some());
+    }
+}
