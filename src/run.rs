@@ -13,17 +13,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Limits};
 use crate::engine::{Address, Engine};
-use crate::gateway::{House, Limits};
+use crate::gateway::House;
 use crate::listener::Listener;
 use crate::policy::conservative::Conservative;
 use crate::policy::{Chain, Policy};
-use crate::telemetry::access::{self, Log};
+use crate::telemetry::access::Log;
 
 pub fn run(config: &Config) -> anyhow::Result<()> {
     raise_open_files();
-    let (log, writer) = Log::start(access_format(config.log.access))?;
+    let (log, writer) = Log::start(config.log.access)?;
     let engine = Engine::new(Address::parse(&config.engine.url)?, config.engine.patience);
     let mut bound = Vec::new();
     for listener in &config.listeners {
@@ -33,7 +33,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     }
     let world = World {
         bound,
-        limits: limits(config.limits),
+        limits: config.limits,
         log,
         drain: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -166,19 +166,6 @@ fn build(policy: config::Policy) -> Box<dyn Policy> {
 const fn policy_name(policy: config::Policy) -> &'static str {
     match policy {
         config::Policy::Conservative => "conservative",
-    }
-}
-
-fn limits(limits: config::Limits) -> Limits {
-    let config::Limits { header_bytes, header_time, json_body } = limits;
-    Limits { header_bytes, header_time, json_body }
-}
-
-const fn access_format(format: config::AccessFormat) -> access::Format {
-    match format {
-        config::AccessFormat::Json => access::Format::Json,
-        config::AccessFormat::Ltsv => access::Format::Ltsv,
-        config::AccessFormat::Off => access::Format::Off,
     }
 }
 

@@ -27,11 +27,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(config) => config,
         Err(invalid) => return super::failure(&invalid),
     };
-    diagnostics::init(match config.log.format {
-        config::LogFormat::Auto => diagnostics::Format::Auto,
-        config::LogFormat::Text => diagnostics::Format::Text,
-        config::LogFormat::Json => diagnostics::Format::Json,
-    });
+    diagnostics::init(config.log.format);
     match crate::run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::failure(&format!("{error:#}")),

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 pub use check::DEFAULT_POLICY;
 
+use crate::telemetry::{access, diagnostics};
+
 /// Everything that `run` needs, valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,34 +60,18 @@ pub enum Policy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Of a request line and headers together, in bytes.
     pub header_bytes: usize,
+    /// From the first byte of a head to its last.
     pub header_time: Duration,
+    /// Of a JSON body, in bytes.
     pub json_body: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    pub format: LogFormat,
-    pub access: AccessFormat,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessFormat {
-    #[default]
-    Json,
-    Ltsv,
-    Off,
+    pub format: diagnostics::Format,
+    pub access: access::Format,
 }
 
 /// What is wrong with a configuration, and where; all of it at once.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Complaint;
-use super::{AccessFormat, LogFormat};
+use crate::telemetry::{access, diagnostics};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,8 +59,8 @@ pub(super) struct Limits {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
-    pub format: LogFormat,
-    pub access: AccessFormat,
+    pub format: diagnostics::Format,
+    pub access: access::Format,
 }
 
 pub(super) fn parse(text: &str) -> Result<Raw, Vec<Complaint>> {

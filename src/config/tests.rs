@@ -45,7 +45,7 @@ fn a_whole_file_is_read() {
     assert_eq!(runner.max_connections, 10);
     assert!(open.policies.is_empty(), "no policies is a pass-through");
     assert_eq!((config.limits.json_body, config.limits.header_bytes), (1024, 1 << 20));
-    assert_eq!(config.log, Log { format: LogFormat::Json, access: AccessFormat::Ltsv });
+    assert_eq!(config.log, Log { format: diagnostics::Format::Json, access: access::Format::Ltsv });
 }
 
 #[test]

@@ -12,7 +12,6 @@ mod request;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +20,7 @@ use tracing::{Instrument as _, debug_span};
 use crate::api::Call;
 use crate::api::endpoint::KNOWN;
 use crate::auth::{self, Identity, Peer};
+use crate::config::Limits;
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
 use crate::telemetry::access::{Log, Record, Verdict};
@@ -43,16 +43,6 @@ pub struct House {
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
     pub tasks: TaskTracker,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Of a request line and headers together, in bytes.
-    pub header_bytes: usize,
-    /// From the first byte of a head to its last.
-    pub header_time: Duration,
-    /// Of a JSON body, in bytes.
-    pub json_body: usize,
 }
 
 /// A client's connection between and during calls.
