@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Door;
 use crate::config::{self, Config, Limits};
 use crate::engine::{Address, Engine};
 use crate::gateway::House;
@@ -64,6 +65,7 @@ impl World<'_> {
         let house = |(socket, listener): &(Listener, &config::Listener)| {
             let house = House {
                 listener: listener.name.as_str().into(),
+                door: Door::default(),
                 chain: chain(&listener.policies),
                 engine: engine.for_another_worker(),
                 limits: self.limits,

@@ -1,53 +1,172 @@
 //! Who is asking: `Identity`, made only here.
 //!
-//! `gateway` asks before it parses. For now every listener takes any peer that its socket lets in,
-//! and the identity says who that is; authenticators come with the next issue.
+//! `listener` says what it knows of a connection (`Caller`), `gateway` asks before it parses. Each
+//! way of recognising somebody is one file behind `Authenticator`. What must stay true: a credential
+//! that is presented and wrong is refused and never falls through to the next authenticator; an
+//! authenticator that cannot decide refuses; no credential reaches a log or the engine.
 
-use std::net::SocketAddr;
+mod basic;
+mod cache;
+mod certificate;
+mod client;
+mod external;
+mod header;
+mod identity;
+mod jwt;
+mod peer;
 
-/// The other end of a connection, as the kernel tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// `SO_PEERCRED`: whoever connected.
-    Unix {
-        uid: u32,
-        gid: u32,
-        pid: Option<i32>,
-    },
-    Tcp(SocketAddr),
+use std::borrow::Cow;
+use std::pin::Pin;
+
+pub use header::{Authorization, BadAuthorization};
+pub use identity::{Caller, Claims, Identity, Peer};
+
+use crate::config::{self, Invalid};
+use crate::wire::head::Lines;
+
+/// What an authenticator may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    pub listener: &'a str,
+    pub caller: &'a Caller,
+    pub headers: &'a Lines,
+    /// The one `Authorization` header, taken apart; `None` when there is none.
+    pub authorization: Option<&'a Authorization<'a>>,
+}
+
+/// What an authenticator has found out.
+#[derive(Debug)]
+pub enum Outcome {
+    Recognised(Who),
+    /// There is no credential of this authenticator's kind: the next one may know the caller.
+    Absent,
+    /// There is one in the header that this authenticator reads, made for another: only another
+    /// reader of that header may still recognise the caller.
+    Foreign,
+    /// There is one, and it is wrong. The words are for the log and the client: nothing of the
+    /// credential in them.
+    Refused(Cow<'static, str>),
+    /// It cannot be decided now (a key set or an outside program that does not answer). The words
+    /// are for the log.
+    Unavailable(String),
+}
+
+/// Somebody, as one authenticator knows them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Who {
+    pub user: String,
+    pub groups: Vec<String>,
+    pub claims: Claims,
+}
+
+pub type Deciding<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// One way of recognising a caller.
+pub trait Authenticator: Send + Sync + std::fmt::Debug {
+    /// What `WWW-Authenticate` asks for (RFC 9110 §11.6.1), such as `Basic realm="dockgate"`; empty
+    /// for one that does not read `Authorization`.
+    fn challenges(&self) -> Vec<String>;
+
+    /// Whether the answer depends on the connection only, so that it holds for all its calls.
+    fn is_by_connection(&self) -> bool {
+        false
+    }
+
+    fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a>;
+}
+
+/// The authenticators of one listener, in their order.
+#[derive(Debug, Default)]
+pub struct Door {
+    keepers: Vec<(String, Box<dyn Authenticator>)>,
+}
+
+/// Why a caller was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Stranger {
+    #[error("no valid credentials")]
     Unknown,
+    #[error("{0}")]
+    Wrong(Cow<'static, str>),
+    #[error("authenticator `{name}` cannot decide")]
+    Unavailable { name: String, why: String },
 }
 
-/// A caller, recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    user: Option<String>,
-    peer: Peer,
-}
-
-/// Recognises the caller of a connection.
-pub fn authenticate(peer: Peer) -> Identity {
-    Identity { user: None, peer }
-}
-
-impl Identity {
-    /// The name under which policies and logs know the caller; none without an authenticator.
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
-    }
-
-    pub fn peer(&self) -> Peer {
-        self.peer
-    }
-}
-
-impl std::fmt::Display for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Peer::Unix { uid, pid: Some(pid), .. } => write!(f, "uid={uid} pid={pid}"),
-            Peer::Unix { uid, pid: None, .. } => write!(f, "uid={uid}"),
-            Peer::Tcp(address) => write!(f, "{address}"),
-            Peer::Unknown => f.write_str("-"),
+impl Door {
+    /// Reads what the authenticators need (password files, keys, certificates), but no network.
+    pub fn new(auths: &[config::Auth]) -> Result<Door, Invalid> {
+        let mut complaints = Invalid::default();
+        let mut keepers = Vec::new();
+        for auth in auths {
+            match build(auth) {
+                Ok(keeper) => keepers.push((auth.name.clone(), keeper)),
+                Err(invalid) => complaints.extend(invalid),
+            }
         }
+        complaints.or(Door { keepers })
     }
+
+    /// Whether anybody is let in, without a name.
+    pub fn is_open(&self) -> bool {
+        self.keepers.is_empty()
+    }
+
+    /// Whether what was recognised once holds for the whole connection, whatever its headers say.
+    pub fn is_by_connection(&self) -> bool {
+        self.keepers.iter().all(|(_, keeper)| keeper.is_by_connection())
+    }
+
+    /// The values of `WWW-Authenticate`, one for each scheme that some authenticator reads.
+    pub fn challenges(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for challenge in self.keepers.iter().flat_map(|(_, keeper)| keeper.challenges()) {
+            if !all.contains(&challenge) {
+                all.push(challenge);
+            }
+        }
+        all
+    }
+
+    /// Asks each authenticator in turn; the first that recognises the caller wins.
+    pub async fn recognise(
+        &self,
+        listener: &str,
+        caller: &Caller,
+        headers: &Lines,
+    ) -> Result<Identity, Stranger> {
+        if self.is_open() {
+            return Ok(Identity::nobody(caller));
+        }
+        let authorization = Authorization::of(headers).map_err(|bad| Stranger::Wrong(bad.why()))?;
+        let asking = Asking { listener, caller, headers, authorization: authorization.as_ref() };
+        let mut is_foreign = false;
+        for (name, keeper) in &self.keepers {
+            if is_foreign && keeper.is_by_connection() {
+                continue;
+            }
+            match keeper.decide(asking).await {
+                Outcome::Recognised(who) => return Ok(Identity::new(name, who, caller)),
+                Outcome::Absent => {}
+                Outcome::Foreign => is_foreign = true,
+                Outcome::Refused(why) => return Err(Stranger::Wrong(why)),
+                Outcome::Unavailable(why) => {
+                    return Err(Stranger::Unavailable { name: name.clone(), why });
+                }
+            }
+        }
+        Err(match is_foreign {
+            true => Stranger::Wrong("no authenticator takes this credential".into()),
+            false => Stranger::Unknown,
+        })
+    }
+}
+
+fn build(auth: &config::Auth) -> Result<Box<dyn Authenticator>, Invalid> {
+    Ok(match &auth.kind {
+        config::AuthKind::UnixPeer(config) => Box::new(peer::UnixPeer::new(config)),
+        config::AuthKind::Certificate(name) => Box::new(certificate::Certificate::new(*name)),
+        config::AuthKind::Basic(file) => Box::new(basic::Basic::new(file)?),
+        config::AuthKind::Jwt(config) => Box::new(jwt::Jwt::new(config)?),
+        config::AuthKind::External(config) => Box::new(external::External::new(config)?),
+    })
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::api::call::Wanted;
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Draft};
-use crate::auth::{self, Peer};
+use crate::auth::Identity;
 use crate::config;
 use crate::policy::Context;
 use crate::wire::framing::Framing;
@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// The listener whose policies judge.
     #[arg(long, value_name = "NAME", default_value = "default")]
     listener: String,
+    /// The user who asks, as an authenticator would name them.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
     /// `GET`, `POST`, …
     method: String,
     /// Path and query, with or without `/v1.NN`.
@@ -86,7 +89,7 @@ fn decide(
             }
         }
     };
-    let identity = auth::authenticate(Peer::Unknown);
+    let identity = Identity::imagined(args.user.as_deref());
     let cx = Context { identity: &identity, listener, engine: KNOWN };
     let permitted = chain.decide(call, &cx).map_err(|reason| reason.message())?;
     Ok(String::from_utf8_lossy(&permitted.render()).replace("\r\n", "\n"))

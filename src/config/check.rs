@@ -3,15 +3,17 @@
 //! Called by `config::parse` and, for a start without a file, `config::without_file`. What must stay
 //! true: all complaints are collected, not only the first, and nothing here touches the network.
 
-use std::net::IpAddr;
+mod auth;
+mod listener;
+
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::raw::{self, Raw};
-use super::{Bind, Config, Engine, Limits, Listener, Log, Policy};
+use super::{Config, Engine, File, Invalid, Limits, Log, Place, Policy};
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -23,63 +25,50 @@ const DEFAULT_LIMITS: Limits = Limits {
 };
 const MOST_CONNECTIONS: usize = 16_384;
 
-/// Something wrong, at a byte of the file.
-#[derive(Debug)]
-pub(super) struct Complaint {
-    pub at: usize,
-    pub what: String,
-    pub hint: String,
+/// Where a text comes from.
+pub(super) struct Origin<'o> {
+    /// What relative paths are relative to.
+    pub folder: &'o Path,
+    /// The place of a byte.
+    pub locate: &'o dyn Fn(usize) -> Place,
+    /// The values of `${NAME}`.
+    pub env: &'o dyn Fn(&str) -> Option<String>,
 }
 
-impl Complaint {
-    pub(super) fn new(at: usize, what: impl Into<String>, hint: impl Into<String>) -> Complaint {
-        Complaint { at, what: what.into(), hint: hint.into() }
-    }
-
-    /// For a command line, which has no places.
-    pub(super) fn in_words(self) -> String {
-        if self.hint.is_empty() {
-            self.what
-        } else {
-            format!("{}\n  hint: {}", self.what, self.hint)
-        }
-    }
-}
-
-pub(super) fn check(
-    raw: Raw,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, Vec<Complaint>> {
-    let mut cx = Checking { env, complaints: Vec::new() };
+pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
+    let mut cx = Checking { origin, complaints: Invalid::default() };
     let engine = cx.engine(raw.engine);
     let policies: Vec<(String, Option<Policy>)> = raw
         .policy
         .into_iter()
         .map(|(name, policy)| (name, cx.policy_kind(&policy.into_inner().kind)))
         .collect();
-    let listeners = cx.listeners(raw.listener, &policies);
+    let auths = cx.auths(raw.auth);
+    let listeners = cx.listeners(raw.listener, &auths, &policies);
     let limits = cx.limits(raw.limits);
+    let admin = cx.admin(raw.admin);
     let drain_timeout = cx.duration(raw.drain_timeout, Duration::from_secs(30));
     if listeners.is_empty() {
         cx.complain(0..0, "no `[[listener]]`: nothing would run", "add one with `name` and `url`");
     }
     let log = Log { format: raw.log.format, access: raw.log.access };
-    let config = Config { engine, listeners, limits, log, drain_timeout };
-    if cx.complaints.is_empty() { Ok(config) } else { Err(cx.complaints) }
+    let watch = raw.watch;
+    let config = Config { engine, listeners, limits, admin, log, drain_timeout, watch };
+    cx.complaints.or(config)
 }
 
 pub(super) fn without_file(
     listeners: &[String],
     engine: Option<String>,
     policies: &[String],
-) -> Result<Config, Vec<Complaint>> {
+) -> Result<Config, Invalid> {
     let place = |text: String| Spanned::new(0..0, text);
     let engine = engine.or_else(|| std::env::var("DOCKER_HOST").ok());
     let policies = match policies {
         [] => vec![DEFAULT_POLICY.to_owned()],
         given if given.iter().any(|name| name == "none") => match given {
             [_] => Vec::new(),
-            _ => return Err(vec![Complaint::new(0, "`--policy none` stands alone", "")]),
+            _ => return Err(Invalid::at(&Place::default(), "`--policy none` stands alone", "")),
         },
         given => given.to_vec(),
     };
@@ -93,16 +82,19 @@ pub(super) fn without_file(
         mode: None,
         owner: None,
         group: None,
+        auth: None,
         policies: Some(policies.iter().cloned().map(place).collect()),
         max_connections: None,
+        tls: None,
         insecure: false,
     });
     let raw = Raw {
-        engine: raw::Engine { url: engine.map(place), patience: None },
+        engine: raw::Engine { url: engine.map(place), ..raw::Engine::default() },
         listener: listener.collect(),
         ..Raw::default()
     };
-    check(raw, &|_| None)
+    let origin = Origin { folder: Path::new(""), locate: &|_| Place::default(), env: &|_| None };
+    check(raw, &origin)
 }
 
 fn default_listener() -> String {
@@ -114,14 +106,15 @@ fn default_listener() -> String {
     format!("unix://{folder}/dockgate/docker.sock")
 }
 
-struct Checking<'e> {
-    env: &'e dyn Fn(&str) -> Option<String>,
-    complaints: Vec<Complaint>,
+struct Checking<'o> {
+    origin: &'o Origin<'o>,
+    complaints: Invalid,
 }
 
 impl Checking<'_> {
     fn complain(&mut self, at: Range<usize>, what: impl Into<String>, hint: impl Into<String>) {
-        self.complaints.push(Complaint::new(at.start, what, hint));
+        let place = (self.origin.locate)(at.start);
+        self.complaints.extend(Invalid::at(&place, what.into(), hint.into()));
     }
 
     fn engine(&mut self, raw: raw::Engine) -> Engine {
@@ -129,125 +122,28 @@ impl Checking<'_> {
         let url = raw.url.unwrap_or_else(|| Spanned::new(0..0, DEFAULT_ENGINE.to_owned()));
         let expanded = self.text(&url);
         let scheme = expanded.split_once("://").map(|(scheme, _)| scheme);
-        match scheme {
-            Some("unix" | "tcp") => {}
-            Some("tls" | "https") => {
-                self.complain(
-                    url.span(),
-                    format!("`{expanded}`: TLS to the engine is not built yet"),
-                    "",
-                );
-            }
-            _ => self.complain(
+        if !matches!(scheme, Some("unix" | "tcp" | "tls")) {
+            self.complain(
                 url.span(),
                 format!("`{expanded}` is not an address of an engine"),
-                "use `unix:///path` or `tcp://host:port`",
-            ),
+                "use `unix:///path`, `tcp://host:port` or `tls://host:port`",
+            );
         }
-        Engine { url: expanded, patience }
-    }
-
-    fn listeners(
-        &mut self,
-        raw: Vec<raw::Listener>,
-        policies: &[(String, Option<Policy>)],
-    ) -> Vec<Listener> {
-        let mut listeners: Vec<Listener> = Vec::new();
-        for one in raw {
-            let at = one.name.span();
-            let listener = self.listener(one, policies);
-            if listeners.iter().any(|other| other.name == listener.name) {
-                self.complain(
-                    at.clone(),
-                    format!("two listeners are named `{}`", listener.name),
-                    "",
-                );
-            }
-            if listeners.iter().any(|other| other.bind == listener.bind) {
-                self.complain(
-                    at,
-                    format!("listener `{}` has the address of another", listener.name),
-                    "",
-                );
-            }
-            listeners.push(listener);
-        }
-        listeners
-    }
-
-    fn listener(&mut self, raw: raw::Listener, policies: &[(String, Option<Policy>)]) -> Listener {
-        let name = self.text(&raw.name);
-        if name.is_empty() {
-            self.complain(raw.name.span(), "`name` is empty", "");
-        }
-        let bind = self.bind(&raw);
-        let given = raw.policies.unwrap_or_default();
-        let chosen = given.iter().filter_map(|policy| self.policy(policy, policies)).collect();
-        let max_connections = self.size(raw.max_connections, MOST_CONNECTIONS);
-        Listener { name, bind, policies: chosen, max_connections }
-    }
-
-    fn bind(&mut self, raw: &raw::Listener) -> Bind {
-        let url = self.text(&raw.url);
-        match url.split_once("://") {
-            Some(("unix", path)) => {
-                if !path.starts_with('/') {
-                    self.complain(
-                        raw.url.span(),
-                        format!("`{url}`: the path must be absolute"),
-                        "",
-                    );
-                }
-                Bind::Unix {
-                    path: PathBuf::from(path),
-                    mode: raw.mode.as_ref().map_or(0o660, |mode| self.mode(mode)),
-                    owner: raw.owner.as_ref().and_then(|who| self.account(who, "/etc/passwd")),
-                    group: raw.group.as_ref().and_then(|who| self.account(who, "/etc/group")),
-                }
-            }
-            Some(("tcp", address)) => {
-                for unused in [&raw.mode, &raw.owner, &raw.group].into_iter().flatten() {
-                    self.complain(
-                        unused.span(),
-                        "`mode`, `owner` and `group` are for `unix://`",
-                        "",
-                    );
-                }
-                self.tcp(raw, address)
-            }
-            scheme => {
-                let what = match scheme {
-                    Some(("tls" | "systemd", _)) => format!("`{url}` is not built yet"),
-                    _ => format!("`{url}` is not an address to listen on"),
-                };
-                self.complain(raw.url.span(), what, "use `unix:///path` or `tcp://address:port`");
-                Bind::Tcp { address: url }
+        for key in [&raw.ca, &raw.cert, &raw.key].into_iter().flatten() {
+            if scheme != Some("tls") {
+                self.complain(key.span(), "`ca`, `cert` and `key` are for `tls://`", "");
             }
         }
-    }
-
-    /// Whoever reaches a port without authentication owns the engine, within the policies.
-    fn tcp(&mut self, raw: &raw::Listener, address: &str) -> Bind {
-        let host = address.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
-        match host.map(|(host, _)| host.trim_matches(['[', ']'])) {
-            None => self.complain(
-                raw.url.span(),
-                format!("`tcp://{address}` names no port"),
-                "use `tcp://address:port`",
-            ),
-            Some(host) => {
-                let is_loopback = host == "localhost"
-                    || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-                if !is_loopback && !raw.insecure {
-                    self.complain(
-                        raw.url.span(),
-                        format!("`tcp://{address}` is beyond loopback and has no authentication"),
-                        "listen on 127.0.0.1 or a unix socket, or say `insecure = true`",
-                    );
-                }
+        let ca = raw.ca.map(|ca| self.file(&ca));
+        let certificate = match (raw.cert, raw.key) {
+            (Some(cert), Some(key)) => Some((self.file(&cert), self.file(&key))),
+            (None, None) => None,
+            (Some(lonely), None) | (None, Some(lonely)) => {
+                self.complain(lonely.span(), "`cert` and `key` go together", "");
+                None
             }
-        }
-        Bind::Tcp { address: address.to_owned() }
+        };
+        Engine { url: expanded, patience, ca, certificate }
     }
 
     fn policy(
@@ -335,6 +231,12 @@ impl Checking<'_> {
         found
     }
 
+    /// A file; a relative path is relative to the configuration.
+    fn file(&mut self, given: &Spanned<String>) -> File {
+        let path = self.origin.folder.join(self.text(given));
+        File { path, place: (self.origin.locate)(given.span().start) }
+    }
+
     /// A string with `${NAME}` and `${NAME:-default}` replaced.
     fn text(&mut self, given: &Spanned<String>) -> String {
         let mut out = String::new();
@@ -349,7 +251,7 @@ impl Checking<'_> {
                 Some((name, default)) => (name, Some(default)),
                 None => (inside, None),
             };
-            match (self.env)(name).filter(|value| !value.is_empty() || default.is_none()) {
+            match (self.origin.env)(name).filter(|value| !value.is_empty() || default.is_none()) {
                 Some(value) => out.push_str(&value),
                 None => match default {
                     Some(default) => out.push_str(default),

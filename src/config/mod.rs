@@ -3,13 +3,17 @@
 //! `cli` loads it, `run` builds the world from it. Parsing and checking need no network, no engine and
 //! no privileges. What must stay true: an unknown key is an error, and every complaint says where.
 
+mod auth;
 mod check;
+mod place;
 mod raw;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
+pub use place::{File, Invalid, Place};
 
 use crate::telemetry::{access, diagnostics};
 
@@ -19,24 +23,54 @@ pub struct Config {
     pub engine: Engine,
     pub listeners: Vec<Listener>,
     pub limits: Limits,
+    /// Where health, metrics and `reload` are served.
+    pub admin: Vec<Bind>,
     pub log: Log,
     /// How long running calls may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// Whether a changed file is a reason to reload.
+    pub watch: bool,
 }
 
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// `unix://…` or `tcp://…`; `engine::Address` reads it.
+    /// `unix://…`, `tcp://…` or `tls://…`; `engine::Address` reads it.
     pub url: String,
     pub patience: Duration,
+    /// For `tls://`: who may have signed the engine's certificate; the system's roots when absent.
+    pub ca: Option<File>,
+    /// For `tls://`: what dockgate shows the engine, certificate and key.
+    pub certificate: Option<(File, File)>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Listener {
     pub name: String,
     pub bind: Bind,
+    pub tls: Option<Tls>,
+    /// In the order in which they are asked; none lets everybody in.
+    pub auth: Vec<Auth>,
     pub policies: Vec<Policy>,
     pub max_connections: usize,
+    /// Whether anybody beyond this machine may be let in without a name.
+    pub insecure: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub cert: File,
+    pub key: File,
+    pub client: ClientAuth,
+    /// From the first byte of a connection to the end of its handshake.
+    pub handshake_time: Duration,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    None,
+    Optional { ca: File, crl: Option<File> },
+    Required { ca: File, crl: Option<File> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +81,13 @@ pub enum Bind {
         owner: Option<u32>,
         group: Option<u32>,
     },
-    /// `host:port`.
+    /// `host:port`; with `Listener::tls` or without.
     Tcp {
         address: String,
+    },
+    /// A socket that the service manager opened (`LISTEN_FDNAMES`).
+    Inherited {
+        name: String,
     },
 }
 
@@ -74,35 +112,30 @@ pub struct Log {
     pub access: access::Format,
 }
 
-/// What is wrong with a configuration, and where; all of it at once.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct Invalid(Vec<String>);
-
 /// Reads and checks a file.
 pub fn load(path: &Path) -> Result<Config, Invalid> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Invalid(vec![format!("{}: {error}", path.display())]))?;
-    parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok())
+        .map_err(|error| Invalid::at(&Place::in_file(path), error.to_string(), ""))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&text, path, folder, &|name| std::env::var(name).ok())
 }
 
-/// Checks a text; `file` stands in the complaints, `env` gives the values of `${NAME}`.
+/// Checks a text; `file` stands in the complaints, relative paths are relative to `folder`, `env`
+/// gives the values of `${NAME}`.
 pub fn parse(
     text: &str,
-    file: &str,
+    file: &Path,
+    folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Invalid> {
-    let locate = |complaint: &check::Complaint| {
-        let (line, column) = position(text, complaint.at);
-        let hint = match complaint.hint.as_str() {
-            "" => String::new(),
-            hint => format!("\n  hint: {hint}"),
-        };
-        format!("{file}:{line}:{column}: {}{hint}", complaint.what)
+    let locate = |at: usize| {
+        let (line, column) = position(text, at);
+        Place::new(file, line, column)
     };
-    raw::parse(text)
-        .and_then(|raw| check::check(raw, env))
-        .map_err(|complaints| Invalid(complaints.iter().map(locate).collect()))
+    let origin = check::Origin { folder, locate: &locate, env };
+    raw::parse(text).map_err(|(at, what)| Invalid::at(&locate(at), what, "")).and_then(|raw| {
+        check::check(raw, &origin)
+    })
 }
 
 /// What `serve` runs without a file.
@@ -112,7 +145,6 @@ pub fn without_file(
     policies: &[String],
 ) -> Result<Config, Invalid> {
     check::without_file(listeners, engine, policies)
-        .map_err(|complaints| Invalid(complaints.into_iter().map(|c| c.in_words()).collect()))
 }
 
 /// Line and column, from 1, of a byte.

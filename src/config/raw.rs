@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::check::Complaint;
 use crate::telemetry::{access, diagnostics};
 
 #[derive(Debug, Default, Deserialize)]
@@ -15,10 +14,13 @@ use crate::telemetry::{access, diagnostics};
 pub(super) struct Raw {
     pub engine: Engine,
     pub listener: Vec<Listener>,
+    pub auth: BTreeMap<Spanned<String>, Auth>,
     pub policy: BTreeMap<String, Spanned<Policy>>,
     pub limits: Limits,
+    pub admin: Admin,
     pub log: Log,
     pub drain_timeout: Option<Spanned<String>>,
+    pub watch: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +28,9 @@ pub(super) struct Raw {
 pub(super) struct Engine {
     pub url: Option<Spanned<String>>,
     pub patience: Option<Spanned<String>>,
+    pub ca: Option<Spanned<String>>,
+    pub cert: Option<Spanned<String>>,
+    pub key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,10 +41,76 @@ pub(super) struct Listener {
     pub mode: Option<Spanned<String>>,
     pub owner: Option<Spanned<String>>,
     pub group: Option<Spanned<String>>,
+    pub auth: Option<Vec<Spanned<String>>>,
     pub policies: Option<Vec<Spanned<String>>>,
     pub max_connections: Option<Spanned<i64>>,
+    pub tls: Option<Spanned<Tls>>,
     #[serde(default)]
     pub insecure: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub cert: Spanned<String>,
+    pub key: Spanned<String>,
+    pub client_ca: Option<Spanned<String>>,
+    pub client_auth: Option<Spanned<String>>,
+    pub crl: Option<Spanned<String>>,
+    pub handshake_time: Option<Spanned<String>>,
+}
+
+/// The keys of every kind; which belong to which is checked later, with their places.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    pub kind: Spanned<String>,
+    pub users: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
+    /// `unix-peer`: a table; `jwt`: the name of a claim.
+    pub groups: Option<Spanned<Groups>>,
+    pub user: Option<Spanned<String>>,
+    pub file: Option<Spanned<String>>,
+    pub jwks: Option<Spanned<String>>,
+    pub key: Option<Spanned<String>>,
+    pub issuer: Option<Spanned<String>>,
+    pub audience: Option<Spanned<OneOrMore>>,
+    pub algorithms: Option<Spanned<Vec<String>>>,
+    pub require: Option<Spanned<BTreeMap<String, OneOrMore>>>,
+    pub claims: Option<Spanned<Vec<String>>>,
+    pub refresh: Option<Spanned<String>>,
+    pub url: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
+    pub schemes: Option<Spanned<Vec<String>>>,
+    pub ca: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Groups {
+    Table(BTreeMap<String, String>),
+    Claim(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(super) fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrMore::One(one) => vec![one],
+            OneOrMore::More(more) => more,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub listen: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,9 +134,10 @@ pub(super) struct Log {
     pub access: access::Format,
 }
 
-pub(super) fn parse(text: &str) -> Result<Raw, Vec<Complaint>> {
+/// The file, or what is wrong with it and at which byte.
+pub(super) fn parse(text: &str) -> Result<Raw, (usize, String)> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        vec![Complaint::new(at, error.message().replace('\n', ", "), "")]
+        (at, error.message().replace('\n', ", "))
     })
 }

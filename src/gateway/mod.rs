@@ -19,12 +19,13 @@ use tracing::{Instrument as _, debug_span};
 
 use crate::api::Call;
 use crate::api::endpoint::KNOWN;
-use crate::auth::{self, Identity, Peer};
+use crate::auth::{Caller, Door, Identity, Peer};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
 use crate::telemetry::access::{Log, Record, Verdict};
 use crate::wire::buffer::Buffer;
+use crate::wire::head::RequestHead;
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
@@ -35,6 +36,7 @@ use request::{Upload, accept, parse};
 #[derive(Debug)]
 pub struct House {
     pub listener: Arc<str>,
+    pub door: Door,
     pub chain: Chain,
     pub engine: Engine,
     pub limits: Limits,
@@ -49,7 +51,8 @@ pub struct House {
 struct Client {
     stream: Stream,
     buffer: Buffer,
-    peer: Peer,
+    caller: Caller,
+    /// The caller's peer, for the log.
     name: Arc<str>,
 }
 
@@ -72,11 +75,11 @@ struct Sent {
 pub async fn connection<P: Send + 'static>(
     house: Arc<House>,
     stream: Stream,
-    peer: Peer,
+    caller: Caller,
     permit: P,
 ) {
-    let name = peer.to_string().into();
-    let mut client = Client { stream, buffer: Buffer::new(), peer, name };
+    let name = caller.peer.to_string().into();
+    let mut client = Client { stream, buffer: Buffer::new(), caller, name };
     while request::idle(&house, &mut client).await {
         let (next, record) = begin(&house, &mut client).await;
         match next {
@@ -130,8 +133,8 @@ fn hand_over<P: Send + 'static>(
 pub async fn turn_away(house: Arc<House>, mut stream: Stream) {
     let answer = refusal::too_many_connections(&house.listener);
     let _ = stream.split().1.write_all(&answer).await;
-    let mut client =
-        Client { stream, buffer: Buffer::new(), peer: Peer::Unknown, name: "-".into() };
+    let caller = Caller::new(Peer::Unknown, Vec::new());
+    let mut client = Client { stream, buffer: Buffer::new(), caller, name: "-".into() };
     request::linger(&mut client).await;
 }
 
@@ -140,7 +143,9 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
     let mut upload = Upload::default();
     let sent: Result<Sent, Refusal> = async {
         let head = accept(house, client, record).instrument(debug_span!("accept")).await?;
-        let identity = authenticate(client, record);
+        let identity = authenticate(house, client, &head, record)
+            .instrument(debug_span!("authenticate"))
+            .await?;
         let call = parse(house, client, head, &mut upload, record)
             .instrument(debug_span!("parse"))
             .await?;
@@ -157,11 +162,15 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
     }
 }
 
-fn authenticate(client: &Client, record: &mut Record) -> Identity {
-    let _span = debug_span!("authenticate").entered();
-    let identity = auth::authenticate(client.peer);
+async fn authenticate(
+    house: &House,
+    client: &Client,
+    head: &RequestHead,
+    record: &mut Record,
+) -> Result<Identity, Refusal> {
+    let identity = house.door.recognise(&house.listener, &client.caller, &head.headers).await?;
     record.user = identity.user().map(str::to_owned);
-    identity
+    Ok(identity)
 }
 
 async fn decide(

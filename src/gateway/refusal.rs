@@ -6,6 +6,7 @@
 use super::request::{Upload, linger};
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
+use crate::auth::Stranger;
 use crate::engine::Away;
 use crate::policy::Reason;
 use crate::telemetry::access::{Record, Verdict};
@@ -40,6 +41,8 @@ pub(super) enum Refusal {
     BodyCut,
     #[error(transparent)]
     Call(#[from] BadCall),
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     #[error("{}", .0.message())]
     Denied(Reason),
     #[error(transparent)]
@@ -64,6 +67,8 @@ impl Refusal {
             | Refusal::Chunk(_)
             | Refusal::BodyCut
             | Refusal::Call(_) => 400,
+            Refusal::Stranger(Stranger::Unavailable { .. }) => 503,
+            Refusal::Stranger(_) => 401,
             Refusal::Framing(BadFraming::Coding) => 501,
             Refusal::HeadTooSlow => 408,
             Refusal::BodyTooLarge(_) => 413,
@@ -176,6 +181,7 @@ fn render(status: u16, message: &str, to_head: bool, keep: bool) -> Vec<u8> {
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         408 => "Request Timeout",

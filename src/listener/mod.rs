@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 
-use crate::auth::Peer;
+use crate::auth::{Caller, Peer};
 use crate::config;
 use crate::gateway::{self, House};
 use crate::wire::io::{Stream, watch};
@@ -49,6 +49,7 @@ impl Listener {
                 let (socket, address) = tcp::bind(address)?;
                 (socket, Kind::Tcp, format!("tcp://{address}"))
             }
+            config::Bind::Inherited { .. } => return Err(io::ErrorKind::Unsupported.into()),
         };
         let connections = Arc::new(Semaphore::new(config.max_connections));
         Ok(Listener { socket: Arc::new(socket), kind, url, connections })
@@ -111,7 +112,8 @@ impl Acceptor {
         match Arc::clone(&self.listener.connections).try_acquire_owned() {
             Ok(permit) => {
                 let tasks = house.tasks.clone();
-                tasks.spawn(gateway::connection(house, stream, peer, permit));
+                let caller = Caller::new(peer, Vec::new());
+                tasks.spawn(gateway::connection(house, stream, caller, permit));
             }
             Err(_) => {
                 tracing::warn!(listener = %house.listener, %peer, "too many connections");

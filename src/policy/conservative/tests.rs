@@ -4,7 +4,7 @@ use super::*;
 use crate::api::call::Wanted;
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Draft};
-use crate::auth::{self, Peer};
+use crate::auth::Identity;
 use crate::policy::Chain;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
@@ -18,7 +18,7 @@ fn rule(line: &str, body: &str) -> Option<&'static str> {
         Wanted::Stream => draft.with_stream(Framing::None),
         Wanted::Json | Wanted::Nothing => draft.with_json(&head, body.as_bytes()).unwrap(),
     };
-    let identity = auth::authenticate(Peer::Unknown);
+    let identity = Identity::imagined(None);
     let cx = Context { identity: &identity, listener: "test", engine: KNOWN };
     let chain = Chain::new(vec![Box::new(Conservative)]);
     chain.decide(call, &cx).err().map(|reason| reason.rule)

@@ -1,0 +1,122 @@
+//! A caller, before and after it was recognised.
+//!
+//! `listener` makes a `Caller` of each connection; only `auth` makes an `Identity` of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::CertificateDer;
+
+use super::Who;
+use super::peer::container_of;
+
+/// What an identity provider says besides the name: scalars, and lists of them.
+pub type Claims = serde_json::Map<String, serde_json::Value>;
+
+/// The other end of a connection, as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// `SO_PEERCRED`: whoever connected.
+    Unix {
+        uid: u32,
+        gid: u32,
+        pid: Option<i32>,
+    },
+    Tcp(SocketAddr),
+    Unknown,
+}
+
+/// One connection, and what is known of its other end before it has said a word of HTTP.
+#[derive(Debug)]
+pub struct Caller {
+    pub peer: Peer,
+    /// The client's certificate and what it sent with it, the leaf first; only when it was verified.
+    pub certificates: Vec<CertificateDer<'static>>,
+    container: OnceLock<Option<String>>,
+}
+
+/// A caller, recognised. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    who: Option<Who>,
+    /// The name of the authenticator in the configuration.
+    method: Option<String>,
+    peer: Peer,
+    container: Option<String>,
+}
+
+impl Caller {
+    pub fn new(peer: Peer, certificates: Vec<CertificateDer<'static>>) -> Caller {
+        Caller { peer, certificates, container: OnceLock::new() }
+    }
+
+    /// The id of the container that the peer runs in, when it runs in one.
+    pub fn container(&self) -> Option<&str> {
+        self.container.get_or_init(|| container_of(self.peer)).as_deref()
+    }
+}
+
+impl Identity {
+    pub(super) fn new(method: &str, who: Who, caller: &Caller) -> Identity {
+        Identity(Arc::new(Inner {
+            who: Some(who),
+            method: Some(method.to_owned()),
+            peer: caller.peer,
+            container: caller.container().map(str::to_owned),
+        }))
+    }
+
+    /// Somebody on a listener that asks nobody for a name.
+    pub(super) fn nobody(caller: &Caller) -> Identity {
+        Identity(Arc::new(Inner { who: None, method: None, peer: caller.peer, container: None }))
+    }
+
+    /// Somebody who is not there, for `explain` and for tests: what would a policy say to them?
+    pub fn imagined(user: Option<&str>) -> Identity {
+        let who = user.map(|user| Who { user: user.to_owned(), ..Who::default() });
+        let method = user.map(|_| "explain".to_owned());
+        Identity(Arc::new(Inner { who, method, peer: Peer::Unknown, container: None }))
+    }
+
+    /// The name under which policies and logs know the caller; none without an authenticator.
+    pub fn user(&self) -> Option<&str> {
+        self.0.who.as_ref().map(|who| who.user.as_str())
+    }
+
+    pub fn groups(&self) -> &[String] {
+        self.0.who.as_ref().map_or(&[], |who| &who.groups)
+    }
+
+    pub fn claims(&self) -> Option<&Claims> {
+        self.0.who.as_ref().map(|who| &who.claims)
+    }
+
+    /// The name of the authenticator that recognised the caller.
+    pub fn method(&self) -> Option<&str> {
+        self.0.method.as_deref()
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.0.peer
+    }
+
+    /// The id of the container that the caller runs in; known for recognised unix peers.
+    pub fn container(&self) -> Option<&str> {
+        self.0.container.as_deref()
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Unix { uid, pid: Some(pid), .. } => write!(f, "uid={uid} pid={pid}"),
+            Peer::Unix { uid, pid: None, .. } => write!(f, "uid={uid}"),
+            Peer::Tcp(address) => write!(f, "{address}"),
+            Peer::Unknown => f.write_str("-"),
+        }
+    }
+}
