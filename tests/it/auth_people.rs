@@ -1,0 +1,1 @@
+//! Authenticators for people and machines: `unix-peer`, `basic`, `external`, through the real binary.
