@@ -170,3 +170,13 @@ fn build(auth: &config::Auth) -> Result<Box<dyn Authenticator>, Invalid> {
         config::AuthKind::External(config) => Box::new(external::External::new(config)?),
     })
 }
+
+/// Whether a text may be a user's or a group's name: nothing in it is invisible, and no two names
+/// that differ look the same in a log.
+fn is_name(text: &str) -> bool {
+    let is_invisible = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    (1..=256).contains(&text.len()) && text.trim() == text && !text.chars().any(is_invisible)
+}
