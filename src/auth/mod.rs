@@ -17,6 +17,7 @@ mod peer;
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
@@ -37,7 +38,8 @@ pub struct Asking<'a> {
 /// What an authenticator has found out.
 #[derive(Debug)]
 pub enum Outcome {
-    Recognised(Who),
+    /// Shared, because most answers come out of a cache.
+    Recognised(Arc<Who>),
     /// There is no credential of this authenticator's kind: the next one may know the caller.
     Absent,
     /// There is one in the header that this authenticator reads, made for another: only another
