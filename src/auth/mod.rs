@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use basic::{htpasswd_line, is_htpasswd_user};
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+mod passwd;
 mod serve;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Check(check::Args),
     /// Show what would become of one request.
     Explain(explain::Args),
+    /// Make a line of an htpasswd file for `kind = "basic"`.
+    Passwd(passwd::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -35,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Passwd(args) => passwd::run(&args),
     }
 }
 

@@ -59,7 +59,7 @@ impl Authenticator for Certificate {
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {
         let outcome = match asking.caller.certificates.first().map(|leaf| self.read(leaf)) {
             None => Outcome::Absent,
-            Some(Ok(who)) => Outcome::Recognised(who),
+            Some(Ok(who)) => Outcome::Recognised(who.into()),
             Some(Err(why)) => Outcome::Refused(why),
         };
         Box::pin(async { outcome })

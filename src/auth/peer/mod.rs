@@ -94,7 +94,7 @@ impl Authenticator for UnixPeer {
             Peer::Unix { uid, gid, .. } => self.find(uid, gid),
             Peer::Tcp(_) | Peer::Unknown => None,
         };
-        Box::pin(async { found.map_or(Outcome::Absent, Outcome::Recognised) })
+        Box::pin(async { found.map_or(Outcome::Absent, |who| Outcome::Recognised(who.into())) })
     }
 }
 
