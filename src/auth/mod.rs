@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
+pub use jwt::{BadToken, Token};
 
 use crate::config::{self, Invalid};
 use crate::wire::head::Lines;
