@@ -22,6 +22,7 @@ use std::sync::Arc;
 pub use basic::{htpasswd_line, is_htpasswd_user};
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
+pub use jwt::{BadToken, Token};
 
 use crate::config::{self, Invalid};
 use crate::wire::head::Lines;
@@ -82,6 +83,7 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Default)]
 pub struct Door {
     keepers: Vec<(String, Box<dyn Authenticator>)>,
+    challenges: Vec<String>,
 }
 
 /// Why a caller was not let in.
@@ -106,7 +108,13 @@ impl Door {
                 Err(invalid) => complaints.extend(invalid),
             }
         }
-        complaints.or(Door { keepers })
+        let mut challenges = Vec::new();
+        for challenge in keepers.iter().flat_map(|(_, keeper)| keeper.challenges()) {
+            if !challenges.contains(&challenge) {
+                challenges.push(challenge);
+            }
+        }
+        complaints.or(Door { keepers, challenges })
     }
 
     /// Whether anybody is let in, without a name.
@@ -120,14 +128,8 @@ impl Door {
     }
 
     /// The values of `WWW-Authenticate`, one for each scheme that some authenticator reads.
-    pub fn challenges(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for challenge in self.keepers.iter().flat_map(|(_, keeper)| keeper.challenges()) {
-            if !all.contains(&challenge) {
-                all.push(challenge);
-            }
-        }
-        all
+    pub fn challenges(&self) -> &[String] {
+        &self.challenges
     }
 
     /// Asks each authenticator in turn; the first that recognises the caller wins.
