@@ -18,6 +18,7 @@ mod support;
 
 mod accept;
 mod answer;
+mod auth_external;
 mod auth_people;
 mod conservative;
 mod corpus;

@@ -22,12 +22,15 @@ use super::{Asking, Authenticator, Deciding, Outcome, Peer, Who, is_name};
 use crate::config::{self, Invalid};
 pub use htpasswd::{is_user as is_htpasswd_user, line as htpasswd_line};
 
-use attempts::{Address, Attempts, Busy};
+use attempts::{Address, Attempts};
 use hash::{Hash, LONGEST};
 
 /// How long a right password is not verified again. A changed file counts at once: with the reload
 /// comes another cache.
 const REMEMBERED: Duration = Duration::from_secs(300);
+
+/// Addresses that wait for their turn to be hashed.
+const WAITING: usize = 64;
 
 /// Passwords that are hashed at one time, in the whole process: the other half of the processors is
 /// for those who are already in.
@@ -41,6 +44,7 @@ pub(super) struct Basic {
     users: Arc<Users>,
     recognised: Cache<Arc<Who>>,
     attempts: Attempts,
+    waiting: Semaphore,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl Basic {
             users: Arc::new(Users::new(hashes)),
             recognised: Cache::new(),
             attempts: Attempts::default(),
+            waiting: Semaphore::new(WAITING),
         })
     }
 
@@ -72,12 +77,8 @@ impl Basic {
         }
         // One at a time for each address: many at once would all count as the first failure, and a
         // client that opens many connections hashes only once.
-        let mut attempt = match self.attempts.begin(address).await {
-            Ok(attempt) => attempt,
-            Err(Busy) => {
-                return Outcome::Unavailable("too many passwords wait to be verified".to_owned());
-            }
-        };
+        let busy = || Outcome::Unavailable("too many passwords wait to be verified".to_owned());
+        let Ok(mut attempt) = self.attempts.begin(address).await else { return busy() };
         let now = Instant::now();
         if let Some(who) = self.recognised.get(&digest, now) {
             return Outcome::Recognised(who);
@@ -89,6 +90,7 @@ impl Basic {
                     .into(),
             );
         }
+        let Ok(_waiting) = self.waiting.try_acquire() else { return busy() };
         // Before it is known: a client that leaves in between has had its guess.
         attempt.failed(now);
         let who = Arc::new(Who { user: credential.user.clone(), ..Who::default() });

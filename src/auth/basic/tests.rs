@@ -233,6 +233,21 @@ async fn whoever_leaves_before_the_answer_has_had_a_guess() {
 }
 
 #[tokio::test]
+async fn when_too_many_wait_nobody_is_judged() {
+    let (_dir, basic) = file(&format!("ann:{ANN}\n"));
+    let basic = basic.unwrap();
+    let all = basic.waiting.try_acquire_many(u32::try_from(WAITING).unwrap()).unwrap();
+    let value = format!("Basic {}", STANDARD.encode("ann:correct horse"));
+    for _ in 0..5 {
+        let found = decide(&basic, Peer::Unknown, Some(&value)).await;
+        assert!(matches!(found, Outcome::Unavailable(_)), "{found:?}");
+    }
+    drop(all);
+    let found = decide(&basic, Peer::Unknown, Some(&value)).await;
+    assert!(matches!(found, Outcome::Recognised(_)), "{found:?}: none of them was a failure");
+}
+
+#[tokio::test]
 async fn many_connections_of_one_client_do_not_disturb_each_other() {
     let (_dir, basic) = file(&format!("ann:{ANN}\n"));
     let basic = Arc::new(basic.unwrap());
