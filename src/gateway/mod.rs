@@ -23,7 +23,7 @@ use crate::auth::{Caller, Door, Identity, Peer};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
-use crate::telemetry::access::{Log, Record, Verdict};
+use crate::telemetry::access::{Labels, Log, Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::head::RequestHead;
 use crate::wire::io::Stream;
@@ -169,7 +169,9 @@ async fn authenticate(
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
     let identity = house.door.recognise(&house.listener, &client.caller, &head.headers).await?;
-    record.user = identity.user().map(str::to_owned);
+    record.identity = identity.claims().map(|claims| {
+        Arc::new(Labels::new(identity.user(), identity.method(), identity.groups(), claims))
+    });
     Ok(identity)
 }
 
