@@ -133,9 +133,9 @@ pub fn parse(
         Place::new(file, line, column)
     };
     let origin = check::Origin { folder, locate: &locate, env };
-    raw::parse(text)
-        .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))
-        .and_then(|raw| check::check(raw, &origin))
+    raw::parse(text).map_err(|(at, what)| Invalid::at(&locate(at), what, "")).and_then(|raw| {
+        check::check(raw, &origin)
+    })
 }
 
 /// What `serve` runs without a file.

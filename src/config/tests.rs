@@ -4,8 +4,7 @@ use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
     let env = |name: &str| (name == "SOCK").then(|| "/run/x.sock".to_owned());
-    parse(text, Path::new("dockgate.toml"), Path::new(""), &env)
-        .map_err(|invalid| invalid.to_string())
+    parse(text, Path::new("dockgate.toml"), Path::new(""), &env).map_err(|invalid| invalid.to_string())
 }
 
 #[test]
