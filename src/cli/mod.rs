@@ -5,6 +5,7 @@
 
 mod check;
 mod explain;
+mod reload;
 mod serve;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Serve(serve::Args),
     /// Check a configuration; says nothing when it is valid.
     Check(check::Args),
+    /// Make the running process read its configuration again.
+    Reload(reload::Args),
     /// Show what would become of one request.
     Explain(explain::Args),
 }
@@ -34,6 +37,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Explain(args) => explain::run(&args),
     }
 }

@@ -29,6 +29,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod logs;
+mod metrics_text;
 mod parse;
 mod send;
 mod streams;
