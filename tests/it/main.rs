@@ -18,6 +18,7 @@ mod support;
 
 mod accept;
 mod answer;
+mod certs;
 mod conservative;
 mod corpus;
 mod decide;
