@@ -32,6 +32,8 @@ mod limits;
 mod logs;
 mod metrics_text;
 mod parse;
+mod reload;
+mod restart;
 mod send;
 mod streams;
 mod tls;
