@@ -18,6 +18,7 @@ mod support;
 
 mod accept;
 mod answer;
+mod authenticate;
 mod certs;
 mod conservative;
 mod corpus;
