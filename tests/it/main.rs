@@ -18,6 +18,7 @@ mod support;
 
 mod accept;
 mod answer;
+mod auth_jwt;
 mod conservative;
 mod corpus;
 mod decide;
