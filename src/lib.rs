@@ -11,6 +11,7 @@
 pub mod cli;
 pub mod run;
 
+pub mod admin;
 pub mod listener;
 
 pub mod gateway;

@@ -3,8 +3,10 @@
 //! `main` calls `main` here. What must stay true: exit codes are those of the contract: 0 fine, 1 bad
 //! configuration or failure to start, 2 bad usage, 3 denied.
 
+mod certs;
 mod check;
 mod explain;
+mod reload;
 mod serve;
 
 use std::process::ExitCode;
@@ -25,8 +27,12 @@ enum Command {
     Serve(serve::Args),
     /// Check a configuration; says nothing when it is valid.
     Check(check::Args),
+    /// Make the running process read its configuration again.
+    Reload(reload::Args),
     /// Show what would become of one request.
     Explain(explain::Args),
+    /// Make a trial authority with certificates for a server and a client.
+    Certs(certs::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -34,7 +40,9 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Certs(args) => certs::run(&args),
     }
 }
 

@@ -6,13 +6,18 @@
 //! writing never waits in a call; what cannot be written is counted and said on stderr.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+pub use super::record::{Labels, Record, Stage, Stages, Verdict};
 
 /// Records come in bursts; waiting this long makes one write of them.
 const GATHER: Duration = Duration::from_millis(10);
 /// What may wait for a reader of stdout that has stopped reading.
 const MOST_WAITING: usize = 8 << 20;
+/// Records that were never written. Of the process, as stdout is.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,64 +28,9 @@ pub enum Format {
     Off,
 }
 
-/// What became of a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verdict {
-    #[default]
-    Allow,
-    /// A policy refused it.
-    Deny,
-    /// It could not be understood, or a limit of the gateway was reached.
-    Reject,
-    /// The engine did not answer.
-    Fail,
-}
-
-impl Verdict {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Allow => "allow",
-            Verdict::Deny => "deny",
-            Verdict::Reject => "reject",
-            Verdict::Fail => "fail",
-        }
-    }
-}
-
-#[derive(Debug)]
-pub struct Record {
-    pub started: Instant,
-    pub listener: Arc<str>,
-    pub user: Option<String>,
-    pub method: String,
-    /// Without the query, which may carry secrets (dockerode repeats a create body in it).
-    pub path: String,
-    pub status: u16,
-    pub bytes_in: u64,
-    pub bytes_sent: u64,
-    pub operation: &'static str,
-    pub verdict: Verdict,
-    pub rule: Option<String>,
-    pub client: Arc<str>,
-}
-
-impl Record {
-    pub fn new(listener: Arc<str>, client: Arc<str>) -> Record {
-        Record {
-            started: Instant::now(),
-            listener,
-            user: None,
-            method: String::new(),
-            path: String::new(),
-            status: 0,
-            bytes_in: 0,
-            bytes_sent: 0,
-            operation: "-",
-            verdict: Verdict::default(),
-            rule: None,
-            client,
-        }
-    }
+/// How many records were lost since the start.
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Where records go. Cheap to clone; the last one dropped ends the writer.
@@ -182,10 +132,13 @@ fn write_all(shared: &Shared) {
         let closed = waiting.closed;
         drop(waiting);
         if lost > 0 {
+            LOST.fetch_add(lost, Ordering::Relaxed);
             tracing::warn!(lost, "access records were lost: nobody reads stdout");
         }
         let mut stdout = std::io::stdout().lock();
         if let Err(error) = stdout.write_all(&ready).and_then(|()| stdout.flush()) {
+            let unwritten = memchr::memchr_iter(b'\n', &ready).count() as u64;
+            LOST.fetch_add(unwritten, Ordering::Relaxed);
             tracing::warn!(%error, "the access log could not be written");
         }
         ready.clear();
@@ -205,16 +158,26 @@ enum Field<'r> {
     Number(u64),
     /// Milliseconds with three decimals.
     Duration(Duration),
+    /// JSON as it is, and what LTSV has instead.
+    Rendered {
+        json: &'r str,
+        plain: &'r str,
+    },
 }
 
 impl<'r> Fields<'r> {
     fn of(record: &'r Record, hostname: &'r str) -> Fields<'r> {
         let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let text = |value: &'r Option<String>| Field::Text(value.as_deref().unwrap_or("-"));
+        let text = |value: Option<&'r str>| Field::Text(value.unwrap_or("-"));
+        let who = record.identity.as_deref();
+        let (groups, groups_plain, claims) = match who {
+            Some(who) => (&*who.groups_json, &*who.groups_plain, &*who.claims_json),
+            None => ("[]", "-", "{}"),
+        };
         Fields(vec![
             ("time", Field::Own(now)),
             ("listener", Field::Text(&record.listener)),
-            ("user", text(&record.user)),
+            ("user", text(who.and_then(|who| who.user.as_deref()))),
             ("namespace", Field::Text("-")),
             ("method", Field::Text(&record.method)),
             ("path", Field::Text(&record.path)),
@@ -224,9 +187,12 @@ impl<'r> Fields<'r> {
             ("duration_ms", Field::Duration(record.started.elapsed())),
             ("operation", Field::Text(record.operation)),
             ("verdict", Field::Text(record.verdict.as_str())),
-            ("rule", text(&record.rule)),
+            ("rule", text(record.rule.as_deref())),
             ("client", Field::Text(&record.client)),
             ("hostname", Field::Text(hostname)),
+            ("auth", text(who.and_then(|who| who.auth.as_deref()))),
+            ("groups", Field::Rendered { json: groups, plain: groups_plain }),
+            ("claims", Field::Rendered { json: claims, plain: claims }),
         ])
     }
 
@@ -240,6 +206,7 @@ impl<'r> Fields<'r> {
                 Field::Own(text) => put_json_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
+                Field::Rendered { json, .. } => out.extend_from_slice(json.as_bytes()),
             }
         }
         out.extend_from_slice(b"}\n");
@@ -257,6 +224,7 @@ impl<'r> Fields<'r> {
                 Field::Own(text) => put_ltsv_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
+                Field::Rendered { plain, .. } => put_ltsv_text(out, plain),
             }
         }
         out.push(b'\n');
@@ -292,10 +260,14 @@ fn put_duration(out: &mut Vec<u8>, duration: Duration) {
 mod tests {
     use super::*;
 
-    fn line(format: Format) -> String {
+    const NAMES: &str = "time listener user namespace method path status bytes_in bytes_sent \
+                         duration_ms operation verdict rule client hostname auth groups claims";
+
+    fn line(format: Format, identity: Option<Labels>) -> String {
         let mut record = Record::new("runner".into(), "uid=1000 pid=7".into());
         record.method = "GET".to_owned();
         record.path = "/v1.41/\t\"x\"\n".to_owned();
+        record.identity = identity.map(Arc::new);
         let mut out = Vec::new();
         let fields = Fields::of(&record, "host");
         match format {
@@ -305,18 +277,42 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    fn somebody() -> Labels {
+        let claims = serde_json::json!({ "tenant": "a\tb" });
+        let groups = ["ops".to_owned(), "d\tev".to_owned()];
+        Labels::new(Some("sam"), Some("sso"), &groups, claims.as_object().unwrap())
+    }
+
     #[test]
     fn a_record_is_one_line_with_the_names_of_the_contract() {
-        let names = "time listener user namespace method path status bytes_in bytes_sent \
-                     duration_ms operation verdict rule client hostname";
-        let json = line(Format::Json);
         let parsed: serde_json::Map<String, serde_json::Value> =
-            json.parse::<serde_json::Value>().unwrap().as_object().unwrap().clone();
-        assert_eq!(parsed.keys().cloned().collect::<Vec<_>>().join(" "), names.replace("  ", ""));
+            serde_json::from_str(&line(Format::Json, None)).unwrap();
+        assert_eq!(parsed.keys().cloned().collect::<Vec<_>>().join(" "), NAMES);
         assert_eq!(parsed["path"], "/v1.41/\t\"x\"\n");
         assert!(parsed["duration_ms"].is_f64());
-        let ltsv = line(Format::Ltsv);
-        assert_eq!(ltsv.matches('\n').count(), 1);
-        assert_eq!(ltsv.matches('\t').count(), 14);
+        assert_eq!((&parsed["user"], &parsed["auth"]), (&"-".into(), &"-".into()));
+        assert_eq!(parsed["groups"], serde_json::json!([]));
+        assert_eq!(parsed["claims"], serde_json::json!({}));
+    }
+
+    #[test]
+    fn the_identity_is_in_the_record() {
+        let parsed: serde_json::Value = line(Format::Json, Some(somebody())).parse().unwrap();
+        assert_eq!((&parsed["user"], &parsed["auth"]), (&"sam".into(), &"sso".into()));
+        assert_eq!(parsed["groups"], serde_json::json!(["ops", "d\tev"]));
+        assert_eq!(parsed["claims"], serde_json::json!({ "tenant": "a\tb" }));
+    }
+
+    #[test]
+    fn ltsv_stays_one_line_with_one_tab_between_two_fields() {
+        let names = NAMES.split(' ').count();
+        for identity in [None, Some(somebody())] {
+            let ltsv = line(Format::Ltsv, identity);
+            assert_eq!(ltsv.matches('\n').count(), 1);
+            assert_eq!(ltsv.matches('\t').count(), names - 1);
+        }
+        let ltsv = line(Format::Ltsv, Some(somebody()));
+        assert!(ltsv.contains("\tgroups:ops,d ev\tclaims:{\"tenant\":\"a\\tb\"}\n"), "{ltsv}");
+        assert!(line(Format::Ltsv, None).ends_with("\tauth:-\tgroups:-\tclaims:{}\n"));
     }
 }

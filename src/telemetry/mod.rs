@@ -1,8 +1,13 @@
-//! What an operator sees of the running program: diagnostics and the access log.
+//! What an operator sees of the running program: diagnostics, the access log and the metrics.
 //!
-//! `main` starts both; `gateway` writes one access record a call. What must stay true: no secret is
-//! in either (no header values, no bodies, no query that can carry one), and a full pipe on stdout
-//! never stops a call.
+//! `main` starts them; `gateway` writes one access record a call and counts it. What must stay true:
+//! no secret is in any of them (no header values, no bodies, no query that can carry one), and a full
+//! pipe on stdout never stops a call.
 
 pub mod access;
 pub mod diagnostics;
+pub mod metrics;
+mod page;
+mod process;
+mod record;
+mod tally;

@@ -3,7 +3,7 @@
 use crate::support::engine::{hijack_101, plain};
 use crate::support::{Engine, Gate, Setup};
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 18] = [
     "time",
     "listener",
     "user",
@@ -19,6 +19,9 @@ const NAMES: [&str; 15] = [
     "rule",
     "client",
     "hostname",
+    "auth",
+    "groups",
+    "claims",
 ];
 
 const INFO: &str = "GET /v1.41/info?x= HTTP/1.1\r\nHost: a\r\n\r\n";

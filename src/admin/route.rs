@@ -1,0 +1,135 @@
+//! The four paths of the admin socket.
+//!
+//! Called for each request. What must stay true: every answer is made here and is never of a cache;
+//! a body is read only to be thrown away; a reload that has begun goes to its end.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{State, guard};
+use crate::telemetry::metrics::{OPENMETRICS, PLAIN, plain};
+
+/// No request here has a body; a small one does no harm.
+const MOST_BODY: usize = 64 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// A probe waits no longer for an engine that says nothing.
+const READY_TIME: Duration = Duration::from_secs(5);
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+type Answer = Response<Full<Bytes>>;
+
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    is_unix: bool,
+    state: Arc<dyn State>,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    if let Some(why) = guard::refuses(&head, is_unix) {
+        return message(StatusCode::FORBIDDEN, why);
+    }
+    if let Err(status) = throw_away(body).await {
+        return message(status, "a request has no body here");
+    }
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    match head.uri.path() {
+        "/healthz" if reads => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/readyz" if reads => ready(&*state).await,
+        "/metrics" if reads => metrics(&head, &*state),
+        "/reload" if !is_unix => message(
+            StatusCode::FORBIDDEN,
+            "`/reload` is on the unix socket only. hint: set `admin.listen = [\"unix://…\"]`",
+        ),
+        "/reload" if head.method == Method::POST => reload(state).await,
+        "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),
+        "/reload" => not_allowed("POST"),
+        _ => message(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /reload"),
+    }
+}
+
+async fn throw_away(body: Incoming) -> Result<(), StatusCode> {
+    if body.size_hint().lower() > MOST_BODY as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, MOST_BODY).collect()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
+
+async fn ready(state: &dyn State) -> Answer {
+    let checks = match tokio::time::timeout(READY_TIME, state.ready()).await {
+        Ok(checks) => checks,
+        Err(_) => vec![("checks".to_owned(), Err(format!("no result in {READY_TIME:?}")))],
+    };
+    let mut is_ready = true;
+    let mut lines = String::new();
+    if state.is_draining() {
+        is_ready = false;
+        lines.push_str("gateway: draining\n");
+    }
+    for (name, result) in checks {
+        is_ready &= result.is_ok();
+        let said = result.err().unwrap_or_else(|| "ok".to_owned());
+        let _ = writeln!(lines, "{}: {}", one_line(&name), one_line(&said));
+    }
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    text(status, TEXT, lines)
+}
+
+/// Prometheus asks for OpenMetrics by name; a person with curl, and older readers, do not.
+fn metrics(head: &Parts, state: &dyn State) -> Answer {
+    let mut accepted =
+        head.headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
+    match accepted.any(|value| value.contains("application/openmetrics-text")) {
+        true => text(StatusCode::OK, OPENMETRICS, state.metrics()),
+        false => text(StatusCode::OK, PLAIN, plain(&state.metrics())),
+    }
+}
+
+async fn reload(state: Arc<dyn State>) -> Answer {
+    // In a task of its own, for it must not stop half-way when the client hangs up.
+    let reloading = tokio::spawn(async move { state.reload().await });
+    match reloading.await {
+        Ok(Ok(done)) => message(StatusCode::OK, &done),
+        Ok(Err(complaints)) => message(StatusCode::UNPROCESSABLE_ENTITY, &complaints),
+        Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "the reload broke off"),
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = message(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method");
+    let _ = answer.headers_mut().insert("allow", hyper::http::HeaderValue::from_static(allowed));
+    answer
+}
+
+/// The shape of the engine's own messages.
+fn message(status: StatusCode, message: &str) -> Answer {
+    let body = serde_json::json!({ "message": message }).to_string() + "\n";
+    text(status, JSON, body)
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        ("content-type", kind),
+        ("cache-control", "no-store"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        headers.insert(name, hyper::http::HeaderValue::from_static(value));
+    }
+    answer
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

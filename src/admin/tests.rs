@@ -1,0 +1,211 @@
+//! The admin socket by raw requests, with a state that says what a test wants.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::telemetry::metrics::Metrics;
+
+#[derive(Default)]
+struct Fake {
+    metrics: Metrics,
+    engine: Option<String>,
+    draining: bool,
+    complaint: Option<String>,
+    reloads: AtomicUsize,
+}
+
+impl State for Fake {
+    fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    fn ready(&self) -> Later<'_, Vec<(String, Result<(), String>)>> {
+        let engine = self.engine.clone().map_or(Ok(()), Err);
+        Box::pin(async {
+            vec![("engine".to_owned(), engine), ("listener runner".to_owned(), Ok(()))]
+        })
+    }
+
+    fn reload(&self) -> Later<'_, Result<String, String>> {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+        let result = self.complaint.clone().map_or(Ok("reloaded".to_owned()), Err);
+        Box::pin(async { result })
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining
+    }
+}
+
+enum At {
+    Unix(tempfile::TempDir),
+    Tcp(std::net::SocketAddr),
+}
+
+struct Served {
+    at: At,
+    state: Arc<Fake>,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<io::Result<()>>>,
+}
+
+impl Served {
+    fn new(is_unix: bool, state: Fake) -> Served {
+        let (socket, at): (OwnedFd, At) = if is_unix {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a.sock");
+            (std::os::unix::net::UnixListener::bind(path).unwrap().into(), At::Unix(dir))
+        } else {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            (socket.into(), At::Tcp(address))
+        };
+        let (state, stop) = (Arc::new(state), CancellationToken::new());
+        let (shown, stopped) = (Arc::clone(&state), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(socket, is_unix, shown, stopped))
+        });
+        Served { at, state, stop, thread: Some(thread) }
+    }
+
+    fn ask(&self, request: &str) -> String {
+        fn both(mut stream: impl io::Read + io::Write, request: &str) -> String {
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            answer
+        }
+        match &self.at {
+            At::Unix(dir) => {
+                let path = dir.path().join("a.sock");
+                both(std::os::unix::net::UnixStream::connect(path).unwrap(), request)
+            }
+            At::Tcp(address) => both(std::net::TcpStream::connect(address).unwrap(), request),
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    fn post(&self, path: &str) -> String {
+        self.ask(&format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+#[test]
+fn health_is_on_both_kinds_of_socket() {
+    for is_unix in [true, false] {
+        let served = Served::new(is_unix, Fake::default());
+        let answer = served.get("/healthz");
+        assert_eq!((status(&answer), body(&answer)), ("200", "ok\n"));
+        let head = served.ask("HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!((status(&head), body(&head)), ("200", ""));
+    }
+}
+
+#[test]
+fn readiness_has_a_line_a_check() {
+    let served = Served::new(true, Fake::default());
+    let answer = served.get("/readyz");
+    assert_eq!((status(&answer), body(&answer)), ("200", "engine: ok\nlistener runner: ok\n"));
+    let away = Fake { engine: Some("it is\naway".to_owned()), ..Fake::default() };
+    let answer = Served::new(true, away).get("/readyz");
+    let lines = "engine: it is away\nlistener runner: ok\n";
+    assert_eq!((status(&answer), body(&answer)), ("503", lines));
+    let draining = Served::new(true, Fake { draining: true, ..Fake::default() });
+    let answer = draining.get("/readyz");
+    assert_eq!(status(&answer), "503");
+    assert!(body(&answer).starts_with("gateway: draining\nengine: ok\n"));
+    assert_eq!(status(&draining.get("/healthz")), "200");
+}
+
+#[test]
+fn metrics_are_openmetrics_for_who_asks_for_it() {
+    let served = Served::new(false, Fake::default());
+    let answer = served.get("/metrics?x=1");
+    assert_eq!(status(&answer), "200");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(body(&answer).contains("# TYPE dockgate_reloads_total counter\n"));
+    let answer = served.ask(
+        "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:9323\r\n\
+         Accept: application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3\r\n\r\n",
+    );
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    assert!(answer.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_reload_says_what_it_did_or_what_is_wrong() {
+    let served = Served::new(true, Fake::default());
+    let answer = served.post("/reload");
+    assert_eq!((status(&answer), body(&answer)), ("200", "{\"message\":\"reloaded\"}\n"));
+    assert_eq!(status(&served.get("/reload")), "405");
+    assert_eq!(served.state.reloads.load(Ordering::Relaxed), 1);
+    let wrong = Fake { complaint: Some("line 3".to_owned()), ..Fake::default() };
+    let answer = Served::new(true, wrong).post("/reload");
+    assert_eq!((status(&answer), body(&answer)), ("422", "{\"message\":\"line 3\"}\n"));
+}
+
+#[test]
+fn nothing_is_changed_over_tcp_or_for_a_page() {
+    let tcp = Served::new(false, Fake::default());
+    assert_eq!(status(&tcp.post("/reload")), "403");
+    assert_eq!(status(&tcp.get("/reload")), "403");
+    let foreign = tcp.ask("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert_eq!(status(&foreign), "403");
+    let page = "POST /reload HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n";
+    assert_eq!(status(&tcp.ask(page)), "403");
+    assert_eq!(tcp.state.reloads.load(Ordering::Relaxed), 0);
+    let unix = Served::new(true, Fake::default());
+    assert_eq!(status(&unix.ask(page)), "403");
+    assert_eq!(unix.state.reloads.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn other_paths_and_methods_are_refused_with_what_there_is() {
+    let served = Served::new(true, Fake::default());
+    assert_eq!(status(&served.get("/containers/json")), "404");
+    assert_eq!(status(&served.get("/metrics/")), "404");
+    let answer = served.post("/metrics");
+    assert_eq!(status(&answer), "405");
+    assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+    assert!(served.get("/reload").contains("allow: POST\r\n"));
+}
+
+#[test]
+fn a_large_body_is_not_read() {
+    let served = Served::new(true, Fake::default());
+    let small = "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(status(&served.ask(small)), "200");
+    let large = "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n";
+    assert_eq!(status(&served.ask(large)), "413");
+    assert_eq!(served.state.reloads.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn garbage_closes_its_own_connection_only() {
+    let served = Served::new(false, Fake::default());
+    served.ask("\x16\x03\x01\r\n\r\n\r\n");
+    served.ask(&format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(500_000)));
+    assert_eq!(status(&served.get("/healthz")), "200");
+}

@@ -1,0 +1,206 @@
+//! What is known of one call, for the access log and the metrics.
+//!
+//! `gateway` fills a `Record` while a call passes; `access::Log` writes it and `Tally` counts it when
+//! the call has ended. What must stay true: nothing of a header, a body or a secret query is in it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    #[default]
+    Allow,
+    /// A policy refused it.
+    Deny,
+    /// It could not be understood, or a limit of the gateway was reached.
+    Reject,
+    /// The engine did not answer.
+    Fail,
+}
+
+impl Verdict {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Deny => "deny",
+            Verdict::Reject => "reject",
+            Verdict::Fail => "fail",
+        }
+    }
+}
+
+/// The six words of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Accept,
+    Authenticate,
+    Parse,
+    Decide,
+    Send,
+    Answer,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 6] = [
+        Stage::Accept,
+        Stage::Authenticate,
+        Stage::Parse,
+        Stage::Decide,
+        Stage::Send,
+        Stage::Answer,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Accept => "accept",
+            Stage::Authenticate => "authenticate",
+            Stage::Parse => "parse",
+            Stage::Decide => "decide",
+            Stage::Send => "send",
+            Stage::Answer => "answer",
+        }
+    }
+}
+
+/// How long each stage took; none for a stage that the call did not come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stages {
+    took: [Option<Duration>; 6],
+    last: Option<Instant>,
+}
+
+impl Stages {
+    pub fn each(&self) -> impl Iterator<Item = (Stage, Duration)> {
+        Stage::ALL.into_iter().zip(self.took).filter_map(|(stage, took)| Some((stage, took?)))
+    }
+}
+
+/// Who made a call, as the logs say it: rendered once for all calls of an identity.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Labels {
+    pub(super) user: Option<String>,
+    /// The name of the authenticator in the configuration.
+    pub(super) auth: Option<String>,
+    pub(super) groups_json: String,
+    pub(super) groups_plain: String,
+    pub(super) claims_json: String,
+}
+
+impl Labels {
+    pub fn new(
+        user: Option<&str>,
+        auth: Option<&str>,
+        groups: &[String],
+        claims: &serde_json::Map<String, serde_json::Value>,
+    ) -> Labels {
+        // Strings and values that were JSON before cannot fail to be JSON.
+        let json = |rendered: serde_json::Result<String>, empty: &str| {
+            rendered.unwrap_or_else(|_| empty.to_owned())
+        };
+        Labels {
+            user: user.map(str::to_owned),
+            auth: auth.map(str::to_owned),
+            groups_json: json(serde_json::to_string(groups), "[]"),
+            groups_plain: if groups.is_empty() { "-".to_owned() } else { groups.join(",") },
+            claims_json: json(serde_json::to_string(claims), "{}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Record {
+    pub started: Instant,
+    pub listener: Arc<str>,
+    /// None as long as nobody was recognised.
+    pub identity: Option<Arc<Labels>>,
+    pub method: String,
+    /// Without the query, which may carry secrets (dockerode repeats a create body in it).
+    pub path: String,
+    pub status: u16,
+    pub bytes_in: u64,
+    pub bytes_sent: u64,
+    pub operation: &'static str,
+    pub verdict: Verdict,
+    pub rule: Option<String>,
+    pub client: Arc<str>,
+    pub stages: Stages,
+    /// The engine took the connection over: what comes now is the stream, no stage of the call.
+    pub relayed: bool,
+}
+
+impl Record {
+    pub fn new(listener: Arc<str>, client: Arc<str>) -> Record {
+        Record {
+            started: Instant::now(),
+            listener,
+            identity: None,
+            method: String::new(),
+            path: String::new(),
+            status: 0,
+            bytes_in: 0,
+            bytes_sent: 0,
+            operation: "-",
+            verdict: Verdict::default(),
+            rule: None,
+            client,
+            stages: Stages::default(),
+            relayed: false,
+        }
+    }
+
+    /// Ends a stage: it took the time since the one before, or since `started`. A stage that comes
+    /// twice keeps the sum; a relayed stream is no stage.
+    pub fn mark(&mut self, stage: Stage) {
+        if self.relayed {
+            return;
+        }
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.stages.last.unwrap_or(self.started));
+        self.stages.last = Some(now);
+        if let Some(slot) = self.stages.took.get_mut(stage as usize) {
+            *slot = Some(slot.unwrap_or_default() + took);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stages(record: &Record) -> Vec<&'static str> {
+        record.stages.each().map(|(stage, _)| stage.as_str()).collect()
+    }
+
+    #[test]
+    fn marks_divide_the_time_since_the_start() {
+        let mut record = Record::new("it".into(), "-".into());
+        record.started = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+        record.mark(Stage::Accept);
+        record.mark(Stage::Parse);
+        let took: Vec<_> = record.stages.each().collect();
+        assert_eq!(stages(&record), ["accept", "parse"]);
+        assert!(took[0].1 >= Duration::from_secs(5), "since `started`");
+        let all: Duration = took.iter().map(|(_, took)| *took).sum();
+        assert_eq!(all, record.stages.last.unwrap() - record.started);
+    }
+
+    #[test]
+    fn a_relayed_stream_is_no_stage() {
+        let mut record = Record::new("it".into(), "-".into());
+        record.mark(Stage::Send);
+        record.relayed = true;
+        record.mark(Stage::Answer);
+        assert_eq!(stages(&record), ["send"]);
+    }
+
+    #[test]
+    fn labels_are_json_whatever_a_provider_calls_its_groups() {
+        let groups = ["a\"b".to_owned(), "c\td".to_owned()];
+        let claims = serde_json::json!({ "tenant": "x\n", "roles": ["r"] });
+        let labels = Labels::new(Some("u"), Some("sso"), &groups, claims.as_object().unwrap());
+        assert_eq!(labels.groups_json, r#"["a\"b","c\td"]"#);
+        assert_eq!(labels.groups_plain, "a\"b,c\td");
+        assert_eq!(labels.claims_json, r#"{"tenant":"x\n","roles":["r"]}"#);
+    }
+}
