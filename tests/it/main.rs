@@ -19,6 +19,7 @@ mod support;
 mod accept;
 mod answer;
 mod authenticate;
+mod auth_jwt;
 mod certs;
 mod conservative;
 mod corpus;
