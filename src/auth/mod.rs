@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
+pub use basic::{htpasswd_line, is_htpasswd_user};
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
 pub use jwt::{BadToken, Token};
@@ -217,4 +218,14 @@ fn build(auth: &config::Auth) -> Result<Box<dyn Authenticator>, Invalid> {
         config::AuthKind::Jwt(config) => Box::new(jwt::Jwt::new(config)?),
         config::AuthKind::External(config) => Box::new(external::External::new(config)?),
     })
+}
+
+/// Whether a text may be a user's or a group's name: nothing in it is invisible, and no two names
+/// that differ look the same in a log.
+fn is_name(text: &str) -> bool {
+    let is_invisible = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    (1..=256).contains(&text.len()) && text.trim() == text && !text.chars().any(is_invisible)
 }

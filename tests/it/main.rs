@@ -20,6 +20,8 @@ mod accept;
 mod answer;
 mod authenticate;
 mod auth_jwt;
+mod auth_external;
+mod auth_people;
 mod certs;
 mod conservative;
 mod corpus;
