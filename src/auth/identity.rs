@@ -42,7 +42,7 @@ pub struct Identity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    who: Option<Who>,
+    who: Option<Arc<Who>>,
     /// The name of the authenticator in the configuration.
     method: Option<String>,
     peer: Peer,
@@ -61,7 +61,7 @@ impl Caller {
 }
 
 impl Identity {
-    pub(super) fn new(method: &str, who: Who, caller: &Caller) -> Identity {
+    pub(super) fn new(method: &str, who: Arc<Who>, caller: &Caller) -> Identity {
         Identity(Arc::new(Inner {
             who: Some(who),
             method: Some(method.to_owned()),
@@ -77,7 +77,7 @@ impl Identity {
 
     /// Somebody who is not there, for `explain` and for tests: what would a policy say to them?
     pub fn imagined(user: Option<&str>) -> Identity {
-        let who = user.map(|user| Who { user: user.to_owned(), ..Who::default() });
+        let who = user.map(|user| Arc::new(Who { user: user.to_owned(), ..Who::default() }));
         let method = user.map(|_| "explain".to_owned());
         Identity(Arc::new(Inner { who, method, peer: Peer::Unknown, container: None }))
     }

@@ -17,9 +17,11 @@ mod peer;
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
+pub use jwt::{BadToken, Token};
 
 use crate::config::{self, Invalid};
 use crate::wire::head::Lines;
@@ -37,7 +39,8 @@ pub struct Asking<'a> {
 /// What an authenticator has found out.
 #[derive(Debug)]
 pub enum Outcome {
-    Recognised(Who),
+    /// Shared, because most answers come out of a cache.
+    Recognised(Arc<Who>),
     /// There is no credential of this authenticator's kind: the next one may know the caller.
     Absent,
     /// There is one in the header that this authenticator reads, made for another: only another
@@ -79,6 +82,7 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Default)]
 pub struct Door {
     keepers: Vec<(String, Box<dyn Authenticator>)>,
+    challenges: Vec<String>,
 }
 
 /// Why a caller was not let in.
@@ -103,7 +107,13 @@ impl Door {
                 Err(invalid) => complaints.extend(invalid),
             }
         }
-        complaints.or(Door { keepers })
+        let mut challenges = Vec::new();
+        for challenge in keepers.iter().flat_map(|(_, keeper)| keeper.challenges()) {
+            if !challenges.contains(&challenge) {
+                challenges.push(challenge);
+            }
+        }
+        complaints.or(Door { keepers, challenges })
     }
 
     /// Whether anybody is let in, without a name.
@@ -117,14 +127,8 @@ impl Door {
     }
 
     /// The values of `WWW-Authenticate`, one for each scheme that some authenticator reads.
-    pub fn challenges(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for challenge in self.keepers.iter().flat_map(|(_, keeper)| keeper.challenges()) {
-            if !all.contains(&challenge) {
-                all.push(challenge);
-            }
-        }
-        all
+    pub fn challenges(&self) -> &[String] {
+        &self.challenges
     }
 
     /// Asks each authenticator in turn; the first that recognises the caller wins.

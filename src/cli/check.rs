@@ -11,7 +11,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match crate::config::load(&args.config) {
+    let loaded = crate::config::load(&args.config);
+    match loaded.and_then(|config| crate::run::Plan::of(&config)) {
         Ok(_) => ExitCode::SUCCESS,
         Err(invalid) => super::failure(&invalid),
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{self, Config};
+use crate::config;
+use crate::run::Source;
 use crate::telemetry::diagnostics;
 
 #[derive(Debug, clap::Args)]
@@ -23,20 +24,24 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
-    let config = match load(args) {
-        Ok(config) => config,
+    let loaded = source(args).and_then(|source| Ok((source.load()?, source)));
+    let (config, source) = match loaded {
+        Ok(loaded) => loaded,
         Err(invalid) => return super::failure(&invalid),
     };
     diagnostics::init(config.log.format);
-    match crate::run::run(&config) {
+    match crate::run::run(&source, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::failure(&format!("{error:#}")),
     }
 }
 
-fn load(args: Args) -> Result<Config, config::Invalid> {
-    match args.config {
-        Some(path) => config::load(&path),
-        None => config::without_file(&args.listen, args.engine, &args.policy),
-    }
+fn source(args: Args) -> Result<Source, config::Invalid> {
+    Ok(match args.config {
+        Some(path) => Source::File(path),
+        None => {
+            let config = config::without_file(&args.listen, args.engine, &args.policy)?;
+            Source::Arguments(Box::new(config))
+        }
+    })
 }

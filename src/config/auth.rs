@@ -22,6 +22,21 @@ pub enum AuthKind {
     External(External),
 }
 
+impl Auth {
+    pub(super) fn files(&self) -> Vec<&File> {
+        match &self.kind {
+            AuthKind::UnixPeer(_) | AuthKind::Certificate(_) => Vec::new(),
+            AuthKind::Basic(file) => vec![file],
+            AuthKind::Jwt(jwt) => match &jwt.keys {
+                Keys::Url { ca, .. } => ca.iter().collect(),
+                Keys::Set(file) | Keys::Pem(file) => vec![file],
+                Keys::Secret(_) => Vec::new(),
+            },
+            AuthKind::External(external) => external.ca.iter().collect(),
+        }
+    }
+}
+
 /// Without any table the user is the OS user's name; with one, whoever is in none is not recognised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnixPeer {

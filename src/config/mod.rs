@@ -5,9 +5,11 @@
 
 mod auth;
 mod check;
+mod pem;
 mod place;
 mod raw;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -91,6 +93,24 @@ pub enum Bind {
     },
 }
 
+impl Bind {
+    /// Whether a socket for one serves for the other.
+    pub fn is_same_place(&self, other: &Bind) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+/// As in `url`; `tls://` too is `tcp://` here.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bind::Unix { path, .. } => write!(f, "unix://{}", path.display()),
+            Bind::Tcp { address } => write!(f, "tcp://{address}"),
+            Bind::Inherited { name } => write!(f, "systemd:{name}"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     Conservative,
@@ -110,6 +130,28 @@ pub struct Limits {
 pub struct Log {
     pub format: diagnostics::Format,
     pub access: access::Format,
+}
+
+impl Config {
+    /// Every file that it names: a change of one of them is a change of the configuration.
+    pub fn files(&self) -> Vec<&Path> {
+        let engine = self.engine.certificate.iter().flat_map(|(cert, key)| [cert, key]);
+        let tls = self.listeners.iter().filter_map(|one| one.tls.as_ref()).flat_map(Tls::files);
+        let auth = self.listeners.iter().flat_map(|one| &one.auth).flat_map(Auth::files);
+        let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth);
+        all.map(|file| file.path.as_path()).collect()
+    }
+}
+
+impl Tls {
+    fn files(&self) -> Vec<&File> {
+        let mut files = vec![&self.cert, &self.key];
+        if let ClientAuth::Optional { ca, crl } | ClientAuth::Required { ca, crl } = &self.client {
+            files.push(ca);
+            files.extend(crl);
+        }
+        files
+    }
 }
 
 /// Reads and checks a file.
@@ -133,9 +175,9 @@ pub fn parse(
         Place::new(file, line, column)
     };
     let origin = check::Origin { folder, locate: &locate, env };
-    raw::parse(text).map_err(|(at, what)| Invalid::at(&locate(at), what, "")).and_then(|raw| {
-        check::check(raw, &origin)
-    })
+    raw::parse(text)
+        .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))
+        .and_then(|raw| check::check(raw, &origin))
 }
 
 /// What `serve` runs without a file.

@@ -1,10 +1,13 @@
 //! Files that are right, and what is said about those that are not.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
     let env = |name: &str| (name == "SOCK").then(|| "/run/x.sock".to_owned());
-    parse(text, Path::new("dockgate.toml"), Path::new(""), &env).map_err(|invalid| invalid.to_string())
+    parse(text, Path::new("dockgate.toml"), Path::new("/etc/dockgate"), &env)
+        .map_err(|invalid| invalid.to_string())
 }
 
 #[test]
@@ -21,10 +24,39 @@ fn a_whole_file_is_read() {
         owner = "root"
         group = "0"
         policies = ["mine", "conservative"]
+        auth = ["local"]
         max_connections = 10
         [[listener]]
         name = "open"
         url = "tcp://127.0.0.1:2375"
+        [[listener]]
+        name = "tls"
+        url = "tls://0.0.0.0:2376"
+        auth = ["ci", "cert", "site"]
+        [listener.tls]
+        cert = "server-cert.pem"
+        key = "/etc/key.pem"
+        client_ca = "ca.pem"
+        client_auth = "optional"
+        handshake_time = "3s"
+        [auth.local]
+        kind = "unix-peer"
+        users = { "1001" = "bob" }
+        [auth.cert]
+        kind = "certificate"
+        user = "san-uri"
+        [auth.ci]
+        kind = "jwt"
+        jwks = "https://gitlab.example.com/oauth/discovery/keys"
+        issuer = "https://gitlab.example.com"
+        audience = "dockgate"
+        user = "project_path"
+        require = { ref_protected = "true" }
+        [auth.site]
+        kind = "external"
+        url = "unix:///run/site.sock"
+        [admin]
+        listen = ["unix:///run/dockgate/admin.sock", "tcp://127.0.0.1:9323"]
         [policy.mine]
         kind = "conservative"
         [limits]
@@ -38,12 +70,23 @@ fn a_whole_file_is_read() {
     .unwrap();
     assert_eq!(config.engine.url, "unix:///run/x.sock");
     assert_eq!(config.drain_timeout, Duration::from_secs(5));
-    let [runner, open] = &config.listeners[..] else { panic!("two listeners") };
+    let [runner, open, tls] = &config.listeners[..] else { panic!("three listeners") };
     let path = PathBuf::from("/run/dockgate/runner.sock");
     assert_eq!(runner.bind, Bind::Unix { path, mode: 0o600, owner: Some(0), group: Some(0) });
     assert_eq!(runner.policies, [Policy::Conservative, Policy::Conservative]);
     assert_eq!(runner.max_connections, 10);
     assert!(open.policies.is_empty(), "no policies is a pass-through");
+    let Some(Tls { cert, key, client, handshake_time }) = &tls.tls else { panic!("no TLS") };
+    assert_eq!(cert.path, PathBuf::from("/etc/dockgate/server-cert.pem"), "relative to the file");
+    assert_eq!(key.path, PathBuf::from("/etc/key.pem"));
+    assert!(matches!(client, ClientAuth::Optional { crl: None, .. }));
+    assert_eq!(*handshake_time, Duration::from_secs(3));
+    let names: Vec<&str> = tls.auth.iter().map(|auth| auth.name.as_str()).collect();
+    assert_eq!(names, ["ci", "cert", "site"], "in their order");
+    let users = BTreeMap::from([("1001".to_owned(), "bob".to_owned())]);
+    let peer = UnixPeer { users: Some(users), groups: None };
+    assert_eq!(runner.auth[0].kind, AuthKind::UnixPeer(peer));
+    assert_eq!(config.admin.len(), 2);
     assert_eq!((config.limits.json_body, config.limits.header_bytes), (1024, 1 << 20));
     assert_eq!(config.log, Log { format: diagnostics::Format::Json, access: access::Format::Ltsv });
 }
@@ -53,10 +96,62 @@ fn every_complaint_says_where_and_what_to_do() {
     let listener = "[[listener]]\nname = \"a\"\n";
     for (text, wanted) in [
         ("listen = 1", "dockgate.toml:1:1: unknown field `listen`"),
+        ("[engine]\nurl = \"tls:x\"", "dockgate.toml:2:7: `tls:x` is not an address of an engine"),
+        ("[engine]\nca = \"x\"", "dockgate.toml:2:6: `ca`, `cert` and `key` are for `tls://`"),
         (
-            "[engine]\nurl = \"tls://x:1\"",
-            "dockgate.toml:2:7: `tls://x:1`: TLS to the engine is not built yet",
+            "[engine]\nurl = \"tls://x:1\"\nkey = \"x\"",
+            "dockgate.toml:3:7: `cert` and `key` go together",
         ),
+        (&format!("{listener}url = \"tls://127.0.0.1:1\""), "has no certificate"),
+        (
+            &format!("{listener}url = \"unix:///x\"\n[listener.tls]\ncert = \"c\"\nkey = \"k\""),
+            "dockgate.toml:4:1: `[listener.tls]` is for `tls://`",
+        ),
+        (
+            &format!(
+                "{listener}url = \"tls://0.0.0.0:1\"\n[listener.tls]\ncert = \"c\"\nkey = \"k\""
+            ),
+            "dockgate.toml:3:7: `tls://0.0.0.0:1` is beyond loopback",
+        ),
+        (
+            &format!("{listener}url = \"unix:///x\"\nauth = [\"b\"]"),
+            "dockgate.toml:4:9: there is no `[auth.b]`",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\nauth = [\"c\"]\n[auth.c]\nkind = \"certificate\""
+            ),
+            "dockgate.toml:4:9: `c` recognises nobody here",
+        ),
+        (
+            &format!(
+                "{listener}url = \"tcp://127.0.0.1:1\"\nauth = [\"p\"]\n[auth.p]\nkind = \"unix-peer\""
+            ),
+            "dockgate.toml:4:9: `p` recognises nobody here",
+        ),
+        (
+            "[auth.x]\nkind = \"kerberos\"",
+            "dockgate.toml:2:8: there is no authenticator `kerberos`",
+        ),
+        ("[auth.x]\nkind = \"basic\"", "dockgate.toml:1:7: `[auth.x]` needs `file`"),
+        (
+            "[auth.x]\nkind = \"basic\"\nfile = \"f\"\nissuer = \"i\"",
+            "dockgate.toml:4:10: `issuer` is not a key of `kind = \"basic\"`",
+        ),
+        (
+            "[auth.x]\nkind = \"jwt\"\nkey = \"short\"\nissuer = \"i\"\naudience = \"a\"",
+            "dockgate.toml:3:7: a shared secret of less than 32 bytes",
+        ),
+        (
+            "[auth.x]\nkind = \"jwt\"\njwks = \"https://x/\"\nissuer = \"i\"\naudience = \"a\"\nalgorithms = [\"HS256\"]",
+            "dockgate.toml:6:14: `HS256` does not fit the configured key",
+        ),
+        (
+            "[auth.x]\nkind = \"jwt\"\njwks = \"http://x/\"\nissuer = \"i\"\naudience = \"a\"",
+            "dockgate.toml:3:8: `http://x/`: keys must come over `https://`",
+        ),
+        ("[auth.x]\nkind = \"external\"\nurl = \"x\"", "`x` is not an address of a program"),
+        ("[admin]\nlisten = [\"tcp://0.0.0.0:1\"]", "the admin socket is for this machine only"),
         ("", "dockgate.toml:1:1: no `[[listener]]`"),
         (
             &format!("{listener}url = \"tcp://0.0.0.0:2375\""),
@@ -115,7 +210,7 @@ fn every_complaint_says_where_and_what_to_do() {
     let insecure = format!("{listener}url = \"tcp://0.0.0.0:2375\"\ninsecure = true");
     assert!(read(&insecure).is_ok());
     let both = format!("{listener}url = \"ftp://x\"\nmode = \"x\"\n[engine]\nurl = \"y\"");
-    assert_eq!(read(&both).unwrap_err().matches("dockgate.toml:").count(), 2, "all at once");
+    assert_eq!(read(&both).unwrap_err().matches("dockgate.toml:").count(), 3, "all at once");
 }
 
 #[test]

@@ -8,40 +8,42 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::TcpStream;
 
+use super::tls;
+use crate::config::{self, Invalid, Place};
 use crate::wire::io::Stream;
 
 const RETRY: Duration = Duration::from_millis(10);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Address {
     Unix(PathBuf),
     /// `host:port`.
     Tcp(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadAddress {
-    #[error("`{0}` is not an address of an engine: expected `unix:///path` or `tcp://host:port`")]
-    Form(String),
-    #[error("`{0}`: TLS to the engine is not built yet")]
-    Tls(String),
+    Tls(String, Box<tls::Client>),
 }
 
 impl Address {
-    pub fn parse(url: &str) -> Result<Address, BadAddress> {
-        let form = || BadAddress::Form(url.to_owned());
-        match url.split_once("://").ok_or_else(form)? {
+    /// Reads the certificates that `tls://` needs; no network.
+    pub fn new(engine: &config::Engine) -> Result<Address, Invalid> {
+        let form = || {
+            let what = format!("`{}` is not an address of an engine", engine.url);
+            let hint = "use `unix:///path`, `tcp://host:port` or `tls://host:port`";
+            Invalid::at(&Place::default(), what, hint)
+        };
+        match engine.url.split_once("://").ok_or_else(form)? {
             ("unix", path) if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
-            ("tcp", rest) => {
+            (scheme @ ("tcp" | "tls"), rest) => {
                 let rest = rest.strip_suffix('/').unwrap_or(rest);
-                match rest.rsplit_once(':') {
-                    Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                        Ok(Address::Tcp(rest.to_owned()))
-                    }
-                    _ => Err(form()),
+                let (host, port) = rest.rsplit_once(':').ok_or_else(form)?;
+                if host.is_empty() || port.parse::<u16>().is_err() {
+                    return Err(form());
                 }
+                if scheme == "tcp" {
+                    return Ok(Address::Tcp(rest.to_owned()));
+                }
+                let client = tls::Client::new(engine, host.trim_matches(['[', ']']))?;
+                Ok(Address::Tls(rest.to_owned(), Box::new(client)))
             }
-            ("tls" | "https", _) => Err(BadAddress::Tls(url.to_owned())),
             _ => Err(form()),
         }
     }
@@ -49,13 +51,20 @@ impl Address {
     pub async fn connect(&self) -> io::Result<Stream> {
         match self {
             Address::Unix(path) => connect_unix(path).await,
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Stream::new(stream.into_std()?.into())
+            Address::Tcp(address) => connect_tcp(address).await,
+            Address::Tls(address, client) => {
+                let mut stream = connect_tcp(address).await?;
+                client.secure(&mut stream).await.map_err(io::Error::other)?;
+                Ok(stream)
             }
         }
     }
+}
+
+async fn connect_tcp(address: &str) -> io::Result<Stream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Stream::new(stream.into_std()?.into())
 }
 
 async fn connect_unix(path: &Path) -> io::Result<Stream> {
@@ -79,6 +88,7 @@ impl fmt::Display for Address {
         match self {
             Address::Unix(path) => write!(f, "unix://{}", path.display()),
             Address::Tcp(address) => write!(f, "tcp://{address}"),
+            Address::Tls(address, _) => write!(f, "tls://{address}"),
         }
     }
 }
@@ -87,13 +97,19 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
 
+    fn read(url: &str) -> Result<String, Invalid> {
+        let url = url.to_owned();
+        let engine = config::Engine { url, patience: Duration::ZERO, ca: None, certificate: None };
+        Address::new(&engine).map(|address| address.to_string())
+    }
+
     #[test]
     fn an_address_is_a_url_with_a_place_in_it() {
-        assert_eq!(Address::parse("unix:///run/x").unwrap(), Address::Unix("/run/x".into()));
-        assert_eq!(Address::parse("tcp://[::1]:2375/").unwrap(), Address::Tcp("[::1]:2375".into()));
-        for bad in ["/run/x", "unix://run/x", "tcp://host", "tcp://:1", "http://x:1", "tcp://h:x"] {
-            assert!(matches!(Address::parse(bad), Err(BadAddress::Form(_))), "{bad}");
+        assert_eq!(read("unix:///run/x").unwrap(), "unix:///run/x");
+        assert_eq!(read("tcp://[::1]:2375/").unwrap(), "tcp://[::1]:2375");
+        assert_eq!(read("tls://host:2376").unwrap(), "tls://host:2376");
+        for bad in ["/run/x", "unix://run/x", "tcp://host", "tcp://:1", "http://x:1", "tls://h:x"] {
+            assert!(read(bad).is_err(), "{bad}");
         }
-        assert!(matches!(Address::parse("tls://h:2376"), Err(BadAddress::Tls(_))));
     }
 }

@@ -25,11 +25,12 @@
 mod connect;
 mod own;
 mod pool;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use connect::{Address, BadAddress};
+pub use connect::Address;
 pub use pool::Conn;
 
 use crate::api::Call;

@@ -130,6 +130,7 @@ async fn relay(
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
+        let shape = Shape { closes: shape.closes || house.drain.is_cancelled(), ..shape };
         if is_hijack(&head, shape) {
             outbound.write(&head::verbatim(&head, false)).await?;
             return Ok(Ended::Hijacked);

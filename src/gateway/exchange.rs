@@ -97,7 +97,7 @@ async fn request(
         Err(PumpError::Cut | PumpError::Malformed(_)) => {
             // The engine must see the body end early, and may still say something about it.
             progress.ended.store(true, Relaxed);
-            let _ = engine.close_write();
+            let _ = engine.close_write().await;
             return pending().await;
         }
         // The engine stopped reading: whatever it says instead is the answer.
@@ -116,7 +116,7 @@ async fn request(
             }
             Ok(false) => {
                 progress.ended.store(true, Relaxed);
-                let _ = engine.close_write();
+                let _ = engine.close_write().await;
                 return pending().await;
             }
             Err(_) => return Gone,

@@ -13,31 +13,36 @@ mod request;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug_span};
 
 use crate::api::Call;
 use crate::api::endpoint::KNOWN;
-use crate::auth::{Caller, Door, Identity, Peer};
+use crate::auth::{Caller, Door, Identity, Peer, Stranger};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
 use crate::telemetry::access::{Labels, Log, Record, Verdict};
 use crate::wire::buffer::Buffer;
-use crate::wire::head::RequestHead;
+use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
 use refusal::Refusal;
 use request::{Upload, accept, parse};
 
-/// What every connection of one listener shares.
+/// What every connection of one listener shares, as the configuration has it now.
 #[derive(Debug)]
 pub struct House {
     pub listener: Arc<str>,
-    pub door: Door,
-    pub chain: Chain,
+    /// Tells this house from the one before a reload.
+    pub generation: u64,
+    pub door: Arc<Door>,
+    pub trust: Option<Arc<dyn Trust>>,
+    pub chain: Arc<Chain>,
     pub engine: Engine,
     pub limits: Limits,
     pub log: Log,
@@ -47,6 +52,39 @@ pub struct House {
     pub tasks: TaskTracker,
 }
 
+/// Where the connections of one listener find their house: a reload puts another one in, and calls
+/// that have begun keep theirs.
+#[derive(Debug)]
+pub struct Entrance {
+    house: ArcSwap<House>,
+    drain: CancellationToken,
+}
+
+/// Who may have signed a client's certificate, and what was revoked since.
+pub trait Trust: Send + Sync + std::fmt::Debug {
+    fn still_trusts(&self, certificates: &[CertificateDer<'static>]) -> bool;
+}
+
+impl Entrance {
+    pub fn new(house: House) -> Entrance {
+        let drain = house.drain.clone();
+        Entrance { house: ArcSwap::from_pointee(house), drain }
+    }
+
+    pub fn house(&self) -> Arc<House> {
+        self.house.load_full()
+    }
+
+    /// For calls that begin from now on.
+    pub fn replace(&self, house: House) {
+        self.house.store(Arc::new(house));
+    }
+
+    pub fn drain(&self) -> &CancellationToken {
+        &self.drain
+    }
+}
+
 /// A client's connection between and during calls.
 struct Client {
     stream: Stream,
@@ -54,6 +92,15 @@ struct Client {
     caller: Caller,
     /// The caller's peer, for the log.
     name: Arc<str>,
+    /// Who was recognised by the connection alone, and in which generation of the house.
+    known: Option<(u64, Identity)>,
+}
+
+impl Client {
+    fn new(stream: Stream, caller: Caller) -> Client {
+        let name = caller.peer.to_string().into();
+        Client { stream, buffer: Buffer::new(), caller, name, known: None }
+    }
 }
 
 /// What becomes of the client's connection after a call.
@@ -73,14 +120,14 @@ struct Sent {
 
 /// Serves one connection to its end. `permit` is given back when nothing of it is left.
 pub async fn connection<P: Send + 'static>(
-    house: Arc<House>,
+    entrance: Arc<Entrance>,
     stream: Stream,
     caller: Caller,
     permit: P,
 ) {
-    let name = caller.peer.to_string().into();
-    let mut client = Client { stream, buffer: Buffer::new(), caller, name };
-    while request::idle(&house, &mut client).await {
+    let mut client = Client::new(stream, caller);
+    while request::idle(&entrance, &mut client).await {
+        let house = entrance.house();
         let (next, record) = begin(&house, &mut client).await;
         match next {
             Next::Again => house.log.write(&record),
@@ -90,6 +137,7 @@ pub async fn connection<P: Send + 'static>(
             Next::Relay(engine) => return hand_over(house, client, engine, record, permit),
         }
     }
+    client.stream.say_end();
 }
 
 /// One call, in a box of its own: an idle connection costs its sockets and little else.
@@ -130,11 +178,24 @@ fn hand_over<P: Send + 'static>(
 }
 
 /// Tells a connection too many that it is one.
-pub async fn turn_away(house: Arc<House>, mut stream: Stream) {
-    let answer = refusal::too_many_connections(&house.listener);
-    let _ = stream.split().1.write_all(&answer).await;
-    let caller = Caller::new(Peer::Unknown, Vec::new());
-    let mut client = Client { stream, buffer: Buffer::new(), caller, name: "-".into() };
+pub async fn turn_away(listener: &str, stream: Stream) {
+    let answer = refusal::too_many_connections(listener);
+    reply_and_close(stream, &answer).await;
+}
+
+/// Tells a client that speaks HTTP to a port for TLS that it does.
+pub async fn speak_plainly(stream: Stream) {
+    reply_and_close(stream, &refusal::plain_http()).await;
+}
+
+async fn reply_and_close(mut stream: Stream, answer: &[u8]) {
+    let _ = stream.split().1.write_all(answer).await;
+    linger(stream).await;
+}
+
+/// Lets a client read what was written before the socket is gone.
+pub async fn linger(stream: Stream) {
+    let mut client = Client::new(stream, Caller::new(Peer::Unknown, Vec::new()));
     request::linger(&mut client).await;
 }
 
@@ -142,8 +203,8 @@ pub async fn turn_away(house: Arc<House>, mut stream: Stream) {
 async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
     let mut upload = Upload::default();
     let sent: Result<Sent, Refusal> = async {
-        let head = accept(house, client, record).instrument(debug_span!("accept")).await?;
-        let identity = authenticate(house, client, &head, record)
+        let mut head = accept(house, client, record).instrument(debug_span!("accept")).await?;
+        let identity = authenticate(house, client, &mut head, record)
             .instrument(debug_span!("authenticate"))
             .await?;
         let call = parse(house, client, head, &mut upload, record)
@@ -164,14 +225,39 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
 
 async fn authenticate(
     house: &House,
-    client: &Client,
-    head: &RequestHead,
+    client: &mut Client,
+    head: &mut RequestHead,
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
-    let identity = house.door.recognise(&house.listener, &client.caller, &head.headers).await?;
+    let identity = recognise(house, client, &head.headers).await?;
+    if !house.door.is_open() {
+        // It was for dockgate, and the engine has no use for it.
+        head.headers.remove("authorization");
+    }
     record.identity = identity.claims().map(|claims| {
         Arc::new(Labels::new(identity.user(), identity.method(), identity.groups(), claims))
     });
+    Ok(identity)
+}
+
+async fn recognise(
+    house: &House,
+    client: &mut Client,
+    headers: &Lines,
+) -> Result<Identity, Stranger> {
+    if let Some((generation, identity)) = &client.known
+        && *generation == house.generation
+    {
+        return Ok(identity.clone());
+    }
+    let certificates = &client.caller.certificates;
+    if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
+        return Err(Stranger::Wrong("the client's certificate is not trusted any more".into()));
+    }
+    let identity = house.door.recognise(&house.listener, &client.caller, headers).await?;
+    if house.door.is_by_connection() {
+        client.known = Some((house.generation, identity.clone()));
+    }
     Ok(identity)
 }
 

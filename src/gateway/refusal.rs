@@ -12,7 +12,7 @@ use crate::policy::Reason;
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
 use crate::wire::framing::{BadFraming, Framing};
-use crate::wire::head::{HeadError, put_line};
+use crate::wire::head::{HeadError, Lines, put_line};
 use crate::wire::pump::{Inbox, collect};
 
 /// What Go's server reads of a body that its handler left, before it gives the connection up.
@@ -41,6 +41,10 @@ pub(super) enum Refusal {
     BodyCut,
     #[error(transparent)]
     Call(#[from] BadCall),
+    /// A page in somebody's browser can send requests to a port (with an `Origin`, RFC 6454 §7), and
+    /// no Docker client sends one.
+    #[error("requests of browsers are refused on TCP: there is an `Origin` header")]
+    Browser,
     #[error(transparent)]
     Stranger(#[from] Stranger),
     #[error("{}", .0.message())]
@@ -73,6 +77,7 @@ impl Refusal {
             Refusal::HeadTooSlow => 408,
             Refusal::BodyTooLarge(_) => 413,
             Refusal::Head(HeadError::TooManyLines) | Refusal::HeadTooLarge => 431,
+            Refusal::Browser => 403,
             Refusal::Denied(reason) => reason.status,
             Refusal::Answer(_) | Refusal::Away(Away::Refused { .. }) => 502,
             Refusal::Away(Away::Silent { .. }) => 504,
@@ -98,6 +103,9 @@ impl Refusal {
             Refusal::HeadTooLarge => format!("dockgate: {self}. hint: raise `limits.header_bytes`"),
             Refusal::BodyTooLarge(_) => format!("dockgate: {self}. hint: raise `limits.json_body`"),
             Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
+            Refusal::Stranger(Stranger::Unknown) => {
+                format!("dockgate: {self}. hint: this listener asks who you are")
+            }
             _ => format!("dockgate: {self}"),
         }
     }
@@ -129,11 +137,24 @@ impl Refusal {
         }
         let status = self.status();
         record.status = status;
-        if status >= 500 {
-            tracing::warn!(listener = %house.listener, operation = record.operation, "{self}");
+        match &self {
+            Refusal::Stranger(Stranger::Unavailable { name, why }) => {
+                tracing::warn!(listener = %house.listener, auth = name, "cannot decide: {why}");
+            }
+            Refusal::Stranger(_) => {
+                tracing::info!(listener = %house.listener, client = %client.name, "{self}");
+            }
+            _ if status >= 500 => {
+                tracing::warn!(listener = %house.listener, operation = record.operation, "{self}");
+            }
+            _ => {}
         }
         let keep = self.keeps_connection() && read_away(client, &mut upload).await;
-        let answer = render(status, &self.message(), record.method == "HEAD", keep);
+        let challenges = match status {
+            401 => house.door.challenges(),
+            _ => &[],
+        };
+        let answer = render(status, &self.message(), challenges, record.method == "HEAD", keep);
         record.bytes_sent += answer.len() as u64;
         let written = client.stream.split().1.write_all(&answer).await;
         if keep && written.is_ok() && !house.drain.is_cancelled() {
@@ -163,11 +184,14 @@ async fn read_away(client: &mut Client, upload: &mut Upload) -> bool {
     matches!(tokio::time::timeout(patience, read).await, Ok(Ok(Some(_))))
 }
 
-fn render(status: u16, message: &str, to_head: bool, keep: bool) -> Vec<u8> {
+fn render(status: u16, message: &str, challenges: &[String], to_head: bool, keep: bool) -> Vec<u8> {
     let body = serde_json::json!({ "message": message }).to_string() + "\n";
     let mut out = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
     put_line(&mut out, "Content-Type", b"application/json");
     put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
+    for challenge in challenges {
+        put_line(&mut out, "WWW-Authenticate", challenge.as_bytes());
+    }
     if !keep {
         put_line(&mut out, "Connection", b"close");
     }
@@ -198,7 +222,15 @@ fn reason_phrase(status: u16) -> &'static str {
 
 /// The answer to a connection too many, written before anything was read.
 pub(super) fn too_many_connections(listener: &str) -> Vec<u8> {
-    render(503, &format!("dockgate: too many connections on listener `{listener}`"), false, false)
+    let message = format!("dockgate: too many connections on listener `{listener}`");
+    render(503, &message, &[], false, false)
+}
+
+/// The answer in plain HTTP on a port for TLS, with the words of Go's server.
+pub(super) fn plain_http() -> Vec<u8> {
+    let message = "dockgate: client sent an HTTP request to an HTTPS server. hint: set \
+                   `DOCKER_TLS_VERIFY=1`";
+    render(400, message, &[], false, false)
 }
 
 /// HTTP/2 with prior knowledge: passed on where nobody has to look into it, refused in its own
@@ -207,7 +239,12 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     record.operation = "Http2";
     record.method = "PRI".to_owned();
     record.path = "*".to_owned();
-    if let Some(permitted) = house.chain.tunnel() {
+    // Nobody looks into it, so it has no header that could say who asks.
+    let recognised = super::recognise(house, client, &Lines::default()).await;
+    if let Err(stranger) = &recognised {
+        tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
+    }
+    if let (Some(permitted), Ok(_)) = (house.chain.tunnel(), recognised) {
         return match house.engine.tunnel(permitted).await {
             Ok(conn) => {
                 (record.status, record.verdict) = (200, Verdict::Allow);

@@ -7,9 +7,10 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use super::{Client, House};
+use super::{Client, Entrance, House};
 use crate::api::call::Wanted;
 use crate::api::{Call, Draft};
+use crate::auth::Peer;
 use crate::telemetry::access::Record;
 use crate::wire::chunked::Dialect;
 use crate::wire::framing::Framing;
@@ -33,17 +34,22 @@ impl Default for Upload {
     }
 }
 
+/// How long a client between two calls may take for the next one when the gateway is to stop: it
+/// would be hit by the end of its connection in the middle of writing, and Go repeats no POST.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
 /// Waits for the first byte of a request; false when the client left or the listener drains.
-pub(super) async fn idle(house: &House, client: &mut Client) -> bool {
+pub(super) async fn idle(entrance: &Entrance, client: &mut Client) -> bool {
     if !client.buffer.is_empty() {
-        return !house.drain.is_cancelled();
+        return !entrance.drain.is_cancelled();
     }
     let (reader, _) = client.stream.split();
     tokio::select! {
         biased;
-        () = house.drain.cancelled() => false,
-        ready = reader.readable() => ready.is_ok(),
+        ready = reader.readable() => return ready.is_ok(),
+        () = entrance.drain.cancelled() => {}
     }
+    matches!(tokio::time::timeout(LAST_CALL, reader.readable()).await, Ok(Ok(())))
 }
 
 /// Reads one request head.
@@ -66,6 +72,9 @@ pub(super) async fn accept(
     client.buffer.consume(end);
     let head = head?;
     record.method = head.method().to_owned();
+    if matches!(client.caller.peer, Peer::Tcp(_)) && head.headers.has("origin") {
+        return Err(Refusal::Browser);
+    }
     Ok(head)
 }
 
@@ -187,7 +196,7 @@ async fn read_body(
 pub(super) async fn linger(client: &mut Client) {
     const LINGER: Duration = Duration::from_secs(2);
     let (reader, mut writer) = client.stream.split();
-    if writer.close_write().is_err() {
+    if writer.close_write().await.is_err() {
         return;
     }
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };

@@ -1,68 +1,165 @@
-//! Sockets in: binding them, and handing each connection to the gateway.
+//! Sockets in: binding or inheriting them, TLS, and handing each connection to the gateway.
 //!
 //! `run` opens every listener before it serves any. What must stay true: a socket of another living
 //! process is never taken away, the connections of a listener are bounded, and an error of one
 //! connection never ends the listener.
 
+mod connections;
+mod inherited;
 mod tcp;
+pub mod tls;
 mod unix;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
 
 use crate::auth::{Caller, Peer};
-use crate::config;
-use crate::gateway::{self, House};
+use crate::config::{self, Bind};
+use crate::gateway::{self, Entrance, Trust};
 use crate::wire::io::{Stream, watch};
+use connections::{Connections, Permit};
+use tls::{NoHandshake, Server};
 
 /// A bound socket; the file of a unix socket goes when the last copy of this goes.
 #[derive(Clone, Debug)]
-pub struct Listener {
-    socket: Arc<OwnedFd>,
+pub struct Socket {
+    fd: Arc<OwnedFd>,
     kind: Kind,
-    url: String,
-    connections: Arc<Semaphore>,
+    /// `unix:///path` or `tcp://address:port`, where it really is.
+    place: String,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Unix { _file: Arc<unix::SocketFile> },
-    Tcp,
+    Unix { file: Option<Arc<unix::SocketFile>> },
+    Tcp(SocketAddr),
+}
+
+impl Socket {
+    /// Opens a socket, or takes the one that another process had open for the same purpose.
+    pub fn open(bind: &Bind, inherited: Option<OwnedFd>) -> io::Result<Socket> {
+        let (fd, kind) = match (inherited, bind) {
+            (Some(socket), _) => inherited::adopt(socket, bind)?,
+            (None, Bind::Unix { path, mode, owner, group }) => {
+                let (socket, file) = unix::bind(path, *mode, *owner, *group)?;
+                (socket, Kind::Unix { file: Some(Arc::new(file)) })
+            }
+            (None, Bind::Tcp { address }) => {
+                let (socket, address) = tcp::bind(address)?;
+                (socket, Kind::Tcp(address))
+            }
+            (None, Bind::Inherited { name }) => return Err(inherited::missing(name)),
+        };
+        let place = match bind {
+            Bind::Unix { path, .. } => format!("unix://{}", path.display()),
+            _ => inherited::place_of(&fd)?.to_string(),
+        };
+        Ok(Socket { fd: Arc::new(fd), kind, place })
+    }
+
+    /// Where it listens.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub fn is_unix(&self) -> bool {
+        matches!(self.kind, Kind::Unix { .. })
+    }
+
+    /// Sets mode and owner of the socket's file anew.
+    pub fn change(&self, bind: &Bind) -> io::Result<()> {
+        match (&self.kind, bind) {
+            (Kind::Unix { file: Some(file) }, Bind::Unix { mode, owner, group, .. }) => {
+                file.change(*mode, *owner, *group)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves the socket's file where it is at the end: another process goes on listening.
+    pub fn leave(&self) {
+        if let Kind::Unix { file: Some(file) } = &self.kind {
+            file.leave();
+        }
+    }
+
+    /// Another descriptor of the same socket.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A socket, and what its connections go through before they are the gateway's.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    socket: Socket,
+    settings: Arc<Settings>,
+}
+
+/// What a reload may change while the socket stays.
+#[derive(Debug)]
+struct Settings {
+    tls: ArcSwapOption<Server>,
+    connections: Connections,
 }
 
 impl Listener {
-    pub fn bind(config: &config::Listener) -> io::Result<Listener> {
-        let (socket, kind, url) = match &config.bind {
-            config::Bind::Unix { path, mode, owner, group } => {
-                let (socket, file) = unix::bind(path, *mode, *owner, *group)?;
-                let url = format!("unix://{}", path.display());
-                (socket, Kind::Unix { _file: Arc::new(file) }, url)
-            }
-            config::Bind::Tcp { address } => {
-                let (socket, address) = tcp::bind(address)?;
-                (socket, Kind::Tcp, format!("tcp://{address}"))
-            }
-            config::Bind::Inherited { .. } => return Err(io::ErrorKind::Unsupported.into()),
-        };
-        let connections = Arc::new(Semaphore::new(config.max_connections));
-        Ok(Listener { socket: Arc::new(socket), kind, url, connections })
+    pub fn new(
+        socket: Socket,
+        config: &config::Listener,
+        tls: Option<Arc<Server>>,
+    ) -> io::Result<Listener> {
+        if let Kind::Tcp(address) = socket.kind {
+            inherited::refuse_open(address, config)?;
+        }
+        let connections = Connections::new(config.max_connections);
+        let settings = Arc::new(Settings { tls: ArcSwapOption::new(tls), connections });
+        Ok(Listener { socket, settings })
+    }
+
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Where it listens, as clients would write it.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> String {
+        match (self.socket.place.strip_prefix("tcp://"), &*self.settings.tls.load()) {
+            (Some(address), Some(_)) => format!("tls://{address}"),
+            _ => self.socket.place.clone(),
+        }
+    }
+
+    /// What of a change can fail, before anything else of it is done.
+    pub fn prepare(&self, config: &config::Listener) -> io::Result<()> {
+        if let Kind::Tcp(address) = self.socket.kind {
+            inherited::refuse_open(address, config)?;
+        }
+        self.socket.change(&config.bind)
+    }
+
+    /// Applies what may change without a new socket, to the connections that come.
+    pub fn change(&self, config: &config::Listener, tls: Option<Arc<Server>>) {
+        self.settings.tls.store(tls);
+        self.settings.connections.allow(config.max_connections);
     }
 
     /// Begins to watch the socket, in the worker that will accept from it.
     pub fn watch(self) -> io::Result<Acceptor> {
-        let watched = watch(self.socket.try_clone()?, Interest::READABLE)?;
+        let watched = watch(self.socket.duplicate()?, Interest::READABLE)?;
         Ok(Acceptor { listener: self, watched })
     }
 }
@@ -75,19 +172,20 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until the house drains.
-    pub async fn serve(self, house: Arc<House>) {
+    /// Accepts until the listener drains.
+    pub async fn serve(self, entrance: Arc<Entrance>) {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = house.drain.cancelled() => return,
+                () = entrance.drain().cancelled() => return,
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.hand_over(&house, stream, peer),
+                Ok((stream, peer)) => self.hand_over(&entrance, stream, peer),
                 Err(error) => {
                     // Out of descriptors, or a peer that left at once: the next one may do better.
-                    tracing::warn!(listener = %house.listener, %error, "a connection was lost");
+                    let listener = &entrance.house().listener;
+                    tracing::warn!(%listener, %error, "a connection was lost");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -100,25 +198,68 @@ impl Acceptor {
             .watched
             .async_io(Interest::READABLE, |listener| Ok(rustix::net::accept_with(listener, flags)?))
             .await?;
-        let peer = match self.listener.kind {
+        let peer = match self.listener.socket.kind {
             Kind::Unix { .. } => unix::peer(&socket),
-            Kind::Tcp => tcp::peer(&socket)?,
+            Kind::Tcp(_) => tcp::peer(&socket)?,
         };
         Ok((Stream::new(socket)?, peer))
     }
 
-    fn hand_over(&self, house: &Arc<House>, stream: Stream, peer: Peer) {
-        let house = Arc::clone(house);
-        match Arc::clone(&self.listener.connections).try_acquire_owned() {
-            Ok(permit) => {
-                let tasks = house.tasks.clone();
-                let caller = Caller::new(peer, Vec::new());
-                tasks.spawn(gateway::connection(house, stream, caller, permit));
+    fn hand_over(&self, entrance: &Arc<Entrance>, stream: Stream, peer: Peer) {
+        let house = entrance.house();
+        let settings = &self.listener.settings;
+        let Some(permit) = settings.connections.take() else {
+            tracing::warn!(listener = %house.listener, %peer, "too many connections");
+            let listener = Arc::clone(&house.listener);
+            house.tasks.spawn(async move { gateway::turn_away(&listener, stream).await });
+            return;
+        };
+        let entrance = Arc::clone(entrance);
+        match settings.tls.load_full() {
+            Some(server) => {
+                house.tasks.spawn(secured(server, entrance, stream, peer, permit));
             }
-            Err(_) => {
-                tracing::warn!(listener = %house.listener, %peer, "too many connections");
-                house.tasks.clone().spawn(gateway::turn_away(house, stream));
+            None => {
+                let caller = Caller::new(peer, Vec::new());
+                house.tasks.spawn(gateway::connection(entrance, stream, caller, permit));
             }
         }
+    }
+}
+
+/// Shakes hands, and then is a connection like any other.
+async fn secured(
+    server: Arc<Server>,
+    entrance: Arc<Entrance>,
+    mut stream: Stream,
+    peer: Peer,
+    permit: Permit,
+) {
+    // Boxed: a connection does not keep the room that its handshake took.
+    let shaken = Box::pin(server.accept(&mut stream)).await;
+    drop(server);
+    let house = entrance.house();
+    match shaken {
+        Ok(certificates) => {
+            let caller = Caller::new(peer, certificates);
+            let tasks = house.tasks.clone();
+            drop(house);
+            tasks.spawn(gateway::connection(entrance, stream, caller, permit));
+        }
+        Err(why) => {
+            tracing::warn!(listener = %house.listener, client = %peer, "no TLS connection: {why}");
+            match why {
+                NoHandshake::PlainHttp => gateway::speak_plainly(stream).await,
+                // The alert must be read before a reset takes it away.
+                NoHandshake::Protocol(_) => gateway::linger(stream).await,
+                NoHandshake::TooSlow | NoHandshake::Left | NoHandshake::Connection(_) => {}
+            }
+        }
+    }
+}
+
+impl Trust for Server {
+    fn still_trusts(&self, certificates: &[rustls::pki_types::CertificateDer<'static>]) -> bool {
+        Server::still_trusts(self, certificates)
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::auth::Peer;
 
@@ -17,6 +18,32 @@ use crate::auth::Peer;
 pub(super) struct SocketFile {
     path: PathBuf,
     inode: u64,
+    is_left: AtomicBool,
+}
+
+impl SocketFile {
+    /// The file of a socket that another process bound.
+    pub(super) fn of(path: &Path) -> io::Result<SocketFile> {
+        let inode = fs::symlink_metadata(path)?.ino();
+        Ok(SocketFile { path: path.to_owned(), inode, is_left: AtomicBool::new(false) })
+    }
+
+    pub(super) fn change(
+        &self,
+        mode: u32,
+        owner: Option<u32>,
+        group: Option<u32>,
+    ) -> io::Result<()> {
+        if owner.is_some() || group.is_some() {
+            chown(&self.path, owner, group)?;
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
+
+    /// Does not remove it at the end.
+    pub(super) fn leave(&self) {
+        self.is_left.store(true, Relaxed);
+    }
 }
 
 pub(super) fn bind(
@@ -35,7 +62,10 @@ pub(super) fn bind(
     let _ = fs::remove_dir_all(&workshop);
     let (listener, inode) = made?;
     listener.set_nonblocking(true)?;
-    Ok((listener.into(), SocketFile { path: path.to_owned(), inode }))
+    Ok((
+        listener.into(),
+        SocketFile { path: path.to_owned(), inode, is_left: AtomicBool::new(false) },
+    ))
 }
 
 /// Whoever connected, by `SO_PEERCRED`.
@@ -91,6 +121,9 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.is_left.load(Relaxed) {
+            return;
+        }
         if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }

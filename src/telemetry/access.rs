@@ -70,6 +70,11 @@ impl Log {
         Ok((log, Some(Writer { shared, thread: Some(thread) })))
     }
 
+    /// The same log in another format.
+    pub fn with_format(&self, format: Format) -> Log {
+        Log { format, ..self.clone() }
+    }
+
     pub fn write(&self, record: &Record) {
         if self.format == Format::Off {
             return;

@@ -134,6 +134,15 @@ impl Lines {
         self.lines.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
     }
 
+    /// Leaves out every line of a name.
+    pub fn remove(&mut self, name: &str) {
+        let Lines { bytes, lines } = self;
+        lines.retain(|(at, _)| {
+            let found = bytes.get(at.start as usize..at.end as usize).unwrap_or_default();
+            !found.eq_ignore_ascii_case(name.as_bytes())
+        });
+    }
+
     /// Every value under a name, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_bytes();

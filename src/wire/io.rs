@@ -10,12 +10,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::tls::Tls;
 
 /// What the kernel may hold for a receiver that is slower than we are.
 const BUSY_BYTES: usize = 1 << 20;
@@ -24,7 +27,12 @@ const BUSY_BYTES: usize = 1 << 20;
 const CHECK_GONE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub struct Stream(AsyncFd<OwnedFd>);
+pub struct Stream {
+    socket: AsyncFd<OwnedFd>,
+    /// Boxed: a plain stream pays nothing for it. The lock is never waited for: one task owns both
+    /// halves.
+    tls: Option<Box<Mutex<Tls>>>,
+}
 
 pub struct Reader<'a>(&'a Stream);
 
@@ -37,7 +45,72 @@ pub struct Writer<'a> {
 impl Stream {
     /// Takes over a connected, non-blocking stream socket.
     pub fn new(socket: OwnedFd) -> io::Result<Stream> {
-        watch(socket, Interest::READABLE).map(Stream)
+        Ok(Stream { socket: watch(socket, Interest::READABLE)?, tls: None })
+    }
+
+    /// Speaks TLS from here on: shakes hands, as the side that `conn` is.
+    pub async fn secure(&mut self, conn: rustls::Connection) -> Result<(), HandshakeError> {
+        self.tls = Some(Box::new(Mutex::new(Tls::new(conn))));
+        let result = self.shake_hands().await;
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(match self.tls().and_then(|tls| tls.error().cloned()) {
+                Some(error) => HandshakeError::Protocol(error),
+                None if error.kind() == io::ErrorKind::UnexpectedEof => HandshakeError::Left,
+                None => HandshakeError::Connection(error),
+            }),
+        }
+    }
+
+    async fn shake_hands(&mut self) -> io::Result<()> {
+        let (reader, mut writer) = self.split();
+        loop {
+            writer.flush().await?;
+            match reader.0.tls() {
+                Some(tls) if tls.is_handshaking() && tls.has_ended() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Some(tls) if tls.is_handshaking() => {}
+                _ => return Ok(()),
+            }
+            match reader.pull(&mut []).await {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    /// The peer's certificates, verified in the handshake, the leaf first.
+    pub fn certificates(&self) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+        self.tls().map_or_else(Vec::new, |tls| tls.certificates())
+    }
+
+    /// Whether what is written is what goes over the wire.
+    pub fn is_plain(&self) -> bool {
+        self.tls.is_none()
+    }
+
+    /// Waits for the first byte and leaves it where it is.
+    pub async fn peek(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0u8; 1];
+        let peeked = self.socket.async_io(Interest::READABLE, |socket| {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            Ok(rustix::net::recv(socket, &mut byte, flags).map(|(_, n)| n)?)
+        });
+        let n = peeked.await?;
+        Ok(byte.first().copied().filter(|_| n > 0))
+    }
+
+    /// Says a clean end to a peer that expects nothing more, if that is possible at once.
+    pub fn say_end(&self) {
+        if let Some(mut tls) = self.tls() {
+            tls.end();
+            let _ = tls.flush(self.as_fd());
+        }
+    }
+
+    fn tls(&self) -> Option<MutexGuard<'_, Tls>> {
+        self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
@@ -49,7 +122,13 @@ impl Stream {
     pub fn is_quiet(&self) -> bool {
         let mut byte = [0u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let heard = self.0.try_io(Interest::READABLE, |socket| {
+        if let Some(mut tls) = self.tls() {
+            // Session tickets come unasked: only what they leave behind counts.
+            let heard = self.socket.try_io(Interest::READABLE, |fd| tls.pull(fd.as_fd(), &mut []));
+            let is_empty = heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            return is_empty && !tls.is_ready();
+        }
+        let heard = self.socket.try_io(Interest::READABLE, |socket| {
             Ok(rustix::net::recv(socket, &mut byte, flags).map(|_| ())?)
         });
         heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -58,15 +137,29 @@ impl Stream {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
+        self.socket.get_ref().as_fd()
     }
+}
+
+/// Why two sides do not speak TLS with each other.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    #[error("{0}")]
+    Protocol(rustls::Error),
+    #[error("the peer left")]
+    Left,
+    #[error("the connection failed: {0}")]
+    Connection(io::Error),
 }
 
 impl Reader<'_> {
     /// Reads what is there, waiting for at least one byte; 0 is the end.
     pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.0.tls.is_some() {
+            return self.read_tls(into).await;
+        }
         loop {
-            let mut ready = self.0.0.readable().await?;
+            let mut ready = self.0.socket.readable().await?;
             match rustix::net::recv(self.0, &mut *into, RecvFlags::DONTWAIT) {
                 Ok((_, read)) => {
                     // A short read has emptied the socket: the next one would find nothing, and
@@ -83,22 +176,71 @@ impl Reader<'_> {
         }
     }
 
+    async fn read_tls(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.tls().map(|mut tls| tls.take(into)) {
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Some(done) => return done,
+                None => return Ok(0),
+            }
+            match self.pull(into).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Waits for the socket and lets TLS have what it has.
+    async fn pull(&self, into: &mut [u8]) -> io::Result<usize> {
+        let mut ready = self.0.socket.readable().await?;
+        let Some(mut tls) = self.0.tls() else { return Ok(0) };
+        let pulled = tls.pull(self.0.as_fd(), into);
+        let would_block =
+            pulled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if would_block || tls.drained {
+            ready.clear_ready();
+        }
+        pulled
+    }
+
     /// Reads what is there now; `WouldBlock` when nothing is.
     pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.try_io(|socket| {
-            let (_, read) = rustix::net::recv(socket, into, RecvFlags::DONTWAIT)?;
-            Ok(read)
-        })
+        let Some(mut tls) = self.0.tls() else {
+            return self.try_io(|socket| {
+                let (_, read) = rustix::net::recv(socket, into, RecvFlags::DONTWAIT)?;
+                Ok(read)
+            });
+        };
+        // What is decrypted is no news to the reactor.
+        match tls.take(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        self.try_io(|socket| tls.pull(socket, into))
     }
 
     /// Returns when there is something to read, or the end; holds no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
-        self.0.0.readable().await.map(|mut ready| ready.retain_ready())
+        if self.0.tls.is_none() {
+            return self.0.socket.readable().await.map(|mut ready| ready.retain_ready());
+        }
+        while !self.0.tls().is_none_or(|mut tls| tls.is_ready()) {
+            match self.pull(&mut []).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Said again by the next read.
+                Ok(_) | Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// Runs a non-blocking system call on the socket; `WouldBlock` makes the next `readable` wait.
     pub fn try_io<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
-        self.0.0.try_io(Interest::READABLE, |socket| call(socket.as_fd()))
+        self.0.socket.try_io(Interest::READABLE, |socket| call(socket.as_fd()))
+    }
+
+    pub fn is_plain(&self) -> bool {
+        self.0.is_plain()
     }
 
     /// Returns once the peer, which has already ended its own direction, has closed altogether, so
@@ -122,11 +264,36 @@ impl Reader<'_> {
 
 impl Writer<'_> {
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.stream.tls.is_some() {
+            return self.write_tls(bytes).await;
+        }
         while !bytes.is_empty() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let sent =
                 self.write_with(|socket| Ok(rustix::net::send(socket, bytes, flags)?)).await?;
             bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    async fn write_tls(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = match self.stream.tls() {
+                Some(mut tls) => tls.put(bytes)?,
+                None => return Ok(()),
+            };
+            bytes = bytes.get(taken..).unwrap_or_default();
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what TLS has encrypted.
+    async fn flush(&mut self) -> io::Result<()> {
+        let stream = self.stream;
+        while stream.tls().is_some_and(|tls| tls.wants_write()) {
+            self.write_with(|socket| stream.tls().map_or(Ok(0), |mut tls| tls.flush(socket)))
+                .await?;
         }
         Ok(())
     }
@@ -168,9 +335,19 @@ impl Writer<'_> {
         self.room = None;
     }
 
-    /// Ends this direction; the other one goes on.
-    pub fn close_write(&mut self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(self.stream, Shutdown::Write)?)
+    /// Ends this direction; the other one goes on. Over TLS that is `close_notify`, and TCP stays
+    /// open both ways, as with Go's `CloseWrite`.
+    pub async fn close_write(&mut self) -> io::Result<()> {
+        if let Some(mut tls) = self.stream.tls() {
+            tls.end();
+        } else {
+            return Ok(rustix::net::shutdown(self.stream, Shutdown::Write)?);
+        }
+        self.flush().await
+    }
+
+    pub fn is_plain(&self) -> bool {
+        self.stream.is_plain()
     }
 }
 

@@ -13,3 +13,4 @@ pub mod io;
 pub mod pump;
 pub mod relay;
 pub mod splice;
+mod tls;

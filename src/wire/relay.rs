@@ -104,7 +104,7 @@ impl<'a> Direction<'a, '_> {
     /// Copies to the end of this direction; gives the reader back for what comes after.
     async fn copy(mut self, first: &mut Buffer) -> (Ended, Reader<'a>) {
         let ended = match self.copy_all(first).await {
-            Ok(()) | Err(MoveError::Read(_)) => match self.to.close_write() {
+            Ok(()) | Err(MoveError::Read(_)) => match self.to.close_write().await {
                 Ok(()) => Ended::BySender,
                 Err(_) => Ended::ByReceiver,
             },
@@ -175,13 +175,18 @@ impl<'a> Direction<'a, '_> {
             if sent == filled {
                 return Ok(match read {
                     Some(0) => Copied::End,
-                    Some(n) if n == BLOCK && self.frames.is_raw() => Copied::Much,
+                    Some(n) if n == BLOCK && self.may_splice() => Copied::Much,
                     _ => Copied::Little,
                 });
             }
             block.copy_within(sent..filled, 0);
             held = filled - sent;
         }
+    }
+
+    /// The kernel can move what nobody has to look at.
+    fn may_splice(&self) -> bool {
+        self.frames.is_raw() && self.from.is_plain() && self.to.is_plain()
     }
 
     /// Sends the bytes, but for a frame header that our own block size would split.

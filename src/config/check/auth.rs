@@ -31,8 +31,17 @@ impl Checking<'_> {
             "certificate" => &["user"],
             "basic" => &["file"],
             "jwt" => &[
-                "jwks", "key", "issuer", "audience", "algorithms", "user", "groups", "require",
-                "claims", "refresh", "ca",
+                "jwks",
+                "key",
+                "issuer",
+                "audience",
+                "algorithms",
+                "user",
+                "groups",
+                "require",
+                "claims",
+                "refresh",
+                "ca",
             ],
             "external" => &["url", "timeout", "schemes", "ca"],
             _ => {
@@ -184,11 +193,7 @@ impl Checking<'_> {
     fn refuse_plain(&mut self, url: &Spanned<String>, text: &str) {
         let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next());
         if host.is_some_and(|host| !matches!(host, Some("127.0.0.1" | "localhost"))) {
-            self.complain(
-                url.span(),
-                format!("`{text}`: keys must come over `https://`"),
-                "",
-            );
+            self.complain(url.span(), format!("`{text}`: keys must come over `https://`"), "");
         }
     }
 
@@ -197,13 +202,25 @@ impl Checking<'_> {
             let is_hmac = matches!(name.as_str(), "HS256" | "HS384" | "HS512");
             let is_signature = matches!(
                 name.as_str(),
-                "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" | "ES256" | "ES384" | "EdDSA"
+                "RS256"
+                    | "RS384"
+                    | "RS512"
+                    | "PS256"
+                    | "PS384"
+                    | "PS512"
+                    | "ES256"
+                    | "ES384"
+                    | "EdDSA"
             );
             if !is_hmac && !is_signature {
                 self.complain(named.span(), format!("`{name}` is not an algorithm"), "");
             } else if is_hmac != is_secret {
                 // Else a public key would be taken for a shared secret (CVE-2015-9235).
-                self.complain(named.span(), format!("`{name}` does not fit the configured key"), "");
+                self.complain(
+                    named.span(),
+                    format!("`{name}` does not fit the configured key"),
+                    "",
+                );
             }
         }
     }
@@ -227,7 +244,12 @@ impl Checking<'_> {
         }
         let default = || vec!["Basic".to_owned(), "Bearer".to_owned()];
         let schemes = raw.schemes.map_or_else(default, Spanned::into_inner);
-        Some(AuthKind::External(External { url: text, timeout, ca: ca.map(|(_, file)| file), schemes }))
+        Some(AuthKind::External(External {
+            url: text,
+            timeout,
+            ca: ca.map(|(_, file)| file),
+            schemes,
+        }))
     }
 
     fn unused(&mut self, at: Option<Range<usize>>, key: &str) {

@@ -1,0 +1,86 @@
+//! Listening sockets that another process opened: the service manager, or dockgate before a restart.
+//!
+//! `run::inherit` finds them. What must stay true: what is adopted really listens, where the
+//! configuration says; and a socket that strangers can reach is as suspect as one of our own.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
+
+use super::{Kind, unix};
+use crate::config::{self, Bind, ClientAuth};
+
+/// Where a socket listens.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+pub(super) fn adopt(socket: OwnedFd, bind: &Bind) -> io::Result<(OwnedFd, Kind)> {
+    if !sockopt::socket_acceptconn(&socket)? {
+        return Err(io::Error::other("the inherited descriptor is not a listening socket"));
+    }
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    let kind = match (place_of(&socket)?, bind) {
+        // Its own idea of its path is from before it was moved into place.
+        (Place::Unix(_), Bind::Unix { path, mode, owner, group }) => {
+            let file = unix::SocketFile::of(path)?;
+            file.change(*mode, *owner, *group)?;
+            Kind::Unix { file: Some(Arc::new(file)) }
+        }
+        // The service manager's file stays the service manager's.
+        (Place::Unix(_), _) => Kind::Unix { file: None },
+        (Place::Tcp(address), _) => Kind::Tcp(address),
+    };
+    Ok((socket, kind))
+}
+
+pub(super) fn missing(name: &str) -> io::Error {
+    io::Error::other(format!(
+        "no inherited socket is named `{name}`: is dockgate started by its `.socket` unit, with \
+         `FileDescriptorName={name}`?"
+    ))
+}
+
+/// As `config::check` refuses it for `tcp://`, whose address it can see.
+pub(super) fn refuse_open(address: SocketAddr, config: &config::Listener) -> io::Result<()> {
+    let tls = config.tls.as_ref();
+    let needs_certificate =
+        tls.is_some_and(|tls| matches!(tls.client, ClientAuth::Required { .. }));
+    let is_guarded = needs_certificate || !config.auth.is_empty();
+    if address.ip().is_loopback() || is_guarded || config.insecure {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "the socket listens on {address}, beyond loopback, and has no authentication. hint: add \
+         `auth`, or say `insecure = true`"
+    )))
+}
+
+pub(super) fn place_of(socket: impl AsFd) -> io::Result<Place> {
+    let address = rustix::net::getsockname(socket)?;
+    match address.address_family() {
+        AddressFamily::UNIX => {
+            let unix = SocketAddrUnix::try_from(address)?;
+            let path = unix.path().map(|path| path.to_string_lossy().into_owned());
+            Ok(Place::Unix(PathBuf::from(path.unwrap_or_default())))
+        }
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Place::Tcp(address.try_into()?)),
+        _ => Err(io::Error::other("the inherited socket is neither unix nor TCP")),
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Unix(path) => write!(f, "unix://{}", path.display()),
+            Place::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Builds the world from a `Config`, and changes or ends it when it is told to.
+//!
+//! Called by `cli::serve`. What must stay true: nothing is served before everything is bound; the
+//! engine need not be there yet; a reload that is not right changes nothing; SIGTERM lets running
+//! calls finish, a second one does not wait.
+
+mod handover;
+mod inherit;
+mod plan;
+mod signals;
+mod watch;
+mod worker;
+mod world;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio_util::task::TaskTracker;
+
+pub use plan::{Plan, chain};
+
+use crate::config::{self, Config, Invalid};
+use crate::telemetry::access::Log;
+use handover::Program;
+use inherit::Inherited;
+use signals::{Signals, Wish};
+use watch::Watch;
+use world::World;
+
+/// Where the configuration comes from, now and at a reload.
+#[derive(Debug)]
+pub enum Source {
+    File(PathBuf),
+    /// The command line: it does not change.
+    Arguments(Box<Config>),
+}
+
+impl Source {
+    pub fn load(&self) -> Result<Config, Invalid> {
+        match self {
+            Source::File(path) => config::load(path),
+            Source::Arguments(config) => Ok((**config).clone()),
+        }
+    }
+
+    fn files(&self, config: &Config) -> Vec<PathBuf> {
+        match self {
+            Source::File(path) if config.watch => {
+                let named = config.files().into_iter().map(PathBuf::from);
+                std::iter::once(path.clone()).chain(named).collect()
+            }
+            Source::File(_) | Source::Arguments(_) => Vec::new(),
+        }
+    }
+}
+
+pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
+    raise_open_files();
+    let program = Program::this()?;
+    let mut inherited = Inherited::take()?;
+    let plan = Plan::of(&config)?;
+    let (log, writer) = Log::start(config.log.access)?;
+    let (world, opened) = World::new(config, plan, log, &mut inherited)?;
+    inherited.drop_rest();
+    opened.iter().for_each(|line| announce(line));
+    if let Some(predecessor) = inherited.predecessor.take() {
+        predecessor.dismiss()?;
+    }
+    let main = Builder::new_current_thread().enable_all().build()?;
+    main.block_on(live(world, source, &program))?;
+    drop(writer);
+    Ok(())
+}
+
+async fn live(mut world: World, source: &Source, program: &Program) -> std::io::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut watch = Watch::new(source.files(&world.config));
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let most = loop {
+        let wish = tokio::select! {
+            wish = signals.next() => wish,
+            () = watch.changed() => Wish::Reload,
+        };
+        match wish {
+            Wish::Stop => break Some(world.config.drain_timeout),
+            Wish::Reload => {
+                let _ = reload(&mut world, source);
+                watch = Watch::new(source.files(&world.config));
+            }
+            // A job may last for hours, and nobody waits for the old process.
+            Wish::Restart if hand_over(&world, program).await => break None,
+            Wish::Restart => {}
+        }
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if most.is_some() && inherit::may_be_stored() {
+        world.leave_files();
+    }
+    let drain_timeout = world.config.drain_timeout;
+    world.close();
+    drained(&world.tasks, &mut signals, most, drain_timeout).await;
+    world.stop.cancel();
+    Ok(())
+}
+
+/// Puts the configuration that is there now into place, or says what is wrong with it.
+fn reload(world: &mut World, source: &Source) -> Result<String, String> {
+    use sd_notify::NotifyState::{self, Ready, Reloading};
+    let begun = NotifyState::monotonic_usec_now();
+    let _ = begun.and_then(|begun| sd_notify::notify(&[Reloading, begun]));
+    let result = try_reload(world, source);
+    let _ = sd_notify::notify(&[Ready]);
+    match &result {
+        Ok(said) => tracing::info!("{said}"),
+        Err(why) => tracing::error!("not reloaded, nothing has changed: {why}"),
+    }
+    result
+}
+
+fn try_reload(world: &mut World, source: &Source) -> Result<String, String> {
+    if let Source::Arguments(_) = source {
+        return Err("dockgate was started without a file: there is nothing to reload".to_owned());
+    }
+    let config = source.load().map_err(|invalid| invalid.to_string())?;
+    let plan = Plan::of(&config).map_err(|invalid| invalid.to_string())?;
+    let applied = world.apply(config, plan, &mut Inherited::default());
+    let opened = applied.map_err(|error| format!("{error:#}"))?;
+    opened.iter().for_each(|line| announce(line));
+    Ok(format!("reloaded: listeners {}", world.listeners().join(", ")))
+}
+
+/// Starts the program anew with our sockets; true when it serves and we are to end.
+async fn hand_over(world: &World, program: &Program) -> bool {
+    tracing::info!("restarting: the new process gets the sockets");
+    let taken = match world.sockets() {
+        Ok(sockets) => program.take_over(sockets).await,
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(pid) => {
+            tracing::info!(pid, "the new process serves; what has begun here ends here");
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
+            world.leave_files();
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "not restarted, nothing has changed");
+            false
+        }
+    }
+}
+
+/// Waits for running calls, as long as that is wanted.
+async fn drained(
+    tasks: &TaskTracker,
+    signals: &mut Signals,
+    most: Option<Duration>,
+    after_signal: Duration,
+) {
+    let over = async {
+        match most {
+            Some(most) => tokio::time::sleep(most).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = tasks.wait() => tracing::info!("stopped"),
+        () = signals.stop() => match most {
+            Some(_) => tracing::warn!(open = tasks.len(), "stopped at once"),
+            None => Box::pin(drained(tasks, signals, Some(after_signal), after_signal)).await,
+        },
+        () = over => tracing::warn!(open = tasks.len(), "stopped: `drain_timeout` is over"),
+    }
+}
+
+/// One line a listener, for people and for scripts that wait for it.
+#[expect(clippy::print_stderr, reason = "the contract wants exactly this line, whatever the log")]
+fn announce(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A hijacked stream holds two descriptors; the soft limit of a shell is for far fewer.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}

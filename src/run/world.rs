@@ -1,0 +1,260 @@
+//! Everything that runs, built from a plan, and replaced by another one while it runs.
+//!
+//! `run` holds the one world. What must stay true: a plan is applied whole or not at all; a socket that
+//! the new configuration wants too is never closed; calls that have begun end in the house in which
+//! they began.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inherit::{self, Inherited};
+use super::plan::{Part, Plan, policy_name};
+use super::worker::Worker;
+use crate::config::{self, Config};
+use crate::engine::Engine;
+use crate::gateway::{Entrance, House};
+use crate::listener::{Listener, Socket};
+use crate::telemetry::access::Log;
+
+pub(super) struct World {
+    pub(super) config: Config,
+    pub(super) engine: Engine,
+    fronts: Vec<Front>,
+    pub(super) admin: Vec<(config::Bind, Socket)>,
+    workers: Vec<Worker>,
+    log: Log,
+    generation: u64,
+    pub(super) drain: CancellationToken,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// One listener, and each worker's entrance from it.
+struct Front {
+    bind: config::Bind,
+    listener: Listener,
+    entrances: Vec<Arc<Entrance>>,
+    drain: CancellationToken,
+}
+
+impl World {
+    pub(super) fn new(
+        config: Config,
+        plan: Plan,
+        log: Log,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<(World, Vec<String>)> {
+        let stop = CancellationToken::new();
+        let workers: Result<Vec<Worker>, _> =
+            (0..workers()).map(|_| Worker::spawn(stop.clone())).collect();
+        let engine = Engine::new(plan.engine.clone(), config.engine.patience);
+        let mut world = World {
+            config: config.clone(),
+            engine,
+            fronts: Vec::new(),
+            admin: Vec::new(),
+            workers: workers?,
+            log,
+            generation: 0,
+            drain: CancellationToken::new(),
+            stop,
+            tasks: TaskTracker::new(),
+        };
+        let opened = world.apply(config, plan, inherited)?;
+        Ok((world, opened))
+    }
+
+    /// Opens what is new, then puts everything in place of what there was; on an error nothing has
+    /// changed. Gives a line for each listener that was opened.
+    pub(super) fn apply(
+        &mut self,
+        config: Config,
+        plan: Plan,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Vec<String>> {
+        let fronts: Vec<Staged> = plan
+            .listeners
+            .iter()
+            .map(|part| self.stage(part, inherited))
+            .collect::<anyhow::Result<_>>()?;
+        let admin = self.stage_admin(&config, inherited)?;
+        // From here on nothing fails but what means that a worker is dead.
+        let engine = Engine::new(plan.engine, config.engine.patience);
+        self.generation += 1;
+        let mut old: Vec<Option<Front>> = self.fronts.drain(..).map(Some).collect();
+        let mut opened = Vec::new();
+        for (part, staged) in plan.listeners.iter().zip(fronts) {
+            let kept = match &staged {
+                Staged::Kept(index) => old.get_mut(*index).and_then(Option::take),
+                Staged::Opened(_) => None,
+            };
+            let front = match (kept, staged) {
+                (Some(front), _) => self.refurnish(front, part, &config, &engine),
+                (None, Staged::Opened(listener)) => {
+                    let front = self.furnish(*listener, part, &config, &engine)?;
+                    opened.push(announcement(&front.listener, part));
+                    front
+                }
+                (None, Staged::Kept(_)) => continue,
+            };
+            self.fronts.push(front);
+        }
+        for gone in old.into_iter().flatten() {
+            inherit::forget(&gone.bind.to_string());
+            gone.drain.cancel();
+        }
+        self.admin = admin;
+        self.engine = engine;
+        self.config = config;
+        Ok(opened)
+    }
+
+    fn stage(&self, part: &Part, inherited: &mut Inherited) -> anyhow::Result<Staged> {
+        let bind = &part.config.bind;
+        let context = || format!("listener `{}` cannot be opened", part.config.name);
+        let is_same = |front: &Front| front.bind.is_same_place(bind);
+        if let Some(index) = self.fronts.iter().position(is_same) {
+            let listener = self.fronts.get(index).map(|front| &front.listener);
+            if let Some(listener) = listener {
+                listener.prepare(&part.config).with_context(context)?;
+            }
+            return Ok(Staged::Kept(index));
+        }
+        let socket = open(bind, inherited).with_context(context)?;
+        let listener =
+            Listener::new(socket, &part.config, part.tls.clone()).with_context(context)?;
+        Ok(Staged::Opened(Box::new(listener)))
+    }
+
+    fn stage_admin(
+        &self,
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Vec<(config::Bind, Socket)>> {
+        let stage = |bind: &config::Bind| {
+            let kept = self.admin.iter().find(|(other, _)| other.is_same_place(bind));
+            let socket = match kept {
+                Some((_, socket)) => socket.clone(),
+                None => open(bind, inherited)
+                    .with_context(|| format!("admin socket `{bind}` cannot be opened"))?,
+            };
+            Ok((bind.clone(), socket))
+        };
+        config.admin.iter().map(stage).collect()
+    }
+
+    /// A new listener, with a house for each worker.
+    fn furnish(
+        &self,
+        listener: Listener,
+        part: &Part,
+        config: &Config,
+        engine: &Engine,
+    ) -> anyhow::Result<Front> {
+        inherit::store(&part.config.bind, listener.socket());
+        let drain = self.drain.child_token();
+        let mut entrances = Vec::new();
+        for worker in &self.workers {
+            // Every call waits on its token: shared, the workers would fight for its lock.
+            let house = self.house(part, config, engine, drain.child_token());
+            let entrance = Arc::new(Entrance::new(house));
+            worker.serve(listener.clone(), Arc::clone(&entrance))?;
+            entrances.push(entrance);
+        }
+        Ok(Front { bind: part.config.bind.clone(), listener, entrances, drain })
+    }
+
+    /// New houses behind the entrances of a listener that stays.
+    fn refurnish(&self, front: Front, part: &Part, config: &Config, engine: &Engine) -> Front {
+        front.listener.change(&part.config, part.tls.clone());
+        for entrance in &front.entrances {
+            entrance.replace(self.house(part, config, engine, entrance.drain().clone()));
+        }
+        Front { bind: part.config.bind.clone(), ..front }
+    }
+
+    fn house(
+        &self,
+        part: &Part,
+        config: &Config,
+        engine: &Engine,
+        drain: CancellationToken,
+    ) -> House {
+        House {
+            listener: part.config.name.as_str().into(),
+            generation: self.generation,
+            door: Arc::clone(&part.door),
+            trust: part.tls.clone().map(|server| server as _),
+            chain: Arc::clone(&part.chain),
+            engine: engine.for_another_worker(),
+            limits: config.limits,
+            log: self.log.with_format(config.log.access),
+            drain,
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Every listening socket, for the process that takes over.
+    pub(super) fn sockets(&self) -> std::io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
+        let listeners = self.fronts.iter().map(|front| (&front.bind, front.listener.socket()));
+        let admin = self.admin.iter().map(|(bind, socket)| (bind, socket));
+        listeners
+            .chain(admin)
+            .map(|(bind, socket)| Ok((bind.to_string(), socket.duplicate()?)))
+            .collect()
+    }
+
+    /// Leaves the files of the sockets where they are.
+    pub(super) fn leave_files(&self) {
+        self.fronts.iter().for_each(|front| front.listener.socket().leave());
+        self.admin.iter().for_each(|(_, socket)| socket.leave());
+    }
+
+    /// The names of the listeners, all of them bound.
+    pub(super) fn listeners(&self) -> Vec<String> {
+        self.config.listeners.iter().map(|listener| listener.name.clone()).collect()
+    }
+
+    /// Closes the listening sockets and lets no new call begin. The sockets close with their last
+    /// copy, in the workers.
+    pub(super) fn close(&mut self) {
+        self.fronts.clear();
+        self.admin.clear();
+        self.drain.cancel();
+        self.tasks.close();
+    }
+}
+
+/// A listener of the new configuration.
+enum Staged {
+    /// The socket of an old one serves.
+    Kept(usize),
+    Opened(Box<Listener>),
+}
+
+fn open(bind: &config::Bind, inherited: &mut Inherited) -> std::io::Result<Socket> {
+    let found = inherited.find(bind);
+    let was_found = found.is_some();
+    match Socket::open(bind, found) {
+        // Its file is gone: nobody can reach it.
+        Err(error) if was_found && error.kind() == std::io::ErrorKind::NotFound => {
+            Socket::open(bind, None)
+        }
+        opened => opened,
+    }
+}
+
+fn announcement(listener: &Listener, part: &Part) -> String {
+    let names: Vec<_> = part.config.policies.iter().map(|policy| policy_name(*policy)).collect();
+    let policies = if names.is_empty() { "none".to_owned() } else { names.join(",") };
+    let names: Vec<_> = part.config.auth.iter().map(|auth| auth.name.as_str()).collect();
+    let auth = if names.is_empty() { String::new() } else { format!(" auth={}", names.join(",")) };
+    format!("listening on {} policies={policies}{auth}", listener.url())
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
