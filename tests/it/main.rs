@@ -17,6 +17,7 @@
 mod support;
 
 mod accept;
+mod admin;
 mod answer;
 mod conservative;
 mod corpus;
