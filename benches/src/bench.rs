@@ -4,6 +4,7 @@
 
 mod answers;
 mod bulk;
+mod doors;
 mod http;
 mod load;
 mod memory;
@@ -14,13 +15,15 @@ mod stream;
 mod stub;
 mod table;
 mod targets;
+mod token;
+mod way;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use plan::{Effort, Run};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use targets::Target;
 
 const USAGE: &str = "usage: bench run --dockgate PATH --haproxy PATH [--only NAME] [--quick]\n       \
@@ -115,13 +118,21 @@ fn prepare(options: Options) -> io::Result<Run> {
         or_note("dockgate", Target::dockgate(&dir, &options.dockgate, "conservative")),
         or_note("dockgate, no policy", Target::dockgate(&dir, &options.dockgate, "none")),
     ];
-    Ok(Run { targets, effort, only: options.only, notes, dir, missed: 0 })
+    let programs =
+        [None, Some(options.haproxy), Some(options.dockgate.clone()), Some(options.dockgate)];
+    Ok(Run { targets, programs, effort, only: options.only, notes, dir, missed: 0 })
 }
 
-/// A thousand streams are two thousand sockets in a proxy.
+/// A thousand streams are two thousand sockets in a proxy; ten thousand connections more than some
+/// limits allow, which only root may raise.
 fn raise_files() -> io::Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+    let most = getrlimit(Resource::Nofile).maximum;
+    let wanted = Some(65_536.max(most.unwrap_or(0)));
+    let raised = Rlimit { current: wanted, maximum: most.and(wanted) };
+    if setrlimit(Resource::Nofile, raised).is_ok() {
+        return Ok(());
+    }
+    let limit = Rlimit { current: most, maximum: most };
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
 

@@ -10,7 +10,7 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 pub(crate) const PIECE: usize = 32 * 1024;
 
 /// Writes `total` bytes of text as they are.
-pub(crate) fn pour(to: &mut impl Write, total: u64) -> io::Result<()> {
+pub(crate) fn pour(to: &mut (impl Write + ?Sized), total: u64) -> io::Result<()> {
     let text = text(CHUNK);
     let mut left = total;
     while left > 0 {
@@ -22,7 +22,7 @@ pub(crate) fn pour(to: &mut impl Write, total: u64) -> io::Result<()> {
 }
 
 /// Writes `total` bytes in dockerd's frames: stream 1, three zeros, the length, the payload.
-pub(crate) fn pour_frames(to: &mut impl Write, total: u64) -> io::Result<()> {
+pub(crate) fn pour_frames(to: &mut (impl Write + ?Sized), total: u64) -> io::Result<()> {
     pour_pieces(to, total, |n| {
         let mut frame = vec![1, 0, 0, 0];
         frame.extend_from_slice(&u32::try_from(n).unwrap_or(0).to_be_bytes());
@@ -32,7 +32,7 @@ pub(crate) fn pour_frames(to: &mut impl Write, total: u64) -> io::Result<()> {
 }
 
 /// Writes `total` bytes as a chunked body with its end.
-pub(crate) fn pour_chunks(to: &mut impl Write, total: u64) -> io::Result<()> {
+pub(crate) fn pour_chunks(to: &mut (impl Write + ?Sized), total: u64) -> io::Result<()> {
     pour_pieces(to, total, |n| {
         let mut chunk = format!("{n:x}\r\n").into_bytes();
         chunk.extend_from_slice(&text(n));
@@ -43,7 +43,11 @@ pub(crate) fn pour_chunks(to: &mut impl Write, total: u64) -> io::Result<()> {
 }
 
 /// Writes `total` in pieces of `PIECE`, each wrapped by `wrap`, one write each.
-fn pour_pieces(to: &mut impl Write, total: u64, wrap: impl Fn(usize) -> Vec<u8>) -> io::Result<()> {
+fn pour_pieces(
+    to: &mut (impl Write + ?Sized),
+    total: u64,
+    wrap: impl Fn(usize) -> Vec<u8>,
+) -> io::Result<()> {
     let piece = PIECE as u64;
     let whole = wrap(PIECE);
     for _ in 0..total / piece {
@@ -68,7 +72,7 @@ pub(crate) fn framed(total: u64) -> u64 {
 }
 
 /// Reads to the end; returns how many bytes came.
-pub(crate) fn drain(from: &mut impl Read) -> io::Result<u64> {
+pub(crate) fn drain(from: &mut (impl Read + ?Sized)) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut count = 0;
     loop {
@@ -82,7 +86,11 @@ pub(crate) fn drain(from: &mut impl Read) -> io::Result<u64> {
 }
 
 /// Reads the rest of `body`, of which `early` has come already; what follows stays in `early`.
-pub(crate) fn finish(from: &mut impl Read, body: &mut Body, early: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn finish(
+    from: &mut (impl Read + ?Sized),
+    body: &mut Body,
+    early: &mut Vec<u8>,
+) -> io::Result<()> {
     let taken = body.feed(early)?;
     early.drain(..taken);
     let mut buffer = vec![0; CHUNK];

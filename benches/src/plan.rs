@@ -11,9 +11,10 @@ use crate::process;
 use crate::stream::{self, Transfer};
 use crate::table::{Bar, Row, figure, median, ratios};
 use crate::targets::Target;
+use crate::way::Way;
 
 pub(crate) const DIRECT: usize = 0;
-const HAPROXY: usize = 1;
+pub(crate) const HAPROXY: usize = 1;
 pub(crate) const DOCKGATE: usize = 2;
 
 pub(crate) const MB: f64 = 1e6;
@@ -25,6 +26,7 @@ pub(crate) struct Effort {
     pub(crate) transfer_rounds: usize,
     pub(crate) bytes: u64,
     pub(crate) waves: usize,
+    pub(crate) crowd: usize,
 }
 
 impl Effort {
@@ -34,6 +36,7 @@ impl Effort {
         transfer_rounds: 5,
         bytes: 1 << 30,
         waves: 10,
+        crowd: 10_000,
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 3,
@@ -41,12 +44,15 @@ impl Effort {
         transfer_rounds: 3,
         bytes: 1 << 28,
         waves: 10,
+        crowd: 2_000,
     };
 }
 
 /// The run: its targets in the order of the columns, the rows so far, and what went wrong.
 pub(crate) struct Run {
     pub(crate) targets: [Option<Target>; 4],
+    /// What the targets run, for those that are started again with more doors.
+    pub(crate) programs: [Option<PathBuf>; 4],
     pub(crate) effort: Effort,
     pub(crate) only: Option<String>,
     pub(crate) notes: Vec<String>,
@@ -97,6 +103,7 @@ impl Run {
             }
         }
         self.remains();
+        self.doors();
     }
 
     /// One kind of request: processor time, rate and latency.
@@ -156,7 +163,7 @@ impl Run {
             let (pid, before) = (target.pid(), process::rss_kib(target.pid())?);
             process::forget_peak(pid)?;
             let cpu = process::cpu_seconds(pid);
-            let seconds = transfer.run(&target.socket, bytes)?;
+            let seconds = transfer.run(&Way::Unix(target.socket.clone()), bytes)?;
             let cpu = process::cpu_seconds(pid) - cpu;
             Ok((seconds, cpu, (process::peak_kib(pid)? - before).max(0.0) * 1024.0 / MB))
         }) else {
@@ -241,7 +248,7 @@ impl Run {
 }
 
 /// A request of the docker CLI without a body.
-fn get(path: &str) -> Vec<u8> {
+pub(crate) fn get(path: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: api.moby.localhost\r\n\
          User-Agent: Docker-Client/28.5.2 (linux)\r\n\r\n"

@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::doors::Doors;
 use crate::http::bad;
 use crate::process;
 use crate::stream;
+use crate::way::Way;
 
 /// Something that answers on a socket like a Docker engine.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) socket: PathBuf,
+    pub(crate) doors: Option<Doors>,
     child: Child,
     access_log: Option<File>,
     /// Resident memory after start and one ping.
@@ -54,7 +57,7 @@ impl Target {
         Self::start(name, dir, socket, command, Some(log))
     }
 
-    fn start(
+    pub(crate) fn start(
         name: &'static str,
         dir: &Path,
         socket: PathBuf,
@@ -68,9 +71,10 @@ impl Target {
         };
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(stdout);
         let child = command.stderr(File::create(&errors)?).spawn()?;
-        let mut target = Self { name, socket, child, access_log, idle_kib: 0.0, idle_files: 0 };
+        let mut target =
+            Self { name, socket, doors: None, child, access_log, idle_kib: 0.0, idle_files: 0 };
         let begin = Instant::now();
-        while let Err(error) = stream::ping(&target.socket) {
+        while let Err(error) = stream::ping(&Way::Unix(target.socket.clone())) {
             let ended = target.child.try_wait()?;
             if ended.is_some() || begin.elapsed() > Duration::from_secs(10) {
                 let said = fs::read_to_string(&errors).unwrap_or_default();
@@ -108,7 +112,7 @@ impl Drop for Target {
 }
 
 /// A command for `program` that is killed when this process ends, however it ends.
-fn leashed(program: &Path) -> io::Result<Command> {
+pub(crate) fn leashed(program: &Path) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("leash").arg(program);
     Ok(command)
@@ -124,7 +128,7 @@ pub(crate) fn leash(program: &str, args: &[String]) -> io::Result<()> {
 
 /// HAProxy as Docker socket proxies use it: an ordered list of allowed areas, each a regular
 /// expression over the decoded path; no access log, which those images do write.
-fn haproxy_config(engine: &Path, socket: &Path) -> String {
+pub(crate) fn haproxy_config(engine: &Path, socket: &Path) -> String {
     let rule = |area| {
         format!("    http-request allow if {{ path,url_dec -m reg -i ^(/v[\\d\\.]+)?/{area} }}\n")
     };

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::Who;
 use super::peer::container_of;
+use crate::telemetry::access::Labels;
 
 /// What an identity provider says besides the name: scalars, and lists of them.
 pub type Claims = serde_json::Map<String, serde_json::Value>;
@@ -44,7 +45,7 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     who: Option<Arc<Who>>,
     /// The name of the authenticator in the configuration.
-    method: Option<String>,
+    method: Option<Arc<str>>,
     peer: Peer,
     container: Option<String>,
 }
@@ -61,10 +62,10 @@ impl Caller {
 }
 
 impl Identity {
-    pub(super) fn new(method: &str, who: Arc<Who>, caller: &Caller) -> Identity {
+    pub(super) fn new(method: &Arc<str>, who: Arc<Who>, caller: &Caller) -> Identity {
         Identity(Arc::new(Inner {
             who: Some(who),
-            method: Some(method.to_owned()),
+            method: Some(Arc::clone(method)),
             peer: caller.peer,
             container: caller.container().map(str::to_owned),
         }))
@@ -77,8 +78,8 @@ impl Identity {
 
     /// Somebody who is not there, for `explain` and for tests: what would a policy say to them?
     pub fn imagined(user: Option<&str>) -> Identity {
-        let who = user.map(|user| Arc::new(Who { user: user.to_owned(), ..Who::default() }));
-        let method = user.map(|_| "explain".to_owned());
+        let who = user.map(|user| Arc::new(Who::new(user.to_owned(), Vec::new(), Claims::new())));
+        let method = user.map(|_| "explain".into());
         Identity(Arc::new(Inner { who, method, peer: Peer::Unknown, container: None }))
     }
 
@@ -98,6 +99,12 @@ impl Identity {
     /// The name of the authenticator that recognised the caller.
     pub fn method(&self) -> Option<&str> {
         self.0.method.as_deref()
+    }
+
+    /// What the logs say; none for somebody without a name.
+    pub fn labels(&self) -> Option<Arc<Labels>> {
+        let method = self.0.method.as_deref()?;
+        self.0.who.as_ref().map(|who| who.labels(method))
     }
 
     pub fn peer(&self) -> Peer {

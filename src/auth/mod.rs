@@ -17,13 +17,14 @@ mod peer;
 
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer};
 pub use jwt::{BadToken, Token};
 
 use crate::config::{self, Invalid};
+use crate::telemetry::access::Labels;
 use crate::wire::head::Lines;
 
 /// What an authenticator may look at.
@@ -60,6 +61,20 @@ pub struct Who {
     pub user: String,
     pub groups: Vec<String>,
     pub claims: Claims,
+    labels: OnceLock<Arc<Labels>>,
+}
+
+impl Who {
+    pub fn new(user: String, groups: Vec<String>, claims: Claims) -> Who {
+        Who { user, groups, claims, labels: OnceLock::new() }
+    }
+
+    /// As the logs say it: rendered once, however many calls there are.
+    fn labels(&self, method: &str) -> Arc<Labels> {
+        let render =
+            || Arc::new(Labels::new(Some(&self.user), Some(method), &self.groups, &self.claims));
+        Arc::clone(self.labels.get_or_init(render))
+    }
 }
 
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
@@ -81,7 +96,7 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
 /// The authenticators of one listener, in their order.
 #[derive(Debug, Default)]
 pub struct Door {
-    keepers: Vec<(String, Box<dyn Authenticator>)>,
+    keepers: Vec<(Arc<str>, Box<dyn Authenticator>)>,
     challenges: Vec<String>,
 }
 
@@ -90,10 +105,38 @@ pub struct Door {
 pub enum Stranger {
     #[error("no valid credentials")]
     Unknown,
-    #[error("{0}")]
-    Wrong(Cow<'static, str>),
+    /// `by` is the authenticator's name.
+    #[error("{why}")]
+    Wrong { by: String, why: Cow<'static, str> },
+    /// The connection is from before a reload.
+    #[error("the client's certificate is not trusted any more")]
+    Distrusted,
     #[error("authenticator `{name}` cannot decide")]
     Unavailable { name: String, why: String },
+}
+
+impl Stranger {
+    fn wrong(by: &str, why: Cow<'static, str>) -> Stranger {
+        Stranger::Wrong { by: by.to_owned(), why }
+    }
+
+    /// The authenticator that decided, or `-`.
+    pub fn by(&self) -> &str {
+        match self {
+            Stranger::Unknown | Stranger::Distrusted => "-",
+            Stranger::Wrong { by, .. } => by,
+            Stranger::Unavailable { name, .. } => name,
+        }
+    }
+
+    /// For the metric.
+    pub fn result(&self) -> &'static str {
+        match self {
+            Stranger::Unknown => "unknown",
+            Stranger::Wrong { .. } | Stranger::Distrusted => "refused",
+            Stranger::Unavailable { .. } => "unavailable",
+        }
+    }
 }
 
 impl Door {
@@ -103,7 +146,7 @@ impl Door {
         let mut keepers = Vec::new();
         for auth in auths {
             match build(auth) {
-                Ok(keeper) => keepers.push((auth.name.clone(), keeper)),
+                Ok(keeper) => keepers.push((auth.name.as_str().into(), keeper)),
                 Err(invalid) => complaints.extend(invalid),
             }
         }
@@ -141,7 +184,8 @@ impl Door {
         if self.is_open() {
             return Ok(Identity::nobody(caller));
         }
-        let authorization = Authorization::of(headers).map_err(|bad| Stranger::Wrong(bad.why()))?;
+        let authorization =
+            Authorization::of(headers).map_err(|bad| Stranger::wrong("-", bad.why()))?;
         let asking = Asking { listener, caller, headers, authorization: authorization.as_ref() };
         let mut is_foreign = false;
         for (name, keeper) in &self.keepers {
@@ -152,14 +196,14 @@ impl Door {
                 Outcome::Recognised(who) => return Ok(Identity::new(name, who, caller)),
                 Outcome::Absent => {}
                 Outcome::Foreign => is_foreign = true,
-                Outcome::Refused(why) => return Err(Stranger::Wrong(why)),
+                Outcome::Refused(why) => return Err(Stranger::wrong(name, why)),
                 Outcome::Unavailable(why) => {
-                    return Err(Stranger::Unavailable { name: name.clone(), why });
+                    return Err(Stranger::Unavailable { name: name.to_string(), why });
                 }
             }
         }
         Err(match is_foreign {
-            true => Stranger::Wrong("no authenticator takes this credential".into()),
+            true => Stranger::wrong("-", "no authenticator takes this credential".into()),
             false => Stranger::Unknown,
         })
     }

@@ -3,6 +3,7 @@
 //! `main` calls `main` here. What must stay true: exit codes are those of the contract: 0 fine, 1 bad
 //! configuration or failure to start, 2 bad usage, 3 denied.
 
+mod certs;
 mod check;
 mod explain;
 mod reload;
@@ -30,6 +31,8 @@ enum Command {
     Reload(reload::Args),
     /// Show what would become of one request.
     Explain(explain::Args),
+    /// Make a trial authority with certificates for a server and a client.
+    Certs(certs::Args),
 }
 
 pub fn main() -> ExitCode {
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Certs(args) => certs::run(&args),
     }
 }
 

@@ -25,7 +25,8 @@ use crate::auth::{Caller, Door, Identity, Peer, Stranger};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
-use crate::telemetry::access::{Labels, Log, Record, Verdict};
+use crate::telemetry::access::{Log, Record, Stage, Verdict};
+use crate::telemetry::metrics::Tally;
 use crate::wire::buffer::Buffer;
 use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
@@ -46,10 +47,20 @@ pub struct House {
     pub engine: Engine,
     pub limits: Limits,
     pub log: Log,
+    pub tally: Arc<Tally>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
     pub tasks: TaskTracker,
+}
+
+impl House {
+    /// A call has ended: it is counted and written down.
+    fn finish(&self, record: &mut Record) {
+        record.mark(Stage::Answer);
+        self.tally.call(record);
+        self.log.write(record);
+    }
 }
 
 /// Where the connections of one listener find their house: a reload puts another one in, and calls
@@ -126,15 +137,18 @@ pub async fn connection<P: Send + 'static>(
     permit: P,
 ) {
     let mut client = Client::new(stream, caller);
+    let open = entrance.house().tally.connection();
     while request::idle(&entrance, &mut client).await {
         let house = entrance.house();
-        let (next, record) = begin(&house, &mut client).await;
+        let (next, mut record) = begin(&house, &mut client).await;
         match next {
-            Next::Again => house.log.write(&record),
+            Next::Again => house.finish(&mut record),
             // A connection that ends between two requests is no call.
             Next::Close if record.method.is_empty() && record.verdict == Verdict::Allow => return,
-            Next::Close => return house.log.write(&record),
-            Next::Relay(engine) => return hand_over(house, client, engine, record, permit),
+            Next::Close => return house.finish(&mut record),
+            Next::Relay(engine) => {
+                return hand_over(house, client, engine, record, (permit, open));
+            }
         }
     }
     client.stream.say_end();
@@ -168,12 +182,15 @@ fn hand_over<P: Send + 'static>(
         from_engine: engine.buffer,
     };
     let tasks = house.tasks.clone();
+    record.mark(Stage::Answer);
+    record.relayed = true;
+    let stream = house.tally.stream(record.operation);
     tasks.spawn(async move {
         let passed = relay::run(&mut ends).await;
         record.bytes_in += passed.to_engine;
         record.bytes_sent += passed.to_client;
-        house.log.write(&record);
-        drop(permit);
+        house.finish(&mut record);
+        drop((permit, stream));
     });
 }
 
@@ -204,15 +221,21 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
     let mut upload = Upload::default();
     let sent: Result<Sent, Refusal> = async {
         let mut head = accept(house, client, record).instrument(debug_span!("accept")).await?;
+        record.mark(Stage::Accept);
         let identity = authenticate(house, client, &mut head, record)
             .instrument(debug_span!("authenticate"))
             .await?;
+        record.mark(Stage::Authenticate);
         let call = parse(house, client, head, &mut upload, record)
             .instrument(debug_span!("parse"))
             .await?;
+        record.mark(Stage::Parse);
         let (call, shape) =
             decide(house, call, &identity).instrument(debug_span!("decide")).await?;
-        send(house, call, shape, identity).instrument(debug_span!("send")).await
+        record.mark(Stage::Decide);
+        let sent = send(house, call, shape, identity).instrument(debug_span!("send")).await?;
+        record.mark(Stage::Send);
+        Ok(sent)
     }
     .await;
     match sent {
@@ -234,9 +257,7 @@ async fn authenticate(
         // It was for dockgate, and the engine has no use for it.
         head.headers.remove("authorization");
     }
-    record.identity = identity.claims().map(|claims| {
-        Arc::new(Labels::new(identity.user(), identity.method(), identity.groups(), claims))
-    });
+    record.identity = identity.labels();
     Ok(identity)
 }
 
@@ -252,9 +273,18 @@ async fn recognise(
     }
     let certificates = &client.caller.certificates;
     if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
-        return Err(Stranger::Wrong("the client's certificate is not trusted any more".into()));
+        return Err(Stranger::Distrusted);
     }
-    let identity = house.door.recognise(&house.listener, &client.caller, headers).await?;
+    let recognised = house.door.recognise(&house.listener, &client.caller, headers).await;
+    match &recognised {
+        Ok(identity) => {
+            if let Some(method) = identity.method() {
+                house.tally.authentication(method, "recognised");
+            }
+        }
+        Err(stranger) => house.tally.authentication(stranger.by(), stranger.result()),
+    }
+    let identity = recognised?;
     if house.door.is_by_connection() {
         client.known = Some((house.generation, identity.clone()));
     }

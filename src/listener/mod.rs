@@ -91,6 +91,16 @@ impl Socket {
         }
     }
 
+    /// Whether clients can find it: what is wrong otherwise.
+    pub fn is_reachable(&self) -> Result<(), String> {
+        match &self.kind {
+            Kind::Unix { file: Some(file) } if !file.is_there() => {
+                Err("its socket file is gone or replaced".to_owned())
+            }
+            Kind::Unix { .. } | Kind::Tcp(_) => Ok(()),
+        }
+    }
+
     /// Another descriptor of the same socket.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
@@ -241,12 +251,14 @@ async fn secured(
     let house = entrance.house();
     match shaken {
         Ok(certificates) => {
+            house.tally.handshake("ok");
             let caller = Caller::new(peer, certificates);
             let tasks = house.tasks.clone();
             drop(house);
             tasks.spawn(gateway::connection(entrance, stream, caller, permit));
         }
         Err(why) => {
+            house.tally.handshake(why.kind());
             tracing::warn!(listener = %house.listener, client = %peer, "no TLS connection: {why}");
             match why {
                 NoHandshake::PlainHttp => gateway::speak_plainly(stream).await,

@@ -40,6 +40,10 @@ impl SocketFile {
         fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
     }
 
+    pub(super) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode)
+    }
+
     /// Does not remove it at the end.
     pub(super) fn leave(&self) {
         self.is_left.store(true, Relaxed);
@@ -121,10 +125,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_left.load(Relaxed) {
-            return;
-        }
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+        if !self.is_left.load(Relaxed) && self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -4,6 +4,7 @@
 //! engine need not be there yet; a reload that is not right changes nothing; SIGTERM lets running
 //! calls finish, a second one does not wait.
 
+mod admin;
 mod handover;
 mod inherit;
 mod plan;
@@ -22,6 +23,7 @@ pub use plan::{Plan, chain};
 
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;
+use admin::Desk;
 use handover::Program;
 use inherit::Inherited;
 use signals::{Signals, Wish};
@@ -76,17 +78,22 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
 async fn live(mut world: World, source: &Source, program: &Program) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
     let mut watch = Watch::new(source.files(&world.config));
+    let (mut desk, mut asked) = Desk::new(&world);
+    desk.follow(&world)?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let most = loop {
-        let wish = tokio::select! {
-            wish = signals.next() => wish,
-            () = watch.changed() => Wish::Reload,
+        let (wish, asker) = tokio::select! {
+            wish = signals.next() => (wish, None),
+            () = watch.changed() => (Wish::Reload, None),
+            Some(asker) = asked.recv() => (Wish::Reload, Some(asker)),
         };
         match wish {
             Wish::Stop => break Some(world.config.drain_timeout),
             Wish::Reload => {
-                let _ = reload(&mut world, source);
+                let result = reload(&mut world, source);
+                desk.follow(&world)?;
                 watch = Watch::new(source.files(&world.config));
+                asker.map(|asker| asker.send(result));
             }
             // A job may last for hours, and nobody waits for the old process.
             Wish::Restart if hand_over(&world, program).await => break None,
@@ -94,6 +101,10 @@ async fn live(mut world: World, source: &Source, program: &Program) -> std::io::
         }
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    desk.let_go();
+    if most.is_none() {
+        desk.close();
+    }
     if most.is_some() && inherit::may_be_stored() {
         world.leave_files();
     }
@@ -111,6 +122,7 @@ fn reload(world: &mut World, source: &Source) -> Result<String, String> {
     let _ = begun.and_then(|begun| sd_notify::notify(&[Reloading, begun]));
     let result = try_reload(world, source);
     let _ = sd_notify::notify(&[Ready]);
+    world.metrics.reloaded(result.is_ok());
     match &result {
         Ok(said) => tracing::info!("{said}"),
         Err(why) => tracing::error!("not reloaded, nothing has changed: {why}"),
@@ -127,7 +139,9 @@ fn try_reload(world: &mut World, source: &Source) -> Result<String, String> {
     let applied = world.apply(config, plan, &mut Inherited::default());
     let opened = applied.map_err(|error| format!("{error:#}"))?;
     opened.iter().for_each(|line| announce(line));
-    Ok(format!("reloaded: listeners {}", world.listeners().join(", ")))
+    let names: Vec<&str> =
+        world.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    Ok(format!("reloaded: listeners {}", names.join(", ")))
 }
 
 /// Starts the program anew with our sockets; true when it serves and we are to end.

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::gateway::{Entrance, House};
 use crate::listener::{Listener, Socket};
 use crate::telemetry::access::Log;
+use crate::telemetry::metrics::Metrics;
 
 pub(super) struct World {
     pub(super) config: Config,
@@ -26,6 +27,7 @@ pub(super) struct World {
     pub(super) admin: Vec<(config::Bind, Socket)>,
     workers: Vec<Worker>,
     log: Log,
+    pub(super) metrics: Metrics,
     generation: u64,
     pub(super) drain: CancellationToken,
     pub(super) stop: CancellationToken,
@@ -58,6 +60,7 @@ impl World {
             admin: Vec::new(),
             workers: workers?,
             log,
+            metrics: Metrics::new(),
             generation: 0,
             drain: CancellationToken::new(),
             stop,
@@ -157,9 +160,9 @@ impl World {
         inherit::store(&part.config.bind, listener.socket());
         let drain = self.drain.child_token();
         let mut entrances = Vec::new();
-        for worker in &self.workers {
+        for (index, worker) in self.workers.iter().enumerate() {
             // Every call waits on its token: shared, the workers would fight for its lock.
-            let house = self.house(part, config, engine, drain.child_token());
+            let house = self.house(part, config, engine, index, drain.child_token());
             let entrance = Arc::new(Entrance::new(house));
             worker.serve(listener.clone(), Arc::clone(&entrance))?;
             entrances.push(entrance);
@@ -170,8 +173,9 @@ impl World {
     /// New houses behind the entrances of a listener that stays.
     fn refurnish(&self, front: Front, part: &Part, config: &Config, engine: &Engine) -> Front {
         front.listener.change(&part.config, part.tls.clone());
-        for entrance in &front.entrances {
-            entrance.replace(self.house(part, config, engine, entrance.drain().clone()));
+        for (index, entrance) in front.entrances.iter().enumerate() {
+            let drain = entrance.drain().clone();
+            entrance.replace(self.house(part, config, engine, index, drain));
         }
         Front { bind: part.config.bind.clone(), ..front }
     }
@@ -181,6 +185,7 @@ impl World {
         part: &Part,
         config: &Config,
         engine: &Engine,
+        worker: usize,
         drain: CancellationToken,
     ) -> House {
         House {
@@ -192,6 +197,7 @@ impl World {
             engine: engine.for_another_worker(),
             limits: config.limits,
             log: self.log.with_format(config.log.access),
+            tally: self.metrics.tally(worker, &part.config.name),
             drain,
             tasks: self.tasks.clone(),
         }
@@ -213,9 +219,12 @@ impl World {
         self.admin.iter().for_each(|(_, socket)| socket.leave());
     }
 
-    /// The names of the listeners, all of them bound.
-    pub(super) fn listeners(&self) -> Vec<String> {
-        self.config.listeners.iter().map(|listener| listener.name.clone()).collect()
+    /// Each listener's name and socket.
+    pub(super) fn listeners(&self) -> Vec<(String, Socket)> {
+        let named = self.config.listeners.iter().zip(&self.fronts);
+        named
+            .map(|(listener, front)| (listener.name.clone(), front.listener.socket().clone()))
+            .collect()
     }
 
     /// Closes the listening sockets and lets no new call begin. The sockets close with their last

@@ -19,6 +19,7 @@ mod support;
 mod accept;
 mod admin;
 mod answer;
+mod certs;
 mod conservative;
 mod corpus;
 mod decide;

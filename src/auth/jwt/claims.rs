@@ -73,7 +73,7 @@ impl Rules {
             Some(name) => groups(find(claims, name))
                 .ok_or_else(|| format!("claim `{name}` is not a list of names"))?,
         };
-        Ok((Who { user, groups, claims: self.shown(claims) }, left))
+        Ok((Who::new(user, groups, self.shown(claims)), left))
     }
 
     /// RFC 7519 §4.1.3: a string, or several.
