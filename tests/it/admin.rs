@@ -176,7 +176,7 @@ fn a_denial_is_counted_by_its_rule_and_has_no_later_stages() {
     let page = watched.metrics();
     let denied = [("operation", "ContainerCreate"), ("status", "403"), ("verdict", "deny")];
     assert_eq!(page.value("dockgate_requests_total", &denied), 1.0);
-    for (stage, count) in [("decide", 1.0), ("send", 0.0)] {
+    for (stage, count) in [("decide", 1.0), ("send", 0.0), ("answer", 1.0)] {
         let labels = [("operation", "ContainerCreate"), ("stage", stage)];
         assert_eq!(page.value("dockgate_request_seconds_count", &labels), count, "{stage}");
     }
