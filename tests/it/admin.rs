@@ -22,14 +22,14 @@ struct Watched {
 
 impl Watched {
     fn new(setup: Setup) -> Watched {
-        Watched::with(setup, "")
+        Watched::with(setup, "", "")
     }
 
-    /// With a second admin address.
-    fn with(setup: Setup, second: &str) -> Watched {
+    /// With a second admin address and further tables.
+    fn with(setup: Setup, second: &str, more: &str) -> Watched {
         let dir = tempfile::tempdir().unwrap();
         let first = socket(&dir);
-        let tables = format!("[admin]\nlisten = [\"unix://{}\"{second}]\n", first.display());
+        let tables = format!("[admin]\nlisten = [\"unix://{}\"{second}]\n{more}", first.display());
         let watched = Watched { gate: setup.tables(&tables).start(), dir };
         wait_until("the admin socket answers", || watched.socket().exists());
         watched
@@ -206,6 +206,51 @@ fn streams_and_connections_are_counted_while_they_are_open() {
 }
 
 #[test]
+fn whoever_is_recognised_is_counted_by_authenticator_and_named_in_the_access_log() {
+    let engine = Engine::start(plain::behaviour());
+    let keys = tempfile::tempdir().unwrap();
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let public = keys.path().join("public.pem");
+    std::fs::write(&public, pair.public_key_pem()).unwrap();
+    let auth = format!(
+        "[auth.sso]\nkind = \"jwt\"\nkey = \"{}\"\nissuer = \"https://i\"\naudience = \"dockgate\"\n\
+         algorithms = [\"ES256\"]\nuser = \"sub\"\ngroups = \"teams\"\nclaims = [\"ref\"]\n",
+        public.display()
+    );
+    let setup = Setup::new(&engine).listener("auth = [\"sso\"]\n").conservative();
+    let watched = Watched::with(setup, "", &auth);
+    let claims = serde_json::json!({
+        "iss": "https://i", "aud": "dockgate", "exp": 4_000_000_000_u64,
+        "sub": "sam", "teams": ["ops", "dev"], "ref": "main",
+    });
+    let key = jsonwebtoken::EncodingKey::from_ec_der(&pair.serialize_der());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    let ping = |line: &str| {
+        let request = format!("GET /v1.41/_ping HTTP/1.1\r\nHost: a\r\n{line}\r\n");
+        watched.gate.client().ask(request).0
+    };
+    assert_eq!(ping(&format!("Authorization: Bearer {token}\r\n")), 200);
+    assert_eq!(ping(&format!("Authorization: Bearer {token}x\r\n")), 401);
+    assert_eq!(ping(""), 401);
+    let records = watched.gate.records(3);
+    assert_eq!(records[0]["user"], "sam");
+    assert_eq!(records[0]["auth"], "sso");
+    assert_eq!(records[0]["groups"], serde_json::json!(["ops", "dev"]));
+    assert_eq!(records[0]["claims"]["ref"], "main");
+    for record in &records[1..] {
+        assert_eq!((&record["user"], &record["auth"]), (&"-".into(), &"-".into()), "{record}");
+        assert_eq!((&record["verdict"], &record["status"]), (&"reject".into(), &401.into()));
+    }
+    for (method, result) in [("sso", "recognised"), ("sso", "refused"), ("-", "unknown")] {
+        let labels = [("listener", "it"), ("method", method), ("result", result)];
+        watched.until("dockgate_authentications_total", &labels, 1.0);
+    }
+    let (_, body) = watched.get("/metrics");
+    assert!(!body.contains("sam") && !body.contains("ops"), "{body}");
+}
+
+#[test]
 fn nothing_that_a_client_chooses_becomes_a_label() {
     let engine = Engine::start(plain::behaviour());
     let watched = Watched::new(Setup::new(&engine).conservative());
@@ -232,7 +277,7 @@ fn tcp_shows_and_changes_nothing() {
     let pid = std::process::id().to_be_bytes();
     let address = format!("127.{}.{}.{}:{ADMIN_TCP_PORT}", pid[1] % 250 + 1, pid[2], pid[3]);
     let second = format!(", \"tcp://{address}\"");
-    let watched = Watched::with(Setup::new(&engine), &second);
+    let watched = Watched::with(Setup::new(&engine), &second, "");
     let ask = |request: &str| Conn::tcp(&address).ask(request).0;
     assert_eq!(get(&mut Conn::tcp(&address), "/healthz").0, 200);
     assert_eq!(get(&mut Conn::tcp(&address), "/metrics").0, 200);
@@ -271,11 +316,13 @@ fn a_reload_of_a_bad_file_has_the_complaints_and_changes_nothing() {
     assert_eq!(said["reloaded"], false);
     assert!(said["message"].as_str().unwrap().contains("frob"), "{said}");
     watched.until("dockgate_reloads_total", &[("result", "failed")], 2.0);
+    assert_eq!(watched.metrics().value("dockgate_last_reload_successful", &[]), 0.0);
     assert_eq!(watched.gate.client().ask(PING).0, 200);
     edit(&watched.config(), |text| text.replace("policies = [\"frob\"]", "policies = []"));
     let done = watched.reload(&["--json"]);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stdout));
     assert_eq!(text(&done.stdout).parse::<serde_json::Value>().unwrap()["reloaded"], true);
+    assert_eq!(watched.metrics().value("dockgate_last_reload_successful", &[]), 1.0);
 }
 
 #[test]
