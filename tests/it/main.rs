@@ -35,3 +35,4 @@ mod metrics_text;
 mod parse;
 mod send;
 mod streams;
+mod tls;

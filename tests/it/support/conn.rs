@@ -16,6 +16,7 @@ use super::{PATIENCE, text};
 pub enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>),
 }
 
 #[derive(Debug)]
@@ -49,6 +50,7 @@ impl Conn {
         Conn::over(match &self.socket {
             Socket::Unix(stream) => Socket::Unix(stream.try_clone().unwrap()),
             Socket::Tcp(stream) => Socket::Tcp(stream.try_clone().unwrap()),
+            Socket::Tls(_) => panic!("a TLS connection has one writer"),
         })
     }
 
@@ -56,6 +58,7 @@ impl Conn {
         match &self.socket {
             Socket::Unix(stream) => stream.set_read_timeout(Some(time)).unwrap(),
             Socket::Tcp(stream) => stream.set_read_timeout(Some(time)).unwrap(),
+            Socket::Tls(stream) => stream.sock.set_read_timeout(Some(time)).unwrap(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Conn {
         match &self.socket {
             Socket::Unix(stream) => stream.set_write_timeout(Some(time)).unwrap(),
             Socket::Tcp(stream) => stream.set_write_timeout(Some(time)).unwrap(),
+            Socket::Tls(stream) => stream.sock.set_write_timeout(Some(time)).unwrap(),
         }
     }
 
@@ -71,6 +75,7 @@ impl Conn {
         let count = match &self.socket {
             Socket::Unix(stream) => rustix::io::ioctl_fionread(stream),
             Socket::Tcp(stream) => rustix::io::ioctl_fionread(stream),
+            Socket::Tls(stream) => rustix::io::ioctl_fionread(&stream.sock),
         };
         usize::try_from(count.unwrap()).unwrap()
     }
@@ -82,6 +87,9 @@ impl Conn {
                 rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes)
             }
             Socket::Tcp(stream) => rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes),
+            Socket::Tls(stream) => {
+                rustix::net::sockopt::set_socket_send_buffer_size(&stream.sock, bytes)
+            }
         };
         set.unwrap();
     }
@@ -94,6 +102,7 @@ impl Conn {
         match &mut self.socket {
             Socket::Unix(stream) => stream.write_all(bytes.as_ref()),
             Socket::Tcp(stream) => stream.write_all(bytes.as_ref()),
+            Socket::Tls(stream) => stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()),
         }
     }
 
@@ -102,13 +111,19 @@ impl Conn {
         match &mut self.socket {
             Socket::Unix(stream) => stream.write(bytes),
             Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Tls(stream) => stream.write(bytes),
         }
     }
 
     pub fn end_writing(&mut self) {
-        let _ = match &self.socket {
+        let _ = match &mut self.socket {
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            // `close_notify`, and TCP stays as it is.
+            Socket::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush()
+            }
         };
     }
 
@@ -118,6 +133,7 @@ impl Conn {
         let _ = match &self.socket {
             Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Tls(stream) => stream.sock.shutdown(Shutdown::Both),
         };
     }
 
@@ -127,6 +143,7 @@ impl Conn {
         let n = match &mut self.socket {
             Socket::Unix(stream) => stream.read(&mut block)?,
             Socket::Tcp(stream) => stream.read(&mut block)?,
+            Socket::Tls(stream) => stream.read(&mut block)?,
         };
         block.truncate(n);
         self.record.lock().unwrap().extend_from_slice(&block);
@@ -267,5 +284,26 @@ impl Conn {
             }
             Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
+    }
+
+    fn tls(&self) -> &rustls::ClientConnection {
+        match &self.socket {
+            Socket::Tls(stream) => &stream.conn,
+            Socket::Unix(_) | Socket::Tcp(_) => panic!("a plain connection"),
+        }
+    }
+
+    /// What was agreed by ALPN.
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        self.tls().alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    pub fn servers_certificate(&self) -> Vec<u8> {
+        self.tls().peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// Whether the end that was read was a `close_notify`, and not only the end of TCP.
+    pub fn ended_cleanly(&mut self) -> bool {
+        matches!(self.recv(1), Ok(bytes) if bytes.is_empty())
     }
 }

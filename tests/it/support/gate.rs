@@ -18,6 +18,7 @@ pub struct Setup {
     engine: String,
     policies: &'static str,
     tcp: bool,
+    tls: Option<(String, TempDir)>,
     engine_keys: String,
     listener_keys: String,
     tables: String,
@@ -34,6 +35,7 @@ impl Setup {
             engine: engine_url.to_owned(),
             policies: "[]",
             tcp: false,
+            tls: None,
             engine_keys: String::new(),
             listener_keys: String::new(),
             tables: String::new(),
@@ -48,6 +50,13 @@ impl Setup {
     /// A second listener on loopback.
     pub fn tcp(mut self) -> Setup {
         self.tcp = true;
+        self
+    }
+
+    /// A listener on loopback with TLS: the server's files are those in `dir`, which becomes the
+    /// gate's, and `keys` are the rest of `[listener.tls]`.
+    pub fn tls(mut self, dir: TempDir, keys: &str) -> Setup {
+        self.tls = Some((keys.to_owned(), dir));
         self
     }
 
@@ -69,9 +78,12 @@ impl Setup {
     }
 
     pub fn start(self) -> Gate {
-        let dir = tempfile::tempdir().unwrap();
+        let Setup { engine, policies, tcp, tls, engine_keys, listener_keys, tables } = self;
+        let (tls, dir) = match tls {
+            Some((keys, dir)) => (Some(keys), dir),
+            None => (None, tempfile::tempdir().unwrap()),
+        };
         let socket = dir.path().join("gate.sock");
-        let Setup { engine, policies, tcp, engine_keys, listener_keys, tables } = self;
         let mut config = format!(
             "{}\n[engine]\nurl = \"{engine}\"\n{engine_keys}\n[[listener]]\nname = \"it\"\n\
              url = \"unix://{}\"\npolicies = {policies}\n{listener_keys}\n",
@@ -85,13 +97,22 @@ impl Setup {
                  policies = {policies}\n{listener_keys}\n"
             );
         }
+        if let Some(keys) = &tls {
+            let _ = write!(
+                config,
+                "[[listener]]\nname = \"it-tls\"\nurl = \"tls://127.0.0.1:0\"\n\
+                 policies = {policies}\n{listener_keys}\n[listener.tls]\ncert = \"cert.pem\"\n\
+                 key = \"key.pem\"\n{keys}\n"
+            );
+        }
         if tables.starts_with('[') {
             config.push_str(&tables);
         }
         let file = dir.path().join("dockgate.toml");
         std::fs::write(&file, config).unwrap();
         let mut command = dockgate(&["serve", "-c", file.to_str().unwrap()]);
-        Gate::spawn(&mut command, dir, socket, if tcp { 2 } else { 1 })
+        let listeners = 1 + usize::from(tcp) + usize::from(tls.is_some());
+        Gate::spawn(&mut command, dir, socket, listeners)
     }
 }
 
@@ -161,6 +182,18 @@ impl Gate {
         let said = self.stderr();
         let (_, rest) = said.split_once("listening on tcp://").expect("a TCP listener");
         rest.split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    /// Where the listener with TLS is.
+    pub fn tls_address(&self) -> String {
+        let said = self.stderr();
+        let (_, rest) = said.split_once("listening on tls://").expect("a TLS listener");
+        rest.split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    /// The configuration, to be changed.
+    pub fn config(&self) -> PathBuf {
+        self.dir().join("dockgate.toml")
     }
 
     pub fn stdout(&self) -> String {

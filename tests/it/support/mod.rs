@@ -4,6 +4,7 @@ pub mod conn;
 pub mod engine;
 pub mod gate;
 pub mod http;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 
