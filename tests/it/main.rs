@@ -17,6 +17,7 @@
 mod support;
 
 mod accept;
+mod admin;
 mod answer;
 mod authenticate;
 mod auth_jwt;
