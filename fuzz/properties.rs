@@ -9,6 +9,7 @@ use dockgate::api::doc::Value;
 use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
+use dockgate::auth::{Authorization, Token};
 use dockgate::wire::chunked::{Chunked, Dialect};
 use dockgate::wire::frames::Frames;
 use dockgate::wire::framing::Framing;
@@ -203,4 +204,24 @@ fn rewritten<'a, N: AsRef<[u8]>>(lines: impl Iterator<Item = (N, &'a [u8])>, out
         }
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// The value of an `Authorization` header, as far as a stranger's bytes get before a signature is
+/// verified: read as one thing, with nothing of it in what a log would show.
+pub fn authorization(data: &[u8]) {
+    let Ok(read) = Authorization::parse(data) else { return };
+    let again = Authorization::parse(read.value().as_bytes()).expect("what was read can be read");
+    assert!(again == read);
+    let Some(text) = read.scheme("Bearer") else { return };
+    assert_eq!(read.scheme("bEARER"), Some(text));
+    assert_eq!(read.scheme("Basic"), None);
+    let shown = format!("{read:?}");
+    assert!(shown.len() < 32, "more than the scheme is shown");
+    let Ok(token) = Token::parse(text) else { return };
+    // Anything else would be a second text for the same token.
+    let is_base64url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    assert!(text.bytes().all(is_base64url) && text.matches('.').count() == 2);
+    assert!(token.issuer().is_none_or(|issuer| issuer.len() < text.len()));
+    let shown = format!("{token:?}");
+    assert!(shown.len() < 32, "more than the algorithm is shown");
 }

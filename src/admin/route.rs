@@ -95,6 +95,9 @@ fn metrics(head: &Parts, state: &dyn State) -> Answer {
 }
 
 async fn reload(state: Arc<dyn State>) -> Answer {
+    if state.is_draining() {
+        return message(StatusCode::SERVICE_UNAVAILABLE, "dockgate is stopping");
+    }
     // In a task of its own, for it must not stop half-way when the client hangs up.
     let reloading = tokio::spawn(async move { state.reload().await });
     match reloading.await {

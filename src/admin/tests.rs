@@ -137,6 +137,8 @@ fn readiness_has_a_line_a_check() {
     assert_eq!(status(&answer), "503");
     assert!(body(&answer).starts_with("gateway: draining\nengine: ok\n"));
     assert_eq!(status(&draining.get("/healthz")), "200");
+    assert_eq!(status(&draining.post("/reload")), "503");
+    assert_eq!(draining.state.reloads.load(Ordering::Relaxed), 0);
 }
 
 #[test]

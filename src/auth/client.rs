@@ -17,9 +17,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{self, Invalid, Place};
 
@@ -186,7 +185,7 @@ fn https(ca: Option<&config::File>) -> Result<Way, Invalid> {
             let trust = ClientConfig::builder_with_provider(Arc::new(provider))
                 .with_safe_default_protocol_versions()
                 .map_err(|error| ca.invalid(error, ""))?
-                .with_root_certificates(roots(ca)?)
+                .with_root_certificates(ca.authorities()?)
                 .with_no_client_auth();
             Ok(HttpsConnectorBuilder::new().with_tls_config(trust))
         }
@@ -196,19 +195,6 @@ fn https(ca: Option<&config::File>) -> Result<Way, Invalid> {
         Ok(builder) => Way::Https(over(builder.https_only().enable_http1().build())),
         Err(error) => Way::Distrust(error.to_string()),
     })
-}
-
-fn roots(ca: &config::File) -> Result<RootCertStore, Invalid> {
-    let pem = ca.read()?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| ca.invalid(error, ""))?;
-        roots.add(certificate).map_err(|error| ca.invalid(error, ""))?;
-    }
-    match roots.is_empty() {
-        true => Err(ca.invalid(format!("`{}` has no certificate", ca.path.display()), "")),
-        false => Ok(roots),
-    }
 }
 
 /// What `UnixConnector` reads: the socket's path in hexadecimal instead of a host. Its own

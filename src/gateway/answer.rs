@@ -213,7 +213,10 @@ impl Outbound<'_> {
     async fn streamed(&mut self, head: &ResponseHead, shape: Shape) -> Result<Ended, Refusal> {
         let mut framing =
             Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
-        let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
+        // The engine was told of the client's `close`, and may follow it without a word.
+        let was_told = shape.is_verbatim && shape.closes;
+        let engine_keeps =
+            keeps(head) && !was_told && !matches!(framing, Framing::UntilClose { .. });
         let client_keeps = engine_keeps && !shape.closes;
         let mut first = head::verbatim(head, shape.closes && head.version == 1);
         // What the engine wrote in one piece leaves in one: testcontainers for Node can end before a

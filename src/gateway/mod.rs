@@ -242,7 +242,10 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
         Ok(sent) => {
             answer(house, client, sent, upload, record).instrument(debug_span!("answer")).await
         }
-        Err(refusal) => refusal.answer(house, client, upload, record).await,
+        Err(refusal) => {
+            record.ends_early();
+            refusal.answer(house, client, upload, record).await
+        }
     }
 }
 

@@ -24,9 +24,10 @@ const PROBE: Duration = Duration::from_secs(3);
 /// Somebody who waits for the end of a reload.
 pub(super) type Asked = oneshot::Sender<Result<String, String>>;
 
-/// The admin sockets that are being served.
+/// The admin sockets that are being served. The file of a unix socket stays as long as its `Socket`
+/// is here: readiness is asked for during a drain too.
 pub(super) struct Desk {
-    serving: HashMap<String, CancellationToken>,
+    serving: HashMap<String, (CancellationToken, Socket)>,
     clerk: Arc<Clerk>,
 }
 
@@ -63,7 +64,7 @@ impl Desk {
     pub(super) fn follow(&mut self, world: &World) -> io::Result<()> {
         self.clerk.view.store(Arc::new(View::of(world)));
         let wanted: Vec<String> = world.admin.iter().map(|(bind, _)| bind.to_string()).collect();
-        self.serving.retain(|place, stop| {
+        self.serving.retain(|place, (stop, _)| {
             let stays = wanted.contains(place);
             if !stays {
                 stop.cancel();
@@ -78,7 +79,7 @@ impl Desk {
             let state = Arc::clone(&self.clerk) as Arc<dyn State>;
             let serving = admin::serve(socket.duplicate()?, socket.is_unix(), state, stop.clone());
             tokio::spawn(serving);
-            self.serving.insert(place, stop);
+            self.serving.insert(place, (stop, socket.clone()));
         }
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Desk {
 
     /// Leaves the sockets to another process.
     pub(super) fn close(&mut self) {
-        self.serving.drain().for_each(|(_, stop)| stop.cancel());
+        self.serving.drain().for_each(|(_, (stop, _))| stop.cancel());
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +39,7 @@ struct Inner {
     started: f64,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,
+    has_last_failed: AtomicBool,
     /// Seconds since 1970, as the bits of an `f64`.
     last_reload: AtomicU64,
 }
@@ -52,6 +53,7 @@ impl Default for Inner {
             started,
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
+            has_last_failed: AtomicBool::new(false),
             last_reload: AtomicU64::new(started.to_bits()),
         }
     }
@@ -73,6 +75,7 @@ impl Metrics {
 
     /// A reload has ended.
     pub fn reloaded(&self, ok: bool) {
+        self.0.has_last_failed.store(!ok, Ordering::Relaxed);
         if ok {
             self.0.reloads.fetch_add(1, Ordering::Relaxed);
             self.0.last_reload.store(now().to_bits(), Ordering::Relaxed);
@@ -228,6 +231,9 @@ impl Inner {
             ([("result", "failed")], self.failed_reloads.load(Ordering::Relaxed)),
         ];
         page.counters("dockgate_reloads", "Reloads of the configuration", None, reloads)?;
+        let successful = u64::from(!self.has_last_failed.load(Ordering::Relaxed));
+        let help = "1, or 0 when the last reload failed and nothing has changed";
+        page.gauge("dockgate_last_reload_successful", help, None, successful)?;
         let last = f64::from_bits(self.last_reload.load(Ordering::Relaxed));
         let help = "When the configuration in use was loaded, since 1970";
         page.gauge("dockgate_last_reload_success_timestamp", help, Some(&Unit::Seconds), last)?;
@@ -320,9 +326,11 @@ mod tests {
         let after = metrics.clone().tally(0, "runner");
         assert!(Arc::ptr_eq(&before, &after));
         assert!(!Arc::ptr_eq(&before, &metrics.tally(1, "runner")));
+        has(&metrics.render(), "dockgate_last_reload_successful 1");
         metrics.reloaded(true);
         metrics.reloaded(false);
         let text = metrics.render();
+        has(&text, "dockgate_last_reload_successful 0");
         has(&text, "dockgate_streams_open{kind=\"ContainerAttach\"} 1");
         has(&text, "dockgate_reloads_total{result=\"ok\"} 1");
         has(&text, "dockgate_reloads_total{result=\"failed\"} 1");

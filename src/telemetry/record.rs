@@ -149,6 +149,15 @@ impl Record {
         }
     }
 
+    /// Ends the stage that the call is in, which is its last before the answer: it goes no further.
+    pub fn ends_early(&mut self) {
+        let unfinished =
+            Stage::ALL.into_iter().zip(self.stages.took).find(|(_, took)| took.is_none());
+        if let Some((stage, _)) = unfinished {
+            self.mark(stage);
+        }
+    }
+
     /// Ends a stage: it took the time since the one before, or since `started`. A stage that comes
     /// twice keeps the sum; a relayed stream is no stage.
     pub fn mark(&mut self, stage: Stage) {
@@ -183,6 +192,18 @@ mod tests {
         assert!(took[0].1 >= Duration::from_secs(5), "since `started`");
         let all: Duration = took.iter().map(|(_, took)| *took).sum();
         assert_eq!(all, record.stages.last.unwrap() - record.started);
+    }
+
+    #[test]
+    fn a_refusal_belongs_to_the_stage_that_refused() {
+        let mut record = Record::new("it".into(), "-".into());
+        record.mark(Stage::Accept);
+        record.ends_early();
+        record.mark(Stage::Answer);
+        assert_eq!(stages(&record), ["accept", "authenticate", "answer"]);
+        let mut record = Record::new("it".into(), "-".into());
+        record.ends_early();
+        assert_eq!(stages(&record), ["accept"]);
     }
 
     #[test]

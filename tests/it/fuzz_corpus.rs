@@ -18,6 +18,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("chunked", properties::chunked),
     ("frames", properties::frames),
     ("head", properties::head),
+    ("authorization", properties::authorization),
 ];
 
 #[test]

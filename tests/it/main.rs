@@ -17,7 +17,10 @@
 mod support;
 
 mod accept;
+mod admin;
 mod answer;
+mod authenticate;
+mod auth_jwt;
 mod auth_external;
 mod auth_people;
 mod certs;
@@ -34,6 +37,8 @@ mod limits;
 mod logs;
 mod metrics_text;
 mod parse;
+mod reload;
+mod restart;
 mod send;
 mod streams;
 mod tls;

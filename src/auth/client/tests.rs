@@ -157,6 +157,6 @@ fn a_malformed_url_is_a_complaint_without_it() {
     std::fs::write(&path, "nothing").unwrap();
     let file = config::File { path, place: Place::new(std::path::Path::new("c"), 3, 4) };
     let complaint = client("https://host/", Some(&file)).unwrap_err();
-    assert!(complaint.starts_with("c:3:4: ") && complaint.contains("no certificate"));
+    assert!(complaint.starts_with("c:3:4: ") && complaint.contains("holds no certificate"));
     assert!(client("unix:///run/x.sock", None).is_ok());
 }

@@ -173,6 +173,12 @@ impl Conn {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Whether what comes begins like this; it stays to be read.
+    pub fn peek_starts_with(&mut self, wanted: &[u8]) -> bool {
+        while self.buffer.len() < wanted.len() && self.fill() {}
+        self.buffer.starts_with(wanted)
+    }
+
     pub fn exactly(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
             assert!(self.fill(), "ended early, {length} wanted: {:?}", text(&self.buffer));

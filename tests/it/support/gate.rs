@@ -18,7 +18,8 @@ pub struct Setup {
     engine: String,
     policies: &'static str,
     tcp: bool,
-    tls: Option<(String, TempDir)>,
+    tls: Option<String>,
+    dir: Option<TempDir>,
     engine_keys: String,
     listener_keys: String,
     tables: String,
@@ -36,6 +37,7 @@ impl Setup {
             policies: "[]",
             tcp: false,
             tls: None,
+            dir: None,
             engine_keys: String::new(),
             listener_keys: String::new(),
             tables: String::new(),
@@ -53,11 +55,17 @@ impl Setup {
         self
     }
 
-    /// A listener on loopback with TLS: the server's files are those in `dir`, which becomes the
-    /// gate's, and `keys` are the rest of `[listener.tls]`.
-    pub fn tls(mut self, dir: TempDir, keys: &str) -> Setup {
-        self.tls = Some((keys.to_owned(), dir));
+    /// The folder in which the configuration will be, with what it names.
+    pub fn files(mut self, dir: TempDir) -> Setup {
+        self.dir = Some(dir);
         self
+    }
+
+    /// A listener on loopback with TLS, with `cert.pem` and `key.pem` of `dir`; `keys` are the rest of
+    /// `[listener.tls]`.
+    pub fn tls(mut self, dir: TempDir, keys: &str) -> Setup {
+        self.tls = Some(keys.to_owned());
+        self.files(dir)
     }
 
     /// Of `[engine]`, such as `patience = "300ms"`.
@@ -78,11 +86,8 @@ impl Setup {
     }
 
     pub fn start(self) -> Gate {
-        let Setup { engine, policies, tcp, tls, engine_keys, listener_keys, tables } = self;
-        let (tls, dir) = match tls {
-            Some((keys, dir)) => (Some(keys), dir),
-            None => (None, tempfile::tempdir().unwrap()),
-        };
+        let Setup { engine, policies, tcp, tls, dir, engine_keys, listener_keys, tables } = self;
+        let dir = dir.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let socket = dir.path().join("gate.sock");
         let mut config = format!(
             "{}\n[engine]\nurl = \"{engine}\"\n{engine_keys}\n[[listener]]\nname = \"it\"\n\
@@ -108,11 +113,8 @@ impl Setup {
         if tables.starts_with('[') {
             config.push_str(&tables);
         }
-        let file = dir.path().join("dockgate.toml");
-        std::fs::write(&file, config).unwrap();
-        let mut command = dockgate(&["serve", "-c", file.to_str().unwrap()]);
         let listeners = 1 + usize::from(tcp) + usize::from(tls.is_some());
-        Gate::spawn(&mut command, dir, socket, listeners)
+        Gate::of(dir, &config, listeners)
     }
 }
 
@@ -148,6 +150,15 @@ impl Gate {
 
     pub fn conservative(engine: &Engine) -> Gate {
         Setup::new(engine).conservative().start()
+    }
+
+    /// With this configuration, among the files of `dir`.
+    pub fn of(dir: TempDir, config: &str, listeners: usize) -> Gate {
+        let file = dir.path().join("dockgate.toml");
+        std::fs::write(&file, config).unwrap();
+        let socket = dir.path().join("gate.sock");
+        let mut command = dockgate(&["serve", "-c", file.to_str().unwrap()]);
+        Gate::spawn(&mut command, dir, socket, listeners)
     }
 
     /// Starts a command that listens on `socket`, and waits for its `listening on` lines.

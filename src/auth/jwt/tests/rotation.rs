@@ -254,3 +254,25 @@ fn a_caller_who_leaves_does_not_end_the_fetch() {
     });
     assert_eq!(issuer.count(), 1);
 }
+
+#[test]
+fn a_source_that_failed_is_asked_again_beside_the_calls() {
+    let (issuer, [one, two, _]) = (Issuer::new(), pairs());
+    issuer.says(&[&one]);
+    let jwt = issuer.asked_by(Pace { refresh: ALWAYS, retry: ALWAYS, ..pace() });
+    assert_eq!(said(ask(&jwt, &token(&one))), "ann");
+    issuer.is_down();
+    assert_eq!(said(ask(&jwt, &token(&one))), "ann");
+    issuer.says(&[&two]);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(async {
+        assert_eq!(said(jwt.decide(&token(&one)).await), "ann", "by the old set, without a wait");
+        let fetched = async {
+            while jwt.source.at_hand().is_some_and(|held| held.generation == 0) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), fetched).await.unwrap();
+        assert_eq!(said(jwt.decide(&token(&two)).await), "ann");
+    });
+}
