@@ -6,7 +6,7 @@
 
 use super::exchange::{Both, both};
 use super::refusal::Refusal;
-use super::request::{Upload, linger};
+use super::request::Upload;
 use super::{Client, House, Next, Sent, head};
 use crate::api::Call;
 use crate::api::endpoint::{AnswerKind, Row, Versions};
@@ -94,8 +94,7 @@ pub(super) async fn answer(
             if client_keeps && all_sent && !client_ended && !house.drain.is_cancelled() {
                 return Next::Again;
             }
-            linger(client).await;
-            Next::Close
+            Next::Linger
         }
         Ended::Cut => {
             record.verdict = Verdict::Fail;

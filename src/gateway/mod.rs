@@ -117,7 +117,10 @@ impl Client {
 /// What becomes of the client's connection after a call.
 enum Next {
     Again,
+    /// It has ended, or is to end without another word.
     Close,
+    /// It ends once the client has read what it was told.
+    Linger,
     /// The engine took the connection over: bytes both ways from here on.
     Relay(Conn),
 }
@@ -146,6 +149,10 @@ pub async fn connection<P: Send + 'static>(
             // A connection that ends between two requests is no call.
             Next::Close if record.method.is_empty() && record.verdict == Verdict::Allow => return,
             Next::Close => return house.finish(&mut record),
+            Next::Linger => {
+                house.finish(&mut record);
+                return request::linger(&mut client).await;
+            }
             Next::Relay(engine) => {
                 return hand_over(house, client, engine, record, (permit, open));
             }

@@ -3,7 +3,7 @@
 //! One type and one mapping: the engine's own shape (`{"message": …}`), a status, and whose doing it
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
-use super::request::{Upload, linger};
+use super::request::Upload;
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
 use crate::auth::Stranger;
@@ -160,8 +160,7 @@ impl Refusal {
         if keep && written.is_ok() && !house.drain.is_cancelled() {
             return Next::Again;
         }
-        linger(client).await;
-        Next::Close
+        Next::Linger
     }
 }
 
@@ -260,8 +259,7 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     record.status = 505;
     client.buffer.clear();
     let _ = client.stream.split().1.write_all(&goaway(&Refusal::Http2.to_string())).await;
-    linger(client).await;
-    Next::Close
+    Next::Linger
 }
 
 /// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).

@@ -10,4 +10,5 @@ pub mod metrics;
 mod page;
 mod process;
 mod record;
+mod sums;
 mod tally;

@@ -5,8 +5,8 @@ use crate::support::tls::{Authority, BOTH, Says, connect};
 use crate::support::{Conn, Engine, Setup, text};
 
 const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
-/// `$2y$10$` of `secret`.
-const HTPASSWD: &str = "ann:$2y$10$DMzjVdBTO7E7yOQJLqH/5O3hMoN5G04m9ybKkVSrGLZT0AGwlKhJe\n";
+/// Of `secret`.
+const HTPASSWD: &str = "ann:$2y$12$cQpYF2En7iwsuKZjVU428.hbXbOA0WURejUrS6sFYd4rXyFRIJoWi\n";
 
 fn with_authorization(value: &str) -> String {
     INFO.replace("\r\n\r\n", &format!("\r\nAuthorization: {value}\r\n\r\n"))

@@ -224,8 +224,11 @@ fn labels(mut rest: &str) -> Result<(Labels, &str), String> {
     }
 }
 
+/// Its suffix, its `le`, its value.
+type Part<'a> = (&'a str, Option<f64>, f64);
+
 fn histogram(family: &Family) -> Result<(), String> {
-    let mut groups: BTreeMap<Labels, Vec<(&str, Option<f64>, f64)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Labels, Vec<Part<'_>>> = BTreeMap::new();
     for (suffix, labels, value) in &family.samples {
         let mut labels = labels.clone();
         let le = match labels.remove("le").as_deref() {

@@ -31,11 +31,11 @@ fn policies_change_for_the_next_call_and_a_stream_goes_on() {
         }
     }));
     let gate = Gate::pass(&engine);
-    let mut kept = gate.client();
-    assert_eq!(kept.ask(SWARM).0, 200);
     let mut stream = attached(gate.client());
     stream.send("before ");
     assert_eq!(text(&stream.exactly(7)), "before ");
+    let mut kept = gate.client();
+    assert_eq!(kept.ask(SWARM).0, 200);
     let socket = std::fs::metadata(gate.socket()).unwrap().permissions();
     assert_eq!(socket.mode() & 0o777, 0o660);
     reload(&gate, |text| {
