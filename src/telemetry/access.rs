@@ -55,19 +55,16 @@ struct Waiting {
 }
 
 impl Log {
-    /// Starts the writer; nothing is started when the log is off.
-    pub fn start(format: Format) -> std::io::Result<(Log, Option<Writer>)> {
+    /// Starts the writer, also of a log that is off: a reload may switch it on.
+    pub fn start(format: Format) -> std::io::Result<(Log, Writer)> {
         let shared = Arc::new(Shared { waiting: Mutex::default(), news: Condvar::new() });
         let hostname = rustix::system::uname().nodename().to_string_lossy().into();
         let log = Log { format, hostname, shared: Arc::clone(&shared) };
-        if format == Format::Off {
-            return Ok((log, None));
-        }
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || write_all(&shared)
         })?;
-        Ok((log, Some(Writer { shared, thread: Some(thread) })))
+        Ok((log, Writer { shared, thread: Some(thread) }))
     }
 
     /// The same log in another format.

@@ -102,6 +102,19 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_place() {
 }
 
 #[test]
+fn the_access_log_can_be_switched_on_and_off() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine).tables("[log]\naccess = \"off\"\n").start();
+    assert_eq!(gate.client().ask(INFO).0, 200);
+    reload(&gate, |text| text.replace("\"off\"", "\"json\""));
+    assert_eq!(gate.client().ask(SWARM).0, 200);
+    assert_eq!(gate.records(1)[0]["path"], "/v1.41/swarm/leave");
+    reload(&gate, |text| text.replace("\"json\"", "\"off\""));
+    assert_eq!(gate.client().ask(INFO).0, 200);
+    assert_eq!(gate.stop().stdout.lines().count(), 1);
+}
+
+#[test]
 fn a_watched_file_is_reloaded_by_itself() {
     let engine = Engine::start(plain::behaviour());
     let gate = Setup::new(&engine).tables("watch = true\n").start();
