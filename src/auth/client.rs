@@ -20,7 +20,7 @@ use hyperlocal::UnixConnector;
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 
-use crate::config::{self, Invalid, Place};
+use crate::config::{self, Invalid};
 
 /// Of the head of an answer.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -64,16 +64,16 @@ impl Client {
     /// `url`: `http://…`, `https://…` or `unix:///path/to.sock[:/request/path]`; `ca`: a PEM file,
     /// else the system's roots. No network here.
     pub(super) fn new(
-        url: &str,
+        url: &config::Text,
         ca: Option<&config::File>,
         timeout: Duration,
     ) -> Result<Client, Invalid> {
-        let uri = match url.strip_prefix("unix://") {
+        let uri = match url.text.strip_prefix("unix://") {
             Some(rest) => unix_uri(rest),
-            None => url.parse::<Uri>().ok(),
+            None => url.text.parse::<Uri>().ok(),
         };
         // Not named in the complaint: there may be a password in it.
-        let invalid = |what| Invalid::at(&Place::default(), what, "");
+        let invalid = |what| url.invalid(what, "");
         let uri = uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
         let uri = uri.ok_or_else(|| invalid("the URL is malformed"))?;
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {

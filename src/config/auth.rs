@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::File;
+use super::{File, Text};
 
 /// One `[auth.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,19 +76,19 @@ pub struct Jwt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keys {
     /// A key set that is fetched, again every `refresh`, and when a token names an unknown key.
-    Url { url: String, ca: Option<File>, refresh: Duration },
+    Url { url: Text, ca: Option<File>, refresh: Duration },
     /// A key set in a file.
     Set(File),
     /// A public key or certificate in PEM.
     Pem(File),
     /// A shared secret for HS256, HS384, HS512.
-    Secret(String),
+    Secret(Text),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct External {
     /// `unix:///path[:/request/path]`, `http://…` or `https://…`.
-    pub url: String,
+    pub url: Text,
     pub timeout: Duration,
     /// Who signed the certificate of an `https://` server; the system's roots when absent.
     pub ca: Option<File>,

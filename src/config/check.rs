@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::raw::{self, Raw};
-use super::{Config, Engine, File, Invalid, Limits, Log, Place, Policy};
+use super::{Config, Engine, File, Invalid, Limits, Log, Place, Policy, Text};
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -229,6 +229,11 @@ impl Checking<'_> {
             self.complain(who.span(), format!("no `{text}` in `{file}`"), "give its number");
         }
         found
+    }
+
+    /// A text with its place.
+    fn placed(&mut self, given: &Spanned<String>) -> Text {
+        Text { text: self.text(given), place: (self.origin.locate)(given.span().start) }
     }
 
     /// A file; a relative path is relative to the configuration.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
-pub use place::{File, Invalid, Place};
+pub use place::{File, Invalid, Place, Text};
 
 use crate::telemetry::{access, diagnostics};
 

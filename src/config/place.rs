@@ -17,6 +17,13 @@ pub struct File {
     pub place: Place,
 }
 
+/// A text of the configuration, and where it stands. It may be a secret: `Debug` does not show it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text {
+    pub text: String,
+    pub place: Place,
+}
+
 /// What is wrong with a configuration, and where; all of it at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
@@ -67,6 +74,26 @@ impl File {
     /// A complaint about this file as a whole.
     pub fn invalid(&self, what: impl fmt::Display, hint: impl fmt::Display) -> Invalid {
         Invalid::at(&self.place, what, hint)
+    }
+}
+
+impl Text {
+    /// A complaint about this text.
+    pub fn invalid(&self, what: impl fmt::Display, hint: impl fmt::Display) -> Invalid {
+        Invalid::at(&self.place, what, hint)
+    }
+}
+
+/// One that stands nowhere.
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text { text: text.to_owned(), place: Place::default() }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({})", self.place)
     }
 }
 

@@ -262,7 +262,11 @@ async fn authenticate(
     head: &mut RequestHead,
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
-    let identity = recognise(house, client, &head.headers).await?;
+    let recognised = recognise(house, client, &head.headers).await;
+    if recognised.is_err() {
+        record.path = request::path_of(head.target(), false);
+    }
+    let identity = recognised?;
     if !house.door.is_open() {
         // It was for dockgate, and the engine has no use for it.
         head.headers.remove("authorization");

@@ -73,6 +73,7 @@ pub(super) async fn accept(
     let head = head?;
     record.method = head.method().to_owned();
     if matches!(client.caller.peer, Peer::Tcp(_)) && head.headers.has("origin") {
+        record.path = path_of(head.target(), false);
         return Err(Refusal::Browser);
     }
     Ok(head)
@@ -156,7 +157,7 @@ fn note(record: &mut Record, call: &Call) {
 
 /// The path for the log. Queries of calls that change something can carry secrets (dockerode repeats
 /// a create body in it, `docker build --build-arg`), so they stay out.
-fn path_of(target: &[u8], shows_query: bool) -> String {
+pub(super) fn path_of(target: &[u8], shows_query: bool) -> String {
     let end = match shows_query {
         true => target.len(),
         false => memchr::memchr(b'?', target).unwrap_or(target.len()),

@@ -11,6 +11,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+
 use crate::auth::Peer;
 
 /// The file of a listening socket; removed with it, unless another process has put its own there.
@@ -72,11 +75,11 @@ pub(super) fn bind(
     ))
 }
 
-/// Whoever connected, by `SO_PEERCRED`.
+/// Whoever connected, by `SO_PEERCRED`. A process of another pid namespace has no pid here.
 pub(super) fn peer(socket: &OwnedFd) -> Peer {
-    rustix::net::sockopt::socket_peercred(socket).map_or(Peer::Unknown, |who| {
-        let (uid, gid, pid) = (who.uid.as_raw(), who.gid.as_raw(), who.pid.as_raw_nonzero().get());
-        Peer::Unix { uid, gid, pid: Some(pid) }
+    getsockopt(socket, PeerCredentials).map_or(Peer::Unknown, |who| {
+        let pid = Some(who.pid()).filter(|pid| *pid > 0);
+        Peer::Unix { uid: who.uid(), gid: who.gid(), pid }
     })
 }
 

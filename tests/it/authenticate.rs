@@ -61,6 +61,7 @@ fn strangers_are_told_how_to_present_themselves() {
     assert!(engine.seen().is_empty(), "nothing reaches the engine");
     let record = &gate.records(1)[0];
     assert_eq!((&record["status"], &record["verdict"]), (&401.into(), &"reject".into()));
+    assert_eq!(record["path"], "/v1.41/info");
 }
 
 #[test]
@@ -133,4 +134,35 @@ fn the_certificates_name_is_the_user_for_every_call_of_the_connection() {
         assert_eq!(record["auth"], "cert");
         assert_eq!(record["groups"], serde_json::json!(["ops"]));
     }
+}
+
+/// As when dockgate runs in a container and its callers outside: they have no pid that it could see.
+#[test]
+fn a_caller_of_another_pid_namespace_is_known_by_its_uid() {
+    let engine = Engine::start(plain::behaviour());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dockgate.toml");
+    let socket = dir.path().join("gate.sock");
+    let config = format!(
+        "[engine]\nurl = \"unix://{}\"\n[[listener]]\nname = \"it\"\nurl = \"unix://{}\"\n\
+         auth = [\"local\"]\n[auth.local]\nkind = \"unix-peer\"\nusers = {{ \"{}\" = \"me\" }}\n",
+        engine.path().display(),
+        socket.display(),
+        rustix::process::geteuid().as_raw(),
+    );
+    std::fs::write(&file, config).unwrap();
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["--user", "--map-current-user", "--pid", "--fork", "--kill-child"]);
+    if !unshare.args(["true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no pid namespace can be made here");
+        return;
+    }
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-current-user", "--pid", "--fork", "--kill-child"]);
+    command.args([env!("CARGO_BIN_EXE_dockgate"), "serve", "-c", file.to_str().unwrap()]);
+    let gate = crate::support::Gate::spawn(&mut command, dir, socket, 1);
+    assert_eq!(gate.client().ask(INFO).0, 200);
+    let record = &gate.records(1)[0];
+    assert_eq!(record["user"], "me");
+    assert!(!record["client"].as_str().unwrap().contains("pid"), "{record}");
 }

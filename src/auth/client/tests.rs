@@ -33,7 +33,7 @@ fn http(answer: &'static str) -> (String, JoinHandle<String>) {
 }
 
 fn client(url: &str, ca: Option<&config::File>) -> Result<Client, String> {
-    Client::new(url, ca, Duration::from_secs(20)).map_err(|invalid| invalid.to_string())
+    Client::new(&url.into(), ca, Duration::from_secs(20)).map_err(|invalid| invalid.to_string())
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -67,7 +67,7 @@ fn what_is_no_200_or_too_long_or_cut_is_an_error() {
 fn who_is_not_there_or_says_nothing_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let silent = Client::new(&url, None, Duration::from_millis(50)).unwrap();
+    let silent = Client::new(&url.as_str().into(), None, Duration::from_millis(50)).unwrap();
     assert!(matches!(run(silent.get(8)), Err(AskError::Late(_))));
     drop(listener);
     let error = run(client(&url, None).unwrap().get(8)).unwrap_err().to_string();
@@ -98,7 +98,7 @@ fn a_server_is_verified() {
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, ca.pem()).unwrap();
-        (ca, config::File { path, place: Place::default() })
+        (ca, config::File { path, place: config::Place::default() })
     };
     let ((ours, ours_file), (_, other_file)) = (issuer("ours"), issuer("other"));
     let key = KeyPair::generate().unwrap();
@@ -155,7 +155,7 @@ fn a_malformed_url_is_a_complaint_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("empty.pem");
     std::fs::write(&path, "nothing").unwrap();
-    let file = config::File { path, place: Place::new(std::path::Path::new("c"), 3, 4) };
+    let file = config::File { path, place: config::Place::new(std::path::Path::new("c"), 3, 4) };
     let complaint = client("https://host/", Some(&file)).unwrap_err();
     assert!(complaint.starts_with("c:3:4: ") && complaint.contains("holds no certificate"));
     assert!(client("unix:///run/x.sock", None).is_ok());

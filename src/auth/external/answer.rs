@@ -73,7 +73,7 @@ fn read(body: &[u8]) -> Result<Answer, String> {
             .to_owned());
     }
     let ttl = Some(Duration::from_secs(ttl).min(LONGEST_TTL)).filter(|ttl| !ttl.is_zero());
-    Ok(Answer::Is { who: Who { user, groups, claims, ..Who::default() }, ttl })
+    Ok(Answer::Is { who: Who::new(user, groups, claims), ttl })
 }
 
 fn is_flat(value: &Value) -> bool {

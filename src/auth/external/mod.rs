@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::cache::Cache;
 use super::client::Client;
 use super::{Asking, Authenticator, Deciding, Outcome, Who};
-use crate::config::{self, Invalid, Place};
+use crate::config::{self, Invalid};
 use answer::Answer;
 use question::Question;
 
@@ -38,7 +38,7 @@ impl External {
         for scheme in &config.schemes {
             if scheme.is_empty() || !scheme.bytes().all(is_token) {
                 let what = format!("`{}` is not a scheme", scheme.escape_debug());
-                return Err(Invalid::at(&Place::default(), what, "such as `Basic` or `Bearer`"));
+                return Err(config.url.invalid(what, "such as `Basic` or `Bearer`"));
             }
         }
         Ok(External {

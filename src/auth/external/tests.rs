@@ -76,7 +76,7 @@ fn a_kept_answer_is_for_the_same_question_but_for_the_port() {
 #[test]
 fn challenges_are_the_configured_schemes() {
     let config = |schemes: &[&str]| config::External {
-        url: "unix:///run/x.sock".to_owned(),
+        url: "unix:///run/x.sock".into(),
         timeout: Duration::from_secs(5),
         ca: None,
         schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect(),

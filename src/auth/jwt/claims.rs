@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::auth::{Claims, Who};
+use crate::auth::{Claims, Who, is_name};
 use crate::config;
 
 /// How much the clocks of issuer and verifier may differ.
 pub(super) const LEEWAY: Duration = Duration::from_secs(60);
 /// The year 9999, as far as RFC 7519's dates are thought to go; milliseconds are beyond it.
 const LAST_SECOND: f64 = 253_402_300_799.0;
-const MOST_USER_BYTES: usize = 256;
 /// Of all that policies and logs get to see.
 const MOST_CLAIM_BYTES: usize = 8 * 1024;
 /// Of no use once the token is verified.
@@ -167,7 +166,7 @@ fn user(value: Option<&Value>) -> Option<String> {
         Value::Bool(_) => None,
         scalar => text(scalar),
     };
-    name.filter(|name| is_name(name) && name.len() <= MOST_USER_BYTES)
+    name.filter(|name| is_name(name))
 }
 
 /// One or several; none when there is no such claim.
@@ -178,11 +177,6 @@ fn groups(value: Option<&Value>) -> Option<Vec<String>> {
         Some(Value::Array(all)) => all.iter().map(name).collect(),
         Some(one) => name(one).map(|name| vec![name]),
     }
-}
-
-/// It will stand in logs and be compared in rules.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
 }
 
 fn is_flat(value: &Value) -> bool {

@@ -71,9 +71,9 @@ struct Turn {
 impl Source {
     /// Reads files, and nothing from the network.
     pub(super) fn new(config: &config::Jwt) -> Result<Source, Invalid> {
-        let invalid = |what: &str| Invalid::at(&Place::default(), what, "");
-        let allowed = Allowed::new(&config.algorithms)
-            .ok_or_else(|| invalid("a name in `algorithms` is not an algorithm"))?;
+        // `config` has seen to it.
+        let unknown = || Invalid::at(&Place::default(), "an unknown algorithm", "");
+        let allowed = Allowed::new(&config.algorithms).ok_or_else(unknown)?;
         let keys = match &config.keys {
             config::Keys::Url { url, ca, refresh } => {
                 let client = Client::new(url, ca.as_ref(), TIMEOUT)?;
@@ -83,8 +83,10 @@ impl Source {
             config::Keys::Set(file) => Keys::of_set(&file.read()?, &allowed)
                 .map_err(|what| file.invalid(format!("`{}`: {what}", file.path.display()), ""))?,
             config::Keys::Pem(file) => pem::read(file, &allowed)?,
-            config::Keys::Secret(secret) => Keys::of_secret(secret.as_bytes(), &allowed)
-                .ok_or_else(|| invalid("the shared secret is too short for its algorithms"))?,
+            config::Keys::Secret(secret) => Keys::of_secret(secret.text.as_bytes(), &allowed)
+                .ok_or_else(|| {
+                    secret.invalid("the shared secret is too short for its algorithms", "")
+                })?,
         };
         let held = Held { keys, generation: 0, body: Vec::new(), since: Instant::now() };
         Ok(Source::Fixed(Arc::new(held)))

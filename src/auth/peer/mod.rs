@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub(super) use container::container_of;
 
-use super::{Asking, Authenticator, Deciding, Outcome, Peer, Who};
+use super::{Asking, Authenticator, Claims, Deciding, Outcome, Peer, Who};
 use crate::config;
 use accounts::{Accounts, Known};
 
@@ -54,7 +54,7 @@ impl UnixPeer {
             true => Vec::new(),
             false => self.gids(&known, uid, gid).map(|gid| known.group_name(gid)).collect(),
         };
-        Some(Who { user, groups, ..Who::default() })
+        Some(Who::new(user, groups, Claims::new()))
     }
 
     fn by_group(

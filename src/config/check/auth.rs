@@ -125,7 +125,8 @@ impl Checking<'_> {
                 match text.starts_with("https://") || text.starts_with("http://") {
                     true => {
                         self.refuse_plain(&jwks, &text);
-                        Keys::Url { url: text, ca: ca.map(|(_, file)| file), refresh }
+                        let url = self.placed(&jwks);
+                        Keys::Url { url, ca: ca.map(|(_, file)| file), refresh }
                     }
                     false => {
                         self.unused(ca.map(|(at, _)| at), "ca");
@@ -149,7 +150,7 @@ impl Checking<'_> {
                                 "a PEM file is named with a `/` in it or by `.pem`",
                             );
                         }
-                        Keys::Secret(text)
+                        Keys::Secret(self.placed(&key))
                     }
                 }
             }
@@ -245,7 +246,7 @@ impl Checking<'_> {
         let default = || vec!["Basic".to_owned(), "Bearer".to_owned()];
         let schemes = raw.schemes.map_or_else(default, Spanned::into_inner);
         Some(AuthKind::External(External {
-            url: text,
+            url: self.placed(&url),
             timeout,
             ca: ca.map(|(_, file)| file),
             schemes,

@@ -11,7 +11,7 @@ use crate::auth::{Claims, Who};
 const NOW: u64 = 1_800_000_000;
 
 fn rules(change: impl FnOnce(&mut config::Jwt)) -> Rules {
-    let mut config = config(Keys::Secret(String::new()));
+    let mut config = config(Keys::Secret("".into()));
     change(&mut config);
     Rules::new(&config)
 }
@@ -86,7 +86,7 @@ fn an_audience_is_one_or_several_strings() {
     }
     let nobody = super::super::claims::Rules::new(&config::Jwt {
         audience: Vec::new(),
-        ..config(Keys::Secret(String::new()))
+        ..config(Keys::Secret("".into()))
     });
     assert!(check(&nobody, &with("aud", json!("dockgate"))).is_err());
 }

@@ -61,9 +61,9 @@ impl Issuer {
     }
 
     fn asked_by(&self, pace: Pace) -> Jwt {
-        let client = Client::new(&self.url, None, Duration::from_secs(20)).unwrap();
+        let client = Client::new(&self.url.as_str().into(), None, Duration::from_secs(20)).unwrap();
         let allowed = Allowed::new(&[]).unwrap();
-        let config = config(Keys::Secret(String::new()));
+        let config = config(Keys::Secret("".into()));
         let fetched = Fetched::new(client, allowed, &config.issuer, pace);
         let mut jwt = Jwt::new(&with_url(&self.url)).unwrap();
         jwt.source = Source::Fetched(Arc::new(fetched));
@@ -73,7 +73,7 @@ impl Issuer {
 
 fn with_url(url: &str) -> config::Jwt {
     let url = url.to_owned();
-    config(Keys::Url { url, ca: None, refresh: Duration::from_secs(3600) })
+    config(Keys::Url { url: url.as_str().into(), ca: None, refresh: Duration::from_secs(3600) })
 }
 
 fn pace() -> Pace {

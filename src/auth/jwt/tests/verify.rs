@@ -51,7 +51,7 @@ fn a_token_of_each_algorithm_is_taken() {
 #[test]
 fn a_shared_secret_is_only_for_its_algorithms() {
     let secret = "0123456789abcdef0123456789abcdef0123456789abcdef";
-    let jwt = Jwt::new(&config(Keys::Secret(secret.to_owned()))).unwrap();
+    let jwt = Jwt::new(&config(Keys::Secret(secret.into()))).unwrap();
     let token = |name: &str| {
         let algorithm = token::algorithm(name).unwrap();
         signed(&secret_key(secret), algorithm, &json!({"alg": name, "kid": "any"}), &claims())
