@@ -138,11 +138,14 @@ X
 name = "tls"
 url = "tls://127.0.0.1:$(tls_port "$index")"
 policies = [$policies]
+auth = ["certificate"]
 [listener.tls]
 cert = "certs$index/server-cert.pem"
 key = "certs$index/server-key.pem"
 client_ca = "certs$index/ca.pem"
 client_auth = "required"
+[auth.certificate]
+kind = "certificate"
 X
 }
 
@@ -152,7 +155,7 @@ gateway_start() { # NAME ENGINE_SOCKET SOCKET POLICY
     setsid "$dockgate" serve -c "$work/$1.toml" > "$work/$1.gateway-log" 2>&1 < /dev/null &
     echo $! > "$work/$1.gateway-pid"
     for ((i = 0; i < 100; i++)); do
-        [ ! -S "$3" ] || curl -sf -m 2 -o /dev/null --unix-socket "$3" http://engine/_ping && return 0
+        ! curl -sf -m 2 -o /dev/null --unix-socket "$3" http://engine/_ping || return 0
         sleep 0.1
     done
     echo "run.sh: the gateway in front of $2 does not answer:" >&2
@@ -299,7 +302,7 @@ connections() { # SOCKET: how many are accepted there
     awk -v path="$1" '$6 == "03" && $8 == path' /proc/net/unix | wc -l
 }
 
-sockets_of() { find "/proc/$1/fd" -lname 'socket:*' 2> /dev/null | wc -l; } # PID
+sockets_of() { find "/proc/$1/fd" -lname 'socket:*' | wc -l; } # PID
 
 tcp_connections() { # PORT: how many are accepted there, or closed by the client only
     ss -Htn state established state close-wait "sport = :$1" | wc -l
