@@ -1,5 +1,5 @@
 # The engine itself behind tls://; and TLS on both sides at once.
-# e2e: timeout=150
+# e2e: cross=all timeout=150
 . "$E2E_LIB/gate.sh"
 C=$E2E_ENGINE_CERTS
 works - "$E2E_DOCKGATE" certs certs

@@ -22,7 +22,7 @@ asking() { # NAME COMMAND...: until there is `stop`; a line for each answer
 }
 asking tls over_tls "$PORT" certs &
 loops=$!
-DOCKER_HOST=unix://$PWD/g.sock asking unix env &
+DOCKER_HOST=unix://$PWD/g.sock asking unix &
 loops="$loops $!"
 for ((i = 1; i <= 20; i++)); do
     kill -USR2 "$gate" || break
@@ -44,7 +44,7 @@ touch stop
 # shellcheck disable=SC2086
 wait $loops
 works - test "$(answers)" -ge 200
-fails '' grep -v '^linux$' tls unix
+works 0 sh -c 'cat tls unix | grep -vc "^linux$"; true'
 touch go
 wait "$stream"
 works 'one

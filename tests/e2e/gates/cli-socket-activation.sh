@@ -1,4 +1,5 @@
 # Sockets that the service manager opened: unix by its name, and TLS on an inherited port.
+# e2e: cross=all
 . "$E2E_LIB/gate.sh"
 works - "$E2E_DOCKGATE" certs certs
 start() { # SOCKET NAME: with one inherited socket

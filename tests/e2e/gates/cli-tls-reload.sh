@@ -1,4 +1,5 @@
 # SIGHUP: a new configuration for new connections, while what runs goes on; a bad one changes nothing.
+# e2e: cross=all
 . "$E2E_LIB/gate.sh"
 works - "$E2E_DOCKGATE" certs certs
 works - "$E2E_DOCKGATE" certs other
