@@ -103,14 +103,16 @@ struct Client {
     caller: Caller,
     /// The caller's peer, for the log.
     name: Arc<str>,
+    /// The generation of the house whose authorities have verified the caller's certificate.
+    trusted: u64,
     /// Who was recognised by the connection alone, and in which generation of the house.
     known: Option<(u64, Identity)>,
 }
 
 impl Client {
-    fn new(stream: Stream, caller: Caller) -> Client {
+    fn new(stream: Stream, caller: Caller, generation: u64) -> Client {
         let name = caller.peer.to_string().into();
-        Client { stream, buffer: Buffer::new(), caller, name, known: None }
+        Client { stream, buffer: Buffer::new(), caller, name, trusted: generation, known: None }
     }
 }
 
@@ -132,14 +134,16 @@ struct Sent {
     identity: Identity,
 }
 
-/// Serves one connection to its end. `permit` is given back when nothing of it is left.
+/// Serves one connection, accepted in this generation of the house, to its end. `permit` is given
+/// back when nothing of it is left.
 pub async fn connection<P: Send + 'static>(
     entrance: Arc<Entrance>,
     stream: Stream,
     caller: Caller,
+    generation: u64,
     permit: P,
 ) {
-    let mut client = Client::new(stream, caller);
+    let mut client = Client::new(stream, caller, generation);
     let open = entrance.house().tally.connection();
     while request::idle(&entrance, &mut client).await {
         let house = entrance.house();
@@ -219,7 +223,7 @@ async fn reply_and_close(mut stream: Stream, answer: &[u8]) {
 
 /// Lets a client read what was written before the socket is gone.
 pub async fn linger(stream: Stream) {
-    let mut client = Client::new(stream, Caller::new(Peer::Unknown, Vec::new()));
+    let mut client = Client::new(stream, Caller::new(Peer::Unknown, Vec::new()), 0);
     request::linger(&mut client).await;
 }
 
@@ -285,9 +289,12 @@ async fn recognise(
     {
         return Ok(identity.clone());
     }
-    let certificates = &client.caller.certificates;
-    if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
-        return Err(Stranger::Distrusted);
+    if client.trusted != house.generation {
+        let certificates = &client.caller.certificates;
+        if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
+            return Err(Stranger::Distrusted);
+        }
+        client.trusted = house.generation;
     }
     let recognised = house.door.recognise(&house.listener, &client.caller, headers).await;
     match &recognised {

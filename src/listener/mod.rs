@@ -225,13 +225,16 @@ impl Acceptor {
             return;
         };
         let entrance = Arc::clone(entrance);
+        let generation = house.generation;
+        // After the generation: authorities that are newer than it are only asked once more.
         match settings.tls.load_full() {
             Some(server) => {
-                house.tasks.spawn(secured(server, entrance, stream, peer, permit));
+                house.tasks.spawn(secured(server, entrance, stream, peer, generation, permit));
             }
             None => {
                 let caller = Caller::new(peer, Vec::new());
-                house.tasks.spawn(gateway::connection(entrance, stream, caller, permit));
+                let connection = gateway::connection(entrance, stream, caller, generation, permit);
+                house.tasks.spawn(connection);
             }
         }
     }
@@ -243,6 +246,7 @@ async fn secured(
     entrance: Arc<Entrance>,
     mut stream: Stream,
     peer: Peer,
+    generation: u64,
     permit: Permit,
 ) {
     // Boxed: a connection does not keep the room that its handshake took.
@@ -255,7 +259,7 @@ async fn secured(
             let caller = Caller::new(peer, certificates);
             let tasks = house.tasks.clone();
             drop(house);
-            tasks.spawn(gateway::connection(entrance, stream, caller, permit));
+            tasks.spawn(gateway::connection(entrance, stream, caller, generation, permit));
         }
         Err(why) => {
             house.tally.handshake(why.kind());

@@ -7,7 +7,7 @@ use std::process::Output;
 use crate::support::engine::{chunk_borders, hijack_101, plain, refusing};
 use crate::support::gate::dockgate;
 use crate::support::http::dechunk;
-use crate::support::{Engine, Gate, Setup, text, wait_until};
+use crate::support::{Conn, Engine, Gate, Setup, text, wait_until};
 
 const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -25,6 +25,22 @@ fn serve_says_where_it_listens_and_with_which_policies() {
     assert!(gate.stderr().contains(&wanted), "{}", gate.stderr());
     let gate = Gate::pass(&engine);
     assert!(gate.stderr().contains(" policies=none\n"), "{}", gate.stderr());
+}
+
+#[test]
+fn serve_listens_on_ipv6_too() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("SKIPPED: there is no IPv6 here");
+        return;
+    }
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine)
+        .tables("[[listener]]\nname = \"six\"\nurl = \"tcp://[::1]:0\"\n")
+        .start();
+    wait_until("the second listener", || gate.stderr().contains("listening on tcp://[::1]:"));
+    let mut client = Conn::tcp(&gate.tcp_address());
+    assert_eq!(client.ask(INFO).0, 200);
+    assert!(gate.records(1)[0]["client"].as_str().unwrap().starts_with("[::1]:"));
 }
 
 #[test]
