@@ -86,7 +86,8 @@ impl File {
 
 fn trial_set(hosts: &[SanType], client_name: &str) -> Result<Vec<File>, rcgen::Error> {
     let new_key = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
-    let ca = CertifiedIssuer::self_signed(authority(), new_key()?)?;
+    let ca_key = new_key()?;
+    let ca = CertifiedIssuer::self_signed(authority(&ca_key), ca_key)?;
     let (server_key, client_key) = (new_key()?, new_key()?);
     let mut server = leaf("dockgate server", Purpose::ServerAuth);
     server.subject_alt_names = server_names(hosts);
@@ -102,8 +103,12 @@ fn trial_set(hosts: &[SanType], client_name: &str) -> Result<Vec<File>, rcgen::E
     ])
 }
 
-fn authority() -> CertificateParams {
-    let mut params = named("dockgate trial CA");
+/// Its name tells one trial set from another: of two authorities with one name, a verifier would take
+/// the wrong one's key and complain of a bad signature.
+fn authority(key: &KeyPair) -> CertificateParams {
+    let id = CertificateParams::default().key_identifier(key);
+    let id: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let mut params = named(&format!("dockgate trial CA {id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

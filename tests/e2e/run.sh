@@ -97,7 +97,13 @@ engine_args() { # ACTION ENGINE: runs engine.sh with that engine's folder, binar
     index=$(engine_index "$2")
     case $2 in 28*) bin=$cache/suite-forky/bin ;; 26) bin=$cache/suite-trixie/bin ;; esac
     case $2 in *-min*) min=${2#*-min} ;; esac
-    DOCKER_MIN_API_VERSION=$min "$here/engine.sh" "$1" "dge$index" "$work/e$index" "$index" "$bin"
+    DOCKER_MIN_API_VERSION=$min "$here/engine.sh" "$1" "dge$index" "$work/e$index" "$index" "$bin" $(engine_tls "$index")
+}
+
+# beside its unix socket: `dockgate certs` for the engine itself, and for who asks it
+engine_tls() { # INDEX
+    local certs=$work/e$1/certs
+    echo "--host tcp://10.66.$1.2:2376 --tlsverify --tlscacert $certs/ca.pem --tlscert $certs/server-cert.pem --tlskey $certs/server-key.pem"
 }
 
 engine_start() {
@@ -105,17 +111,51 @@ engine_start() {
     index=$(engine_index "$1")
     mkdir "$work/e$index"
     case $1 in *-containerd) echo '{"features":{"containerd-snapshotter":true}}' > "$work/e$index/daemon.json" ;; esac
+    "$dockgate" certs "$work/e$index/certs" --host "10.66.$index.2" > /dev/null
+    "$dockgate" certs "$work/certs$index" > /dev/null
     echo "dge$index $work/e$index $index" >> "$cache/running"
     engine_args up "$1"
     "$here/image.sh" "$work/e$index/docker.sock" > "$work/e$index.image"
 }
 
+tls_port() { echo "470$1"; } # INDEX
+
+gateway_config() { # NAME ENGINE_SOCKET SOCKET POLICY
+    local index=${1%%-*} policies=
+    [ "$4" = none ] || policies="\"$4\""
+    cat << X
+[engine]
+url = "unix://$2"
+[[listener]]
+name = "unix"
+url = "unix://$3"
+policies = [$policies]
+X
+    # one gate of an engine has TLS too: for the cases with \`tls=yes\`
+    [ "$1" = "$index" ] || return 0
+    cat << X
+[[listener]]
+name = "tls"
+url = "tls://127.0.0.1:$(tls_port "$index")"
+policies = [$policies]
+auth = ["certificate"]
+[listener.tls]
+cert = "certs$index/server-cert.pem"
+key = "certs$index/server-key.pem"
+client_ca = "certs$index/ca.pem"
+client_auth = "required"
+[auth.certificate]
+kind = "certificate"
+X
+}
+
 gateway_start() { # NAME ENGINE_SOCKET SOCKET POLICY
     local i
-    setsid "$dockgate" serve --engine "unix://$2" --listen "unix://$3" --policy "$4" > "$work/$1.gateway-log" 2>&1 < /dev/null &
+    gateway_config "$@" > "$work/$1.toml"
+    setsid "$dockgate" serve -c "$work/$1.toml" > "$work/$1.gateway-log" 2>&1 < /dev/null &
     echo $! > "$work/$1.gateway-pid"
     for ((i = 0; i < 100; i++)); do
-        [ ! -S "$3" ] || curl -sf -m 2 -o /dev/null --unix-socket "$3" http://engine/_ping && return 0
+        ! curl -sf -m 2 -o /dev/null --unix-socket "$3" http://engine/_ping || return 0
         sleep 0.1
     done
     echo "run.sh: the gateway in front of $2 does not answer:" >&2
@@ -188,11 +228,19 @@ run_script() {
     esac
     [ "$(directive "$file" netns)" != yes ] || netns=(nsenter "--net=/run/netns/dge$index")
     limit=$(directive "$file" timeout)
+    # over TLS, a case knows of nothing but its environment
+    local host="unix://$sock" tls=()
+    if [[ $sock == tls:* ]]; then
+        host=tcp://${sock#tls:}
+        tls=(DOCKER_TLS_VERIFY=1 "DOCKER_CERT_PATH=$work/certs$index")
+        sock=${sock#tls:}
+    fi
     (cd "$dir/tmp" && exec timeout -k 5 "${limit:-90}" "${netns[@]}" env \
-        HOME="$dir/home" TMPDIR="$dir/tmp" DOCKER_CONFIG="$dir/config" DOCKER_HOST="unix://$sock" \
+        HOME="$dir/home" TMPDIR="$dir/tmp" DOCKER_CONFIG="$dir/config" DOCKER_HOST="$host" "${tls[@]}" \
         DOCKER="$(cli_path "$cli")" E2E_CLI="$cli" E2E_ENGINE="$engine" E2E_SOCK="$sock" E2E_TMP="$dir/tmp" \
         E2E_LIB="$here/lib" PYTHONPATH="$here/lib" PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore E2E_NODE="$cache/node" \
         E2E_PYTHON="$cache/venv/bin/python" E2E_BOLLARD="$cache/bollard" \
+        E2E_DOCKGATE="$dockgate" E2E_INDEX="$index" E2E_ENGINE_TLS="10.66.$index.2:2376" E2E_ENGINE_CERTS="$work/e$index/certs" \
         E2E_ENGINE_CONTROL="$work/control.$index" E2E_ENGINE_PID="$work/e$index/pid" E2E_GATEWAY_LOG="$work/$index.gateway-log" \
         "$command" "$file" > "$out.raw" 2>&1 < /dev/null) || rc=$?
     python3 "$here/lib/normalise.py" "$out.raw" "$sock=SOCKET" "$dir/tmp=TMP" "$dir/config=CONFIG" "$dir/home=HOME" > "$out"
@@ -214,12 +262,17 @@ compare() { # ENGINE CLI FILE LABEL
         report FAIL "$engine" "$4" $(($(now_ms) - t0)) "$out.diff"
         return
     fi
+    through "$work/gw$index.sock" "$@"
+    [ "$(directive "$3" tls)" != yes ] || { t0=$(now_ms); through "tls:127.0.0.1:$(tls_port "$index")" "${@:1:3}" "tls/$4"; }
+}
+
+through() { # SOCKET ENGINE CLI FILE LABEL: with what `compare` has prepared
     reset "$index"
-    run_script "$engine" "$2" "$work/gw$index.sock" "$3" "$out.gateway" || true
+    run_script "$engine" "$3" "$1" "$4" "$out.gateway" || true
     if diff -u --label direct "$out.direct" --label gateway "$out.gateway" > "$out.diff"; then
-        report ok "$engine" "$4" $(($(now_ms) - t0))
+        report ok "$engine" "$5" $(($(now_ms) - t0))
     else
-        report FAIL "$engine" "$4" $(($(now_ms) - t0)) "$out.diff"
+        report FAIL "$engine" "$5" $(($(now_ms) - t0)) "$out.diff"
     fi
 }
 
@@ -249,19 +302,28 @@ connections() { # SOCKET: how many are accepted there
     awk -v path="$1" '$6 == "03" && $8 == path' /proc/net/unix | wc -l
 }
 
-# every client has gone: the gateway must hold none of them, and of the engine no more than a small pool
-leak_check() { # ENGINE GATEWAY_SOCKET ENGINE_SOCKET
-    local i t0 clients upstream
+sockets_of() { find "/proc/$1/fd" -lname 'socket:*' | wc -l; } # PID
+
+tcp_connections() { # PORT: how many are accepted there, or closed by the client only
+    ss -Htn state established state close-wait "sport = :$1" | wc -l
+}
+
+# every client has gone: the gateway must hold none of them, and of the engine no more than a small pool. The gateway's
+# side is counted: dockerd itself leaves the connection of an `exec -i` open until its next garbage collection
+leak_check() { # ENGINE GATEWAY_SOCKET INDEX
+    local i t0 clients sockets pid
     t0=$(now_ms)
+    pid=$(cat "$work/$3.gateway-pid")
     for ((i = 0; i < 100; i++)); do
-        clients=$(connections "$2") upstream=$(connections "$3")
-        if [ "$clients" = 0 ] && [ "$upstream" -le 8 ]; then
+        clients=$(($(connections "$2") + $(tcp_connections "$(tls_port "$3")")))
+        sockets=$(($(sockets_of "$pid") - $(cat "$work/$3.gateway-sockets")))
+        if [ "$clients" = 0 ] && [ "$sockets" -le 8 ]; then
             report ok "$1" no-leaked-connections $(($(now_ms) - t0))
             return
         fi
         sleep 0.1
     done
-    echo "after all cases the gateway still has $clients clients and $upstream connections to the engine" > "$work/out.$1.diff"
+    echo "after all cases the gateway still has $clients clients and $sockets sockets more than the $(cat "$work/$3.gateway-sockets") at its start" > "$work/out.$1.diff"
     report FAIL "$1" no-leaked-connections $(($(now_ms) - t0)) "$work/out.$1.diff"
 }
 
@@ -290,21 +352,22 @@ worker() { # ENGINE
         return
     fi
     # for faults/: `bash $E2E_ENGINE_CONTROL stop|start`
-    printf '#!/bin/bash\nDOCKER_MIN_API_VERSION=%q %q "$1" %q %q %q %q\n' "$(case $engine in *-min*) echo "${engine#*-min}" ;; esac)" \
+    printf '#!/bin/bash\nDOCKER_MIN_API_VERSION=%q %q "$1" %q %q %q %q %s\n' "$(case $engine in *-min*) echo "${engine#*-min}" ;; esac)" \
         "$here/engine.sh" "dge$index" "$work/e$index" "$index" \
-        "$(case $engine in 28*) echo "$cache/suite-forky/bin" ;; 26) echo "$cache/suite-trixie/bin" ;; *) echo - ;; esac)" > "$work/control.$index"
+        "$(case $engine in 28*) echo "$cache/suite-forky/bin" ;; 26) echo "$cache/suite-trixie/bin" ;; *) echo - ;; esac)" "$(engine_tls "$index")" > "$work/control.$index"
     if ! gateway_start "$index" "$work/e$index/docker.sock" "$work/gw$index.sock" none > "$work/out.$engine.start" 2>&1; then
         report FAIL "$engine" gateway-start $(($(now_ms) - t0)) "$work/out.$engine.start"
         return
     fi
     pid=$(cat "$work/$index.gateway-pid")
+    sockets_of "$pid" > "$work/$index.gateway-sockets"
 
     for ((n = 0; n < repeat; n++)); do
         for file in "$here"/cases/*; do
             ! wanted "$file" "$engine" || with_clis compare "$engine" - "$file"
         done
     done
-    leak_check "$engine" "$work/gw$index.sock" "$work/e$index/docker.sock"
+    leak_check "$engine" "$work/gw$index.sock" "$index"
 
     # shellcheck disable=SC2043
     case $engine in 20.10 | 28)
@@ -318,6 +381,10 @@ worker() { # ENGINE
         fi
         ;;
     esac
+
+    for file in "$here"/gates/*; do
+        ! wanted "$file" "$engine" || with_clis judge "$engine" "$work/e$index/docker.sock" "$file" gates/
+    done
 
     # last: these stop the engine
     for file in "$here"/faults/*; do

@@ -24,6 +24,8 @@ done
 command -v node > /dev/null || need+=(nodejs)
 command -v npm > /dev/null || need+=(npm)
 command -v python3 > /dev/null || need+=(python3)
+command -v openssl > /dev/null || need+=(openssl)
+command -v systemd-socket-activate > /dev/null || need+=(systemd)
 python3 -c 'import ensurepip, venv' 2> /dev/null || need+=(python3-venv)
 if [ ${#need[@]} -gt 0 ]; then
     say "apt-get install ${need[*]}"

@@ -1,3 +1,4 @@
+# e2e: tls=yes
 # docker attach without a terminal.
 . "$E2E_LIB/case.sh"
 q d run -d --name c1 busybox sh -c 'while ! [ -e /go ]; do sleep 0.05; done; echo out; echo err >&2; exit 6'

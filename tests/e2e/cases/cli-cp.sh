@@ -1,3 +1,4 @@
+# e2e: tls=yes
 # docker cp: files, folders, links and tar streams, both ways.
 . "$E2E_LIB/case.sh"
 q d create --name c1 busybox true

@@ -1,3 +1,4 @@
+# e2e: tls=yes
 # What a client shows when the engine says no.
 . "$E2E_LIB/case.sh"
 t d inspect nosuch

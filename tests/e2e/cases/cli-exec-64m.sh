@@ -1,3 +1,4 @@
+# e2e: tls=yes
 # 64 MiB there and back through exec -i.
 . "$E2E_LIB/case.sh"
 q d run -d --name c1 busybox sleep 90

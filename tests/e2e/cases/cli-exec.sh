@@ -1,3 +1,4 @@
+# e2e: tls=yes
 # docker exec: streams, exit codes, stdin with half-close, detached, errors.
 . "$E2E_LIB/case.sh"
 q d run -d --name c1 -e A=1 busybox sleep 60

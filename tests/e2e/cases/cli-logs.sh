@@ -1,4 +1,4 @@
-# e2e: cross=all
+# e2e: tls=yes cross=all
 # docker logs: all, tail, both streams, follow until the container ends, follow a container that is removed.
 . "$E2E_LIB/case.sh"
 q d run --name c1 busybox sh -c 'for i in 1 2 3 4 5; do echo line $i; done; sleep 0.2; echo err >&2'

@@ -1,3 +1,4 @@
+# e2e: tls=yes
 # docker run -i: the client closes its half early, output follows.
 . "$E2E_LIB/case.sh"
 printf abc | t d run -i --rm busybox sh -c 'cat; sleep 1; echo tail'
