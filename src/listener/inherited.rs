@@ -35,8 +35,12 @@ pub(super) fn adopt(socket: OwnedFd, bind: &Bind) -> io::Result<(OwnedFd, Kind)>
             Kind::Unix { file: Some(Arc::new(file)) }
         }
         // The service manager's file stays the service manager's.
-        (Place::Unix(_), _) => Kind::Unix { file: None },
-        (Place::Tcp(address), _) => Kind::Tcp(address),
+        (Place::Unix(_), Bind::Inherited { .. }) => Kind::Unix { file: None },
+        (Place::Tcp(address), Bind::Inherited { .. } | Bind::Tcp { .. }) => Kind::Tcp(address),
+        (place, _) => {
+            let why = format!("the socket that was passed for `{bind}` listens on {place}");
+            return Err(io::Error::other(why));
+        }
     };
     Ok((socket, kind))
 }

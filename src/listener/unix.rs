@@ -16,6 +16,8 @@ use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::auth::Peer;
 
+const NO_SOCKET: &str = "a file that is not a socket is in the way";
+
 /// The file of a listening socket; removed with it, unless another process has put its own there.
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -27,7 +29,12 @@ pub(super) struct SocketFile {
 impl SocketFile {
     /// The file of a socket that another process bound.
     pub(super) fn of(path: &Path) -> io::Result<SocketFile> {
-        let inode = fs::symlink_metadata(path)?.ino();
+        let found = fs::symlink_metadata(path)?;
+        // `change` would follow a link to somebody else's file.
+        if !found.file_type().is_socket() {
+            return Err(in_the_way(NO_SOCKET));
+        }
+        let inode = found.ino();
         Ok(SocketFile { path: path.to_owned(), inode, is_left: AtomicBool::new(false) })
     }
 
@@ -107,15 +114,18 @@ fn prepare(
 
 fn refuse_living(path: &Path) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    let taken = |what: &str| io::Error::new(io::ErrorKind::AddrInUse, what.to_owned());
     if !found.file_type().is_socket() {
-        return Err(taken("a file that is not a socket is in the way"));
+        return Err(in_the_way(NO_SOCKET));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(taken("another process listens there")),
+        Ok(_) => Err(in_the_way("another process listens there")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn in_the_way(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, what)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

@@ -62,21 +62,27 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
     let program = Program::this()?;
     let mut inherited = Inherited::take()?;
     let plan = Plan::of(&config)?;
+    inherited.keep_wanted(&config);
     let (log, writer) = Log::start(config.log.access)?;
+    let main = Builder::new_current_thread().enable_all().build()?;
+    // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
+    let signals = main.block_on(async { Signals::new() })?;
     let (world, opened) = World::new(config, plan, log, &mut inherited)?;
-    inherited.drop_rest();
     opened.iter().for_each(|line| announce(line));
     if let Some(predecessor) = inherited.predecessor.take() {
         predecessor.dismiss()?;
     }
-    let main = Builder::new_current_thread().enable_all().build()?;
-    main.block_on(live(world, source, &program))?;
+    main.block_on(live(world, signals, source, &program))?;
     drop(writer);
     Ok(())
 }
 
-async fn live(mut world: World, source: &Source, program: &Program) -> std::io::Result<()> {
-    let mut signals = Signals::new()?;
+async fn live(
+    mut world: World,
+    mut signals: Signals,
+    source: &Source,
+    program: &Program,
+) -> std::io::Result<()> {
     let mut watch = Watch::new(source.files(&world.config));
     let (mut desk, mut asked) = Desk::new(&world);
     desk.follow(&world)?;
@@ -100,13 +106,16 @@ async fn live(mut world: World, source: &Source, program: &Program) -> std::io::
             Wish::Restart => {}
         }
     };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     desk.let_go();
-    if most.is_none() {
-        desk.close();
-    }
-    if most.is_some() && inherit::may_be_stored() {
-        world.leave_files();
+    match most {
+        // The service goes on, in another process: `STOPPING=1` would be the end of that one too.
+        None => desk.close(),
+        Some(_) => {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            if inherit::may_be_stored() {
+                world.leave_files();
+            }
+        }
     }
     let drain_timeout = world.config.drain_timeout;
     world.close();

@@ -106,7 +106,7 @@ impl World {
             self.fronts.push(front);
         }
         for gone in old.into_iter().flatten() {
-            inherit::forget(&gone.bind.to_string());
+            inherit::forget(&gone.bind);
             gone.drain.cancel();
         }
         self.admin = admin;

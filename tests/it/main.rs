@@ -40,5 +40,6 @@ mod parse;
 mod reload;
 mod restart;
 mod send;
+mod service_manager;
 mod streams;
 mod tls;
