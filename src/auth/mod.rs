@@ -16,6 +16,7 @@ mod jwt;
 mod peer;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -94,10 +95,27 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a>;
 }
 
+/// The authenticators that were built for one configuration, by name: listeners share them, and
+/// with them what was verified lately and who has guessed too often.
+#[derive(Debug, Default)]
+pub struct Keepers(HashMap<String, Option<Arc<dyn Authenticator>>>);
+
+impl Keepers {
+    /// Complaints come once, however many listeners name it.
+    fn get(&mut self, auth: &config::Auth) -> Result<Option<Arc<dyn Authenticator>>, Invalid> {
+        if let Some(known) = self.0.get(&auth.name) {
+            return Ok(known.clone());
+        }
+        let built = build(auth);
+        self.0.insert(auth.name.clone(), built.as_ref().ok().cloned());
+        built.map(Some)
+    }
+}
+
 /// The authenticators of one listener, in their order.
 #[derive(Debug, Default)]
 pub struct Door {
-    keepers: Vec<(Arc<str>, Box<dyn Authenticator>)>,
+    keepers: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
     challenges: Vec<String>,
 }
 
@@ -142,12 +160,14 @@ impl Stranger {
 
 impl Door {
     /// Reads what the authenticators need (password files, keys, certificates), but no network.
-    pub fn new(auths: &[config::Auth]) -> Result<Door, Invalid> {
+    pub fn new(auths: &[config::Auth], known: &mut Keepers) -> Result<Door, Invalid> {
         let mut complaints = Invalid::default();
         let mut keepers = Vec::new();
         for auth in auths {
-            match build(auth) {
-                Ok(keeper) => keepers.push((auth.name.as_str().into(), keeper)),
+            match known.get(auth) {
+                Ok(Some(keeper)) => keepers.push((auth.name.as_str().into(), keeper)),
+                // Complained about already, so that nothing comes of this door.
+                Ok(None) => {}
                 Err(invalid) => complaints.extend(invalid),
             }
         }
@@ -210,13 +230,13 @@ impl Door {
     }
 }
 
-fn build(auth: &config::Auth) -> Result<Box<dyn Authenticator>, Invalid> {
+fn build(auth: &config::Auth) -> Result<Arc<dyn Authenticator>, Invalid> {
     Ok(match &auth.kind {
-        config::AuthKind::UnixPeer(config) => Box::new(peer::UnixPeer::new(config)),
-        config::AuthKind::Certificate(name) => Box::new(certificate::Certificate::new(*name)),
-        config::AuthKind::Basic(file) => Box::new(basic::Basic::new(file)?),
-        config::AuthKind::Jwt(config) => Box::new(jwt::Jwt::new(config)?),
-        config::AuthKind::External(config) => Box::new(external::External::new(config)?),
+        config::AuthKind::UnixPeer(config) => Arc::new(peer::UnixPeer::new(config)),
+        config::AuthKind::Certificate(name) => Arc::new(certificate::Certificate::new(*name)),
+        config::AuthKind::Basic(file) => Arc::new(basic::Basic::new(file)?),
+        config::AuthKind::Jwt(config) => Arc::new(jwt::Jwt::new(config)?),
+        config::AuthKind::External(config) => Arc::new(external::External::new(config)?),
     })
 }
 

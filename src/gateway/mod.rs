@@ -55,12 +55,16 @@ pub struct House {
 }
 
 impl House {
-    /// A call has ended: it is counted and written down.
     fn finish(&self, record: &mut Record) {
-        record.mark(Stage::Answer);
-        self.tally.call(record);
-        self.log.write(record);
+        finish(&self.tally, &self.log, record);
     }
+}
+
+/// A call has ended: it is counted and written down.
+fn finish(tally: &Tally, log: &Log, record: &mut Record) {
+    record.mark(Stage::Answer);
+    tally.call(record);
+    log.write(record);
 }
 
 /// Where the connections of one listener find their house: a reload puts another one in, and calls
@@ -158,7 +162,7 @@ pub async fn connection<P: Send + 'static>(
                 return request::linger(&mut client).await;
             }
             Next::Relay(engine) => {
-                return hand_over(house, client, engine, record, (permit, open));
+                return hand_over(&house, client, engine, record, (permit, open));
             }
         }
     }
@@ -180,7 +184,7 @@ fn begin<'c>(
 /// The rest of a call whose connection the engine took over, in a task of its own: as small as it
 /// can be, for it may be idle for days.
 fn hand_over<P: Send + 'static>(
-    house: Arc<House>,
+    house: &House,
     client: Client,
     engine: Conn,
     mut record: Box<Record>,
@@ -192,15 +196,16 @@ fn hand_over<P: Send + 'static>(
         engine: engine.stream,
         from_engine: engine.buffer,
     };
-    let tasks = house.tasks.clone();
     record.mark(Stage::Answer);
     record.relayed = true;
     let stream = house.tally.stream(record.operation);
-    tasks.spawn(async move {
+    // Not the house: it may be replaced long before the stream ends.
+    let (tally, log) = (Arc::clone(&house.tally), house.log.clone());
+    house.tasks.spawn(async move {
         let passed = relay::run(&mut ends).await;
         record.bytes_in += passed.to_engine;
         record.bytes_sent += passed.to_client;
-        house.finish(&mut record);
+        finish(&tally, &log, &mut record);
         drop((permit, stream));
     });
 }
@@ -271,7 +276,7 @@ async fn authenticate(
         record.path = request::path_of(head.target(), false);
     }
     let identity = recognised?;
-    if !house.door.is_open() {
+    if !house.door.is_open() || house.trust.is_some() {
         // It was for dockgate, and the engine has no use for it.
         head.headers.remove("authorization");
     }

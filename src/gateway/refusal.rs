@@ -243,7 +243,8 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     if let Err(stranger) = &recognised {
         tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
     }
-    if let (Some(permitted), Ok(_)) = (house.chain.tunnel(), recognised) {
+    if let (Some(permitted), Ok(identity)) = (house.chain.tunnel(), recognised) {
+        record.identity = identity.labels();
         return match house.engine.tunnel(permitted).await {
             Ok(conn) => {
                 (record.status, record.verdict) = (200, Verdict::Allow);

@@ -29,10 +29,8 @@ pub(super) fn adopt(socket: OwnedFd, bind: &Bind) -> io::Result<(OwnedFd, Kind)>
     rustix::io::ioctl_fionbio(&socket, true)?;
     let kind = match (place_of(&socket)?, bind) {
         // Its own idea of its path is from before it was moved into place.
-        (Place::Unix(_), Bind::Unix { path, mode, owner, group }) => {
-            let file = unix::SocketFile::of(path)?;
-            file.change(*mode, *owner, *group)?;
-            Kind::Unix { file: Some(Arc::new(file)) }
+        (Place::Unix(_), Bind::Unix { path, .. }) => {
+            Kind::Unix { file: Some(Arc::new(unix::SocketFile::of(path)?)) }
         }
         // The service manager's file stays the service manager's.
         (Place::Unix(_), Bind::Inherited { .. }) => Kind::Unix { file: None },

@@ -23,10 +23,13 @@ use tokio::io::unix::AsyncFd;
 
 use crate::auth::{Caller, Peer};
 use crate::config::{self, Bind};
-use crate::gateway::{self, Entrance, Trust};
+use crate::gateway::{self, Entrance, House, Trust};
 use crate::wire::io::{Stream, watch};
 use connections::{Connections, Permit};
 use tls::{NoHandshake, Server};
+
+/// How many connections too many are told so at one time; the others are only closed.
+const MOST_TOLD: usize = 64;
 
 /// A bound socket; the file of a unix socket goes when the last copy of this goes.
 #[derive(Clone, Debug)]
@@ -74,13 +77,30 @@ impl Socket {
         matches!(self.kind, Kind::Unix { .. })
     }
 
-    /// Sets mode and owner of the socket's file anew.
-    pub fn change(&self, bind: &Bind) -> io::Result<()> {
+    /// Takes from the file's mode what the new one does not have, before the new rules stand.
+    pub fn tighten(&self, bind: &Bind) -> io::Result<()> {
         match (&self.kind, bind) {
             (Kind::Unix { file: Some(file) }, Bind::Unix { mode, owner, group, .. }) => {
-                file.change(*mode, *owner, *group)
+                file.tighten(*mode, *owner, *group)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Sets mode and owner of the file, now that the new rules stand.
+    pub fn settle(&self, bind: &Bind) -> io::Result<()> {
+        match (&self.kind, bind) {
+            (Kind::Unix { file: Some(file) }, Bind::Unix { mode, owner, group, .. }) => {
+                file.set(*mode, *owner, *group)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the file at the end: it is nobody else's any more.
+    pub fn own(&self) {
+        if let Kind::Unix { file: Some(file) } = &self.kind {
+            file.own();
         }
     }
 
@@ -125,6 +145,8 @@ pub struct Listener {
 struct Settings {
     tls: ArcSwapOption<Server>,
     connections: Connections,
+    /// Of those that are told that they are too many.
+    told: Connections,
 }
 
 impl Listener {
@@ -137,7 +159,11 @@ impl Listener {
             inherited::refuse_open(address, config)?;
         }
         let connections = Connections::new(config.max_connections);
-        let settings = Arc::new(Settings { tls: ArcSwapOption::new(tls), connections });
+        let settings = Arc::new(Settings {
+            tls: ArcSwapOption::new(tls),
+            connections,
+            told: Connections::new(MOST_TOLD),
+        });
         Ok(Listener { socket, settings })
     }
 
@@ -153,12 +179,12 @@ impl Listener {
         }
     }
 
-    /// What of a change can fail, before anything else of it is done.
-    pub fn prepare(&self, config: &config::Listener) -> io::Result<()> {
-        if let Kind::Tcp(address) = self.socket.kind {
-            inherited::refuse_open(address, config)?;
+    /// Whether the socket may serve for this, before anything of it is done.
+    pub fn suits(&self, config: &config::Listener) -> io::Result<()> {
+        match self.socket.kind {
+            Kind::Tcp(address) => inherited::refuse_open(address, config),
+            Kind::Unix { .. } => Ok(()),
         }
-        self.socket.change(&config.bind)
     }
 
     /// Applies what may change without a new socket, to the connections that come.
@@ -192,25 +218,29 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, peer)) => self.hand_over(&entrance, stream, peer),
-                Err(error) => {
-                    // Out of descriptors, or a peer that left at once: the next one may do better.
+                // Nobody is accepted for a while, and trying at once would only burn time.
+                Err(error) if is_exhausted(&error) => {
                     let listener = &entrance.house().listener;
-                    tracing::warn!(%listener, %error, "a connection was lost");
+                    tracing::warn!(%listener, %error, "no connection can be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
+                // A peer that left at once: no reason to let others wait.
+                Err(error) => tracing::debug!(%error, "a connection was lost"),
             }
         }
     }
 
     async fn accept(&self) -> io::Result<(Stream, Peer)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = self
+        let (socket, address) = self
             .watched
-            .async_io(Interest::READABLE, |listener| Ok(rustix::net::accept_with(listener, flags)?))
+            .async_io(Interest::READABLE, |listener| {
+                Ok(rustix::net::acceptfrom_with(listener, flags)?)
+            })
             .await?;
         let peer = match self.listener.socket.kind {
             Kind::Unix { .. } => unix::peer(&socket),
-            Kind::Tcp(_) => tcp::peer(&socket)?,
+            Kind::Tcp(_) => tcp::peer(&socket, address)?,
         };
         Ok((Stream::new(socket)?, peer))
     }
@@ -220,9 +250,7 @@ impl Acceptor {
         let settings = &self.listener.settings;
         let Some(permit) = settings.connections.take() else {
             tracing::warn!(listener = %house.listener, %peer, "too many connections");
-            let listener = Arc::clone(&house.listener);
-            house.tasks.spawn(async move { gateway::turn_away(&listener, stream).await });
-            return;
+            return turn_away(settings, &house, stream);
         };
         let entrance = Arc::clone(entrance);
         let generation = house.generation;
@@ -238,6 +266,26 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// Says no where the client can understand it, which takes a while and a descriptor.
+fn turn_away(settings: &Settings, house: &House, stream: Stream) {
+    if settings.tls.load().is_some() {
+        return;
+    }
+    let Some(permit) = settings.told.take() else { return };
+    let listener = Arc::clone(&house.listener);
+    house.tasks.spawn(async move {
+        gateway::turn_away(&listener, stream).await;
+        drop(permit);
+    });
+}
+
+/// Whether it is the process or the machine that lacks something, and not the connection.
+fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| lacks.iter().any(|lack| lack.raw_os_error() == code))
 }
 
 /// Shakes hands, and then is a connection like any other.
@@ -267,7 +315,7 @@ async fn secured(
             match why {
                 NoHandshake::PlainHttp => gateway::speak_plainly(stream).await,
                 // The alert must be read before a reset takes it away.
-                NoHandshake::Protocol(_) => gateway::linger(stream).await,
+                NoHandshake::Protocol(_) => gateway::linger(stream.into_plain()).await,
                 NoHandshake::TooSlow | NoHandshake::Left | NoHandshake::Connection(_) => {}
             }
         }

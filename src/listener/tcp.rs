@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{SocketAddrAny, sockopt};
 
 use crate::auth::Peer;
 
@@ -20,11 +20,13 @@ pub(super) fn bind(address: &str) -> io::Result<(OwnedFd, SocketAddr)> {
 }
 
 /// Sets an accepted connection up and says whose it is.
-pub(super) fn peer(socket: &OwnedFd) -> io::Result<Peer> {
+///
+/// The address is from `accept`: a connection that is reset already has none any more.
+pub(super) fn peer(socket: &OwnedFd, address: Option<SocketAddrAny>) -> io::Result<Peer> {
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, KEEP_ALIVE)?;
     sockopt::set_tcp_keepintvl(socket, KEEP_ALIVE)?;
-    let address = rustix::net::getpeername(socket)?.map(SocketAddr::try_from);
+    let address = address.map(SocketAddr::try_from);
     Ok(address.and_then(Result::ok).map_or(Peer::Unknown, Peer::Tcp))
 }

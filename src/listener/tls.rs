@@ -102,8 +102,12 @@ impl Server {
     /// Whether a certificate that was verified once would be verified now: authorities and
     /// revocation lists may have changed, and time has passed.
     pub fn still_trusts(&self, certificates: &[CertificateDer<'static>]) -> bool {
+        if !self.verifier.offer_client_auth() {
+            // A certificate that nobody verifies any more says nothing.
+            return certificates.is_empty();
+        }
         let Some((leaf, others)) = certificates.split_first() else {
-            return !self.verifier.offer_client_auth() || !self.verifier.client_auth_mandatory();
+            return !self.verifier.client_auth_mandatory();
         };
         self.verifier.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
     }

@@ -3,9 +3,9 @@
 //! What must stay true: the file is never reachable with any other mode, a file left by a dead
 //! process is replaced in one step, and one that a living process serves is left alone.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
+use rustix::fs::{Mode, OFlags};
 
 use crate::auth::Peer;
 
@@ -30,24 +31,50 @@ impl SocketFile {
     /// The file of a socket that another process bound.
     pub(super) fn of(path: &Path) -> io::Result<SocketFile> {
         let found = fs::symlink_metadata(path)?;
-        // `change` would follow a link to somebody else's file.
         if !found.file_type().is_socket() {
             return Err(in_the_way(NO_SOCKET));
         }
-        let inode = found.ino();
-        Ok(SocketFile { path: path.to_owned(), inode, is_left: AtomicBool::new(false) })
+        // Not ours to remove as long as the other process may go on.
+        let is_left = AtomicBool::new(true);
+        Ok(SocketFile { path: path.to_owned(), inode: found.ino(), is_left })
     }
 
-    pub(super) fn change(
+    /// Takes away what a new mode does not have; all but the owner's, when the owner changes.
+    pub(super) fn tighten(
         &self,
         mode: u32,
         owner: Option<u32>,
         group: Option<u32>,
     ) -> io::Result<()> {
-        if owner.is_some() || group.is_some() {
-            chown(&self.path, owner, group)?;
+        let (file, data) = self.open()?;
+        let stays = is_owner(&data, owner, group);
+        let least = data.mode() & mode & if stays { 0o777 } else { 0o700 };
+        set_mode(&file, &data, least)
+    }
+
+    pub(super) fn set(&self, mode: u32, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+        let (file, data) = self.open()?;
+        if !is_owner(&data, owner, group) {
+            chown(&file, owner, group)?;
         }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+        set_mode(&file, &data, mode)
+    }
+
+    /// A name for the file that cannot be led elsewhere: whoever may write to its folder could put a
+    /// link in its place.
+    fn open(&self) -> io::Result<(Held, Metadata)> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let held = Held { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), _file: file };
+        let data = fs::metadata(&held)?;
+        match data.ino() == self.inode {
+            true => Ok((held, data)),
+            false => Err(io::Error::other("its socket file was replaced")),
+        }
+    }
+
+    pub(super) fn own(&self) {
+        self.is_left.store(false, Relaxed);
     }
 
     pub(super) fn is_there(&self) -> bool {
@@ -57,6 +84,30 @@ impl SocketFile {
     /// Does not remove it at the end.
     pub(super) fn leave(&self) {
         self.is_left.store(true, Relaxed);
+    }
+}
+
+/// An open file, and a path that leads to it and nowhere else.
+struct Held {
+    path: PathBuf,
+    _file: OwnedFd,
+}
+
+impl AsRef<Path> for Held {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn is_owner(data: &Metadata, owner: Option<u32>, group: Option<u32>) -> bool {
+    owner.is_none_or(|owner| owner == data.uid()) && group.is_none_or(|group| group == data.gid())
+}
+
+/// Without `CAP_FOWNER` the mode of a file that was given away cannot even be set to what it is.
+fn set_mode(file: &Held, data: &Metadata, mode: u32) -> io::Result<()> {
+    match data.mode() & 0o777 == mode {
+        true => Ok(()),
+        false => fs::set_permissions(file, fs::Permissions::from_mode(mode)),
     }
 }
 

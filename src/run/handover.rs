@@ -46,7 +46,7 @@ impl Program {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        let mut child = Command::new(&self.path)
+        let child = Command::new(&self.path)
             .args(&self.arguments)
             .env(VARIABLE, "1")
             // Meant for this process only.
@@ -55,6 +55,7 @@ impl Program {
             .env_remove("LISTEN_FDNAMES")
             .stdin(Stdio::from(theirs))
             .spawn()?;
+        let child = Successor(Some(child));
         let talk = move || -> io::Result<()> {
             for (key, socket) in &sockets {
                 send(ours.as_fd(), key.as_bytes(), Some(socket.as_fd()))?;
@@ -71,17 +72,28 @@ impl Program {
             Ok(Err(_)) => Err(io::Error::other("the hand-over broke off")),
             Err(_) => Err(io::Error::other("the new process took too long")),
         };
-        match ready {
-            Ok(()) => {
-                let pid = child.id();
-                reap(child);
-                Ok(pid)
-            }
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
+        ready.and_then(|()| child.release())
+    }
+}
+
+/// A new process that does not serve yet; it ends when this is dropped.
+struct Successor(Option<Child>);
+
+impl Successor {
+    /// Lets it live; gives its pid.
+    fn release(mut self) -> io::Result<u32> {
+        let child = self.0.take().ok_or_else(|| io::Error::other("it was released before"))?;
+        let pid = child.id();
+        reap(child);
+        Ok(pid)
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

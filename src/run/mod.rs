@@ -24,7 +24,7 @@ pub use plan::{Plan, chain};
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;
 use admin::Desk;
-use handover::Program;
+use handover::{Predecessor, Program};
 use inherit::Inherited;
 use signals::{Signals, Wish};
 use watch::Watch;
@@ -69,10 +69,7 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
     let signals = main.block_on(async { Signals::new() })?;
     let (world, opened) = World::new(config, plan, log, &mut inherited)?;
     opened.iter().for_each(|line| announce(line));
-    if let Some(predecessor) = inherited.predecessor.take() {
-        predecessor.dismiss()?;
-    }
-    main.block_on(live(world, signals, source, &program))?;
+    main.block_on(live(world, signals, source, &program, inherited.predecessor))?;
     drop(writer);
     Ok(())
 }
@@ -82,10 +79,16 @@ async fn live(
     mut signals: Signals,
     source: &Source,
     program: &Program,
+    predecessor: Option<Predecessor>,
 ) -> std::io::Result<()> {
     let mut watch = Watch::new(source.files(&world.config));
     let (mut desk, mut asked) = Desk::new(&world);
     desk.follow(&world)?;
+    // The last that can fail: from here on this process is the one that serves.
+    if let Some(predecessor) = predecessor {
+        predecessor.dismiss()?;
+    }
+    world.own_files();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let most = loop {
         let (wish, asker) = tokio::select! {
@@ -96,14 +99,18 @@ async fn live(
         match wish {
             Wish::Stop => break Some(world.config.drain_timeout),
             Wish::Reload => {
-                let result = reload(&mut world, source);
-                desk.follow(&world)?;
-                watch = Watch::new(source.files(&world.config));
+                let result = reload(&mut world, source, &mut watch);
+                if let Err(error) = desk.follow(&world) {
+                    tracing::error!(%error, "an admin socket is not served");
+                }
                 asker.map(|asker| asker.send(result));
             }
-            // A job may last for hours, and nobody waits for the old process.
-            Wish::Restart if hand_over(&world, program).await => break None,
-            Wish::Restart => {}
+            Wish::Restart => match hand_over(&world, program, &mut signals).await {
+                // A job may last for hours, and nobody waits for the old process.
+                Handover::Done => break None,
+                Handover::Failed => {}
+                Handover::Stopped => break Some(world.config.drain_timeout),
+            },
         }
     };
     desk.let_go();
@@ -125,11 +132,11 @@ async fn live(
 }
 
 /// Puts the configuration that is there now into place, or says what is wrong with it.
-fn reload(world: &mut World, source: &Source) -> Result<String, String> {
+fn reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<String, String> {
     use sd_notify::NotifyState::{self, Ready, Reloading};
     let begun = NotifyState::monotonic_usec_now();
     let _ = begun.and_then(|begun| sd_notify::notify(&[Reloading, begun]));
-    let result = try_reload(world, source);
+    let result = try_reload(world, source, watch);
     let _ = sd_notify::notify(&[Ready]);
     world.metrics.reloaded(result.is_ok());
     match &result {
@@ -139,11 +146,13 @@ fn reload(world: &mut World, source: &Source) -> Result<String, String> {
     result
 }
 
-fn try_reload(world: &mut World, source: &Source) -> Result<String, String> {
+fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<String, String> {
     if let Source::Arguments(_) = source {
         return Err("dockgate was started without a file: there is nothing to reload".to_owned());
     }
     let config = source.load().map_err(|invalid| invalid.to_string())?;
+    // Also those of one that is refused: the file that was missing may come.
+    watch.follow(source.files(&config));
     let plan = Plan::of(&config).map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
     let opened = applied.map_err(|error| format!("{error:#}"))?;
@@ -153,23 +162,32 @@ fn try_reload(world: &mut World, source: &Source) -> Result<String, String> {
     Ok(format!("reloaded: listeners {}", names.join(", ")))
 }
 
-/// Starts the program anew with our sockets; true when it serves and we are to end.
-async fn hand_over(world: &World, program: &Program) -> bool {
+enum Handover {
+    /// The new process serves, and we are to end.
+    Done,
+    Failed,
+    /// We were told to stop meanwhile: so does the new process.
+    Stopped,
+}
+
+/// Starts the program anew with our sockets.
+async fn hand_over(world: &World, program: &Program, signals: &mut Signals) -> Handover {
     tracing::info!("restarting: the new process gets the sockets");
-    let taken = match world.sockets() {
-        Ok(sockets) => program.take_over(sockets).await,
-        Err(error) => Err(error),
+    let taking = async { program.take_over(world.sockets()?).await };
+    let taken = tokio::select! {
+        taken = taking => taken,
+        () = signals.stop() => return Handover::Stopped,
     };
     match taken {
         Ok(pid) => {
             tracing::info!(pid, "the new process serves; what has begun here ends here");
             let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)]);
             world.leave_files();
-            true
+            Handover::Done
         }
         Err(error) => {
             tracing::error!(%error, "not restarted, nothing has changed");
-            false
+            Handover::Failed
         }
     }
 }

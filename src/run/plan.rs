@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Door;
+use crate::auth::{Door, Keepers};
 use crate::config::{self, Config, Invalid};
 use crate::engine::Address;
 use crate::listener::tls::Server;
@@ -32,8 +32,12 @@ impl Plan {
     pub fn of(config: &Config) -> Result<Plan, Invalid> {
         let mut complaints = Invalid::default();
         let engine = note(&mut complaints, Address::new(&config.engine));
-        let parts: Vec<Option<Part>> =
-            config.listeners.iter().map(|one| note(&mut complaints, Part::of(one))).collect();
+        let mut keepers = Keepers::default();
+        let parts: Vec<Option<Part>> = config
+            .listeners
+            .iter()
+            .map(|one| note(&mut complaints, Part::of(one, &mut keepers)))
+            .collect();
         complaints.or(())?;
         // Without a complaint nothing is missing.
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");
@@ -43,11 +47,11 @@ impl Plan {
 }
 
 impl Part {
-    fn of(config: &config::Listener) -> Result<Part, Invalid> {
+    fn of(config: &config::Listener, keepers: &mut Keepers) -> Result<Part, Invalid> {
         let mut complaints = Invalid::default();
         let tls = config.tls.as_ref().map(Server::new).transpose();
         let tls = note(&mut complaints, tls);
-        let door = note(&mut complaints, Door::new(&config.auth));
+        let door = note(&mut complaints, Door::new(&config.auth, keepers));
         let chain = Arc::new(chain(&config.policies));
         complaints.or(Part {
             config: config.clone(),

@@ -25,6 +25,18 @@ impl Watch {
         Watch { files, seen }
     }
 
+    /// Watches these from now on. What was seen of a file before stays: a change since then, while
+    /// the files were read, is told.
+    pub(super) fn follow(&mut self, files: Vec<PathBuf>) {
+        let before = |file: &PathBuf| {
+            let at = self.files.iter().position(|other| other == file)?;
+            self.seen.get(at).copied()
+        };
+        let now = look(&files);
+        self.seen = files.iter().zip(now).map(|(file, now)| before(file).unwrap_or(now)).collect();
+        self.files = files;
+    }
+
     /// Returns when a file has changed and nothing changes any more; never without files.
     pub(super) async fn changed(&mut self) {
         if self.files.is_empty() {

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::gateway::Entrance;
 use crate::listener::Listener;
@@ -21,8 +23,21 @@ pub(super) struct Worker(UnboundedSender<Order>);
 
 struct Order {
     listener: Listener,
-    entrance: Arc<Entrance>,
+    entrance: oneshot::Receiver<Arc<Entrance>>,
+    tasks: TaskTracker,
     done: Sender<io::Result<()>>,
+}
+
+/// A listener that a worker watches and does not accept from yet; dropped, it lets go of it.
+#[derive(Debug)]
+pub(super) struct Ticket(oneshot::Sender<Arc<Entrance>>);
+
+impl Ticket {
+    /// Accepts from now on.
+    pub(super) fn redeem(self, entrance: Arc<Entrance>) {
+        // It fails only when the worker has ended, and then nobody accepts anything.
+        let _ = self.0.send(entrance);
+    }
 }
 
 impl Worker {
@@ -42,23 +57,27 @@ impl Worker {
         Ok(Worker(sender))
     }
 
-    /// Returns when the worker accepts from the listener.
-    pub(super) fn serve(&self, listener: Listener, entrance: Arc<Entrance>) -> io::Result<()> {
+    /// Makes ready to accept: all of it that can fail.
+    pub(super) fn watch(&self, listener: Listener, tasks: TaskTracker) -> io::Result<Ticket> {
         let (done, is_done) = std::sync::mpsc::channel();
+        let (ticket, entrance) = oneshot::channel();
         let is_gone = || io::Error::other("a worker has ended");
-        let order = Order { listener, entrance, done };
-        self.0.send(order).map_err(|_| is_gone())?;
-        is_done.recv().unwrap_or_else(|_| Err(is_gone()))
+        self.0.send(Order { listener, entrance, tasks, done }).map_err(|_| is_gone())?;
+        is_done.recv().unwrap_or_else(|_| Err(is_gone()))?;
+        Ok(Ticket(ticket))
     }
 }
 
 async fn obey(mut orders: UnboundedReceiver<Order>) {
-    while let Some(Order { listener, entrance, done }) = orders.recv().await {
-        let begun = listener.watch().map(|acceptor| {
-            let tasks = entrance.house().tasks.clone();
-            tasks.spawn(acceptor.serve(entrance));
+    while let Some(Order { listener, entrance, tasks, done }) = orders.recv().await {
+        let watched = listener.watch().map(|acceptor| {
+            tasks.spawn(async move {
+                if let Ok(entrance) = entrance.await {
+                    acceptor.serve(entrance).await;
+                }
+            });
         });
-        let _ = done.send(begun);
+        let _ = done.send(watched);
     }
     // Nobody is left to give orders, but connections may be.
     std::future::pending().await

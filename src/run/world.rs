@@ -4,6 +4,7 @@
 //! the new configuration wants too is never closed; calls that have begun end in the house in which
 //! they began.
 
+use std::io;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::inherit::{self, Inherited};
 use super::plan::{Part, Plan, policy_name};
-use super::worker::Worker;
+use super::worker::{Ticket, Worker};
 use crate::config::{self, Config};
 use crate::engine::Engine;
 use crate::gateway::{Entrance, House};
@@ -78,35 +79,38 @@ impl World {
         plan: Plan,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Vec<String>> {
-        let fronts: Vec<Staged> = plan
-            .listeners
-            .iter()
-            .map(|part| self.stage(part, inherited))
-            .collect::<anyhow::Result<_>>()?;
+        let mut staged = Vec::new();
+        for part in &plan.listeners {
+            staged.push(self.stage(part, &staged, inherited)?);
+        }
         let admin = self.stage_admin(&config, inherited)?;
-        // From here on nothing fails but what means that a worker is dead.
+        self.tighten(&plan, &staged)?;
+        // From here on nothing fails.
         let engine = Engine::new(plan.engine, config.engine.patience);
         self.generation += 1;
         let mut old: Vec<Option<Front>> = self.fronts.drain(..).map(Some).collect();
         let mut opened = Vec::new();
-        for (part, staged) in plan.listeners.iter().zip(fronts) {
-            let kept = match &staged {
-                Staged::Kept(index) => old.get_mut(*index).and_then(Option::take),
-                Staged::Opened(_) => None,
-            };
-            let front = match (kept, staged) {
-                (Some(front), _) => self.refurnish(front, part, &config, &engine),
-                (None, Staged::Opened(listener)) => {
-                    let front = self.furnish(*listener, part, &config, &engine)?;
+        for (part, staged) in plan.listeners.iter().zip(staged) {
+            let front = match staged {
+                Staged::Kept(index) => match old.get_mut(index).and_then(Option::take) {
+                    Some(front) => self.refurnish(front, part, &config, &engine),
+                    None => continue,
+                },
+                Staged::Opened(listener, tickets) => {
+                    let front = self.furnish(listener, tickets, part, &config, &engine);
                     opened.push(announcement(&front.listener, part));
                     front
                 }
-                (None, Staged::Kept(_)) => continue,
             };
+            if let Err(error) = front.listener.socket().settle(&front.bind) {
+                tracing::error!(%error, "the file of `{}` keeps its tight mode", front.bind);
+            }
             self.fronts.push(front);
         }
         for gone in old.into_iter().flatten() {
-            inherit::forget(&gone.bind);
+            if !self.fronts.iter().any(|front| front.bind.is_same_place(&gone.bind)) {
+                inherit::forget(&gone.bind);
+            }
             gone.drain.cancel();
         }
         self.admin = admin;
@@ -115,21 +119,55 @@ impl World {
         Ok(opened)
     }
 
-    fn stage(&self, part: &Part, inherited: &mut Inherited) -> anyhow::Result<Staged> {
+    /// Opens what is not open yet, and nobody accepts from it.
+    fn stage(
+        &self,
+        part: &Part,
+        before: &[Staged],
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Staged> {
         let bind = &part.config.bind;
         let context = || format!("listener `{}` cannot be opened", part.config.name);
-        let is_same = |front: &Front| front.bind.is_same_place(bind);
-        if let Some(index) = self.fronts.iter().position(is_same) {
-            let listener = self.fronts.get(index).map(|front| &front.listener);
-            if let Some(listener) = listener {
-                listener.prepare(&part.config).with_context(context)?;
-            }
+        let kept = self.fronts.iter().enumerate().find(|(index, front)| {
+            let is_taken =
+                before.iter().any(|other| matches!(other, Staged::Kept(i) if i == index));
+            let socket = front.listener.socket();
+            // One that nobody finds any more is opened anew.
+            front.bind.is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
+        });
+        if let Some((index, front)) = kept {
+            front.listener.suits(&part.config).with_context(context)?;
             return Ok(Staged::Kept(index));
         }
         let socket = open(bind, inherited).with_context(context)?;
         let listener =
             Listener::new(socket, &part.config, part.tls.clone()).with_context(context)?;
-        Ok(Staged::Opened(Box::new(listener)))
+        let tickets: io::Result<Vec<Ticket>> = self
+            .workers
+            .iter()
+            .map(|worker| worker.watch(listener.clone(), self.tasks.clone()))
+            .collect();
+        Ok(Staged::Opened(listener, tickets.with_context(context)?))
+    }
+
+    /// The files' modes get tighter before the new rules stand, and looser afterwards: at no time is
+    /// a socket open to more than its rules, old or new, are meant for.
+    fn tighten(&self, plan: &Plan, staged: &[Staged]) -> anyhow::Result<()> {
+        for (part, staged) in plan.listeners.iter().zip(staged) {
+            let socket = match staged {
+                Staged::Kept(index) => self.fronts.get(*index).map(|front| front.listener.socket()),
+                Staged::Opened(listener, _) => Some(listener.socket()),
+            };
+            let tight = socket.map_or(Ok(()), |socket| socket.tighten(&part.config.bind));
+            if let Err(error) = tight {
+                for front in &self.fronts {
+                    let _ = front.listener.socket().settle(&front.bind);
+                }
+                let what = format!("the socket file of `{}` cannot be changed", part.config.name);
+                return Err(anyhow::Error::new(error).context(what));
+            }
+        }
+        Ok(())
     }
 
     fn stage_admin(
@@ -153,21 +191,22 @@ impl World {
     fn furnish(
         &self,
         listener: Listener,
+        tickets: Vec<Ticket>,
         part: &Part,
         config: &Config,
         engine: &Engine,
-    ) -> anyhow::Result<Front> {
+    ) -> Front {
         inherit::store(&part.config.bind, listener.socket());
         let drain = self.drain.child_token();
-        let mut entrances = Vec::new();
-        for (index, worker) in self.workers.iter().enumerate() {
+        let furnish = |(index, ticket): (usize, Ticket)| {
             // Every call waits on its token: shared, the workers would fight for its lock.
             let house = self.house(part, config, engine, index, drain.child_token());
             let entrance = Arc::new(Entrance::new(house));
-            worker.serve(listener.clone(), Arc::clone(&entrance))?;
-            entrances.push(entrance);
-        }
-        Ok(Front { bind: part.config.bind.clone(), listener, entrances, drain })
+            ticket.redeem(Arc::clone(&entrance));
+            entrance
+        };
+        let entrances = tickets.into_iter().enumerate().map(furnish).collect();
+        Front { bind: part.config.bind.clone(), listener, entrances, drain }
     }
 
     /// New houses behind the entrances of a listener that stays.
@@ -204,13 +243,19 @@ impl World {
     }
 
     /// Every listening socket, for the process that takes over.
-    pub(super) fn sockets(&self) -> std::io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
+    pub(super) fn sockets(&self) -> io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
         let listeners = self.fronts.iter().map(|front| (&front.bind, front.listener.socket()));
         let admin = self.admin.iter().map(|(bind, socket)| (bind, socket));
         listeners
             .chain(admin)
             .map(|(bind, socket)| Ok((bind.to_string(), socket.duplicate()?)))
             .collect()
+    }
+
+    /// The files of the sockets go when the sockets do.
+    pub(super) fn own_files(&self) {
+        self.fronts.iter().for_each(|front| front.listener.socket().own());
+        self.admin.iter().for_each(|(_, socket)| socket.own());
     }
 
     /// Leaves the files of the sockets where they are.
@@ -241,15 +286,15 @@ impl World {
 enum Staged {
     /// The socket of an old one serves.
     Kept(usize),
-    Opened(Box<Listener>),
+    Opened(Listener, Vec<Ticket>),
 }
 
-fn open(bind: &config::Bind, inherited: &mut Inherited) -> std::io::Result<Socket> {
+fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result<Socket> {
     let found = inherited.find(bind);
     let was_found = found.is_some();
     match Socket::open(bind, found) {
         // Its file is gone: nobody can reach it.
-        Err(error) if was_found && error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if was_found && error.kind() == io::ErrorKind::NotFound => {
             Socket::open(bind, None)
         }
         opened => opened,

@@ -90,6 +90,11 @@ impl Stream {
         self.tls.is_none()
     }
 
+    /// The connection beneath, when TLS has failed on it.
+    pub fn into_plain(self) -> Stream {
+        Stream { tls: None, ..self }
+    }
+
     /// Waits for the first byte and leaves it where it is.
     pub async fn peek(&self) -> io::Result<Option<u8>> {
         let mut byte = [0u8; 1];

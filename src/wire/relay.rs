@@ -61,11 +61,21 @@ async fn both<'c>(
 ) {
     let (mut up, mut down) = (pin!(up), pin!(down));
     tokio::select! {
-        (_, client) = &mut up => {
+        (ended, client) = &mut up => {
             // Whether the client ended its input or the engine stopped reading it: output goes on.
+            // Input that nobody reads is thrown away at once: left in the socket, it would turn the
+            // end of the connection into a reset, and output that is under way would be lost.
+            let mut client = pin!(async {
+                if ended == Ended::ByReceiver { discard(client).await } else { client }
+            });
             tokio::select! {
-                _ = down => {}
-                () = client.gone() => {}
+                _ = &mut down => {
+                    let _ = tokio::time::timeout(GRACE, client).await;
+                }
+                client = &mut client => tokio::select! {
+                    _ = down => {}
+                    () = client.gone() => {}
+                },
             }
         }
         (ended, _) = &mut down => if ended == Ended::BySender {
@@ -201,7 +211,8 @@ impl<'a> Direction<'a, '_> {
 }
 
 /// Reads to the end, so that closing the socket does not reset what the client has yet to read.
-async fn discard(mut from: Reader<'_>) {
+async fn discard(mut from: Reader<'_>) -> Reader<'_> {
     let mut sink = [0u8; 1024];
     while matches!(from.read(&mut sink).await, Ok(1..)) {}
+    from
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::engine::plain;
 use crate::support::gate::dockgate;
-use crate::support::{Engine, Gate, Setup, text};
+use crate::support::{Engine, Gate, Setup, text, wait_until};
 
 const ISSUER: &str = "https://gitlab.example";
 
@@ -168,7 +168,7 @@ fn keys_rotate_and_a_source_that_is_down_is_a_503_only_at_first() {
     let gate = keys.gate(&engine);
     let (status, message) = ask(&gate, &bearer(&old.token("old", |_| ())));
     assert_eq!((status, message.as_str()), (503, "dockgate: authenticator `ci` cannot decide"));
-    assert!(gate.stderr().contains("the key set could not be fetched"));
+    wait_until("a line", || gate.stderr().contains("the key set could not be fetched"));
     // A gate that has not failed yet.
     keys.says(&[old.jwk("old")]);
     let gate = keys.gate(&engine);

@@ -33,7 +33,7 @@ impl Checking<'_> {
                     "",
                 );
             }
-            if listeners.iter().any(|other| other.bind == listener.bind) {
+            if listeners.iter().any(|other| other.bind.is_same_place(&listener.bind)) {
                 self.complain(
                     at,
                     format!("listener `{}` has the address of another", listener.name),
