@@ -41,10 +41,16 @@ impl SocketFile {
         owner: Option<u32>,
         group: Option<u32>,
     ) -> io::Result<()> {
-        if owner.is_some() || group.is_some() {
+        // Without `CAP_FOWNER` the mode of a file that was given away cannot even be set to what it is.
+        let now = fs::symlink_metadata(&self.path)?;
+        let is_owned = owner.is_none_or(|owner| owner == now.uid());
+        if !is_owned || group.is_some_and(|group| group != now.gid()) {
             chown(&self.path, owner, group)?;
         }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+        if mode != now.mode() & 0o7777 {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
     }
 
     pub(super) fn is_there(&self) -> bool {
