@@ -4,16 +4,24 @@
 //! Each takes arbitrary bytes and panics when a property is broken. Where a parser has a renderer, the
 //! property is that both agree: what was rendered parses to the same again.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use dockgate::api::call::Wanted;
 use dockgate::api::doc::Value;
 use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
 use dockgate::auth::{Authorization, Token};
+use dockgate::config::{ClientAuth, File, Place, Tls};
+use dockgate::listener::tls::Server;
 use dockgate::wire::chunked::{Chunked, Dialect};
 use dockgate::wire::frames::Frames;
 use dockgate::wire::framing::Framing;
 use dockgate::wire::head::{RequestHead, ResponseHead, find_end};
+use dockgate::wire::io::Stream;
 
 /// A body of create: what is rendered is read as the same, and has nothing that was not known.
 pub fn doc(data: &[u8]) {
@@ -224,4 +232,45 @@ pub fn authorization(data: &[u8]) {
     assert!(token.issuer().is_none_or(|issuer| issuer.len() < text.len()));
     let shown = format!("{token:?}");
     assert!(shown.len() < 32, "more than the algorithm is shown");
+}
+
+/// What a stranger sends to a port with TLS before anybody knows who it is: the handshake ends, with an
+/// error, since no bytes from a file can answer the server's key.
+pub fn client_hello(data: &[u8]) {
+    static SERVER: LazyLock<Server> = LazyLock::new(tls_server);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+    // What does not fit is not sent: nobody reads before the handshake begins.
+    theirs.set_nonblocking(true).expect("a socket");
+    let _ = theirs.write_all(data);
+    theirs.shutdown(std::net::Shutdown::Write).expect("a socket");
+    ours.set_nonblocking(true).expect("a socket");
+    runtime.expect("a runtime").block_on(async {
+        let mut stream = Stream::new(ours.into()).expect("a stream");
+        let shaken = tokio::time::timeout(Duration::from_secs(10), SERVER.accept(&mut stream));
+        let why = shaken.await.expect("it ends").expect_err("a handshake with a recording");
+        assert_ne!(why.kind(), "too_slow", "all has been sent");
+        assert!(!why.to_string().is_empty());
+    });
+}
+
+fn tls_server() -> Server {
+    let dir = std::env::temp_dir().join(format!("dockgate-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let file = |name: &str, text: String| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).expect("a file");
+        File { path, place: Place::default() }
+    };
+    let cert = file("cert.pem", made.cert.pem());
+    let tls = Tls {
+        key: file("key.pem", made.signing_key.serialize_pem()),
+        client: ClientAuth::Required { ca: cert.clone(), crl: None },
+        cert,
+        handshake_time: Duration::from_secs(5),
+    };
+    let server = Server::new(&tls).expect("a server");
+    let _ = std::fs::remove_dir_all(&dir);
+    server
 }

@@ -19,6 +19,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("frames", properties::frames),
     ("head", properties::head),
     ("authorization", properties::authorization),
+    ("client_hello", properties::client_hello),
 ];
 
 #[test]

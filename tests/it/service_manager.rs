@@ -320,3 +320,14 @@ fn only_one_socket_of_a_name_is_served_and_the_other_is_told() {
     assert_eq!(Conn::unix(&manager.path("1.sock")).ask(INFO).0, 200, "the first");
     assert!(manager.stderr().contains("that no listener wants is closed"));
 }
+
+#[test]
+fn the_units_are_those_of_the_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/install.md")).unwrap();
+    let shown: Vec<&str> =
+        page.split("```ini\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let units = ["dockgate.service", "dockgate.socket"];
+    let units = units.map(|name| fs::read_to_string(root.join("packaging/systemd").join(name)));
+    assert_eq!(shown, units.map(Result::unwrap));
+}
