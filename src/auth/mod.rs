@@ -79,6 +79,17 @@ impl Who {
     }
 }
 
+/// For how long somebody who was recognised on a connection needs not be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holds {
+    /// For this call: who decides wants to be asked each time.
+    Call,
+    /// For a moment, if the credential is the same.
+    Moment,
+    /// As long as the connection: nothing in a call says who makes it.
+    Connection,
+}
+
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
 /// One way of recognising a caller.
@@ -87,10 +98,8 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     /// for one that does not read `Authorization`.
     fn challenges(&self) -> Vec<String>;
 
-    /// Whether the answer depends on the connection only, so that it holds for all its calls.
-    fn is_by_connection(&self) -> bool {
-        false
-    }
+    /// For how long its word is good on one connection.
+    fn holds(&self) -> Holds;
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a>;
 }
@@ -113,10 +122,17 @@ impl Keepers {
 }
 
 /// The authenticators of one listener, in their order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Door {
     keepers: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
     challenges: Vec<String>,
+    holds: Holds,
+}
+
+impl Default for Door {
+    fn default() -> Door {
+        Door { keepers: Vec::new(), challenges: Vec::new(), holds: Holds::Connection }
+    }
 }
 
 /// Why a caller was not let in.
@@ -162,7 +178,7 @@ impl Door {
     /// Reads what the authenticators need (password files, keys, certificates), but no network.
     pub fn new(auths: &[config::Auth], known: &mut Keepers) -> Result<Door, Invalid> {
         let mut complaints = Invalid::default();
-        let mut keepers = Vec::new();
+        let mut keepers: Vec<(Arc<str>, Arc<dyn Authenticator>)> = Vec::new();
         for auth in auths {
             match known.get(auth) {
                 Ok(Some(keeper)) => keepers.push((auth.name.as_str().into(), keeper)),
@@ -177,7 +193,9 @@ impl Door {
                 challenges.push(challenge);
             }
         }
-        complaints.or(Door { keepers, challenges })
+        let holds = keepers.iter().map(|(_, keeper)| keeper.holds()).min();
+        let holds = holds.unwrap_or(Holds::Connection);
+        complaints.or(Door { keepers, challenges, holds })
     }
 
     /// Whether anybody is let in, without a name.
@@ -185,9 +203,9 @@ impl Door {
         self.keepers.is_empty()
     }
 
-    /// Whether what was recognised once holds for the whole connection, whatever its headers say.
-    pub fn is_by_connection(&self) -> bool {
-        self.keepers.iter().all(|(_, keeper)| keeper.is_by_connection())
+    /// For how long what was recognised on a connection is good: what its shortest-lived word is.
+    pub fn holds(&self) -> Holds {
+        self.holds
     }
 
     /// The values of `WWW-Authenticate`, one for each scheme that some authenticator reads.
@@ -210,7 +228,7 @@ impl Door {
         let asking = Asking { listener, caller, headers, authorization: authorization.as_ref() };
         let mut is_foreign = false;
         for (name, keeper) in &self.keepers {
-            if is_foreign && keeper.is_by_connection() {
+            if is_foreign && keeper.holds() == Holds::Connection {
                 continue;
             }
             match keeper.decide(asking).await {

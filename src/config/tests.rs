@@ -186,6 +186,13 @@ fn every_complaint_says_where_and_what_to_do() {
             "has the address of another",
         ),
         (
+            &format!(
+                "{listener}url = \"unix:///x\"\nmode = \"0600\"\n[[listener]]\nname = \"b\"\n\
+                 url = \"unix:///x\"\nmode = \"0666\""
+            ),
+            "has the address of another",
+        ),
+        (
             &format!("{listener}url = \"unix://${{NOPE}}\""),
             "environment variable `NOPE` is not set",
         ),

@@ -12,6 +12,7 @@ mod request;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
@@ -21,7 +22,7 @@ use tracing::{Instrument as _, debug_span};
 
 use crate::api::Call;
 use crate::api::endpoint::KNOWN;
-use crate::auth::{Caller, Door, Identity, Peer, Stranger};
+use crate::auth::{Caller, Door, Holds, Identity, Peer, Stranger};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Context, Permitted};
@@ -109,9 +110,20 @@ struct Client {
     name: Arc<str>,
     /// The generation of the house whose authorities have verified the caller's certificate.
     trusted: u64,
-    /// Who was recognised by the connection alone, and in which generation of the house.
-    known: Option<(u64, Identity)>,
+    known: Option<Known>,
 }
+
+/// Who was recognised on a connection, and what that depends on.
+struct Known {
+    identity: Identity,
+    generation: u64,
+    at: Instant,
+    authorization: Option<Vec<u8>>,
+}
+
+/// How long a credential that was just found good is good without another look. Calls come in
+/// bursts; a token's dates have a leeway of a minute anyway.
+const MOMENT: Duration = Duration::from_secs(1);
 
 impl Client {
     fn new(stream: Stream, caller: Caller, generation: u64) -> Client {
@@ -271,7 +283,7 @@ async fn authenticate(
     head: &mut RequestHead,
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
-    let recognised = recognise(house, client, &head.headers).await;
+    let recognised = recognise(house, client, &head.headers, record.started).await;
     if recognised.is_err() {
         record.path = request::path_of(head.target(), false);
     }
@@ -288,11 +300,10 @@ async fn recognise(
     house: &House,
     client: &mut Client,
     headers: &Lines,
+    now: Instant,
 ) -> Result<Identity, Stranger> {
-    if let Some((generation, identity)) = &client.known
-        && *generation == house.generation
-    {
-        return Ok(identity.clone());
+    if let Some(identity) = remembered(house, client, headers, now) {
+        return Ok(identity);
     }
     if client.trusted != house.generation {
         let certificates = &client.caller.certificates;
@@ -311,10 +322,29 @@ async fn recognise(
         Err(stranger) => house.tally.authentication(stranger.by(), stranger.result()),
     }
     let identity = recognised?;
-    if house.door.is_by_connection() {
-        client.known = Some((house.generation, identity.clone()));
-    }
+    client.known = (house.door.holds() != Holds::Call).then(|| Known {
+        identity: identity.clone(),
+        generation: house.generation,
+        at: now,
+        authorization: headers.get("authorization").map(<[u8]>::to_vec),
+    });
     Ok(identity)
+}
+
+/// Who this is, when nothing has changed since they were recognised.
+fn remembered(house: &House, client: &Client, headers: &Lines, now: Instant) -> Option<Identity> {
+    let known = client.known.as_ref()?;
+    let is_fresh = match house.door.holds() {
+        Holds::Connection => true,
+        Holds::Moment => {
+            let mut presented = headers.all("authorization");
+            now.saturating_duration_since(known.at) < MOMENT
+                && presented.next() == known.authorization.as_deref()
+                && presented.next().is_none()
+        }
+        Holds::Call => false,
+    };
+    (is_fresh && known.generation == house.generation).then(|| known.identity.clone())
 }
 
 async fn decide(

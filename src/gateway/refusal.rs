@@ -239,7 +239,7 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     record.method = "PRI".to_owned();
     record.path = "*".to_owned();
     // Nobody looks into it, so it has no header that could say who asks.
-    let recognised = super::recognise(house, client, &Lines::default()).await;
+    let recognised = super::recognise(house, client, &Lines::default(), record.started).await;
     if let Err(stranger) = &recognised {
         tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
     }

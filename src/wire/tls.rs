@@ -9,13 +9,18 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::BorrowedFd;
 
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
-use rustls::Connection;
 use rustls::pki_types::CertificateDer;
+use rustls::{Connection, ProtocolVersion};
 
 use super::buffer::{BLOCK, give_block, take_block};
 
 /// What one write may leave in rustls before it goes to the socket: a block, encrypted.
 const MOST_UNSENT: usize = BLOCK + BLOCK / 64;
+
+/// Of plaintext, in bytes (RFC 5246 section 6.2.1).
+const RECORD: u64 = 1 << 14;
+/// What one key of AES-GCM may encrypt under TLS 1.2 by rustls's count, less a margin.
+const MOST_RECORDS: u64 = (1 << 24) - (1 << 16);
 
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -27,6 +32,8 @@ pub(super) struct Tls {
     /// The peer broke the protocol: said again to every reader.
     broken: Option<rustls::Error>,
     ended: Option<Ended>,
+    /// Sent under TLS 1.2.
+    records: u64,
     /// The last read of the socket has emptied it.
     pub(super) drained: bool,
 }
@@ -43,7 +50,15 @@ enum Ended {
 impl Tls {
     pub(super) fn new(mut conn: Connection) -> Tls {
         conn.set_buffer_limit(Some(MOST_UNSENT));
-        Tls { conn, pending: Vec::new(), readable: 0, broken: None, ended: None, drained: false }
+        Tls {
+            conn,
+            pending: Vec::new(),
+            readable: 0,
+            broken: None,
+            ended: None,
+            records: 0,
+            drained: false,
+        }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -197,6 +212,13 @@ impl Tls {
 
     /// Encrypts; how much of it was taken, which is nothing while too much is unsent.
     pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.conn.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
+            // Its keys cannot be changed, and when they are used up rustls takes bytes and drops them.
+            self.records += bytes.len() as u64 / RECORD + 1;
+            if self.records > MOST_RECORDS {
+                return Err(io::Error::other("a TLS 1.2 connection has used up its keys"));
+            }
+        }
         io::Write::write(&mut self.conn.writer(), bytes)
     }
 

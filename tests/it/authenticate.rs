@@ -103,6 +103,8 @@ fn http_2_without_looking_into_it_is_for_who_is_known_by_the_connection() {
     let mut client = known.client();
     client.send(PREFACE);
     assert_eq!(text(&client.exactly(5)), "hello", "a tunnel");
+    drop(client);
+    assert_eq!(known.records(1)[0]["auth"], "local", "recognised, and written down");
     let seen = engine.seen().len();
     let unknown = gate(&engine, "[\"password\"]", "none");
     let mut client = unknown.client();

@@ -52,6 +52,37 @@ fn the_engines_half_close_reaches_the_client_and_input_goes_on() {
     });
 }
 
+/// An engine that reads no more while its client goes on sending: what it says must arrive, although
+/// a socket that is closed with unread input resets what is under way.
+#[test]
+fn input_that_nobody_reads_does_not_cost_output() {
+    const LINES: usize = 3_000_000;
+    over_both(
+        || {
+            Box::new(|wire: &mut Wire| {
+                hijack_101::take_over(wire, hijack_101::HEAD);
+                wire.conn.end_reading();
+                wire.conn.send(vec![b'o'; LINES]);
+                wire.conn.end();
+            })
+        },
+        |_, mut client| {
+            let mut writer = client.writer();
+            let sending =
+                std::thread::spawn(move || while writer.try_send([b'i'; 4096]).is_ok() {});
+            // A slow reader: most of it is still under way when the engine has ended.
+            let mut came = 0;
+            while let Ok(block @ [_, ..]) = client.recv(64 * 1024).as_deref() {
+                came += block.len();
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            assert_eq!(came, LINES);
+            drop(client);
+            sending.join().unwrap();
+        },
+    );
+}
+
 #[test]
 fn both_may_end_at_once() {
     over_both(

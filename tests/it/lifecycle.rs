@@ -44,6 +44,31 @@ fn serve_listens_on_ipv6_too() {
 }
 
 #[test]
+fn connections_that_are_reset_at_once_stop_nobody() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine).tcp().start();
+    let linger = Some(std::time::Duration::ZERO);
+    for _ in 0..100 {
+        let tcp = std::net::TcpStream::connect(gate.tcp_address()).unwrap();
+        // Its close is a reset.
+        rustix::net::sockopt::set_socket_linger(&tcp, linger).unwrap();
+    }
+    assert_eq!(Conn::tcp(&gate.tcp_address()).ask(INFO).0, 200);
+    assert!(!gate.stderr().contains("no connection can be accepted"), "{}", gate.stderr());
+}
+
+#[test]
+fn connections_too_many_are_bounded_too() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine).listener("max_connections = 1").start();
+    let before = gate.sockets();
+    let _first = gate.client();
+    let many: Vec<Conn> = (0..300).map(|_| gate.client()).collect();
+    wait_until("they are turned away", || gate.sockets() <= before + 1 + 64);
+    drop(many);
+}
+
+#[test]
 fn serve_starts_without_an_engine() {
     let (_dir, url) = refusing::address();
     let gate = Setup::at(&url).conservative().start();

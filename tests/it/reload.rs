@@ -115,6 +115,64 @@ fn the_access_log_can_be_switched_on_and_off() {
 }
 
 #[test]
+fn a_refused_file_does_not_touch_modes() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine).listener("mode = \"0600\"").start();
+    let taken = gate.dir().join("plain-file");
+    std::fs::write(&taken, "").unwrap();
+    let more = format!("[[listener]]\nname = \"z\"\nurl = \"unix://{}\"\n", taken.display());
+    let said = reload(&gate, |text| format!("{}\n{more}", text.replace("0600", "0666")));
+    assert!(said.contains("nothing has changed"), "{said}");
+    let mode = || std::fs::metadata(gate.socket()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    reload(&gate, |text| text.replace(&more, ""));
+    assert_eq!(mode(), 0o666);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_socket_leads_nowhere() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine).listener("mode = \"0660\"").start();
+    let secret = gate.dir().join("secret");
+    std::fs::write(&secret, "").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::remove_file(gate.socket()).unwrap();
+    std::os::unix::fs::symlink(&secret, gate.socket()).unwrap();
+    let said = reload(&gate, |text| text.replace("0660", "0666"));
+    assert!(said.contains("a file that is not a socket is in the way"), "{said}");
+    assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    // Without it, the socket that nobody could find any more is opened anew.
+    std::fs::remove_file(gate.socket()).unwrap();
+    let said = reload(&gate, str::to_owned);
+    assert!(said.contains("reloaded: "), "{said}");
+    assert_eq!(gate.client().ask(INFO).0, 200);
+}
+
+#[test]
+fn streams_do_not_hold_what_was_replaced() {
+    let engine = Engine::start(Box::new(|wire| {
+        match wire.conn.peek_starts_with(b"POST /v1.41/containers") {
+            true => hijack_101::behaviour()(wire),
+            false => plain::behaviour()(wire),
+        }
+    }));
+    let gate = Gate::pass(&engine);
+    let mut streams = Vec::new();
+    let mut counts = Vec::new();
+    for round in 0..6 {
+        streams.push(attached(gate.client()));
+        // Idle connections to the engine, which belong to the house.
+        for _ in 0..4 {
+            assert_eq!(gate.client().ask(INFO).0, 200);
+        }
+        reload(&gate, |text| format!("{text}\n# {round}\n"));
+        wait_until("the pools of the old house are closed", || engine.open() <= streams.len() + 1);
+        counts.push(engine.open() - streams.len());
+    }
+    assert!(counts.iter().all(|count| *count <= 1), "{counts:?}");
+}
+
+#[test]
 fn a_watched_file_is_reloaded_by_itself() {
     let engine = Engine::start(plain::behaviour());
     let gate = Setup::new(&engine).tables("watch = true\n").start();

@@ -117,6 +117,21 @@ fn unix(path: &std::path::Path) -> crate::support::conn::Socket {
 }
 
 #[test]
+fn a_new_process_that_fails_late_leaves_the_socket_files() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Gate::pass(&engine);
+    let taken = gate.dir().join("plain-file");
+    std::fs::write(&taken, "").unwrap();
+    let good = std::fs::read_to_string(gate.config()).unwrap();
+    let more = format!("[[listener]]\nname = \"z\"\nurl = \"unix://{}\"\n", taken.display());
+    std::fs::write(gate.config(), format!("{good}\n{more}")).unwrap();
+    gate.signal("USR2");
+    wait_until("a line", || gate.stderr().contains("not restarted, nothing has changed"));
+    assert!(gate.stderr().contains("listener `z` cannot be opened"), "{}", gate.stderr());
+    assert_eq!(gate.client().ask(INFO).0, 200);
+}
+
+#[test]
 fn a_client_between_two_calls_gets_one_more() {
     let engine = Engine::start(plain::behaviour());
     let gate = Gate::pass(&engine);

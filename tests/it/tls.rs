@@ -285,6 +285,32 @@ fn a_stream_passes_whole_in_both_directions() {
 }
 
 #[test]
+fn a_certificate_that_nobody_asks_for_any_more_says_nothing() {
+    let engine = Engine::start(plain::behaviour());
+    let authority = Authority::new();
+    let (gate, ann) = guarded(&engine, &authority, "");
+    let mut old = connect(&gate.tls_address(), authority.client(Some(&ann), BOTH));
+    assert_eq!(old.ask(INFO).0, 200);
+    let text = std::fs::read_to_string(gate.config()).unwrap();
+    std::fs::write(gate.config(), text.replace("client_ca = \"ca.pem\"", "")).unwrap();
+    gate.signal("HUP");
+    wait_until("a reload", || gate.stderr().contains("reloaded"));
+    assert_eq!(old.ask(INFO).0, 401);
+    assert_eq!(connect(&gate.tls_address(), authority.client(None, BOTH)).ask(INFO).0, 200);
+}
+
+#[test]
+fn a_credential_beside_a_certificate_does_not_reach_the_engine() {
+    let engine = Engine::start(plain::behaviour());
+    let authority = Authority::new();
+    let (gate, ann) = guarded(&engine, &authority, "");
+    let request = INFO.replace("\r\n\r\n", "\r\nAuthorization: Bearer secret\r\n\r\n");
+    let mut conn = connect(&gate.tls_address(), authority.client(Some(&ann), BOTH));
+    assert_eq!(conn.ask(request).0, 200);
+    assert!(!engine.seen().concat().contains("secret"), "{:?}", engine.seen());
+}
+
+#[test]
 fn a_new_certificate_and_a_new_list_come_with_a_reload() {
     let engine = Engine::start(plain::behaviour());
     let authority = Authority::new();

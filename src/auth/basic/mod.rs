@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 
 use super::cache::Cache;
-use super::{Asking, Authenticator, Deciding, Outcome, Peer, Who, is_name};
+use super::{Asking, Authenticator, Deciding, Holds, Outcome, Peer, Who, is_name};
 use crate::config::{self, Invalid};
 pub use htpasswd::{is_user as is_htpasswd_user, line as htpasswd_line};
 
@@ -112,6 +112,10 @@ impl Basic {
 impl Authenticator for Basic {
     fn challenges(&self) -> Vec<String> {
         vec![r#"Basic realm="dockgate", charset="UTF-8""#.to_owned()]
+    }
+
+    fn holds(&self) -> Holds {
+        Holds::Moment
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

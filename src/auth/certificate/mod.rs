@@ -14,7 +14,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use super::{Asking, Authenticator, Deciding, Outcome, Who, is_name};
+use super::{Asking, Authenticator, Deciding, Holds, Outcome, Who, is_name};
 use crate::config::CertificateName;
 
 /// Tags of `GeneralName` (RFC 5280 §4.2.1.6).
@@ -52,8 +52,8 @@ impl Authenticator for Certificate {
         Vec::new()
     }
 
-    fn is_by_connection(&self) -> bool {
-        true
+    fn holds(&self) -> Holds {
+        Holds::Connection
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::cache::Cache;
 use super::client::Client;
-use super::{Asking, Authenticator, Deciding, Outcome, Who};
+use super::{Asking, Authenticator, Deciding, Holds, Outcome, Who};
 use crate::config::{self, Invalid};
 use answer::Answer;
 use question::Question;
@@ -52,7 +52,7 @@ impl External {
 
     async fn ask(&self, asking: Asking<'_>) -> Outcome {
         let question = Question::of(&asking);
-        let digest = self.kept.digest(&question.identity());
+        let digest = self.kept.digest(&question.render());
         if let Some(who) = self.kept.get(&digest, Instant::now()) {
             return Outcome::Recognised(who);
         }
@@ -99,6 +99,10 @@ impl Authenticator for External {
             false => format!(r#"{scheme} realm="dockgate""#),
         };
         self.schemes.iter().map(challenge).collect()
+    }
+
+    fn holds(&self) -> Holds {
+        Holds::Call
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

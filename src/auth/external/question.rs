@@ -26,8 +26,16 @@ pub(super) struct Question<'a> {
 #[derive(Clone, Copy, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Origin<'a> {
-    Unix { uid: u32, gid: u32, pid: Option<i32>, container: Option<&'a str> },
-    Tcp { address: IpAddr, port: u16 },
+    Unix {
+        uid: u32,
+        gid: u32,
+        pid: Option<i32>,
+        container: Option<&'a str>,
+    },
+    /// Without the port: every connection has another one.
+    Tcp {
+        address: IpAddr,
+    },
     Unknown,
 }
 
@@ -45,7 +53,7 @@ impl<'a> Question<'a> {
             Peer::Unix { uid, gid, pid } => {
                 Origin::Unix { uid, gid, pid, container: caller.container() }
             }
-            Peer::Tcp(at) => Origin::Tcp { address: at.ip().to_canonical(), port: at.port() },
+            Peer::Tcp(at) => Origin::Tcp { address: at.ip().to_canonical() },
             Peer::Unknown => Origin::Unknown,
         };
         Question {
@@ -61,16 +69,6 @@ impl<'a> Question<'a> {
     pub(super) fn render(&self) -> Vec<u8> {
         // Nothing in it can fail to be written; the program would not understand an empty question.
         serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// All that an answer may depend on: every connection has another port, which says nothing.
-    pub(super) fn identity(&self) -> Vec<u8> {
-        let peer = match self.peer {
-            Origin::Tcp { address, .. } => Origin::Tcp { address, port: 0 },
-            other => other,
-        };
-        let rest = (self.listener, &self.certificate, &self.headers, self.authorization);
-        serde_json::to_vec(&(peer, rest)).unwrap_or_default()
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use token::{BadToken, Token};
 
 use super::cache::{Cache, Digest};
-use super::{Asking, Authenticator, Deciding, Outcome, Who};
+use super::{Asking, Authenticator, Deciding, Holds, Outcome, Who};
 use crate::config::{self, Invalid};
 use claims::Rules;
 use source::{Held, Source};
@@ -102,6 +102,10 @@ impl Jwt {
 impl Authenticator for Jwt {
     fn challenges(&self) -> Vec<String> {
         vec!["Bearer realm=\"dockgate\"".to_owned()]
+    }
+
+    fn holds(&self) -> Holds {
+        Holds::Moment
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

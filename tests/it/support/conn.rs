@@ -127,6 +127,15 @@ impl Conn {
         };
     }
 
+    /// Takes no more, and lets the sender know.
+    pub fn end_reading(&self) {
+        let _ = match &self.socket {
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Read),
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Read),
+            Socket::Tls(stream) => stream.sock.shutdown(Shutdown::Read),
+        };
+    }
+
     /// Ends both directions at once, whoever else holds the socket: a child that another test is just
     /// starting has a copy of every descriptor until it runs its own program.
     pub fn end(&self) {
