@@ -111,7 +111,9 @@ impl Engine {
     }
 
     async fn connect(&self) -> Result<Conn, Away> {
-        match tokio::time::timeout(self.shared.patience, self.shared.address.connect()).await {
+        // Boxed: nearly all calls have a connection, and do not carry what it takes to make one.
+        let connecting = Box::pin(self.shared.address.connect());
+        match tokio::time::timeout(self.shared.patience, connecting).await {
             Ok(Ok(stream)) => Ok(Conn::new(stream)),
             Ok(Err(error)) => {
                 self.shared.versions.forget();

@@ -37,7 +37,7 @@ impl Engine {
         if let Some(known) = self.shared.versions.get() {
             return Ok(known);
         }
-        let body = self.ask("/version", self.patience()).await?;
+        let body = Box::pin(self.ask("/version", self.patience())).await?;
         let versions = read_versions(&body).ok_or_else(|| Away::Refused {
             address: self.address().to_string(),
             cause: "its `/version` could not be understood".to_owned(),
@@ -48,7 +48,7 @@ impl Engine {
 
     /// Whether the engine answers at all.
     pub async fn is_alive(&self) -> bool {
-        self.ask("/_ping", self.patience()).await.is_ok()
+        Box::pin(self.ask("/_ping", self.patience())).await.is_ok()
     }
 
     async fn ask(&self, path: &'static str, patience: Duration) -> Result<Vec<u8>, Away> {

@@ -37,7 +37,11 @@ use refusal::Refusal;
 use request::{Upload, accept, parse};
 
 /// What every connection of one listener shares, as the configuration has it now.
+///
+/// Each worker has its own and counts references to it with every call: two of them on one cache line
+/// would make the workers wait for each other.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct House {
     pub listener: Arc<str>,
     /// Tells this house from the one before a reload.
@@ -272,7 +276,8 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
         }
         Err(refusal) => {
             record.ends_early();
-            refusal.answer(house, client, upload, record).await
+            // Boxed: what refusals need is not carried through every call.
+            Box::pin(refusal.answer(house, client, upload, record)).await
         }
     }
 }
@@ -312,7 +317,8 @@ async fn recognise(
         }
         client.trusted = house.generation;
     }
-    let recognised = house.door.recognise(&house.listener, &client.caller, headers).await;
+    let asking = house.door.recognise(&house.listener, &client.caller, headers);
+    let recognised = Box::pin(asking).await;
     match &recognised {
         Ok(identity) => {
             if let Some(method) = identity.method() {

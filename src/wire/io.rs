@@ -161,7 +161,8 @@ impl Reader<'_> {
     /// Reads what is there, waiting for at least one byte; 0 is the end.
     pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.0.tls.is_some() {
-            return self.read_tls(into).await;
+            // Boxed, here and below: what TLS needs is not paid for by plain streams.
+            return Box::pin(self.read_tls(into)).await;
         }
         loop {
             let mut ready = self.0.socket.readable().await?;
@@ -229,6 +230,10 @@ impl Reader<'_> {
         if self.0.tls.is_none() {
             return self.0.socket.readable().await.map(|mut ready| ready.retain_ready());
         }
+        Box::pin(self.tls_readable()).await
+    }
+
+    async fn tls_readable(&self) -> io::Result<()> {
         while !self.0.tls().is_none_or(|mut tls| tls.is_ready()) {
             match self.pull(&mut []).await {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -270,7 +275,7 @@ impl Reader<'_> {
 impl Writer<'_> {
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if self.stream.tls.is_some() {
-            return self.write_tls(bytes).await;
+            return Box::pin(self.write_tls(bytes)).await;
         }
         while !bytes.is_empty() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -348,7 +353,7 @@ impl Writer<'_> {
         } else {
             return Ok(rustix::net::shutdown(self.stream, Shutdown::Write)?);
         }
-        self.flush().await
+        Box::pin(self.flush()).await
     }
 
     pub fn is_plain(&self) -> bool {

@@ -66,7 +66,7 @@ async fn both<'c>(
             // Input that nobody reads is thrown away at once: left in the socket, it would turn the
             // end of the connection into a reset, and output that is under way would be lost.
             let mut client = pin!(async {
-                if ended == Ended::ByReceiver { discard(client).await } else { client }
+                if ended == Ended::ByReceiver { Box::pin(discard(client)).await } else { client }
             });
             tokio::select! {
                 _ = &mut down => {
@@ -81,7 +81,7 @@ async fn both<'c>(
         (ended, _) = &mut down => if ended == Ended::BySender {
             let _ = tokio::time::timeout(GRACE, async {
                 let (_, client) = up.await;
-                discard(client).await;
+                Box::pin(discard(client)).await;
             }).await;
         },
     }
