@@ -168,3 +168,18 @@ fn a_caller_of_another_pid_namespace_is_known_by_its_uid() {
     assert_eq!(record["user"], "me");
     assert!(!record["client"].as_str().unwrap().contains("pid"), "{record}");
 }
+
+/// A credential that was good a moment ago is not looked at again, but another one is.
+#[test]
+fn each_call_of_a_connection_presents_its_own_credential() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = gate(&engine, "[\"password\"]", "none");
+    let right = with_authorization("Basic YW5uOnNlY3JldA==");
+    let twice = right.replace("\r\n\r\n", "\r\nAuthorization: Basic YW5uOnNlY3JldA==\r\n\r\n");
+    for next in [INFO.to_owned(), with_authorization("Basic YW5uOndyb25n"), twice] {
+        let mut client = gate.client();
+        assert_eq!(client.ask(&right).0, 200);
+        assert_eq!(client.ask(&right).0, 200, "the same");
+        assert_eq!(client.ask(&next).0, 401, "{next}");
+    }
+}
