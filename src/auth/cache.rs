@@ -6,7 +6,8 @@
 
 use std::time::Instant;
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
 use quick_cache::sync::Cache as Store;
 
 /// Far more than callers at one time; an entry is some hundred bytes.
@@ -14,7 +15,8 @@ const MOST: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Cache<T> {
-    key: hmac::Key,
+    /// None when the system gave no randomness: then nothing is kept.
+    key: Option<hmac::Key>,
     store: Store<[u8; 32], (T, Instant)>,
 }
 
@@ -23,23 +25,21 @@ pub(super) type Digest = [u8; 32];
 
 impl<T: Clone> Cache<T> {
     pub(super) fn new() -> Cache<T> {
-        let mut secret = [0; 32];
-        // Without randomness the key would be known: then nothing is ever found again.
-        let key = match rand::fill(&mut secret) {
-            Ok(()) => hmac::Key::new(hmac::HMAC_SHA256, &secret),
-            Err(_) => hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]),
-        };
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
         Cache { key, store: Store::new(MOST) }
     }
 
     pub(super) fn digest(&self, credential: &[u8]) -> Digest {
-        let tag = hmac::sign(&self.key, credential);
         let mut digest = [0; 32];
-        digest.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        if let Some(key) = &self.key {
+            let tag = hmac::sign(key, credential);
+            digest.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        }
         digest
     }
 
     pub(super) fn get(&self, digest: &Digest, now: Instant) -> Option<T> {
+        self.key.as_ref()?;
         let (value, until) = self.store.get(digest)?;
         (now < until).then_some(value)
     }

@@ -77,6 +77,14 @@ impl Socket {
         matches!(self.kind, Kind::Unix { .. })
     }
 
+    /// Whether it may serve for this listener, before anything of it is done.
+    pub fn suits(&self, config: &config::Listener) -> io::Result<()> {
+        match self.kind {
+            Kind::Tcp(address) => inherited::refuse_open(address, config),
+            Kind::Unix { .. } => Ok(()),
+        }
+    }
+
     /// Takes from the file's mode what the new one does not have, before the new rules stand.
     pub fn tighten(&self, bind: &Bind) -> io::Result<()> {
         match (&self.kind, bind) {
@@ -155,9 +163,7 @@ impl Listener {
         config: &config::Listener,
         tls: Option<Arc<Server>>,
     ) -> io::Result<Listener> {
-        if let Kind::Tcp(address) = socket.kind {
-            inherited::refuse_open(address, config)?;
-        }
+        socket.suits(config)?;
         let connections = Connections::new(config.max_connections);
         let settings = Arc::new(Settings {
             tls: ArcSwapOption::new(tls),
@@ -176,14 +182,6 @@ impl Listener {
         match (self.socket.place.strip_prefix("tcp://"), &*self.settings.tls.load()) {
             (Some(address), Some(_)) => format!("tls://{address}"),
             _ => self.socket.place.clone(),
-        }
-    }
-
-    /// Whether the socket may serve for this, before anything of it is done.
-    pub fn suits(&self, config: &config::Listener) -> io::Result<()> {
-        match self.socket.kind {
-            Kind::Tcp(address) => inherited::refuse_open(address, config),
-            Kind::Unix { .. } => Ok(()),
         }
     }
 

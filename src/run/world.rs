@@ -136,7 +136,7 @@ impl World {
             front.bind.is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
         });
         if let Some((index, front)) = kept {
-            front.listener.suits(&part.config).with_context(context)?;
+            front.listener.socket().suits(&part.config).with_context(context)?;
             return Ok(Staged::Kept(index));
         }
         let socket = open(bind, inherited).with_context(context)?;
