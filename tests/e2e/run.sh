@@ -41,6 +41,7 @@ dockgate=${DOCKGATE:-$here/../../target/release/dockgate}
 unset "${!DOCKER_@}" "${!COMPOSE_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PROXY
 export LC_ALL=C.UTF-8 TZ=UTC
 
+. "$here/lib/ports.sh"
 "$here/setup.sh" "$tier"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/dge.XXXXXX")
@@ -118,7 +119,10 @@ engine_start() {
     "$here/image.sh" "$work/e$index/docker.sock" > "$work/e$index.image"
 }
 
-tls_port() { echo "470$1"; } # INDEX
+tls_port() { # INDEX
+    [ -e "$work/port$1" ] || free_ports "$1" 1 > "$work/port$1"
+    cat "$work/port$1"
+}
 
 gateway_config() { # NAME ENGINE_SOCKET SOCKET POLICY
     local index=${1%%-*} policies=

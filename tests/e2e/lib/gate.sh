@@ -2,7 +2,8 @@
 # Sourced by the scripts of gates/, which start gates of their own in front of $E2E_SOCK, the engine, and judge by themselves.
 # They have $PORT to $((PORT + 9)) of this machine, and their working folder for everything else.
 . "$E2E_LIB/assert.sh"
-PORT=$((48000 + E2E_INDEX * 10))
+. "$E2E_LIB/ports.sh"
+PORT=$(free_ports $((E2E_INDEX * 10 + 100)) 10)
 gates=()
 trap 'for pid in "${gates[@]}"; do kill -KILL "$pid" 2> /dev/null; done; [ "$failures" = 0 ] || exit 1' EXIT
 

@@ -32,7 +32,7 @@ RULES = [
     (r'("(?:Pid|SizeRw|Size|VirtualSize)": ?)\d+', r"\1N"),
     (r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", "MAC"),
     (r"\b(?:172\.(?:1[6-9]|2\d|3[01])|192\.168|10\.\d+)\.\d+\.\d+\b", "IP"),
-    (r"(?<=:)(?:3[2-9]|4[0-9]|5[0-9]|60)\d{3}\b", "PORT"),
+    (r"(?<=:)(?:[2-5][0-9]|60)\d{3}\b", "PORT"),
     (r"\b\d+(?:\.\d+)?m?s\b", "DURATION"),
     (r"(?<=containerd-mount)\d+", "N"),
     (r"(?<=\S) {2,}", "  "),  # the columns of a table are as wide as what was replaced
