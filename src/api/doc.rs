@@ -83,6 +83,43 @@ impl Value {
         }
     }
 
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        match self {
+            Value::Object(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The value at a path of keys, made where it is absent or null; `None` where something else than
+    /// an object stands in the way.
+    pub fn at_mut(&mut self, path: &[&'static str]) -> Option<&mut Value> {
+        path.iter().try_fold(self, |value, key| {
+            if *value == Value::Null {
+                *value = Value::Object(Vec::new());
+            }
+            let Value::Object(entries) = value else { return None };
+            let index = entries.iter().position(|(k, _)| k == key).unwrap_or_else(|| {
+                entries.push((Cow::Borrowed(*key), Value::Null));
+                entries.len() - 1
+            });
+            entries.get_mut(index).map(|(_, value)| value)
+        })
+    }
+
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    pub fn entries(&self) -> &[(Cow<'static, str>, Value)] {
+        match self {
+            Value::Object(entries) => entries,
+            _ => &[],
+        }
+    }
+
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::String(text) => Some(text),

@@ -45,6 +45,17 @@ impl Query {
         self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
+    /// Every value of a parameter.
+    pub fn all<'q>(&'q self, name: &str) -> impl Iterator<Item = &'q str> {
+        self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// Gives a parameter this value and no other.
+    pub fn set(&mut self, name: &str, value: String) {
+        self.0.retain(|(n, _)| n != name);
+        self.0.push((name.to_owned(), value));
+    }
+
     /// Keeps the parameters that `keep` wants.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         self.0.retain(|(name, value)| keep(name, value));

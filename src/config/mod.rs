@@ -7,6 +7,7 @@ mod auth;
 mod check;
 mod pem;
 mod place;
+mod policy;
 mod raw;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
+pub use policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
 
 use crate::telemetry::{access, diagnostics};
 
@@ -112,11 +114,6 @@ impl fmt::Display for Bind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    Conservative,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Of a request line and headers together, in bytes.
     pub header_bytes: usize,
@@ -138,7 +135,9 @@ impl Config {
         let engine = self.engine.certificate.iter().flat_map(|(cert, key)| [cert, key]);
         let tls = self.listeners.iter().filter_map(|one| one.tls.as_ref()).flat_map(Tls::files);
         let auth = self.listeners.iter().flat_map(|one| &one.auth).flat_map(Auth::files);
-        let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth);
+        let policies = self.listeners.iter().flat_map(|one| &one.policies);
+        let policies = policies.flat_map(Policy::files);
+        let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth).chain(policies);
         all.map(|file| file.path.as_path()).collect()
     }
 }

@@ -9,7 +9,6 @@ use super::super::endpoint::{BodyKind, Header, Row, h};
 use super::super::path::{self, BadTarget};
 use super::super::query::{BadQuery, Query};
 use super::super::route;
-use super::super::shape::Kind;
 use super::super::table::{Endpoint, TABLE};
 use super::{Body, Call, Typed, closes};
 use crate::wire::framing::Framing;
@@ -109,16 +108,12 @@ impl Draft {
 
     /// Completes a call whose body was read whole.
     pub fn with_json(mut self, head: &RequestHead, body: &[u8]) -> Result<Call, BadCall> {
-        let kind = match self.0.row.body {
-            BodyKind::Json(object) => Kind::Object(object),
-            BodyKind::JsonList(kind) => *kind,
-            BodyKind::None | BodyKind::Tar | BodyKind::Raw => {
-                return match self.0.row.endpoint {
-                    // Engines before 1.24's time take it as a HostConfig; all later ones say this.
-                    Endpoint::ContainerStart if body.len() > 7 => Err(BadCall::StartWithBody),
-                    _ => Ok(Call::Typed(self.0)),
-                };
-            }
+        let Some(kind) = self.0.kind() else {
+            return match self.0.row.endpoint {
+                // Engines before 1.24's time take it as a HostConfig; all later ones say this.
+                Endpoint::ContainerStart if body.len() > 7 => Err(BadCall::StartWithBody),
+                _ => Ok(Call::Typed(self.0)),
+            };
         };
         if body.trim_ascii().is_empty() {
             return Ok(Call::Typed(self.0));

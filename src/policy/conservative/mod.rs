@@ -7,25 +7,37 @@
 mod opinion;
 mod predicate;
 mod rules;
+mod surroundings;
 
 use super::{Context, Policy, Reason, Verdict};
 use crate::api::Typed;
+use crate::config::{self, Invalid};
 use opinion::Opinion;
 use rules::QueryRule;
+pub use surroundings::Surroundings;
 
 #[derive(Debug)]
-pub struct Conservative;
+pub struct Conservative {
+    name: String,
+}
+
+impl Conservative {
+    pub fn new(
+        name: &str,
+        _settings: &config::Conservative,
+        _around: &Surroundings,
+    ) -> Result<Conservative, Invalid> {
+        Ok(Conservative { name: name.to_owned() })
+    }
+}
 
 impl Policy for Conservative {
-    fn name(&self) -> &'static str {
-        "conservative"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn request(&self, call: &mut Typed, _: &Context<'_>) -> Verdict {
-        match judge(call) {
-            Ok(()) => Verdict::Continue,
-            Err(reason) => Verdict::Deny(reason),
-        }
+        judge(call).into()
     }
 }
 
