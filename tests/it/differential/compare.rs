@@ -1,6 +1,6 @@
 //! What dockgate understood, written as Go writes what it understood, and the comparison of both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -174,6 +174,12 @@ fn prune(go: &Go, value: Json) -> Option<Json> {
 
 /// What stands in a list, in a map or at the root.
 fn element(go: &Go, value: &Value) -> Result<Json, String> {
+    if let Value::Object(entries) = value {
+        let mut seen = HashSet::new();
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !seen.insert(key)) {
+            return Err(format!("dockgate holds `{key}` twice, and policies look at the first"));
+        }
+    }
     Ok(match (go, value) {
         (Go::Pointer { .. }, Value::Null) => Json::Null,
         (Go::Pointer { of }, value) => element(of, value)?,

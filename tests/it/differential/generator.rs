@@ -117,7 +117,7 @@ impl<'s> Generator<'s> {
                 for _ in 0..self.below(4) {
                     let key = self.pick(WORDS).to_owned();
                     let is_new = entries.iter().all(|(other, _)| *other != key);
-                    if is_new || self.chance(self.wrong) {
+                    if is_new || self.chance(0.1) {
                         entries.push((key, self.value(kind)));
                     }
                 }
