@@ -8,11 +8,12 @@
 mod draft;
 mod render;
 
-use super::doc::Doc;
-use super::endpoint::{AnswerKind, Class, Method, Minor, Row};
+use super::doc::{self, BadDoc, Doc};
+use super::endpoint::{AnswerKind, BodyKind, Class, Method, Minor, Row};
 use super::path;
 use super::query::Query;
 use super::route;
+use super::shape::Kind;
 use super::table::Endpoint;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
@@ -33,7 +34,7 @@ pub struct Verbatim {
 }
 
 /// A request that policies can read and change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Typed {
     row: &'static Row,
     http: u8,
@@ -48,7 +49,7 @@ pub struct Typed {
     body: Body,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Body {
     None,
     Json(Doc),
@@ -162,8 +163,24 @@ impl Typed {
         &self.names
     }
 
+    /// Puts another name in the place of one that the path holds.
+    pub fn set_name(&mut self, index: usize, name: String) {
+        if let Some(old) = self.names.get_mut(index) {
+            *old = name;
+        }
+    }
+
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    pub fn query_mut(&mut self) -> &mut Query {
+        &mut self.query
+    }
+
+    /// Headers that the engine reads, in the order in which they came.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_slice()))
     }
 
     pub fn doc(&self) -> Option<&Doc> {
@@ -171,6 +188,31 @@ impl Typed {
             Body::Json(doc) => Some(doc),
             Body::None | Body::Stream(_) => None,
         }
+    }
+
+    pub fn doc_mut(&mut self) -> Option<&mut Doc> {
+        match &mut self.body {
+            Body::Json(doc) => Some(doc),
+            Body::None | Body::Stream(_) => None,
+        }
+    }
+
+    /// The JSON body that this route has, as its kind; none where it has another body or none.
+    pub fn kind(&self) -> Option<Kind> {
+        match self.row.body {
+            BodyKind::Json(object) => Some(Kind::Object(object)),
+            BodyKind::JsonList(kind) => Some(*kind),
+            BodyKind::None | BodyKind::Tar | BodyKind::Raw => None,
+        }
+    }
+
+    /// Puts another JSON body in the place of the client's, read by the same rules. A route without a
+    /// JSON body keeps what it has.
+    pub fn replace_doc(&mut self, json: &[u8]) -> Result<(), BadDoc> {
+        if let Some(kind) = self.kind() {
+            self.body = Body::Json(doc::parse(json, &kind)?);
+        }
+        Ok(())
     }
 
     /// Query parameters with a value that no engine in the tables reads; they are not sent.

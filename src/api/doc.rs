@@ -23,7 +23,8 @@ pub enum Value {
     Number(Number),
     String(String),
     List(Vec<Value>),
-    /// Keys in the client's order; those of a struct in the engine's spelling.
+    /// In the client's order. A struct's keys are in the engine's spelling, borrowed from its shape;
+    /// those of a map, and of what is unknown, are the client's and owned.
     Object(Vec<(Cow<'static, str>, Value)>),
 }
 
@@ -82,6 +83,43 @@ impl Value {
         }
     }
 
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        match self {
+            Value::Object(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The value at a path of keys, made where it is absent or null; `None` where something else than
+    /// an object stands in the way.
+    pub fn at_mut(&mut self, path: &[&'static str]) -> Option<&mut Value> {
+        path.iter().try_fold(self, |value, key| {
+            if *value == Value::Null {
+                *value = Value::Object(Vec::new());
+            }
+            let Value::Object(entries) = value else { return None };
+            let index = entries.iter().position(|(k, _)| k == key).unwrap_or_else(|| {
+                entries.push((Cow::Borrowed(*key), Value::Null));
+                entries.len() - 1
+            });
+            entries.get_mut(index).map(|(_, value)| value)
+        })
+    }
+
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    pub fn entries(&self) -> &[(Cow<'static, str>, Value)] {
+        match self {
+            Value::Object(entries) => entries,
+            _ => &[],
+        }
+    }
+
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::String(text) => Some(text),
@@ -96,7 +134,8 @@ impl Value {
         }
     }
 
-    /// Whether Go would make the same of it as of an absent key.
+    /// Whether it is the zero value of its Go type. A struct of zeros is; a map with a key in it is
+    /// not, whatever the key holds (`Tmpfs: {"/x": ""}` mounts), nor is what could be either.
     pub fn is_zero(&self) -> bool {
         match self {
             Value::Null => true,
@@ -104,7 +143,9 @@ impl Value {
             Value::Number(number) => number.as_f64() == Some(0.0),
             Value::String(text) => text.is_empty(),
             Value::List(items) => items.is_empty(),
-            Value::Object(entries) => entries.iter().all(|(_, value)| value.is_zero()),
+            Value::Object(entries) => entries
+                .iter()
+                .all(|(key, value)| matches!(key, Cow::Borrowed(_)) && value.is_zero()),
         }
     }
 }

@@ -5,14 +5,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::api::call::Wanted;
-use crate::api::endpoint::KNOWN;
-use crate::api::{Call, Draft};
 use crate::auth::Identity;
 use crate::config;
-use crate::policy::Context;
-use crate::wire::framing::Framing;
-use crate::wire::head::RequestHead;
+use crate::policy::rehearsal::{Request, Verdict, rehearse};
+use crate::policy::{Answer, Finding};
 
 const DENIED: u8 = 3;
 
@@ -53,44 +49,33 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(body) => body.unwrap_or_default(),
         Err(error) => return super::failure(&error),
     };
-    let chain = crate::run::chain(&listener.policies);
-    match decide(args, &chain, &listener.name, &body) {
-        Ok(engine_gets) => {
-            println!("allowed\n\n{engine_gets}");
+    let chain = match crate::run::chain(&config, listener) {
+        Ok(chain) => chain,
+        Err(invalid) => return super::failure(&invalid),
+    };
+    let request = Request { method: &args.method, target: &args.path, body: &body };
+    let identity = Identity::imagined(args.user.as_deref());
+    // There is no engine to ask: nothing exists.
+    let outcome = rehearse(&chain, &listener.name, &identity, &request, &|_| Answer::Absent);
+    for Finding { policy, reason } in &outcome.findings {
+        println!("{policy} (audit): {}", reason.message());
+    }
+    for question in &outcome.asked {
+        println!("the engine would be asked: {question}; taken for absent here");
+    }
+    match outcome.verdict {
+        Verdict::Allowed(bytes) => {
+            println!("allowed\n\n{}", String::from_utf8_lossy(&bytes).replace("\r\n", "\n"));
             ExitCode::SUCCESS
         }
-        Err(why) => {
+        Verdict::Denied(policy, reasons) => {
+            println!("denied by {policy}\n");
+            reasons.iter().for_each(|reason| println!("{}", reason.message()));
+            ExitCode::from(DENIED)
+        }
+        Verdict::Malformed(why) => {
             println!("denied\n\n{why}");
             ExitCode::from(DENIED)
         }
     }
-}
-
-fn decide(
-    args: &Args,
-    chain: &crate::policy::Chain,
-    listener: &str,
-    body: &[u8],
-) -> Result<String, String> {
-    let head = format!(
-        "{} {} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n\r\n",
-        args.method, args.path
-    );
-    let head = RequestHead::parse(head.as_bytes()).map_err(|error| error.to_string())?;
-    let call = match chain.is_empty() {
-        true => Call::verbatim(head),
-        false => {
-            let draft = Draft::parse(&head).map_err(|error| error.to_string())?;
-            match draft.wanted() {
-                Wanted::Stream => draft.with_stream(Framing::None),
-                Wanted::Json | Wanted::Nothing => {
-                    draft.with_json(&head, body).map_err(|error| error.to_string())?
-                }
-            }
-        }
-    };
-    let identity = Identity::imagined(args.user.as_deref());
-    let cx = Context { identity: &identity, listener, engine: KNOWN };
-    let permitted = chain.decide(call, &cx).map_err(|reason| reason.message())?;
-    Ok(String::from_utf8_lossy(&permitted.render()).replace("\r\n", "\n"))
 }

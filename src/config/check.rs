@@ -5,6 +5,7 @@
 
 mod auth;
 mod listener;
+mod policy;
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::raw::{self, Raw};
-use super::{Config, Engine, File, Invalid, Limits, Log, Place, Policy, Text};
+use super::{Config, Engine, File, Invalid, Limits, Log, Place, Text};
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -38,11 +39,7 @@ pub(super) struct Origin<'o> {
 pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     let mut cx = Checking { origin, complaints: Invalid::default() };
     let engine = cx.engine(raw.engine);
-    let policies: Vec<(String, Option<Policy>)> = raw
-        .policy
-        .into_iter()
-        .map(|(name, policy)| (name, cx.policy_kind(&policy.into_inner().kind)))
-        .collect();
+    let policies = cx.policies(raw.policy);
     let auths = cx.auths(raw.auth);
     let listeners = cx.listeners(raw.listener, &auths, &policies);
     let limits = cx.limits(raw.limits);
@@ -144,34 +141,6 @@ impl Checking<'_> {
             }
         };
         Engine { url: expanded, patience, ca, certificate }
-    }
-
-    fn policy(
-        &mut self,
-        name: &Spanned<String>,
-        policies: &[(String, Option<Policy>)],
-    ) -> Option<Policy> {
-        let text = self.text(name);
-        match policies.iter().find(|(other, _)| *other == text) {
-            Some((_, policy)) => *policy,
-            None => self.policy_kind(&Spanned::new(name.span(), text)),
-        }
-    }
-
-    fn policy_kind(&mut self, kind: &Spanned<String>) -> Option<Policy> {
-        match self.text(kind).as_str() {
-            "conservative" => return Some(Policy::Conservative),
-            planned @ ("namespace" | "limits" | "transparent-cache" | "temporary-listener"
-            | "rego" | "authz") => {
-                self.complain(kind.span(), format!("policy `{planned}` is not built yet"), "");
-            }
-            other => self.complain(
-                kind.span(),
-                format!("there is no policy `{other}`"),
-                "built-in kinds: `conservative`; `policies = []` is a pass-through",
-            ),
-        }
-        None
     }
 
     fn limits(&mut self, raw: raw::Limits) -> Limits {

@@ -7,6 +7,7 @@ mod auth;
 mod check;
 mod pem;
 mod place;
+mod policy;
 mod raw;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
+pub use policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
 
 use crate::telemetry::{access, diagnostics};
 
@@ -112,11 +114,6 @@ impl fmt::Display for Bind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    Conservative,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Of a request line and headers together, in bytes.
     pub header_bytes: usize,
@@ -138,7 +135,9 @@ impl Config {
         let engine = self.engine.certificate.iter().flat_map(|(cert, key)| [cert, key]);
         let tls = self.listeners.iter().filter_map(|one| one.tls.as_ref()).flat_map(Tls::files);
         let auth = self.listeners.iter().flat_map(|one| &one.auth).flat_map(Auth::files);
-        let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth);
+        let policies = self.listeners.iter().flat_map(|one| &one.policies);
+        let policies = policies.flat_map(Policy::files);
+        let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth).chain(policies);
         all.map(|file| file.path.as_path()).collect()
     }
 }
@@ -170,10 +169,7 @@ pub fn parse(
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Invalid> {
-    let locate = |at: usize| {
-        let (line, column) = position(text, at);
-        Place::new(file, line, column)
-    };
+    let locate = |at: usize| Place::within(file, text, at);
     let origin = check::Origin { folder, locate: &locate, env };
     raw::parse(text)
         .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))
@@ -187,14 +183,6 @@ pub fn without_file(
     policies: &[String],
 ) -> Result<Config, Invalid> {
     check::without_file(listeners, engine, policies)
-}
-
-/// Line and column, from 1, of a byte.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at.min(text.len())).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-    (before.matches('\n').count() + 1, column)
 }
 
 #[cfg(test)]

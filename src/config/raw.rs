@@ -15,7 +15,7 @@ pub(super) struct Raw {
     pub engine: Engine,
     pub listener: Vec<Listener>,
     pub auth: BTreeMap<Spanned<String>, Auth>,
-    pub policy: BTreeMap<String, Spanned<Policy>>,
+    pub policy: BTreeMap<Spanned<String>, Policy>,
     pub limits: Limits,
     pub admin: Admin,
     pub log: Log,
@@ -113,10 +113,24 @@ pub(super) struct Admin {
     pub listen: Vec<Spanned<String>>,
 }
 
+/// The keys of every kind; which belong to which is checked later, with their places.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
     pub kind: Spanned<String>,
+    pub mode: Option<Spanned<String>>,
+    pub rules: Option<Spanned<String>>,
+    pub binds: Option<Vec<AllowedBind>>,
+    pub ports: Option<Spanned<String>>,
+    pub registries: Option<Spanned<Vec<Spanned<String>>>>,
+    pub no_new_privileges: Option<Spanned<bool>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AllowedBind {
+    pub host: Spanned<String>,
+    pub mode: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

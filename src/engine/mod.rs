@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::Address;
+pub use own::{Found, Subject};
 pub use pool::Conn;
 
 use crate::api::Call;

@@ -1,10 +1,13 @@
 //! dockgate's own questions to the engine, through a door that no client bytes can reach.
 //!
-//! The gateway asks for the API versions before it judges a call, and whether the engine is alive
-//! when a call has had no answer for long. What must stay true: requests here are constants.
+//! The gateway asks for the API versions before it judges a call, for what its policies must know of
+//! a container, network or volume, and whether the engine is alive when a call has had no answer for
+//! long. What must stay true: requests here are constants but for one name, and that cannot be anything
+//! but a name: it is encoded whole.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Away, Conn, Engine};
 use crate::api::endpoint::{Minor, Versions};
@@ -12,6 +15,12 @@ use crate::wire::buffer::BLOCK;
 use crate::wire::framing::Framing;
 use crate::wire::head::{ResponseHead, find_end};
 use crate::wire::pump::{Inbox, collect};
+
+const VERSION: &str = "GET /version HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
+const PING: &str = "GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
+const MOST_SMALL: usize = 1 << 20;
+/// Of an inspect answer: a network with thousands of containers is long.
+const MOST_INSPECT: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<Versions>>);
@@ -31,14 +40,59 @@ impl Cache {
     }
 }
 
+/// What is looked up, by name or id.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'s> {
+    Container(&'s str),
+    Network(&'s str),
+    Volume(&'s str),
+    Info,
+}
+
+#[derive(Debug)]
+pub enum Found {
+    Json(serde_json::Value),
+    Nothing,
+    /// The engine said something else.
+    Failed(String),
+}
+
 impl Engine {
+    /// What the engine says of something, in the words of this API version.
+    pub async fn look_up(&self, version: Minor, subject: Subject<'_>) -> Result<Found, Away> {
+        let (folder, name, end) = match subject {
+            Subject::Container(name) => ("/containers/", name, "/json"),
+            Subject::Network(name) => ("/networks/", name, ""),
+            Subject::Volume(name) => ("/volumes/", name, ""),
+            Subject::Info => ("/info", "", ""),
+        };
+        // dockerd cleans paths after it has decoded them, and answers `..` with a redirect.
+        let is_name = name.split('/').all(|part| !matches!(part, "." | ".."));
+        if !is_name || (name.is_empty() && !matches!(subject, Subject::Info)) {
+            return Ok(Found::Nothing);
+        }
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let request =
+            format!("GET /v1.{version}{folder}{name}{end} HTTP/1.1\r\nHost: docker\r\n\r\n");
+        let (status, body) = Box::pin(self.ask(&request, MOST_INSPECT)).await?;
+        Ok(match status {
+            200 => match serde_json::from_reader(body.as_slice()) {
+                Ok(json) => Found::Json(json),
+                Err(error) => Found::Failed(format!("its answer is no JSON: {error}")),
+            },
+            404 => Found::Nothing,
+            other => Found::Failed(format!("it answered {other}")),
+        })
+    }
+
     /// Asked once for as long as the engine can be reached.
     pub async fn versions(&self) -> Result<Versions, Away> {
         if let Some(known) = self.shared.versions.get() {
             return Ok(known);
         }
-        let body = Box::pin(self.ask("/version", self.patience())).await?;
-        let versions = read_versions(&body).ok_or_else(|| Away::Refused {
+        let (status, body) = Box::pin(self.ask_anew(VERSION)).await?;
+        let understood = if status == 200 { read_versions(&body) } else { None };
+        let versions = understood.ok_or_else(|| Away::Refused {
             address: self.address().to_string(),
             cause: "its `/version` could not be understood".to_owned(),
         })?;
@@ -48,22 +102,46 @@ impl Engine {
 
     /// Whether the engine answers at all.
     pub async fn is_alive(&self) -> bool {
-        Box::pin(self.ask("/_ping", self.patience())).await.is_ok()
+        matches!(Box::pin(self.ask_anew(PING)).await, Ok((200, _)))
     }
 
-    async fn ask(&self, path: &'static str, patience: Duration) -> Result<Vec<u8>, Away> {
+    /// On a connection of its own, which shows that the engine still takes one.
+    async fn ask_anew(&self, request: &str) -> Result<(u16, Vec<u8>), Away> {
         let asking = async {
             let mut conn = self.connect().await?;
-            let request =
-                format!("GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
-            conn.write(request.as_bytes()).await.map_err(|error| self.refused(&error))?;
-            read_answer(&mut conn).await.map_err(|error| self.refused(&error))
+            let answer = exchange(&mut conn, request, MOST_SMALL).await;
+            answer.map_err(|error| self.refused(&error))
         };
-        tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| Err(self.silent()))
+        tokio::time::timeout(self.patience(), asking).await.unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    /// Status and body of the answer to a request that changes nothing.
+    async fn ask(&self, request: &str, most: usize) -> Result<(u16, Vec<u8>), Away> {
+        let asking = async {
+            // A pooled connection may close in this very moment: nothing was changed, so it is asked again.
+            if let Some(mut conn) = self.pool.take()
+                && let Ok(answer) = exchange(&mut conn, request, most).await
+            {
+                self.keep(conn);
+                return Ok(answer);
+            }
+            let mut conn = self.connect().await?;
+            let answer = exchange(&mut conn, request, most).await;
+            let answer = answer.map_err(|error| self.refused(&error))?;
+            self.keep(conn);
+            Ok(answer)
+        };
+        tokio::time::timeout(self.patience(), asking).await.unwrap_or_else(|_| Err(self.silent()))
     }
 }
 
-async fn read_answer(conn: &mut Conn) -> std::io::Result<Vec<u8>> {
+async fn exchange(conn: &mut Conn, request: &str, most: usize) -> std::io::Result<(u16, Vec<u8>)> {
+    conn.write(request.as_bytes()).await?;
+    read_answer(conn, most).await
+}
+
+/// Reads a whole answer; one that does not leave the connection good for another is an error behind it.
+async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<(u16, Vec<u8>)> {
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let (reader, _) = conn.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
@@ -79,8 +157,8 @@ async fn read_answer(conn: &mut Conn) -> std::io::Result<Vec<u8>> {
         .map_err(|_| invalid())?;
     inbox.buffer.consume(end);
     let mut framing = Framing::of_response(&head, false).map_err(|_| invalid())?;
-    let body = collect(&mut inbox, &mut framing, 1 << 20, &mut 0).await.map_err(|_| invalid())?;
-    body.filter(|_| head.status == 200).ok_or_else(invalid)
+    let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
+    Ok((head.status, body.ok_or_else(invalid)?))
 }
 
 fn read_versions(body: &[u8]) -> Option<Versions> {

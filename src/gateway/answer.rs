@@ -7,11 +7,12 @@
 use super::exchange::{Both, both};
 use super::refusal::Refusal;
 use super::request::Upload;
-use super::{Client, House, Next, Sent, head};
-use crate::api::Call;
+use super::{Client, House, Next, Sent, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
+use crate::api::{Call, Typed};
+use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::policy::{Chain, Context, Permitted, Reply};
+use crate::policy::{Chain, Context, Facts, Permitted, Reads, Reply, Step};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
@@ -34,7 +35,7 @@ pub(super) struct Shape {
     closes: bool,
     /// The engine sees the client's own `Expect`, so its interim answers are for the client.
     is_verbatim: bool,
-    reads_answer: bool,
+    pub(super) reads_answer: Reads,
     /// What the policies were told of the engine.
     engine: Versions,
 }
@@ -125,17 +126,20 @@ async fn relay(
     }
     let Record { status, bytes_in, bytes_sent, .. } = record;
     let shape = sent.shape;
-    let cx = Context { identity: &sent.identity, listener: &house.listener, engine: shape.engine };
+    let asked = Asked { identity: &sent.identity, call: sent.call.as_deref() };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
         let shape = Shape { closes: shape.closes || house.drain.is_cancelled(), ..shape };
+        if shape.reads_answer == Reads::Status {
+            asked.judge(house, &head, shape, None, Vec::new()).await?;
+        }
         if is_hijack(&head, shape) {
             outbound.write(&head::verbatim(&head, false)).await?;
             return Ok(Ended::Hijacked);
         }
-        if shape.reads_answer {
-            return outbound.rewritten(house, &cx, &head, shape).await;
+        if shape.reads_answer == Reads::Whole {
+            return outbound.rewritten(house, &asked, &head, shape).await;
         }
         outbound.streamed(&head, shape).await
     };
@@ -159,6 +163,47 @@ fn is_hijack(head: &ResponseHead, shape: Shape) -> bool {
 fn drop_lone_line_end(buffer: &mut Buffer) {
     if matches!(buffer.unread(), b"\n" | b"\r\n") {
         buffer.clear();
+    }
+}
+
+/// Whose answer it is, and to what.
+struct Asked<'a> {
+    identity: &'a Identity,
+    call: Option<&'a Typed>,
+}
+
+/// JSON or another body, and the API version, as the policies leave them.
+type Judged = (Option<serde_json::Value>, Vec<u8>, Option<String>);
+
+impl Asked<'_> {
+    async fn judge(
+        &self,
+        house: &House,
+        head: &ResponseHead,
+        shape: Shape,
+        json: Option<serde_json::Value>,
+        text: Vec<u8>,
+    ) -> Result<Judged, Refusal> {
+        // A pass-through has no policies that could read an answer.
+        let call = self.call.ok_or(Refusal::Answer("nobody reads it"))?;
+        let version = head.headers.get("api-version");
+        let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
+        let keep = Vec::new();
+        let mut reply = Reply { call, status: head.status, api_version, json, text, keep };
+        let mut facts = Facts::default();
+        let mut answering = house.chain.answer();
+        loop {
+            let cx = facts::context(house, self.identity, shape.engine, &facts);
+            match answering.step(&mut reply, &cx) {
+                Step::Done(()) => break,
+                Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
+                Step::Ask(questions) => {
+                    facts::find_out(house, shape.engine, questions, &mut facts).await?;
+                }
+            }
+        }
+        house.memory.keep(reply.keep);
+        Ok((reply.json, reply.text, reply.api_version))
     }
 }
 
@@ -238,11 +283,10 @@ impl Outbound<'_> {
     async fn rewritten(
         &mut self,
         house: &House,
-        cx: &Context<'_>,
+        asked: &Asked<'_>,
         head: &ResponseHead,
         shape: Shape,
     ) -> Result<Ended, Refusal> {
-        let Some(row) = shape.row else { return self.streamed(head, shape).await };
         let is_json = head.headers.get("content-type").is_some_and(is_json);
         let mut framing =
             Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
@@ -251,23 +295,18 @@ impl Outbound<'_> {
             .ok()
             .flatten()
             .ok_or(Refusal::Answer("its body"))?;
-        let json = match is_json && !shape.is_head {
-            true => Some(
-                serde_json::from_reader(body.as_slice())
-                    .map_err(|_| Refusal::Answer("its JSON"))?,
-            ),
-            false => None,
+        let (json, body) = match is_json && !shape.is_head {
+            true => match serde_json::from_reader(body.as_slice()) {
+                Ok(json) => (Some(json), Vec::new()),
+                Err(_) => return Err(Refusal::Answer("its JSON")),
+            },
+            false => (None, body),
         };
-        let version = head.headers.get("api-version");
-        let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
-        let mut reply = Reply { row, status: head.status, api_version, json };
-        house.chain.answer(&mut reply, cx)?;
-        let body = match &reply.json {
-            Some(json) => json.to_string().into_bytes(),
-            None => body,
-        };
+        let (json, body, api_version) = asked.judge(house, head, shape, json, body).await?;
+        let body = json.map_or(body, |json| json.to_string().into_bytes());
         let framed = (!shape.is_head).then_some(body.as_slice());
-        let mut out = head::rewritten(head, shape.closes && head.version == 1, &reply, framed);
+        let closes = shape.closes && head.version == 1;
+        let mut out = head::rewritten(head, closes, api_version.as_deref(), framed);
         out.extend_from_slice(framed.unwrap_or_default());
         *self.bytes_sent += framed.map_or(0, <[u8]>::len) as u64;
         self.write(&out).await?;

@@ -3,7 +3,6 @@
 //! Called by `answer`. What must stay true: every line goes on as it came; only what policies
 //! changed, and the framing of a body that they rewrote, is written anew.
 
-use crate::policy::Reply;
 use crate::wire::head::{ResponseHead, put_line};
 
 /// The head as the engine wrote it; `close` adds that the connection ends.
@@ -15,7 +14,7 @@ pub(super) fn verbatim(head: &ResponseHead, close: bool) -> Vec<u8> {
 pub(super) fn rewritten(
     head: &ResponseHead,
     close: bool,
-    reply: &Reply,
+    api_version: Option<&str>,
     body: Option<&[u8]>,
 ) -> Vec<u8> {
     let is_framing = |name: &[u8]| {
@@ -27,7 +26,7 @@ pub(super) fn rewritten(
     };
     let mut out = write(head, close, |name| !is_replaced(name));
     out.truncate(out.len().saturating_sub(2));
-    if let Some(version) = &reply.api_version {
+    if let Some(version) = api_version {
         put_line(&mut out, "Api-Version", version.as_bytes());
     }
     if let Some(body) = body {

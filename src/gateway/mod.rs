@@ -6,6 +6,7 @@
 
 mod answer;
 mod exchange;
+mod facts;
 mod head;
 mod refusal;
 mod request;
@@ -20,12 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug_span};
 
-use crate::api::Call;
 use crate::api::endpoint::KNOWN;
+use crate::api::{Call, Typed};
 use crate::auth::{Caller, Door, Holds, Identity, Peer, Stranger};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
-use crate::policy::{Chain, Context, Permitted};
+use crate::policy::{Chain, Facts, Finding, Permitted, Reads, Step};
 use crate::telemetry::access::{Log, Record, Stage, Verdict};
 use crate::telemetry::metrics::Tally;
 use crate::wire::buffer::Buffer;
@@ -33,6 +34,7 @@ use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
+pub use facts::Memory;
 use refusal::Refusal;
 use request::{Upload, accept, parse};
 
@@ -53,6 +55,8 @@ pub struct House {
     pub limits: Limits,
     pub log: Log,
     pub tally: Arc<Tally>,
+    /// What calls have taught for later ones.
+    pub memory: Arc<Memory>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
@@ -152,6 +156,8 @@ struct Sent {
     conn: Conn,
     shape: Shape,
     identity: Identity,
+    /// What was asked, where policies read the answer.
+    call: Option<Box<Typed>>,
 }
 
 /// Serves one connection, accepted in this generation of the house, to its end. `permit` is given
@@ -263,7 +269,7 @@ async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
             .await?;
         record.mark(Stage::Parse);
         let (call, shape) =
-            decide(house, call, &identity).instrument(debug_span!("decide")).await?;
+            decide(house, call, &identity, record).instrument(debug_span!("decide")).await?;
         record.mark(Stage::Decide);
         let sent = send(house, call, shape, identity).instrument(debug_span!("send")).await?;
         record.mark(Stage::Send);
@@ -357,11 +363,43 @@ async fn decide(
     house: &House,
     call: Call,
     identity: &Identity,
+    record: &mut Record,
 ) -> Result<(Permitted<Call>, Shape), Refusal> {
-    let cx = context(house, identity).await?;
-    let call = house.chain.decide(call, &cx)?;
-    let shape = Shape::of(&call, &house.chain, &cx);
+    // A pass-through asks the engine nothing.
+    let engine = match house.chain.is_empty() {
+        true => KNOWN,
+        false => house.engine.versions().await?,
+    };
+    let mut facts = Facts::default();
+    let mut deciding = house.chain.decide(call);
+    let call = loop {
+        match deciding.step(&facts::context(house, identity, engine, &facts)) {
+            Step::Done(call) => break Ok(call),
+            Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
+            Step::Ask(questions) => {
+                facts::find_out(house, engine, questions, &mut facts).await?;
+            }
+        }
+    };
+    note(record, deciding.into_findings());
+    let call = call?;
+    let shape = Shape::of(&call, &house.chain, &facts::context(house, identity, engine, &facts));
     Ok((call, shape))
+}
+
+/// Writes down what policies that only audit would have refused.
+fn note(record: &mut Record, findings: Vec<Finding>) {
+    let Some(first) = findings.first() else { return };
+    record.verdict = Verdict::Audit;
+    record.rule = Some(first.reason.rule.to_string());
+    let one = |Finding { policy, reason }: &Finding| {
+        serde_json::json!({
+            "policy": policy, "rule": reason.rule, "field": reason.field,
+            "found": reason.found, "why": reason.why,
+        })
+    };
+    let all: serde_json::Value = findings.iter().map(one).collect();
+    record.findings = Some(all.to_string());
 }
 
 async fn send(
@@ -370,15 +408,10 @@ async fn send(
     shape: Shape,
     identity: Identity,
 ) -> Result<Sent, Refusal> {
-    let conn = house.engine.send(call).await?;
-    Ok(Sent { conn, shape, identity })
-}
-
-/// What policies may know. A pass-through asks the engine nothing.
-async fn context<'a>(house: &'a House, identity: &'a Identity) -> Result<Context<'a>, Refusal> {
-    let engine = match house.chain.is_empty() {
-        true => KNOWN,
-        false => house.engine.versions().await?,
+    let asked = match &*call {
+        Call::Typed(typed) if shape.reads_answer != Reads::Nothing => Some(Box::new(typed.clone())),
+        Call::Typed(_) | Call::Verbatim(_) => None,
     };
-    Ok(Context { identity, listener: &house.listener, engine })
+    let conn = house.engine.send(call).await?;
+    Ok(Sent { conn, shape, identity, call: asked })
 }

@@ -47,18 +47,17 @@ pub(super) enum Refusal {
     Browser,
     #[error(transparent)]
     Stranger(#[from] Stranger),
-    #[error("{}", .0.message())]
-    Denied(Reason),
+    /// The client is told the first reason.
+    #[error("{}", message(.0))]
+    Denied(Vec<Reason>),
     #[error(transparent)]
     Away(#[from] Away),
     #[error("the engine's answer could not be understood: {0}")]
     Answer(&'static str),
 }
 
-impl From<Reason> for Refusal {
-    fn from(reason: Reason) -> Refusal {
-        Refusal::Denied(reason)
-    }
+fn message(reasons: &[Reason]) -> String {
+    reasons.first().map(Reason::message).unwrap_or_default()
 }
 
 impl Refusal {
@@ -78,7 +77,7 @@ impl Refusal {
             Refusal::BodyTooLarge(_) => 413,
             Refusal::Head(HeadError::TooManyLines) | Refusal::HeadTooLarge => 431,
             Refusal::Browser => 403,
-            Refusal::Denied(reason) => reason.status,
+            Refusal::Denied(reasons) => reasons.first().map_or(403, |reason| reason.status),
             Refusal::Answer(_) | Refusal::Away(Away::Refused { .. }) => 502,
             Refusal::Away(Away::Silent { .. }) => 504,
             Refusal::Http2 => 505,
@@ -96,7 +95,7 @@ impl Refusal {
     /// What the client prints. Refusals by rule and the engine's own words come as they are.
     fn message(&self) -> String {
         match self {
-            Refusal::Denied(reason) => reason.message(),
+            Refusal::Denied(reasons) => message(reasons),
             Refusal::Call(error @ (BadCall::StartWithBody | BadCall::NoSuchEndpoint { .. })) => {
                 error.to_string()
             }
@@ -129,8 +128,8 @@ impl Refusal {
             return Next::Close;
         }
         record.verdict = self.verdict();
-        if let Refusal::Denied(reason) = &self {
-            record.rule = Some(reason.rule.to_owned());
+        if let Refusal::Denied(reasons) = &self {
+            record.rule = reasons.first().map(|reason| reason.rule.to_string());
         }
         if let Refusal::Http2 = &self {
             return http2(house, client, record).await;

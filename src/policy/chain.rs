@@ -1,13 +1,15 @@
 //! The policies of one listener in their order, and the evidence that they were asked.
 //!
-//! `gateway` holds a chain for each listener. What must stay true: `decide` is the only maker of a
-//! `Permitted`; with any policy in the chain a call is typed, names only what the tables know, and
-//! asks by an API version that they know.
+//! `gateway` holds a chain for each listener and takes its calls and answers through it, step by step:
+//! a step may need facts. What must stay true: a `Deciding` that every policy has let through is the only
+//! maker of a `Permitted`; with any policy in the chain a call is typed, names only what the tables know,
+//! and asks by an API version that they know.
 
 use std::ops::Deref;
 
 use super::versions::KnownVersions;
-use super::{Context, Policy, Reason, Reply, Verdict};
+use super::{Context, Policy, Question, Reads, Reason, Reply, Verdict};
+use crate::api::doc::Value;
 use crate::api::{Call, Class, Typed};
 
 /// Something that every policy of its listener has allowed.
@@ -18,40 +20,76 @@ pub struct Permitted<T>(T);
 #[derive(Debug)]
 pub struct Tunnel(());
 
+/// A policy in its place.
+#[derive(Debug)]
+pub struct Link {
+    policy: Box<dyn Policy>,
+    /// It decides and its decisions are written down, but the call goes on as it is.
+    audits: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Chain {
-    policies: Vec<Box<dyn Policy>>,
+    links: Vec<Link>,
+}
+
+/// What a policy that only audits would have refused.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub policy: String,
+    pub reason: Reason,
+}
+
+/// What comes next of something that is being decided.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// These must be answered before the next step.
+    Ask(Vec<Question>),
+    Done(T),
+    Denied(Vec<Reason>),
+}
+
+/// A call on its way through the chain.
+#[derive(Debug)]
+pub struct Deciding<'c> {
+    links: &'c [Link],
+    call: Option<Call>,
+    next: usize,
+    findings: Vec<Finding>,
+}
+
+/// An answer on its way back through the chain.
+#[derive(Debug)]
+pub struct Answering<'c> {
+    links: &'c [Link],
+    left: usize,
+}
+
+impl Link {
+    pub fn new(policy: Box<dyn Policy>) -> Link {
+        Link { policy, audits: false }
+    }
+
+    pub fn auditing(policy: Box<dyn Policy>) -> Link {
+        Link { policy, audits: true }
+    }
 }
 
 impl Chain {
     /// A chain of these policies, or of none: a byte-faithful pass-through.
-    pub fn new(mut policies: Vec<Box<dyn Policy>>) -> Chain {
-        if !policies.is_empty() {
-            policies.insert(0, Box::new(KnownVersions));
+    pub fn new(mut links: Vec<Link>) -> Chain {
+        if !links.is_empty() {
+            links.insert(0, Link::new(Box::new(KnownVersions)));
         }
-        Chain { policies }
+        Chain { links }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.links.is_empty()
     }
 
-    /// Asks every policy in turn; the first refusal ends it.
-    pub fn decide(&self, mut call: Call, cx: &Context<'_>) -> Result<Permitted<Call>, Reason> {
-        if self.is_empty() {
-            return Ok(Permitted(call));
-        }
-        let Call::Typed(typed) = &mut call else {
-            return Err(Reason::new("closed-world.call", "request", "must be parsed", ""));
-        };
-        closed_world(typed)?;
-        for policy in &self.policies {
-            match policy.request(typed, cx) {
-                Verdict::Continue => {}
-                Verdict::Deny(reason) => return Err(reason),
-            }
-        }
-        Ok(Permitted(call))
+    pub fn decide(&self, call: Call) -> Deciding<'_> {
+        Deciding { links: &self.links, call: Some(call), next: 0, findings: Vec::new() }
     }
 
     /// Whether a connection may carry HTTP/2, which nobody looks into.
@@ -59,20 +97,106 @@ impl Chain {
         self.is_empty().then_some(Permitted(Tunnel(())))
     }
 
-    /// Whether any policy wants to see answers to this call.
-    pub fn reads_answer(&self, call: &Call, cx: &Context<'_>) -> bool {
-        let reads = |row| self.policies.iter().any(|policy| policy.reads_answer(row, cx));
-        call.row().is_some_and(reads)
+    /// How much of the answer to this call any policy wants to see.
+    pub fn reads_answer(&self, call: &Call, cx: &Context<'_>) -> Reads {
+        let reads = |row| self.links.iter().map(|link| link.policy.reads_answer(row, cx)).max();
+        call.row().and_then(reads).unwrap_or_default()
     }
 
     /// Shows an answer to the policies, the last one first.
-    pub fn answer(&self, reply: &mut Reply, cx: &Context<'_>) -> Result<(), Reason> {
-        let row = reply.row;
-        let readers = self.policies.iter().rev().filter(|policy| policy.reads_answer(row, cx));
-        for policy in readers {
-            policy.answer(reply, cx)?;
+    pub fn answer(&self) -> Answering<'_> {
+        Answering { links: &self.links, left: self.links.len() }
+    }
+}
+
+impl Deciding<'_> {
+    /// Asks the policies in turn; the first refusal ends it. To be called again with the facts that a
+    /// step asks for.
+    pub fn step(&mut self, cx: &Context<'_>) -> Step<Permitted<Call>> {
+        let Some(mut call) = self.call.take() else {
+            return Step::Denied(vec![Reason::new("closed-world.call", "request", "is over", "")]);
+        };
+        if self.links.is_empty() {
+            return Step::Done(Permitted(call));
         }
-        Ok(())
+        let Call::Typed(typed) = &mut call else {
+            return Step::Denied(vec![must_be_parsed()]);
+        };
+        if self.next == 0
+            && let Err(reason) = closed_world(typed)
+        {
+            // What only audits lets pass; what nobody knows is not sent all the same.
+            match only_audits(self.links) {
+                true => self.findings.push(Finding { policy: "closed-world".to_owned(), reason }),
+                false => return Step::Denied(vec![reason]),
+            }
+        }
+        while let Some(link) = self.links.get(self.next) {
+            let later = Later(self.links.get(self.next + 1..).unwrap_or_default());
+            let here = Context { later, thorough: link.audits, ..*cx };
+            let verdict = match link.audits {
+                true => link.policy.request(&mut typed.clone(), &here),
+                false => link.policy.request(typed, &here),
+            };
+            match verdict {
+                Verdict::Continue => {}
+                Verdict::Ask(questions) => {
+                    self.call = Some(call);
+                    return Step::Ask(questions);
+                }
+                Verdict::Deny(reasons) if link.audits => {
+                    let policy = link.policy.name();
+                    let found = |reason| Finding { policy: policy.to_owned(), reason };
+                    self.findings.extend(reasons.into_iter().map(found));
+                }
+                Verdict::Deny(reasons) => return Step::Denied(reasons),
+            }
+            self.next += 1;
+        }
+        Step::Done(Permitted(call))
+    }
+
+    /// The policy whose turn it is.
+    pub fn policy(&self) -> &str {
+        self.links.get(self.next).map_or("", |link| link.policy.name())
+    }
+
+    /// What policies that only audit would have refused.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+}
+
+impl Answering<'_> {
+    /// Asks the policies that read this answer, the last one first.
+    pub fn step(&mut self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Step<()> {
+        while let Some(link) = self.left.checked_sub(1).and_then(|index| self.links.get(index)) {
+            if link.policy.reads_answer(reply.call.row(), cx) != Reads::Nothing {
+                let verdict = match link.audits {
+                    true => audit(link, reply, cx),
+                    false => link.policy.answer(reply, cx),
+                };
+                match verdict {
+                    Verdict::Continue => {}
+                    Verdict::Ask(questions) => return Step::Ask(questions),
+                    Verdict::Deny(reasons) => return Step::Denied(reasons),
+                }
+            }
+            self.left -= 1;
+        }
+        Step::Done(())
+    }
+}
+
+/// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
+fn audit(link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
+    let mut seen = reply.clone();
+    match link.policy.answer(&mut seen, cx) {
+        Verdict::Ask(questions) => Verdict::Ask(questions),
+        Verdict::Continue | Verdict::Deny(_) => {
+            reply.keep = seen.keep;
+            Verdict::Continue
+        }
     }
 }
 
@@ -81,6 +205,26 @@ impl<T> Deref for Permitted<T> {
     fn deref(&self) -> &T {
         &self.0
     }
+}
+
+/// The policies behind the one that is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Later<'c>(&'c [Link]);
+
+impl Later<'_> {
+    /// Takes off a container's create body what they put on every container.
+    pub fn strip(self, made: &mut Value, cx: &Context<'_>) {
+        self.0.iter().filter(|link| !link.audits).for_each(|link| link.policy.strip(made, cx));
+    }
+}
+
+/// All but the rule of versions, which stands first.
+fn only_audits(links: &[Link]) -> bool {
+    links.iter().skip(1).all(|link| link.audits)
+}
+
+fn must_be_parsed() -> Reason {
+    Reason::new("closed-world.call", "request", "must be parsed", "")
 }
 
 /// What dockgate does not know is not sent, whatever the policies are: the next engine may read it.

@@ -1,8 +1,8 @@
 //! May it, and rewritten how: policies judge a call on its way in and its answer on the way back.
 //!
-//! Pure: a policy gets values and returns values; what it needs to know comes in as `Context`.
-//! `gateway` runs one `Chain` a listener. What must stay true: a policy's error is a refusal, and
-//! only `Chain::decide` makes a `Permitted`.
+//! Pure: a policy gets values and returns values; what it needs to know comes in as `Context`, and what
+//! that lacks it asks for (`Verdict::Ask`). `gateway` runs one `Chain` a listener. What must stay true: a
+//! policy's error is a refusal, and only `Chain` makes a `Permitted`.
 //!
 //! No match over `Endpoint` or `Class` has a wildcard here, so that a new endpoint does not compile
 //! until every policy says what it thinks of it.
@@ -10,11 +10,15 @@
 
 mod chain;
 pub mod conservative;
+pub mod facts;
+pub mod mounts;
+pub mod rehearsal;
 mod versions;
 
 use std::borrow::Cow;
 
-pub use chain::{Chain, Permitted, Tunnel};
+pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel};
+pub use facts::{Answer, Facts, Question};
 
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
@@ -26,63 +30,127 @@ pub struct Context<'a> {
     pub identity: &'a Identity,
     pub listener: &'a str,
     pub engine: Versions,
+    /// What was asked for and answered so far.
+    pub facts: &'a Facts,
+    /// Whether every reason against a call is wanted, not only the first: somebody audits.
+    pub thorough: bool,
+    /// The policies behind the one that is asked; the chain fills it in.
+    pub later: Later<'a>,
 }
 
 pub trait Policy: Send + Sync + std::fmt::Debug {
     /// As in the configuration: `conservative`.
     fn name(&self) -> &str;
 
-    /// Judges a call and may change it. Policies are asked in the listener's order.
+    /// Judges a call and may change it. Policies are asked in the listener's order. One that asks for
+    /// facts has not changed the call yet, and is called again with them.
     fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict;
 
-    /// Whether `answer` wants the JSON of answers to this route; others stream past.
-    fn reads_answer(&self, _row: &Row, _cx: &Context<'_>) -> bool {
-        false
+    /// Takes off a container's create body what this policy puts on every container, so that an earlier
+    /// policy sees of an existing container what its maker asked for.
+    fn strip(&self, _made: &mut crate::api::doc::Value, _cx: &Context<'_>) {}
+
+    /// How much of an answer to this route `answer` wants; others stream past.
+    fn reads_answer(&self, _row: &Row, _cx: &Context<'_>) -> Reads {
+        Reads::Nothing
     }
 
-    /// Changes an answer. Policies are asked in reverse order.
-    fn answer(&self, _reply: &mut Reply, _cx: &Context<'_>) -> Result<(), Reason> {
-        Ok(())
+    /// Judges an answer and may change it. Policies are asked in reverse order.
+    fn answer(&self, _reply: &mut Reply<'_>, _cx: &Context<'_>) -> Verdict {
+        Verdict::Continue
     }
 }
 
 #[derive(Debug)]
 pub enum Verdict {
     Continue,
-    Deny(Reason),
+    /// One reason at least; the client is told the first.
+    Deny(Vec<Reason>),
+    /// Not without knowing this.
+    Ask(Vec<Question>),
 }
 
 /// Why not: the same id in the client's message, the access log, the metrics and the docs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// Stable, such as `container.privileged`.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// Where in the request, such as `HostConfig.Privileged`.
     pub field: Cow<'static, str>,
     /// What is allowed.
     pub why: Cow<'static, str>,
     pub hint: Cow<'static, str>,
     pub status: u16,
+    /// What was there instead, where it may stand in a log.
+    pub found: Option<Box<str>>,
+}
+
+/// How much of an answer a policy wants to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reads {
+    #[default]
+    Nothing,
+    /// Its status, before anything is passed on; the body streams past.
+    Status,
+    /// All of it. Not for streams.
+    Whole,
 }
 
 /// The engine's answer, as far as policies see it.
-#[derive(Debug)]
-pub struct Reply {
-    pub row: &'static Row,
+#[derive(Clone, Debug)]
+pub struct Reply<'c> {
+    /// What was asked, as the engine got it.
+    pub call: &'c Typed,
     pub status: u16,
     pub api_version: Option<String>,
     pub json: Option<serde_json::Value>,
+    /// A body that is no JSON.
+    pub text: Vec<u8>,
+    /// Facts to remember for later calls.
+    pub keep: Vec<(Question, Answer)>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(
+        identity: &'a Identity,
+        listener: &'a str,
+        engine: Versions,
+        facts: &'a Facts,
+    ) -> Context<'a> {
+        let later = Later::default();
+        Context { identity, listener, engine, facts, thorough: false, later }
+    }
+}
+
+impl Verdict {
+    pub fn deny(reason: Reason) -> Verdict {
+        Verdict::Deny(vec![reason])
+    }
+}
+
+/// Refused for these reasons, or allowed without one.
+impl From<Result<(), Reason>> for Verdict {
+    fn from(result: Result<(), Reason>) -> Verdict {
+        result.map_or_else(Verdict::deny, |()| Verdict::Continue)
+    }
 }
 
 impl Reason {
     /// A refusal by a rule: 403.
     pub fn new(
-        rule: &'static str,
+        rule: impl Into<Cow<'static, str>>,
         field: impl Into<Cow<'static, str>>,
         why: impl Into<Cow<'static, str>>,
         hint: impl Into<Cow<'static, str>>,
     ) -> Reason {
-        Reason { rule, field: field.into(), why: why.into(), hint: hint.into(), status: 403 }
+        Reason {
+            rule: rule.into(),
+            field: field.into(),
+            why: why.into(),
+            hint: hint.into(),
+            status: 403,
+            found: None,
+        }
     }
 
     /// The sentence that the client prints.

@@ -4,7 +4,7 @@
 //! versions, so each call is asked by one version that the tables know, and clients are told of no
 //! newer one. What must stay true: refusals are the engine's own words, which clients understand.
 
-use super::{Context, Policy, Reason, Reply, Verdict};
+use super::{Context, Policy, Reads, Reason, Reply, Verdict};
 use crate::api::endpoint::Versions;
 use crate::api::endpoint::{Minor, NEWEST, OLDEST};
 use crate::api::{Endpoint, Row, Typed};
@@ -40,20 +40,20 @@ impl Policy for KnownVersions {
     }
 
     /// Most engines speak nothing that dockgate does not; their answers stream past.
-    fn reads_answer(&self, row: &Row, cx: &Context<'_>) -> bool {
+    fn reads_answer(&self, row: &Row, cx: &Context<'_>) -> Reads {
         let tells = matches!(
             row.endpoint,
             Endpoint::SystemPing | Endpoint::SystemPingHead | Endpoint::SystemVersion
         );
-        tells && spoken(cx.engine) != cx.engine
+        if tells && spoken(cx.engine) != cx.engine { Reads::Whole } else { Reads::Nothing }
     }
 
-    fn answer(&self, reply: &mut Reply, cx: &Context<'_>) -> Result<(), Reason> {
+    fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
         let spoken = spoken(cx.engine);
         if reply.api_version.is_some() {
             reply.api_version = Some(format!("1.{}", spoken.newest));
         }
-        let Some(json) = &mut reply.json else { return Ok(()) };
+        let Some(json) = &mut reply.json else { return Verdict::Continue };
         clamp(json, spoken);
         let components = json.get_mut("Components").and_then(serde_json::Value::as_array_mut);
         for component in components.into_iter().flatten() {
@@ -63,7 +63,7 @@ impl Policy for KnownVersions {
                 clamp(details, spoken);
             }
         }
-        Ok(())
+        Verdict::Continue
     }
 }
 
@@ -84,11 +84,5 @@ fn clamp(json: &mut serde_json::Value, spoken: Versions) {
 
 /// The engine says this with 400 and without our name: clients look for the words.
 fn refuse(message: String) -> Verdict {
-    Verdict::Deny(Reason {
-        rule: "api.version",
-        field: "".into(),
-        why: message.into(),
-        hint: "".into(),
-        status: 400,
-    })
+    Verdict::deny(Reason { status: 400, ..Reason::new("api.version", "", message, "") })
 }

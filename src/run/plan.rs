@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use crate::auth::{Door, Keepers};
-use crate::config::{self, Config, Invalid};
+use crate::config::{self, Config, Invalid, PolicyKind};
 use crate::engine::Address;
 use crate::listener::tls::Server;
-use crate::policy::conservative::Conservative;
-use crate::policy::{Chain, Policy};
+use crate::policy::conservative::{Conservative, Surroundings};
+use crate::policy::{Chain, Link, Policy};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -36,7 +36,7 @@ impl Plan {
         let parts: Vec<Option<Part>> = config
             .listeners
             .iter()
-            .map(|one| note(&mut complaints, Part::of(one, &mut keepers)))
+            .map(|one| note(&mut complaints, Part::of(config, one, &mut keepers)))
             .collect();
         complaints.or(())?;
         // Without a complaint nothing is missing.
@@ -47,17 +47,21 @@ impl Plan {
 }
 
 impl Part {
-    fn of(config: &config::Listener, keepers: &mut Keepers) -> Result<Part, Invalid> {
+    fn of(
+        whole: &Config,
+        config: &config::Listener,
+        keepers: &mut Keepers,
+    ) -> Result<Part, Invalid> {
         let mut complaints = Invalid::default();
         let tls = config.tls.as_ref().map(Server::new).transpose();
         let tls = note(&mut complaints, tls);
         let door = note(&mut complaints, Door::new(&config.auth, keepers));
-        let chain = Arc::new(chain(&config.policies));
+        let chain = note(&mut complaints, chain(whole, config));
         complaints.or(Part {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
             door: Arc::new(door.unwrap_or_default()),
-            chain,
+            chain: Arc::new(chain.unwrap_or_default()),
         })
     }
 }
@@ -66,18 +70,23 @@ fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
     result.map_err(|invalid| complaints.extend(invalid)).ok()
 }
 
-pub fn chain(policies: &[config::Policy]) -> Chain {
-    Chain::new(policies.iter().map(|policy| build(*policy)).collect())
+/// A listener's policies, their files read and understood.
+pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Invalid> {
+    let mut complaints = Invalid::default();
+    let around = Surroundings::of(config, listener);
+    let mut links = Vec::new();
+    for policy in &listener.policies {
+        if let Some(built) = note(&mut complaints, build(policy, &around)) {
+            links.push(if policy.audits { Link::auditing(built) } else { Link::new(built) });
+        }
+    }
+    complaints.or(Chain::new(links))
 }
 
-fn build(policy: config::Policy) -> Box<dyn Policy> {
-    match policy {
-        config::Policy::Conservative => Box::new(Conservative),
-    }
-}
-
-pub(super) const fn policy_name(policy: config::Policy) -> &'static str {
-    match policy {
-        config::Policy::Conservative => "conservative",
-    }
+fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Policy>, Invalid> {
+    Ok(match &policy.kind {
+        PolicyKind::Conservative(settings) => {
+            Box::new(Conservative::new(&policy.name, settings, around)?)
+        }
+    })
 }

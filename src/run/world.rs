@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inherit::{self, Inherited};
-use super::plan::{Part, Plan, policy_name};
+use super::plan::{Part, Plan};
 use super::worker::{Ticket, Worker};
 use crate::config::{self, Config};
 use crate::engine::Engine;
-use crate::gateway::{Entrance, House};
+use crate::gateway::{Entrance, House, Memory};
 use crate::listener::{Listener, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
@@ -29,6 +29,7 @@ pub(super) struct World {
     workers: Vec<Worker>,
     log: Log,
     pub(super) metrics: Metrics,
+    memory: Arc<Memory>,
     generation: u64,
     pub(super) drain: CancellationToken,
     pub(super) stop: CancellationToken,
@@ -62,6 +63,7 @@ impl World {
             workers: workers?,
             log,
             metrics: Metrics::new(),
+            memory: Arc::default(),
             generation: 0,
             drain: CancellationToken::new(),
             stop,
@@ -237,6 +239,7 @@ impl World {
             limits: config.limits,
             log: self.log.with_format(config.log.access),
             tally: self.metrics.tally(worker, &part.config.name),
+            memory: Arc::clone(&self.memory),
             drain,
             tasks: self.tasks.clone(),
         }
@@ -302,7 +305,7 @@ fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result<Socket> {
 }
 
 fn announcement(listener: &Listener, part: &Part) -> String {
-    let names: Vec<_> = part.config.policies.iter().map(|policy| policy_name(*policy)).collect();
+    let names: Vec<_> = part.config.policies.iter().map(|policy| policy.name.as_str()).collect();
     let policies = if names.is_empty() { "none".to_owned() } else { names.join(",") };
     let names: Vec<_> = part.config.auth.iter().map(|auth| auth.name.as_str()).collect();
     let auth = if names.is_empty() { String::new() } else { format!(" auth={}", names.join(",")) };

@@ -171,7 +171,7 @@ impl<'r> Fields<'r> {
             Some(who) => (&*who.groups_json, &*who.groups_plain, &*who.claims_json),
             None => ("[]", "-", "{}"),
         };
-        Fields(vec![
+        let mut fields = vec![
             ("time", Field::Own(now)),
             ("listener", Field::Text(&record.listener)),
             ("user", text(who.and_then(|who| who.user.as_deref()))),
@@ -190,7 +190,12 @@ impl<'r> Fields<'r> {
             ("auth", text(who.and_then(|who| who.auth.as_deref()))),
             ("groups", Field::Rendered { json: groups, plain: groups_plain }),
             ("claims", Field::Rendered { json: claims, plain: claims }),
-        ])
+        ];
+        // Only there when somebody audits: `dockgate learn` reads it.
+        if let Some(findings) = &record.findings {
+            fields.push(("findings", Field::Rendered { json: findings, plain: findings }));
+        }
+        Fields(fields)
     }
 
     fn put_json(&self, out: &mut Vec<u8>) {

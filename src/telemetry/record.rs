@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub enum Verdict {
     #[default]
     Allow,
+    /// A policy that only audits would have refused it.
+    Audit,
     /// A policy refused it.
     Deny,
     /// It could not be understood, or a limit of the gateway was reached.
@@ -23,6 +25,7 @@ impl Verdict {
     pub const fn as_str(self) -> &'static str {
         match self {
             Verdict::Allow => "allow",
+            Verdict::Audit => "audit",
             Verdict::Deny => "deny",
             Verdict::Reject => "reject",
             Verdict::Fail => "fail",
@@ -123,6 +126,8 @@ pub struct Record {
     pub operation: &'static str,
     pub verdict: Verdict,
     pub rule: Option<String>,
+    /// What policies that only audit would have refused: a JSON list.
+    pub findings: Option<String>,
     pub client: Arc<str>,
     pub stages: Stages,
     /// The engine took the connection over: what comes now is the stream, no stage of the call.
@@ -143,6 +148,7 @@ impl Record {
             operation: "-",
             verdict: Verdict::default(),
             rule: None,
+            findings: None,
             client,
             stages: Stages::default(),
             relayed: false,

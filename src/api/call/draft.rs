@@ -9,7 +9,6 @@ use super::super::endpoint::{BodyKind, Header, Row, h};
 use super::super::path::{self, BadTarget};
 use super::super::query::{BadQuery, Query};
 use super::super::route;
-use super::super::shape::Kind;
 use super::super::table::{Endpoint, TABLE};
 use super::{Body, Call, Typed, closes};
 use crate::wire::framing::Framing;
@@ -67,6 +66,7 @@ impl Draft {
         let row = found.row;
         query.refuse_repeats(|name| may_repeat(row, name))?;
         let strangers = keep_known(&mut query, row);
+        query.rewrite_json(|name| row.query.iter().find(|param| param.name == name)?.json)?;
         refuse_second(head, "content-type")?;
         refuse_second(head, "host")?;
         refuse_second(head, "upgrade")?;
@@ -109,16 +109,12 @@ impl Draft {
 
     /// Completes a call whose body was read whole.
     pub fn with_json(mut self, head: &RequestHead, body: &[u8]) -> Result<Call, BadCall> {
-        let kind = match self.0.row.body {
-            BodyKind::Json(object) => Kind::Object(object),
-            BodyKind::JsonList(kind) => *kind,
-            BodyKind::None | BodyKind::Tar | BodyKind::Raw => {
-                return match self.0.row.endpoint {
-                    // Engines before 1.24's time take it as a HostConfig; all later ones say this.
-                    Endpoint::ContainerStart if body.len() > 7 => Err(BadCall::StartWithBody),
-                    _ => Ok(Call::Typed(self.0)),
-                };
-            }
+        let Some(kind) = self.0.kind() else {
+            return match self.0.row.endpoint {
+                // Engines before 1.24's time take it as a HostConfig; all later ones say this.
+                Endpoint::ContainerStart if body.len() > 7 => Err(BadCall::StartWithBody),
+                _ => Ok(Call::Typed(self.0)),
+            };
         };
         if body.trim_ascii().is_empty() {
             return Ok(Call::Typed(self.0));

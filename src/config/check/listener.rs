@@ -7,7 +7,8 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::super::raw;
-use super::super::{Auth, Bind, ClientAuth, Listener, Policy, Tls};
+use super::super::{Auth, Bind, ClientAuth, Listener, Tls};
+use super::policy::Policies;
 use super::{Checking, MOST_CONNECTIONS};
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -20,7 +21,7 @@ impl Checking<'_> {
         &mut self,
         raw: Vec<raw::Listener>,
         auths: &Auths,
-        policies: &[(String, Option<Policy>)],
+        policies: &Policies,
     ) -> Vec<Listener> {
         let mut listeners: Vec<Listener> = Vec::new();
         for one in raw {
@@ -45,12 +46,7 @@ impl Checking<'_> {
         listeners
     }
 
-    fn listener(
-        &mut self,
-        raw: raw::Listener,
-        auths: &Auths,
-        policies: &[(String, Option<Policy>)],
-    ) -> Listener {
+    fn listener(&mut self, raw: raw::Listener, auths: &Auths, policies: &Policies) -> Listener {
         let name = self.text(&raw.name);
         // It is a metric's label, and the name of a socket that a service manager keeps.
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);

@@ -1,0 +1,173 @@
+//! `[policy.*]`: each kind with its own keys and no others.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Component, Path};
+
+use toml::Spanned;
+
+use super::super::policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
+use super::super::raw;
+use super::Checking;
+
+/// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
+pub(super) type Policies = Vec<(String, Option<Policy>)>;
+
+impl Checking<'_> {
+    pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, raw::Policy>) -> Policies {
+        let check = |(name, raw): (Spanned<String>, raw::Policy)| {
+            let audits = self.audits(raw.mode.as_ref());
+            let kind = self.policy_kind(raw);
+            let name = name.into_inner();
+            (name.clone(), kind.map(|kind| Policy { name, audits, kind }))
+        };
+        raw.into_iter().map(check).collect()
+    }
+
+    /// What a listener's `policies` names: a `[policy.NAME]`, or a kind that needs no keys.
+    pub(super) fn policy(&mut self, name: &Spanned<String>, known: &Policies) -> Option<Policy> {
+        let text = self.text(name);
+        if let Some((_, policy)) = known.iter().find(|(other, _)| *other == text) {
+            return policy.clone();
+        }
+        match text.as_str() {
+            "conservative" => Some(Policy::conservative()),
+            "limits" | "rego" | "authz" => {
+                let hint = format!("write `[policy.{text}]` with `kind = \"{text}\"`");
+                self.complain(name.span(), format!("policy `{text}` needs its own section"), hint);
+                None
+            }
+            _ => {
+                self.no_such_kind(name.span(), &text);
+                None
+            }
+        }
+    }
+
+    fn policy_kind(&mut self, raw: raw::Policy) -> Option<PolicyKind> {
+        let kind = self.text(&raw.kind);
+        let allowed: &[&str] = match kind.as_str() {
+            "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
+            _ => {
+                self.no_such_kind(raw.kind.span(), &kind);
+                return None;
+            }
+        };
+        for (key, at) in given_keys(&raw) {
+            if !allowed.contains(&key) {
+                self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
+            }
+        }
+        Some(PolicyKind::Conservative(Box::new(self.conservative(raw))))
+    }
+
+    fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
+        match kind {
+            "namespace" | "transparent-cache" | "temporary-listener" => {
+                self.complain(at, format!("policy `{kind}` is not built yet"), "");
+            }
+            _ => self.complain(
+                at,
+                format!("there is no policy `{kind}`"),
+                "kinds: `conservative`, `limits`, `rego` and `authz`; `policies = []` is a pass-through",
+            ),
+        }
+    }
+
+    fn audits(&mut self, mode: Option<&Spanned<String>>) -> bool {
+        match mode.map(|mode| (self.text(mode), mode.span())) {
+            None => false,
+            Some((text, at)) => match text.as_str() {
+                "enforce" => false,
+                "audit" => true,
+                _ => {
+                    let what = format!("`{text}` is not a mode");
+                    self.complain(at, what, "`enforce` or `audit`");
+                    false
+                }
+            },
+        }
+    }
+
+    fn conservative(&mut self, raw: raw::Policy) -> Conservative {
+        Conservative {
+            rules: raw.rules.map(|rules| self.file(&rules)),
+            binds: raw
+                .binds
+                .unwrap_or_default()
+                .into_iter()
+                .map(|bind| self.bind_of(bind))
+                .collect(),
+            ports: raw.ports.map_or(Ports::default(), |ports| self.ports(&ports)),
+            registries: raw
+                .registries
+                .map(|hosts| hosts.into_inner().iter().map(|host| self.text(host)).collect()),
+            no_new_privileges: raw.no_new_privileges.is_some_and(Spanned::into_inner),
+        }
+    }
+
+    fn bind_of(&mut self, raw: raw::AllowedBind) -> AllowedBind {
+        let host = self.text(&raw.host);
+        let path = Path::new(&host);
+        let is_plain = path.is_absolute()
+            && path
+                .components()
+                .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        if !is_plain || path == Path::new("/") {
+            self.complain(
+                raw.host.span(),
+                format!("`{host}` is not a directory that can be given away"),
+                "an absolute path without `..`, and not `/`",
+            );
+        }
+        let writable = match raw.mode.as_ref().map(|mode| (self.text(mode), mode.span())) {
+            None => false,
+            Some((text, at)) => match text.as_str() {
+                "ro" => false,
+                "rw" => true,
+                _ => {
+                    self.complain(at, format!("`{text}` is not a mode of a bind"), "`ro` or `rw`");
+                    false
+                }
+            },
+        };
+        let place = (self.origin.locate)(raw.host.span().start);
+        AllowedBind { host: path.components().collect(), writable, place }
+    }
+
+    fn ports(&mut self, given: &Spanned<String>) -> Ports {
+        let text = self.text(given);
+        match text.as_str() {
+            "none" => Ports::None,
+            "random" => Ports::Random,
+            "any" => Ports::Any,
+            _ => match text.split_once('-').map(|(low, high)| (low.parse(), high.parse())) {
+                Some((Ok(low), Ok(high))) if 0 < low && low <= high => Ports::Between(low, high),
+                _ => {
+                    self.complain(
+                        given.span(),
+                        format!("`{text}` says nothing of ports"),
+                        "`none`, `random`, `any`, or a range such as `20000-29999`",
+                    );
+                    Ports::None
+                }
+            },
+        }
+    }
+}
+
+/// Which keys stand in a section, besides those that every kind has.
+fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
+    fn at<T>(value: Option<&Spanned<T>>) -> Option<Range<usize>> {
+        value.map(Spanned::span)
+    }
+    let binds = raw.binds.as_ref().map(|binds| binds.first().map_or(0..0, |bind| bind.host.span()));
+    let keys = [
+        ("rules", at(raw.rules.as_ref())),
+        ("binds", binds),
+        ("ports", at(raw.ports.as_ref())),
+        ("registries", at(raw.registries.as_ref())),
+        ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
+    ];
+    keys.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
+}

@@ -1,0 +1,69 @@
+//! `[policy.*]`, checked: which policy, how strictly, and with what.
+//!
+//! `run::plan` builds policies from it. What must stay true: nothing here has read another file yet.
+
+use std::path::PathBuf;
+
+use super::{File, Place};
+
+/// A policy as a listener names it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The name of `[policy.NAME]`, or of a built-in kind.
+    pub name: String,
+    /// Decides and writes down, but lets pass.
+    pub audits: bool,
+    pub kind: PolicyKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum PolicyKind {
+    Conservative(Box<Conservative>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conservative {
+    /// A file of rules in the place of the built-in ones.
+    pub rules: Option<File>,
+    pub binds: Vec<AllowedBind>,
+    pub ports: Ports,
+    /// Hosts of registries that the engine may be sent to; `*.` stands for any name below. Without it:
+    /// any DNS name, but no address and no local name.
+    pub registries: Option<Vec<String>>,
+    /// Set on every container.
+    pub no_new_privileges: bool,
+}
+
+/// A directory of the host that containers may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedBind {
+    pub host: PathBuf,
+    pub writable: bool,
+    pub place: Place,
+}
+
+/// Which ports of the host a container may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ports {
+    None,
+    /// Those that the engine chooses.
+    #[default]
+    Random,
+    Any,
+    Between(u16, u16),
+}
+
+impl Policy {
+    /// A built-in kind by its name alone.
+    pub(super) fn conservative() -> Policy {
+        let kind = PolicyKind::Conservative(Box::default());
+        Policy { name: "conservative".to_owned(), audits: false, kind }
+    }
+
+    /// The files that it names.
+    pub(super) fn files(&self) -> Vec<&File> {
+        match &self.kind {
+            PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Where a listener stands: which paths of the host no container may ever have.
+//!
+//! `run::plan` makes one for each listener from the configuration. What must stay true: whoever has one
+//! of these paths, or a directory around it, has the host.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Bind, Config, Listener};
+
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Whether paths of the engine's host can be looked at from here.
+    pub shares_host: bool,
+    /// The engine's own, containerd's and dockgate's.
+    pub forbidden: Vec<PathBuf>,
+    /// The listener's socket file, for containers that are to have what their maker has.
+    pub own_socket: Option<PathBuf>,
+}
+
+/// Whatever the configuration says: the kernel's own, and where engines have their sockets and data.
+const FORBIDDEN: &[&str] = &[
+    "/proc",
+    "/sys",
+    "/dev",
+    "/etc/docker",
+    "/run/containerd",
+    "/run/docker",
+    "/run/docker.sock",
+    "/run/dockgate",
+    "/run/podman",
+    "/run/crio",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+    "/var/lib/dockgate",
+    "/var/run/containerd",
+    "/var/run/docker",
+    "/var/run/docker.sock",
+    "/var/run/dockgate",
+];
+
+impl Surroundings {
+    pub fn of(config: &Config, listener: &Listener) -> Surroundings {
+        let engine = config.engine.url.strip_prefix("unix://").map(PathBuf::from);
+        let shares_host = engine.is_some();
+        let sockets = config.listeners.iter().map(|one| &one.bind).chain(&config.admin);
+        let ours = sockets.filter_map(socket).map(Path::to_owned);
+        let files = config.files().into_iter().map(absolute);
+        let fixed = FORBIDDEN.iter().map(PathBuf::from);
+        Surroundings {
+            shares_host,
+            forbidden: fixed.chain(engine).chain(ours).chain(files).collect(),
+            own_socket: socket(&listener.bind).map(Path::to_owned),
+        }
+    }
+}
+
+fn socket(bind: &Bind) -> Option<&Path> {
+    match bind {
+        Bind::Unix { path, .. } => Some(path),
+        Bind::Tcp { .. } | Bind::Inherited { .. } => None,
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,88 @@
+//! What a policy must know besides the call: questions, and the answers to them.
+//!
+//! A policy that lacks a fact asks for it (`Verdict::Ask`); `gateway::facts` finds it out and the policy
+//! is asked again. What must stay true: no policy does I/O; a question that cannot be answered is an
+//! `Answer::Failed`, which no policy may take for a yes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// A container's inspect answer, by whatever names it: name, id or the beginning of an id.
+    Container(String),
+    /// A network's inspect answer.
+    Network(String),
+    /// A volume's inspect answer.
+    Volume(String),
+    /// `/info`.
+    Info,
+    /// A path of the host with its symbolic links resolved.
+    HostPath(PathBuf),
+    /// Which container an exec was made in through this gateway, and by whom.
+    Exec(String),
+    /// What a program outside says: `POST` of this JSON to a path of a unix socket or URL.
+    Program { url: String, path: &'static str, body: Arc<str> },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// There is none of that name.
+    Absent,
+    Json(Arc<Value>),
+    Path(PathBuf),
+    /// Who made an exec, and where.
+    Exec(Arc<Made>),
+    /// It could not be found out.
+    Failed(String),
+}
+
+/// An exec as it was made through this gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub listener: String,
+    pub user: Option<String>,
+    /// The full id of the container.
+    pub container: String,
+}
+
+/// What was asked for one call and answered.
+#[derive(Clone, Debug, Default)]
+pub struct Facts(Vec<(Question, Answer)>);
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::Container(name) => write!(f, "container `{name}`"),
+            Question::Network(name) => write!(f, "network `{name}`"),
+            Question::Volume(name) => write!(f, "volume `{name}`"),
+            Question::Info => f.write_str("`/info`"),
+            Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
+            Question::Exec(id) => write!(f, "who made exec `{id}`"),
+            Question::Program { url, path, .. } => write!(f, "`{path}` of `{url}`"),
+        }
+    }
+}
+
+impl Facts {
+    pub fn get(&self, question: &Question) -> Option<&Answer> {
+        self.0.iter().find(|(asked, _)| asked == question).map(|(_, answer)| answer)
+    }
+
+    pub fn insert(&mut self, question: Question, answer: Answer) {
+        if self.get(&question).is_none() {
+            self.0.push((question, answer));
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,98 @@
+//! A request judged without a client and without an engine.
+//!
+//! `dockgate explain` and policy tests (`*_test.toml`) call it: the same parsing and the same chain as in
+//! the gateway, and facts from whoever asks. What must stay true: nothing here decides anything.
+
+use super::{Answer, Chain, Context, Facts, Finding, Question, Reason, Step};
+use crate::api::call::{BadCall, Wanted};
+use crate::api::endpoint::KNOWN;
+use crate::api::{Call, Draft};
+use crate::auth::Identity;
+use crate::wire::framing::Framing;
+use crate::wire::head::RequestHead;
+
+#[derive(Debug)]
+pub struct Request<'r> {
+    pub method: &'r str,
+    /// Path and query, with or without `/v1.NN`.
+    pub target: &'r str,
+    pub body: &'r [u8],
+}
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// What policies that only audit would have refused.
+    pub findings: Vec<Finding>,
+    /// What the policies wanted to know.
+    pub asked: Vec<Question>,
+}
+
+#[derive(Debug)]
+pub enum Verdict {
+    /// Line, headers and JSON as the engine would get them.
+    Allowed(Vec<u8>),
+    /// By this policy.
+    Denied(String, Vec<Reason>),
+    /// It could not be understood.
+    Malformed(String),
+}
+
+/// More rounds of questions than any honest decision needs.
+const MOST_ROUNDS: usize = 64;
+
+pub fn rehearse(
+    chain: &Chain,
+    listener: &str,
+    identity: &Identity,
+    request: &Request<'_>,
+    knows: &dyn Fn(&Question) -> Answer,
+) -> Outcome {
+    let call = match parse(chain, request) {
+        Ok(call) => call,
+        Err(why) => {
+            let verdict = Verdict::Malformed(why);
+            return Outcome { verdict, findings: Vec::new(), asked: Vec::new() };
+        }
+    };
+    let mut facts = Facts::default();
+    let mut asked = Vec::new();
+    let mut deciding = chain.decide(call);
+    let mut verdict = Verdict::Malformed("the policies ask without an end".to_owned());
+    for _ in 0..MOST_ROUNDS {
+        match deciding.step(&Context::new(identity, listener, KNOWN, &facts)) {
+            Step::Ask(questions) => {
+                for question in questions {
+                    facts.insert(question.clone(), knows(&question));
+                    asked.push(question);
+                }
+            }
+            Step::Done(permitted) => {
+                verdict = Verdict::Allowed(permitted.render());
+                break;
+            }
+            Step::Denied(reasons) => {
+                verdict = Verdict::Denied(deciding.policy().to_owned(), reasons);
+                break;
+            }
+        }
+    }
+    Outcome { verdict, findings: deciding.into_findings(), asked }
+}
+
+fn parse(chain: &Chain, request: &Request<'_>) -> Result<Call, String> {
+    let Request { method, target, body } = request;
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n\r\n"
+    );
+    let head = RequestHead::parse(head.as_bytes()).map_err(|error| error.to_string())?;
+    if chain.is_empty() {
+        return Ok(Call::verbatim(head));
+    }
+    let text = |error: BadCall| error.to_string();
+    let draft = Draft::parse(&head).map_err(text)?;
+    match draft.wanted() {
+        Wanted::Stream => Ok(draft.with_stream(Framing::None)),
+        Wanted::Json | Wanted::Nothing => draft.with_json(&head, body).map_err(text),
+    }
+}
