@@ -60,6 +60,16 @@ pub(super) enum Holds {
     Because(String),
 }
 
+impl Holds {
+    /// With the name of what speaks against it.
+    pub(super) fn of(self, name: &str) -> Holds {
+        match self {
+            Holds::Because(why) => Holds::Because(format!("`{name}` {why}")),
+            other => other,
+        }
+    }
+}
+
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
     pub(super) fn of_made(seen: Vec<String>) -> Judge<'j> {
@@ -233,7 +243,7 @@ impl<'j> Judge<'j> {
             },
         };
         let why = match (because, &rule.must, value) {
-            (Some(because), ..) => format!("{}: {because}", rule.why),
+            (Some(because), ..) => because,
             (None, Must::BeZero, Value::Bool(_)) if rule.why == "must not be set" => {
                 "must be false".to_owned()
             }
@@ -319,7 +329,7 @@ impl<'j> Judge<'j> {
             Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
-                Some(name) => state::container(self, with, name, cx),
+                Some(name) => state::container(self, with, name, cx).of(name),
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
@@ -335,13 +345,13 @@ impl<'j> Judge<'j> {
     fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
         let Value::Object(entries) = value else {
             return match value.as_str() {
-                Some(name) => state::network(self, with, name, cx),
+                Some(name) => state::network(self, with, name, cx).of(name),
                 None => Holds::No,
             };
         };
         let mut all = Holds::Yes;
         for (name, _) in entries {
-            match state::network(self, with, name, cx) {
+            match state::network(self, with, name, cx).of(name) {
                 Holds::Yes => {}
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,
