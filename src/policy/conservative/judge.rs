@@ -60,6 +60,16 @@ pub(super) enum Holds {
     Because(String),
 }
 
+impl Holds {
+    /// With the name of what speaks against it.
+    pub(super) fn of(self, name: &str) -> Holds {
+        match self {
+            Holds::Because(why) => Holds::Because(format!("`{name}` {why}")),
+            other => other,
+        }
+    }
+}
+
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
     pub(super) fn of_made(seen: Vec<String>) -> Judge<'j> {
@@ -86,7 +96,9 @@ impl<'j> Judge<'j> {
         }
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
-            let Some(header) = row.headers.iter().find(|header| header.name == name) else { continue };
+            let Some(header) = row.headers.iter().find(|header| header.name == name) else {
+                continue;
+            };
             self.path.push(Step::Header(header.name));
             let rule = operation.headers.iter().find(|(known, _)| *known == header.name);
             let value = Value::String(String::from_utf8_lossy(value).into_owned());
@@ -155,7 +167,8 @@ impl<'j> Judge<'j> {
             Holds::No => "could not have been made here".to_owned(),
             Holds::Because(why) => why,
         };
-        let hint = "what was made elsewhere with more than this listener allows cannot be used from here";
+        let hint =
+            "what was made elsewhere with more than this listener allows cannot be used from here";
         self.reasons.push(Reason::new(id, self.here(), why, hint));
     }
 
@@ -230,7 +243,7 @@ impl<'j> Judge<'j> {
             },
         };
         let why = match (because, &rule.must, value) {
-            (Some(because), ..) => format!("{}: {because}", rule.why),
+            (Some(because), ..) => because,
             (None, Must::BeZero, Value::Bool(_)) if rule.why == "must not be set" => {
                 "must be false".to_owned()
             }
@@ -261,7 +274,7 @@ impl<'j> Judge<'j> {
                     | Allowed::OwnContainer(_)
                     | Allowed::Changes(_)
                     | Allowed::NamedVolume
-                    | Allowed::AllowedBind
+                    | Allowed::Bind
                     | Allowed::OwnSocket
             )
         };
@@ -313,16 +326,14 @@ impl<'j> Judge<'j> {
         let text = value.as_str().unwrap_or_default();
         match allowed {
             Allowed::RegistryOfName => yes(with.registries.allow(registry::host_of_name(text))),
-            Allowed::RegistryAddress => {
-                yes(with.registries.allow(registry::host_of_address(text)))
-            }
+            Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
-                Some(name) => state::container(self, with, name, cx),
+                Some(name) => state::container(self, with, name, cx).of(name),
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
-            Allowed::NamedVolume | Allowed::AllowedBind | Allowed::OwnSocket => {
+            Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
                 self.mount(with, allowed, value, cx)
             }
             Allowed::NoHostMounts => yes(!self.body.is_some_and(host::is_mounted)),
@@ -334,13 +345,13 @@ impl<'j> Judge<'j> {
     fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
         let Value::Object(entries) = value else {
             return match value.as_str() {
-                Some(name) => state::network(self, with, name, cx),
+                Some(name) => state::network(self, with, name, cx).of(name),
                 None => Holds::No,
             };
         };
         let mut all = Holds::Yes;
         for (name, _) in entries {
-            match state::network(self, with, name, cx) {
+            match state::network(self, with, name, cx).of(name) {
                 Holds::Yes => {}
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,
@@ -366,7 +377,8 @@ impl<'j> Judge<'j> {
     /// `on-failure` without a number tries for ever: it gets one.
     fn retries(&mut self, most: i64, policy: &Value) -> Holds {
         let count = policy.get("MaximumRetryCount").and_then(Value::as_i64).unwrap_or(0);
-        let is_endless = policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
+        let is_endless =
+            policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
         if is_endless && !self.is_made {
             let mut steps = self.own_path();
             steps.push(OwnStep::Key("MaximumRetryCount".to_owned()));
