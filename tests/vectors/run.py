@@ -53,17 +53,18 @@ def one(engine, numbers):
     return 1 if failed or absent else 0
 
 
-def fallback(rig, config):  # DEV: until limits and binds are there
+def fallback(rig, config):  # DEV: until limits are there
     def reduced(rig):
         text = config(rig)
         said = rig.check(text)
         if not said:
             return text
         print("DEV: reduced configuration:", said.splitlines()[0])
-        text = text.split("[policy.sizes]")[0]
+        first, rest = text.split("[policy.sizes]")
+        rest = rest[rest.index("[policy.binds]"):]
         for name in ("sizes", "nonroot"):
-            text = text.replace(f'"conservative", "{name}"', '"conservative"')
-        return text.replace('["binds"]', '["conservative"]').replace('["wide"]', '["conservative"]')
+            first = first.replace(f'"conservative", "{name}"', '"conservative"')
+        return first + rest
     return reduced
 
 

@@ -52,14 +52,14 @@ def other_resources(c):
 @vector(61, "log drivers: the daemon connects, or writes elsewhere")
 def log_drivers(c):
     canary = c.rig.canary
-    where = {"syslog": {"syslog-address": f"tcp://{canary.at}"}, "fluentd": {"fluentd-address": canary.at, "fluentd-async": "true"}, "gelf": {"gelf-address": f"tcp://{canary.at}"}, "splunk": {"splunk-url": f"http://{canary.at}", "splunk-token": "x"},
-             "awslogs": {"awslogs-region": "x", "awslogs-group": "x", "awslogs-endpoint": f"http://{canary.at}"}, "gcplogs": {"gcp-project": "x"}, "journald": {}, "logentries": {"logentries-token": "x"}, "etwlogs": {}, "someplugin": {}}
+    where = {"syslog": {"syslog-address": f"tcp://{canary.at}"}, "fluentd": {"fluentd-address": canary.at, "fluentd-async": "true"}, "gelf": {"gelf-address": f"tcp://{canary.at}"}, "splunk": {"splunk-url": f"http://{canary.at}", "splunk-token": "x"}, "journald": {}}
     for driver, options in where.items():
-        c.create(driver, {"LogConfig": {"Type": driver, "Config": options}}, bites=has("HostConfig.LogConfig.Type", driver), maybe=driver not in ("syslog", "fluentd", "gelf", "splunk", "journald"))
-        c.create(f"{driver} without options", {"LogConfig": {"Type": driver, "Config": {}}}, bites=has("HostConfig.LogConfig.Type", driver), maybe=True)
+        for config in (options, {}):
+            c.create(f"{driver} {'' if config else 'without options'}", {"LogConfig": {"Type": driver, "Config": config}}, bites=has("HostConfig.LogConfig.Type", driver), maybe=not config)
+    for driver in ("awslogs", "gcplogs", "logentries", "etwlogs", "someplugin", "JSON-FILE", "Syslog"):
+        c.unseen(driver, "POST", "/containers/create", {"Image": "busybox", "HostConfig": {"LogConfig": {"Type": driver, "Config": {}}}})
     c.create("a socket of the host", {"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "unix:///run/x.sock"}}}, bites=has("HostConfig.LogConfig.Type", "syslog"), maybe=True)
     c.create("certificate paths", {"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "tcp+tls://127.0.0.1:1", "syslog-tls-ca-cert": "/etc/shadow"}}}, bites=has("HostConfig.LogConfig.Type", "syslog"), maybe=True)
-    c.create("JSON-FILE", {"LogConfig": {"Type": "JSON-FILE", "Config": {}}}, bites=has("HostConfig.LogConfig.Type", "JSON-FILE"), maybe=True)
     for driver in ("json-file", "local"):
         c.create(f"{driver} of 100 GB", {"LogConfig": {"Type": driver, "Config": {"max-size": "100g", "max-file": "1000"}}}, bites=lambda _: False, inert="the default has no limit at all: a matter of `limits`", may_pass=True)
 

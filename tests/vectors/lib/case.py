@@ -50,6 +50,7 @@ class Case:
         self.refused = self.rewritten = self.bitten = 0
         self.inert, self.notes, self.failures = {}, [], []
         self.start = rig.state()
+        self.known = None  # what is there between two probes, as long as nobody has changed it
 
     def run(self):
         started = time.monotonic()
@@ -73,10 +74,9 @@ class Case:
         maybe     a spelling that this engine may or may not understand: measured
         may_pass  harmless as it is: the gate may let it through
         """
-        base, bit = self.rig.state(), None
+        base, bit, clean = self.between(), None, False
         try:
             state = setup() if setup else None
-            made = self.rig.state()
             answer = send(self.rig.direct, state)
             bit = bool(bites(answer, state))
             if inert and bit:
@@ -86,19 +86,28 @@ class Case:
             self.rig.clean(base)
             gate = self.rig.gates[via]
             state = setup() if setup else None
-            made = self.rig.state()
+            made = self.rig.state() if setup else base
             answer = send(gate, state)
-            self.judge(label, gate, answer, made, bool(bites(answer, state)), may_pass)
+            bit_gate = bool(bites(answer, state))
+            now = self.rig.state()
+            self.judge(label, gate, answer, now - made, bit_gate, may_pass)
+            clean = now == base
         except Exception:
             self.fail(label, traceback.format_exc())
         self.bitten += bool(bit)
         if inert:
             self.inert.setdefault(inert, []).append(label)
-        if left := self.rig.clean(base):
+        left = set() if clean else self.rig.clean(base)
+        self.known = None if left else (self.rig.changes, base)
+        if left:
             self.fail(label, f"this cannot be removed from the engine: {left}")
 
-    def judge(self, label, gate, answer, made, bit, may_pass):
-        left = self.rig.state() - made
+    def between(self):
+        if not self.known or self.known[0] != self.rig.changes:
+            self.known = (self.rig.changes, self.rig.state())
+        return self.known[1]
+
+    def judge(self, label, gate, answer, left, bit, may_pass):
         if bit:
             self.fail(label, f"bites through the gate: {answer}", gate)
         elif refused(answer):
@@ -109,6 +118,13 @@ class Case:
             self.rewritten += not may_pass
         else:
             self.fail(label, f"not refused by dockgate: {answer}", gate)
+
+    def unseen(self, label, method, path, body=None, via="conservative", **more):
+        """Sent to the gate only (the engine would search for long): must be refused."""
+        base, gate = self.rig.state(), self.rig.gates[via]
+        answer = gate.call(method, path, body, **more)
+        self.judge(label, gate, answer, self.rig.state() - base, False, False)
+        self.rig.clean(base)
 
     def works(self, label, send, good):
         """The same, and good, on both: what must not be broken by a defence."""
@@ -166,6 +182,9 @@ class Case:
     def make(self, name=None, start=False, **body):
         """A container, made by the administrator directly on the engine; its id."""
         base = {"Image": "busybox", "Cmd": ["sleep", "300"], "StopTimeout": 0}
+        # as the gate makes them: nothing but what a case gives it is to be dangerous
+        host = body.get("HostConfig", {})
+        body["HostConfig"] = {"CgroupnsMode": "private", **({"NetworkMode": "none"} if start and not {"PortBindings", "Links"} & set(host) else {}), **host}
         a = self.rig.admin("POST", "/containers/create" + (f"?name={name}" if name else ""), {**base, **body})
         assert a.status == 201, f"the administrator's container: {a}"
         ident = a.json()["Id"]

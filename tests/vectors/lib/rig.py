@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 
-from .wire import exchange, request
+from .wire import Conn, exchange, request
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 E2E = REPO / "tests/e2e"
@@ -67,12 +67,30 @@ class Canary(threading.Thread):
             conn.close()
 
 
+class Watcher:
+    """GETs on a connection that stays open: most of a run is looking at what is there."""
+
+    def __init__(self, address):
+        self.address, self.conn = address, None
+
+    def answer(self, path):
+        for _ in range(2):
+            self.conn = self.conn or Conn(self.address)
+            a = self.conn.send(request("GET", path, keep=True)).answer()
+            if a.status:
+                return a
+            self.conn = None
+        return a
+
+
 class Rig:
     def __init__(self, engine):
         self.engine = engine
         self.index, self.bin, self.version = ENGINES[engine]
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="dgv.", dir="/tmp"))
         self.gates, self.ports, self.processes, self.canary = {}, {}, [], None
+        self.changes = 0  # by the administrator
+        self.endings = []  # what else ends with the run
 
     # ---- start and end ----
 
@@ -87,8 +105,11 @@ class Rig:
                        "--tlscacert", certs / "ca.pem", "--tlscert", certs / "server-cert.pem", "--tlskey", certs / "server-key.pem")
         self.socket = str(self.dir / "docker.sock")
         self.direct = Target("engine", self.socket, self.version)
-        image = subprocess.run([E2E / "image.sh", self.socket], check=True, capture_output=True, text=True).stdout.strip()
-        self.keep_images = {image}
+        self.watcher = Watcher(self.socket)
+        subprocess.run([E2E / "image.sh", self.socket], check=True, stdout=subprocess.DEVNULL)
+        # holds the image, whatever is pruned
+        keeper = self.admin("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000000"], "HostConfig": {"NetworkMode": "none"}})
+        self.admin("POST", f"/containers/{keeper.json()['Id']}/start")
         self.canary = Canary(f"10.66.{self.index}.1")
         self.canary.start()
         self.serve("gate", config(self))
@@ -138,6 +159,8 @@ class Rig:
         return str(self.work / f"{listener}.sock")
 
     def down(self):
+        for end in self.endings:
+            end()
         for process in self.processes:
             process.terminate()
         for process in self.processes:
@@ -154,15 +177,16 @@ class Rig:
     # ---- what is in the engine ----
 
     def admin(self, method, path, body=None, **more):
+        self.changes += method != "GET"
         return self.direct.call(method, path, body, **more)
 
     def state(self):
         """Everything that a request could have left behind."""
         def get(path):
-            a = self.admin("GET", path)
+            a = self.watcher.answer(self.direct.path(path))
             return a.json() if a.status == 200 else []
         found = {("containers", c["Id"]) for c in get("/containers/json?all=1")}
-        found |= {("networks", n["Id"]) for n in get("/networks") if n["Name"] not in ("bridge", "host", "none")}
+        found |= {("networks", n["Id"]) for n in get("/networks") if n["Name"] not in ("bridge", "host", "none", "ingress", "docker_gwbridge")}
         found |= {("volumes", v["Name"]) for v in get("/volumes").get("Volumes") or []}
         found |= {("plugins", p["Id"]) for p in get("/plugins")}
         for i in get("/images/json?all=1"):
@@ -170,13 +194,15 @@ class Rig:
             found |= {("tags", t) for t in i["RepoTags"] or [] if t != "<none>:<none>"}
         return found
 
-    def clean(self, keep):
-        """Back to `keep`; containers first, for they hold the rest."""
+    def clean(self, keep, now=None):
+        """Back to `keep`, from `now` where that is known; what cannot be removed. Containers first, for they hold the rest."""
+        extra = (self.state() if now is None else now) - keep
+        if not extra:
+            return extra
         for kind in ("containers", "networks", "volumes", "plugins", "tags", "images"):
-            for found, ident in sorted(self.state() - keep):
-                if found == kind:
-                    path = {"tags": "images"}.get(kind, kind)
-                    self.admin("DELETE", f"/{path}/{ident}" + {"containers": "?force=1&v=1", "networks": ""}.get(kind, "?force=1"))
+            for _, ident in sorted(e for e in extra if e[0] == kind):
+                path = {"tags": "images"}.get(kind, kind)
+                self.admin("DELETE", f"/{path}/{ident}" + {"containers": "?force=1&v=1", "networks": ""}.get(kind, "?force=1"))
         return self.state() - keep
 
 
