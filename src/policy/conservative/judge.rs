@@ -94,6 +94,14 @@ impl<'j> Judge<'j> {
             self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
             self.path.pop();
         }
+        // What must be there is missed when it is not.
+        for (name, rule) in operation.query.iter().filter(|(_, rule)| rule.demands()) {
+            if call.query().get(name).is_none() {
+                self.path.push(Step::Query(name));
+                self.whole(with, Some(rule), &Value::Null, cx);
+                self.path.pop();
+            }
+        }
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
             let Some(header) = row.headers.iter().find(|header| header.name == name) else {
@@ -235,7 +243,7 @@ impl<'j> Judge<'j> {
             Must::BeZero if value.is_zero() => return,
             Must::BeNull if *value == Value::Null => return,
             Must::BeZero | Must::BeNull => None,
-            Must::Be(_) if value.is_zero() => return,
+            Must::Be(_) if value.is_zero() && !rule.demands() => return,
             Must::Be(allowed) => match self.any(with, allowed, value, cx) {
                 Holds::Yes | Holds::Unknown => return,
                 Holds::No => None,
