@@ -49,6 +49,12 @@ impl Setup {
         self
     }
 
+    /// The names of its policies, as in the configuration.
+    pub fn policies(mut self, names: &'static str) -> Setup {
+        self.policies = names;
+        self
+    }
+
     /// A second listener on loopback.
     pub fn tcp(mut self) -> Setup {
         self.tcp = true;
