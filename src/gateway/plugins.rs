@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::auth::client::Client;
+use crate::auth::client::{AskError, Client};
 use crate::config::{self, Invalid};
 use crate::policy::Answer;
 
@@ -94,7 +94,11 @@ impl Plugin {
     async fn post(&self, method: &str, body: &str) -> Result<Value, String> {
         let path = format!("/{method}");
         let asking = self.client.post_to(&path, ACCEPT, body.as_bytes().to_vec(), MOST);
-        let (status, answer) = asking.await.map_err(|error| format!("{method}: {error}"))?;
+        let (status, answer) = asking.await.map_err(|error| match error {
+            // As of the deadline around all of it.
+            AskError::Late(_) => error.to_string(),
+            _ => format!("{method}: {error}"),
+        })?;
         let json = serde_json::from_reader::<_, Value>(answer.as_slice());
         match (status, json) {
             (200, Ok(json)) => Ok(json),
