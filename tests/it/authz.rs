@@ -254,3 +254,46 @@ fn a_bad_address_is_found_by_check_with_its_place() {
         assert!(said.contains(&format!("dockgate.toml:{wanted}")), "{keys}: {said}");
     }
 }
+
+/// `examples/authz-plugin.py`, running.
+struct Example {
+    child: std::process::Child,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_example_does_what_its_page_says_and_the_page_shows_it_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("example.sock");
+    let program = root.join("examples/authz-plugin.py");
+    let mut command = std::process::Command::new("python3");
+    command.arg(&program).arg(&socket).stdin(std::process::Stdio::null());
+    let example = Example { child: command.spawn().expect("python3"), dir };
+    let socket = example.dir.path().join("example.sock");
+    wait_until("the example listens", || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
+    let engine = Engine::start(plain::behaviour());
+    let gate = gate_asking(&engine, &socket, "");
+    for (body, status) in [
+        (r#"{"Image":"x"}"#, 200),
+        (r#"{"Image":"x","HostConfig":{"Privileged":false}}"#, 200),
+        (r#"{"Image":"x","HostConfig":{"Privileged":true}}"#, 403),
+        // Written anew before the plugin sees it.
+        (r#"{"Image":"x","hostconfig":{"PRIVILEGED":true}}"#, 403),
+    ] {
+        let (got, said) = gate.client().ask(request(CREATE, body));
+        assert_eq!(got, status, "{body}: {said}");
+    }
+    let page = std::fs::read_to_string(root.join("docs/policies/authz.md")).unwrap();
+    let source = std::fs::read_to_string(program).unwrap();
+    assert!(page.contains(&format!("```python\n{source}```\n")));
+}
