@@ -73,12 +73,15 @@ impl Plugin {
             let _permit = self.at_once.acquire().await.map_err(|error| error.to_string())?;
             if !self.greeted.load(Relaxed) {
                 self.greet().await?;
+                self.greeted.store(true, Relaxed);
             }
             self.post(method, body).await
         };
         let late = |_| format!("there is no answer within {:?}", self.timeout);
         let answer = tokio::time::timeout(self.timeout, asking).await.map_err(late).flatten();
-        self.greeted.store(answer.is_ok(), Relaxed);
+        if answer.is_err() {
+            self.greeted.store(false, Relaxed);
+        }
         answer
     }
 

@@ -278,9 +278,7 @@ fn the_example_does_what_its_page_says_and_the_page_shows_it_as_it_is() {
     command.arg(&program).arg(&socket).stdin(std::process::Stdio::null());
     let example = Example { child: command.spawn().expect("python3"), dir };
     let socket = example.dir.path().join("example.sock");
-    wait_until("the example listens", || {
-        std::os::unix::net::UnixStream::connect(&socket).is_ok()
-    });
+    wait_until("the example listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     let engine = Engine::start(plain::behaviour());
     let gate = gate_asking(&engine, &socket, "");
     for (body, status) in [
