@@ -18,7 +18,7 @@ def binds(c):
     for path in PATHS:
         for options in ("", ":ro"):
             c.create(path + options, {"Binds": [f"{path}:/x{options}"]}, bites=holds("HostConfig.Binds"))
-    for spelt in ("/:/x:rw", "/:/x:ro,rprivate", "/:/x:nocopy", "/:/x:cached", "/:/x:delegated", "/:/x:RO", "/:/x:z", "/:/x:", "/:/../x", "/:x", "/a:/b:/c", ":/x", "./x:/x", "../x:/x", "~:/x", ".:/x", "C:\\:/x", " /:/x", "/\u0000:/x", "\\\\host\\x:/x", "v76/../..:/x"):
+    for spelt in ("/:/x:rw", "/:/x:ro,rprivate", "/:/x:nocopy", "/:/x:cached", "/:/x:delegated", "/:/x:RO", "/:/x:z", "/:/x:", "/:/../x", "/:x", "/a:/b:/c", ":/x", "./x:/x", "../x:/x", "~:/x", ".:/x", " /:/x", "/\u0000:/x", "\\\\host\\x:/x", "v76/../..:/x"):
         c.create(ascii(spelt), {"Binds": [spelt]}, bites=lambda i: any(b["Type"] == "bind" for b in i["Mounts"]) or bool(dig(i, "HostConfig.Binds")), maybe=True)
     c.create("behind a volume", {"Binds": ["v76:/v", "/:/x"]}, bites=lambda i: "/:/x" in dig(i, "HostConfig.Binds"))
     c.create("Volumes with a source", config={"Volumes": {"/:/x": {}}}, bites=lambda i: any(m["Type"] == "bind" for m in i["Mounts"]), maybe=True)

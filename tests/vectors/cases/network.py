@@ -16,7 +16,7 @@ def extra_hosts(c):
 
 @vector(65, "Links to another")
 def links(c):
-    ident = c.make("foreign65", start=True, Env=["SECRET=s65"], HostConfig={"Binds": ["/:/host"]})
+    ident = c.make("foreign65", start=True, Env=["SECRET=s65"], HostConfig={"Binds": ["/:/host"], "NetworkMode": "bridge"})
     for known in ("foreign65", ident, ident[:12], "/foreign65"):
         c.create(known[:12], {"Links": [f"{known}:al"]}, bites=holds("HostConfig.Links"))
         c.create(f"{known[:12]} in the endpoint", {"NetworkMode": "n65"}, net={"n65": {"Links": [f"{known}:al"]}}, bites=lambda i: dig(i, "NetworkSettings.Networks.n65.Links"), setup=lambda: c.rig.admin("POST", "/networks/create", {"Name": "n65"}))
@@ -53,17 +53,16 @@ def names(c):
 
 @vector(68, "addresses and options of endpoints")
 def endpoints(c):
-    new = c.rig.engine == "28"
-
     def net():
         c.rig.admin("POST", "/networks/create", {"Name": "n68", "IPAM": {"Config": [{"Subnet": "10.68.0.0/24"}]}})
     for label, endpoint, path in (("IPv4", {"IPAMConfig": {"IPv4Address": "10.68.0.9"}}, "IPAMConfig.IPv4Address"), ("IPv6", {"IPAMConfig": {"IPv6Address": "fd00::9"}}, "IPAMConfig.IPv6Address"), ("LinkLocalIPs", {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.2"]}}, "IPAMConfig.LinkLocalIPs"),
                                   ("MacAddress", {"MacAddress": "02:42:0a:44:00:09"}, "MacAddress"), ("DriverOpts", {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.route_localnet=1"}}, "DriverOpts"),
-                                  ("ifname", {"DriverOpts": {"com.docker.network.endpoint.ifname": "lo1"}}, "DriverOpts"), ("GwPriority", {"GwPriority": 100}, "GwPriority"), ("IPAddress", {"IPAddress": "10.68.0.9"}, "IPAddress"), ("Gateway", {"Gateway": "10.68.0.9"}, "Gateway"),
+                                  ("ifname", {"DriverOpts": {"com.docker.network.endpoint.ifname": "lo1"}}, "DriverOpts"), ("IPAddress", {"IPAddress": "10.68.0.9"}, "IPAddress"), ("Gateway", {"Gateway": "10.68.0.9"}, "Gateway"),
                                   ("DNSNames", {"DNSNames": ["registry"]}, "DNSNames"), ("EndpointID", {"EndpointID": "x"}, "EndpointID")):
         def kept(i, path=path):
-            return dig(i, "NetworkSettings.Networks.n68." + path)
-        dropped = (label == "GwPriority" and not new) or label in ("IPAddress", "Gateway", "DNSNames", "EndpointID")
+            value = dig(i, "NetworkSettings.Networks.n68." + path)
+            return "registry" in (value or []) if path == "DNSNames" else value
+        dropped = label in ("IPAddress", "Gateway", "DNSNames", "EndpointID")
         c.create(label, {"NetworkMode": "n68"}, net={"n68": endpoint}, bites=kept, setup=net, maybe=dropped or label in ("IPv6", "MacAddress"))
         c.call(f"connect with {label}", "POST", "/networks/n68/connect", {"Container": "{id}", "EndpointConfig": endpoint}, setup=lambda: {"id": c.make(), "n": net()}, bites=lambda _, s, kept=kept: kept(c.inspect(s["id"])), maybe=dropped or label in ("IPv6", "MacAddress"))
     c.create("MacAddress of the container", config={"MacAddress": "02:42:ac:11:00:99"}, version="1.41", bites=lambda i: dig(i, "Config.MacAddress") or dig(i, "NetworkSettings.Networks.bridge.MacAddress"))

@@ -52,7 +52,7 @@ def security_opt(c):
 @vector(42, "SecurityOpt in other forms")
 def security_forms(c):
     for option in ("disable", "writable-cgroups", "writable-cgroups=1", "writable-cgroups=true", "writable-cgroups:true", "writable-cgroups=T", "label", "seccomp", "apparmor", "unconfined", "=unconfined", "label=", "no-new-privileges,seccomp=unconfined", ""):
-        security(c, option, maybe=option != "disable")
+        security(c, option, maybe=option != "disable", may_pass=option == "")
 
 
 @vector(43, "no-new-privileges, then taken back")

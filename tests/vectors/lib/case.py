@@ -213,7 +213,7 @@ class Case:
     def behaves(self, label, host, script, bites, **more):
         """Runs a container; `bites` judges what it printed."""
         config = more.pop("config", {})
-        self.probe(label, lambda target, _: self.output(target, fill(host, _), script, **config), lambda answer, _: hasattr(answer, "output") and bites(answer.output), **more)
+        self.probe(label, lambda target, state: self.output(target, fill(host, state), script, **config), lambda answer, _: hasattr(answer, "output") and bites(answer.output), **more)
 
 
 def logs(rig, ident, answer):
