@@ -44,7 +44,7 @@ client_auth = "required"
 kind = "limits"
 force = {{ labels = {{ "io.dockgate.listener" = "{{listener}}" }} }}
 default = {{ memory = "64m", pids = 100, cpus = 1 }}
-max = {{ memory = "256m", pids = 200, cpus = 1, shm = "64m" }}
+max = {{ memory = "256m", pids = 200, cpus = 1, shm = "64m", tmpfs = "64m" }}
 
 [policy.nonroot]
 kind = "limits"

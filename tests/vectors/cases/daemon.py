@@ -138,7 +138,7 @@ def networks(c):
 
     def pair():
         rig.admin("POST", "/networks/create", {"Name": "plain115"})
-        return {"id": c.make("foreign115", start=True, HostConfig={"Binds": ["/:/host"]})}
+        return {"id": c.make("foreign115", start=True, HostConfig={"Binds": ["/:/host"], "NetworkMode": "bridge"})}
     linked = lambda _, s: "plain115" in c.inspect(s["id"])["NetworkSettings"]["Networks"]  # noqa: E731
     for known in ("foreign115", "{id}"):
         c.call(f"connect a foreign container {known}", "POST", "/networks/plain115/connect", {"Container": known}, setup=pair, bites=linked)

@@ -78,5 +78,6 @@ def restart(c):
     for name in ("Always", "always ", "unless_stopped", "ALWAYS", "on-failure:0"):
         c.create(repr(name), {"RestartPolicy": {"Name": name}}, bites=has("HostConfig.RestartPolicy.Name", name), maybe=True)
     c.create("always with a count", {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 1}}, bites=has("HostConfig.RestartPolicy.Name", "always"), maybe=True)
+    c.create("on-failure, of itself", {"RestartPolicy": {"Name": "on-failure"}}, bites=lambda i: dig(i, "HostConfig.RestartPolicy") == {"Name": "on-failure", "MaximumRetryCount": 0})
     c.create("on-failure for ever", {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 0}}, bites=lambda i: dig(i, "HostConfig.RestartPolicy") == {"Name": "on-failure", "MaximumRetryCount": 0})
     c.create("on-failure a billion times", {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 10**9}}, bites=lambda i: dig(i, "HostConfig.RestartPolicy.MaximumRetryCount") == 10**9)

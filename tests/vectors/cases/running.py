@@ -14,7 +14,7 @@ DANGERS = {
     "cap": ({"CapAdd": ["SYS_ADMIN"]}, {}), "seccomp": ({"SecurityOpt": ["seccomp=unconfined"]}, {}), "device": ({"Devices": [{"PathOnHost": "/dev/kmsg", "PathInContainer": "/dev/x", "CgroupPermissions": "rwm"}]}, {}), "device rule": ({"DeviceCgroupRules": ["c *:* rwm"]}, {}),
     "masks": ({"MaskedPaths": [], "ReadonlyPaths": []}, {}), "cgroup parent": ({"CgroupParent": "/other"}, {}), "userns": ({"UsernsMode": "host"}, {}), "runtime": ({"Runtime": "weaker"}, {}), "group of a socket": ({"Binds": ["/etc:/e"], "GroupAdd": ["0"]}, {}),
     "driver options": ({"Mounts": [{"Type": "volume", "Target": "/x", "VolumeOptions": {"DriverConfig": {"Options": {"type": "none", "o": "bind", "device": "/etc"}}}}]}, {}), "port": ({"PortBindings": {"80/tcp": [{"HostPort": "8099"}]}}, {}),
-    "oom": ({"OomScoreAdj": -500}, {}), "log": ({"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "udp://127.0.0.1:9"}}}, {}), "working dir": ({}, {"WorkingDir": "/proc/self"}), "label": ({}, {"Labels": {"io.dockgate.listener": "x"}}), "static address": ({}, {"MacAddress": "02:42:ac:11:00:77"}),
+    "oom": ({"OomScoreAdj": -500}, {}), "log": ({"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "udp://127.0.0.1:9"}}}, {}), "working dir": ({}, {"WorkingDir": "/proc/self"}), "label": ({}, {"Labels": {"io.dockgate.listener": "x"}}),
 }
 EXEC = {"Cmd": ["true"], "AttachStdout": True}
 
@@ -115,7 +115,7 @@ def update(c):
     def host(s):
         return c.inspect(s["id"])["HostConfig"]
     for policy in ({"Name": "always"}, {"Name": "unless-stopped"}, {"Name": "on-failure"}, {"Name": "on-failure", "MaximumRetryCount": 10**9}):
-        c.call(f"RestartPolicy {policy}", "POST", "/containers/{id}/update", {"RestartPolicy": policy}, setup=lambda: {"id": c.make()}, bites=lambda _, s, policy=policy: host(s)["RestartPolicy"]["Name"] == policy["Name"])
+        c.call(f"RestartPolicy {policy}", "POST", "/containers/{id}/update", {"RestartPolicy": policy}, setup=lambda: {"id": c.make()}, bites=lambda _, s: for_ever(host(s)["RestartPolicy"]))
 
     def limited():
         return {"id": c.make(HostConfig={"Memory": 64 * MIB, "MemorySwap": 128 * MIB, "PidsLimit": 100, "NanoCpus": 10**9})}
@@ -127,6 +127,10 @@ def update(c):
         c.call(f"{list(body)}", "POST", "/containers/{id}/update", body, setup=lambda: {"id": c.make()}, bites=lambda _, s, body=body: bool(host(s).get(list(body)[0])), inert="engines before 29.6 update no such thing")
     c.call("CpuRealtimeRuntime", "POST", "/containers/{id}/update", {"CpuRealtimeRuntime": 1000, "CpuRealtimePeriod": 10000}, setup=lambda: {"id": c.make()}, bites=lambda _, s: host(s)["CpuRealtimeRuntime"], maybe=True)
     c.call("of a foreign container", "POST", "/containers/{id}/update", {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}, setup=lambda: {"id": c.make(HostConfig={"Privileged": True})}, bites=lambda _, s: host(s)["Memory"])
+
+
+def for_ever(policy):
+    return policy["Name"] in ("always", "unless-stopped") or policy["Name"] == "on-failure" and not 0 < policy["MaximumRetryCount"] <= 1000
 
 
 @vector(98, "archive into and out of another's container")

@@ -206,6 +206,7 @@ class Case:
         ident = a.json()["Id"]
         started = target.call("POST", f"/containers/{ident}/start")
         if started.status >= 300:
+            self.rig.admin("DELETE", f"/containers/{ident}?force=1")
             return started
         self.rig.admin("POST", f"/containers/{ident}/wait")
         return logs(self.rig, ident, a)
