@@ -2,7 +2,15 @@
 //!
 //! `run::plan` builds policies from it. What must stay true: nothing here has read another file yet.
 
+mod limits;
+mod template;
+
 use std::path::PathBuf;
+
+pub use limits::{
+    Caps, LimitRules, LimitsPolicy, LogSetting, Restart, Settings, Size, Ulimit, Word,
+};
+pub use template::{Piece, Template};
 
 use super::{File, Place};
 
@@ -19,6 +27,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
+    Limits(Box<LimitsPolicy>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,6 +73,7 @@ impl Policy {
     pub(super) fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
+            PolicyKind::Limits(_) => Vec::new(),
         }
     }
 }

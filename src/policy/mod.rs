@@ -11,6 +11,7 @@
 mod chain;
 pub mod conservative;
 pub mod facts;
+pub mod limits;
 pub mod rehearsal;
 mod versions;
 

@@ -11,6 +11,7 @@ use crate::config::{self, Config, Invalid, PolicyKind};
 use crate::engine::Address;
 use crate::listener::tls::Server;
 use crate::policy::conservative::{Conservative, Surroundings};
+use crate::policy::limits::Limits;
 use crate::policy::{Chain, Link, Policy};
 
 #[derive(Debug)]
@@ -88,5 +89,6 @@ fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Polic
         PolicyKind::Conservative(settings) => {
             Box::new(Conservative::new(&policy.name, settings, around)?)
         }
+        PolicyKind::Limits(settings) => Box::new(Limits::new(&policy.name, settings)),
     })
 }

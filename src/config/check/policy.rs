@@ -48,6 +48,7 @@ impl Checking<'_> {
         let kind = self.text(&raw.kind);
         let allowed: &[&str] = match kind.as_str() {
             "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
+            "limits" => &["force", "default", "max", "users", "groups"],
             _ => {
                 self.no_such_kind(raw.kind.span(), &kind);
                 return None;
@@ -58,7 +59,10 @@ impl Checking<'_> {
                 self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
             }
         }
-        Some(PolicyKind::Conservative(Box::new(self.conservative(raw))))
+        Some(match kind.as_str() {
+            "limits" => PolicyKind::Limits(Box::new(self.limits_policy(raw))),
+            _ => PolicyKind::Conservative(Box::new(self.conservative(raw))),
+        })
     }
 
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
@@ -168,6 +172,11 @@ fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
         ("ports", at(raw.ports.as_ref())),
         ("registries", at(raw.registries.as_ref())),
         ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
+        ("force", at(raw.force.as_ref())),
+        ("default", at(raw.default.as_ref())),
+        ("max", at(raw.max.as_ref())),
+        ("users", at(raw.users.as_ref())),
+        ("groups", at(raw.groups.as_ref())),
     ];
     keys.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
 }

@@ -49,6 +49,12 @@ impl Setup {
         self
     }
 
+    /// As in `policies`, such as `["mine"]`; `tables` has what they need.
+    pub fn policies(mut self, names: &'static str) -> Setup {
+        self.policies = names;
+        self
+    }
+
     /// A second listener on loopback.
     pub fn tcp(mut self) -> Setup {
         self.tcp = true;
