@@ -161,7 +161,7 @@ fn only_headers_that_the_engine_reads_are_sent() {
 fn a_json_body_is_written_anew_in_the_engines_spelling() {
     let body = " {\"image\":\"x\",\"CMD\":\"sh\",\"ho\u{17f}tconfig\":{\"memory\":9007199254740993,\
                 \"networ\\u212AMode\":\"none\",\"Frob\":false},\"\\u0045nv\":[\"A=\\u00e9\\/\"],\
-                \"Labels\":{\"b\":\"1\",\"a\":\"2\"}, \"Frobnicate\": {\"x\":[]}}\n";
+                \"Labels\":{\"b\":\"1\",\"a\":\"2\"}, \"Frobnicate\": {}}\n";
     rewrites(
         &format!(
             "POST /v1.41/containers/create?name=web HTTP/1.1\r\nHost: a\r\n\
