@@ -15,7 +15,7 @@ max     = { memory = "8g", cpus = 4 }
 "#;
 
 fn gate(engine: &Engine) -> Gate {
-    let setup = Setup::new(engine).policies(r#"["conservative", "sizes"]"#);
+    let setup = Setup::new(engine).policies(r#"["sizes"]"#);
     setup.tables(TABLES.trim_start()).start()
 }
 

@@ -6,9 +6,8 @@
 use super::Judged;
 use super::rules::Rules;
 use super::sheet::{Sheet, Slot, slot};
-use crate::api::container::ULIMIT;
+use crate::api::container::ULIMITS as LIST;
 use crate::api::doc::{self, Value};
-use crate::api::shape::Kind;
 use crate::config::Ulimit;
 use crate::policy::Reason;
 
@@ -89,13 +88,9 @@ fn read(sheet: &Sheet<'_>) -> Result<Vec<Value>, Reason> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let bad = |what: String| Reason::new(RULE, sheet.place(ULIMITS), what, "");
-    let doc = doc::parse(text.as_bytes(), &Kind::List(&Kind::Object(ULIMIT)))
-        .map_err(|error| bad(error.to_string()))?;
-    match doc.unknown.first() {
-        Some(unknown) => Err(bad(format!("`{}` is not known", unknown.path))),
-        None => Ok(doc.root.items().to_vec()),
-    }
+    let doc = doc::parse(text.as_bytes(), &LIST)
+        .map_err(|error| Reason::new(RULE, sheet.place(ULIMITS), error.to_string(), ""))?;
+    Ok(doc.root.items().to_vec())
 }
 
 fn write(sheet: &mut Sheet<'_>, list: Value) {

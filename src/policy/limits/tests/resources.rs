@@ -330,8 +330,6 @@ fn a_build_has_the_limits_of_a_container() {
         ("cpuquota=100000&cpuperiod=1000", "rule limits.cpus"),
         ("shmsize=67108864", "?shmsize: must be at most 32m, asked 64m"),
         ("ulimits=[{\"name\":\"nofile\",\"Hard\":11}]", "?ulimits.0.Hard: `nofile` must be"),
-        ("ulimits={", "rule limits.ulimits"),
-        ("ulimits=[{\"frob\":1}]", "is not known"),
     ] {
         let told = build(max, query).unwrap_err();
         assert!(told.contains(wanted), "{query}: {told}");
