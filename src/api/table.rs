@@ -348,7 +348,9 @@ pub static TABLE: &[Row] = &[
     row(Post, "/images/{name:.*}/tag", E::ImageTag, C::Image, Nothing)
         .of(IMAGE)
         .query(image_ops::TAG_QUERY),
-    row(Post, "/images/prune", E::ImagePrune, C::Image, Values).query(&[q("filters").json(FILTERS)]).since(25),
+    row(Post, "/images/prune", E::ImagePrune, C::Image, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(25),
     row(Delete, "/images/{name:.*}", E::ImageDelete, C::Image, Values)
         .of(IMAGE)
         .query(image_ops::DELETE_QUERY),
@@ -371,7 +373,9 @@ pub static TABLE: &[Row] = &[
     row(Get, "/volumes", E::VolumeList, C::Volume, Values).query(&[q("filters").json(FILTERS)]),
     row(Get, "/volumes/{name:.*}", E::VolumeInspect, C::Volume, Values).of(VOLUME),
     row(Post, "/volumes/create", E::VolumeCreate, C::Volume, Values).body(Json(volume::CREATE)),
-    row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values).query(&[q("filters").json(FILTERS)]).since(25),
+    row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(25),
     row(Put, "/volumes/{name:.*}", E::VolumeUpdate, C::Volume, Nothing)
         .of(VOLUME)
         .body(Json(volume::UPDATE))
@@ -431,7 +435,9 @@ pub static TABLE: &[Row] = &[
         .of(TASK)
         .query(swarm::LOGS_QUERY)
         .since(29),
-    row(Get, "/secrets", E::SecretList, C::Swarm, Values).query(&[q("filters").json(FILTERS)]).since(25),
+    row(Get, "/secrets", E::SecretList, C::Swarm, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(25),
     row(Post, "/secrets/create", E::SecretCreate, C::Swarm, Values)
         .body(Json(swarm::SECRET))
         .since(25),
@@ -442,7 +448,9 @@ pub static TABLE: &[Row] = &[
         .body(Json(swarm::SECRET))
         .query(swarm::VERSION_QUERY)
         .since(25),
-    row(Get, "/configs", E::ConfigList, C::Swarm, Values).query(&[q("filters").json(FILTERS)]).since(30),
+    row(Get, "/configs", E::ConfigList, C::Swarm, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(30),
     row(Post, "/configs/create", E::ConfigCreate, C::Swarm, Values)
         .body(Json(swarm::CONFIG))
         .since(30),
@@ -454,7 +462,8 @@ pub static TABLE: &[Row] = &[
         .query(swarm::VERSION_QUERY)
         .since(30),
     // plugins
-    row(Get, "/plugins", E::PluginList, C::Plugin, Values).query(&[q("filters").json(FILTERS).since(28)]),
+    row(Get, "/plugins", E::PluginList, C::Plugin, Values)
+        .query(&[q("filters").json(FILTERS).since(28)]),
     row(Get, "/plugins/{name:.*}/json", E::PluginInspect, C::Plugin, Values).of(PLUGIN),
     row(Get, "/plugins/privileges", E::GetPluginPrivileges, C::Plugin, Values)
         .query(plugin::PRIVILEGES_QUERY)
@@ -489,7 +498,8 @@ pub static TABLE: &[Row] = &[
         .query(plugin::CREATE_QUERY),
     // networks
     row(Get, "/networks", E::NetworkList, C::Network, Values).query(&[q("filters").json(FILTERS)]),
-    row(Get, "/networks/", E::NetworkListSlash, C::Network, Values).query(&[q("filters").json(FILTERS)]),
+    row(Get, "/networks/", E::NetworkListSlash, C::Network, Values)
+        .query(&[q("filters").json(FILTERS)]),
     row(Get, "/networks/{id:.+}", E::NetworkInspect, C::Network, Values)
         .of(NETWORK)
         .query(network::INSPECT_QUERY),

@@ -58,7 +58,7 @@ pub fn of_bind(index: usize, bind: &Value) -> Mount<'_> {
         // Relative paths too: no engine takes them, but none may ever.
         path => Source::Host(path),
     };
-    let read_only = options.iter().any(|option| *option == "ro");
+    let read_only = options.contains(&"ro");
     Mount { list: BINDS, index, source, target, read_only, options }
 }
 
@@ -98,7 +98,18 @@ mod tests {
 
     #[test]
     fn whatever_dockerd_takes_for_a_path_of_the_host_is_one() {
-        for bind in ["/:/h", "/a:/b:ro", "//:/h", "./x:/y", "../x:/y", "~/x:/y", ":/y", ".:/y", "a/b:/y", r"C:\\x:/y"] {
+        for bind in [
+            "/:/h",
+            "/a:/b:ro",
+            "//:/h",
+            "./x:/y",
+            "../x:/y",
+            "~/x:/y",
+            ":/y",
+            ".:/y",
+            "a/b:/y",
+            r"C:\\x:/y",
+        ] {
             let found = sources(&format!(r#"{{"Binds":["{bind}"]}}"#));
             let is_host = found[0].starts_with("Host");
             // `C` is the name of a volume: dockerd on Linux reads it so too.
@@ -110,8 +121,17 @@ mod tests {
 
     #[test]
     fn volumes_are_volumes() {
-        let found = sources(r#"{"Binds":["data:/d","/anonymous",null],"Mounts":[{"Type":"volume","Source":"v"},{"Type":"tmpfs"},{"Type":"Bind"}]}"#);
-        let wanted = [r#"Volume("data")"#, r#"Volume("")"#, r#"Volume("")"#, r#"Volume("v")"#, "Tmpfs", r#"Other("Bind")"#];
+        let found = sources(
+            r#"{"Binds":["data:/d","/anonymous",null],"Mounts":[{"Type":"volume","Source":"v"},{"Type":"tmpfs"},{"Type":"Bind"}]}"#,
+        );
+        let wanted = [
+            r#"Volume("data")"#,
+            r#"Volume("")"#,
+            r#"Volume("")"#,
+            r#"Volume("v")"#,
+            "Tmpfs",
+            r#"Other("Bind")"#,
+        ];
         assert_eq!(found, wanted);
     }
 }

@@ -113,3 +113,23 @@ fn every_complaint_about_limits_says_where() {
     let none = read("[[listener]]\nname = \"a\"\nurl = \"unix:///x\"\npolicies = [\"limits\"]");
     assert!(none.unwrap_err().contains("policy `limits` needs its own section"));
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let text = include_str!("../../../docs/policies/limits.md");
+    let examples: Vec<&str> = text
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
+        .collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let config = read(example).unwrap_or_else(|wrong| panic!("{example}\n{wrong}"));
+        let kinds: Vec<bool> = config.listeners[0]
+            .policies
+            .iter()
+            .map(|policy| matches!(policy.kind, PolicyKind::Limits(_)))
+            .collect();
+        assert_eq!(kinds, [false, true]);
+    }
+}

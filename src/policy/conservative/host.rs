@@ -17,7 +17,8 @@ use crate::policy::mounts::{self, BINDS, Mount, Source};
 use crate::policy::{Answer, Context, Question};
 
 /// Options of a bind that change nothing but the container's own view.
-const PLAIN_OPTIONS: &[&str] = &["ro", "rw", "private", "rprivate", "nocopy", "consistent", "cached", "delegated", "default"];
+const PLAIN_OPTIONS: &[&str] =
+    &["ro", "rw", "private", "rprivate", "nocopy", "consistent", "cached", "delegated", "default"];
 /// Where clients expect the engine's socket.
 const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
 
@@ -38,7 +39,7 @@ pub(super) fn mount(
         (Allowed::NamedVolume, Source::Tmpfs | Source::Image(_)) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume("")) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume(name)) => state::volume(judge, with, name, cx),
-        (Allowed::AllowedBind, Source::Host(path)) => bind(judge, with, path, mount, cx),
+        (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
         (Allowed::OwnSocket, Source::Host(path)) => own_socket(judge, with, path, mount),
         _ => Holds::No,
     }
@@ -83,7 +84,10 @@ fn bind(
     let Some(real) = resolved(&path) else {
         return Holds::Because("there is no such path, and the engine would make it".to_owned());
     };
-    let given = with.binds.iter().filter_map(|bind| Some(AllowedBind { host: resolved(&bind.host)?, ..bind.clone() }));
+    let given = with
+        .binds
+        .iter()
+        .filter_map(|bind| Some(AllowedBind { host: resolved(&bind.host)?, ..bind.clone() }));
     let given: Vec<AllowedBind> = given.collect();
     let mut around = with.around.clone();
     around.forbidden.extend(with.around.forbidden.iter().filter_map(|path| resolved(path)));
@@ -103,7 +107,8 @@ fn decide(
     around: &Surroundings,
 ) -> Result<(), Option<String>> {
     for one in [path, real] {
-        let holds_forbidden = |forbidden: &PathBuf| one.starts_with(forbidden) || forbidden.starts_with(one);
+        let holds_forbidden =
+            |forbidden: &PathBuf| one.starts_with(forbidden) || forbidden.starts_with(one);
         if let Some(forbidden) = around.forbidden.iter().find(|path| holds_forbidden(path)) {
             return Err(Some(format!("`{}` is never given to a container", forbidden.display())));
         }
@@ -111,11 +116,14 @@ fn decide(
     let Some(bind) = given.iter().find(|bind| real.starts_with(&bind.host)) else {
         return Err(None);
     };
-    if let Some(open) = given.iter().find(|other| {
-        other.writable && real != other.host && real.starts_with(&other.host)
-    }) {
+    if let Some(open) = given
+        .iter()
+        .find(|other| other.writable && real != other.host && real.starts_with(&other.host))
+    {
         let open = open.host.display();
-        return Err(Some(format!("containers can write below `{open}`: only all of it can be mounted")));
+        return Err(Some(format!(
+            "containers can write below `{open}`: only all of it can be mounted"
+        )));
     }
     let is_writable = given.iter().any(|other| other.writable && real == other.host);
     if !mount.read_only && !is_writable {
@@ -136,12 +144,7 @@ impl From<Result<(), Option<String>>> for Holds {
 }
 
 /// Ryuk, compose and CI runners mount the socket that they know. They get the one that they came by.
-fn own_socket(
-    judge: &mut Judge<'_>,
-    with: &Conservative,
-    path: &str,
-    mount: &Mount<'_>,
-) -> Holds {
+fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mount<'_>) -> Holds {
     let (Some(path), Some(own)) = (clean(path), &with.around.own_socket) else { return Holds::No };
     let is_known = ENGINE_SOCKETS.iter().any(|known| path == Path::new(known)) || path == *own;
     if !is_known || (judge.is_made && path != *own) {
@@ -182,9 +185,16 @@ mod tests {
     }
 
     fn decides(path: &str, read_only: bool, given: &[AllowedBind]) -> Result<(), Option<String>> {
-        let mount =
-            Mount { list: BINDS, index: 0, source: Source::Host(path), target: "/x", read_only, options: vec![] };
-        let forbidden = ["/run/docker.sock", "/var/lib/docker", "/proc"].map(PathBuf::from).to_vec();
+        let mount = Mount {
+            list: BINDS,
+            index: 0,
+            source: Source::Host(path),
+            target: "/x",
+            read_only,
+            options: vec![],
+        };
+        let forbidden =
+            ["/run/docker.sock", "/var/lib/docker", "/proc"].map(PathBuf::from).to_vec();
         let around = Surroundings { shares_host: true, forbidden, own_socket: None };
         decide(Path::new(path), Path::new(path), given, &mount, &around)
     }

@@ -86,7 +86,9 @@ impl<'j> Judge<'j> {
         }
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
-            let Some(header) = row.headers.iter().find(|header| header.name == name) else { continue };
+            let Some(header) = row.headers.iter().find(|header| header.name == name) else {
+                continue;
+            };
             self.path.push(Step::Header(header.name));
             let rule = operation.headers.iter().find(|(known, _)| *known == header.name);
             let value = Value::String(String::from_utf8_lossy(value).into_owned());
@@ -155,7 +157,8 @@ impl<'j> Judge<'j> {
             Holds::No => "could not have been made here".to_owned(),
             Holds::Because(why) => why,
         };
-        let hint = "what was made elsewhere with more than this listener allows cannot be used from here";
+        let hint =
+            "what was made elsewhere with more than this listener allows cannot be used from here";
         self.reasons.push(Reason::new(id, self.here(), why, hint));
     }
 
@@ -261,7 +264,7 @@ impl<'j> Judge<'j> {
                     | Allowed::OwnContainer(_)
                     | Allowed::Changes(_)
                     | Allowed::NamedVolume
-                    | Allowed::AllowedBind
+                    | Allowed::Bind
                     | Allowed::OwnSocket
             )
         };
@@ -313,16 +316,14 @@ impl<'j> Judge<'j> {
         let text = value.as_str().unwrap_or_default();
         match allowed {
             Allowed::RegistryOfName => yes(with.registries.allow(registry::host_of_name(text))),
-            Allowed::RegistryAddress => {
-                yes(with.registries.allow(registry::host_of_address(text)))
-            }
+            Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
                 Some(name) => state::container(self, with, name, cx),
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
-            Allowed::NamedVolume | Allowed::AllowedBind | Allowed::OwnSocket => {
+            Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
                 self.mount(with, allowed, value, cx)
             }
             Allowed::NoHostMounts => yes(!self.body.is_some_and(host::is_mounted)),
@@ -366,7 +367,8 @@ impl<'j> Judge<'j> {
     /// `on-failure` without a number tries for ever: it gets one.
     fn retries(&mut self, most: i64, policy: &Value) -> Holds {
         let count = policy.get("MaximumRetryCount").and_then(Value::as_i64).unwrap_or(0);
-        let is_endless = policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
+        let is_endless =
+            policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
         if is_endless && !self.is_made {
             let mut steps = self.own_path();
             steps.push(OwnStep::Key("MaximumRetryCount".to_owned()));

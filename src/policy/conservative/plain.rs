@@ -23,12 +23,15 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         Allowed::Outside(paths) => text(value).is_some_and(|text| is_outside(text, paths)),
         Allowed::Capabilities(names) => text(value).is_some_and(|text| {
             let wanted = capability(text);
-            names.iter().any(|name| *name == wanted)
+            names.contains(&wanted)
         }),
-        Allowed::Ulimits(limits) => value.items().iter().all(|one| ulimit(one, limits)) && is_list(value),
+        Allowed::Ulimits(limits) => {
+            value.items().iter().all(|one| ulimit(one, limits)) && is_list(value)
+        }
         Allowed::VolumeOptions => volume_options(value),
         Allowed::TmpfsOptions(names) => {
-            is_map(value) && value.entries().iter().all(|(_, options)| mount_options(options, names))
+            is_map(value)
+                && value.entries().iter().all(|(_, options)| mount_options(options, names))
         }
         Allowed::Changes(names) => text(value).is_some_and(|text| changes(text, names)),
         Allowed::FiltersWith(names) => {
@@ -40,7 +43,7 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         | Allowed::RegistryAddress
         | Allowed::Ports
         | Allowed::NamedVolume
-        | Allowed::AllowedBind
+        | Allowed::Bind
         | Allowed::OwnSocket
         | Allowed::OwnContainer(_)
         | Allowed::OwnNetwork
@@ -52,12 +55,14 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
 pub(super) fn ports(allowed: Ports, value: &Value) -> bool {
     match value {
         Value::Bool(publishes) => !publishes || allowed != Ports::None,
-        Value::Object(entries) => entries.iter().all(|(_, bindings)| {
-            bindings.items().iter().all(|one| {
-                let host_port = one.get("HostPort").and_then(Value::as_str).unwrap_or_default();
-                port(allowed, host_port)
-            }) && (is_list(bindings) || *bindings == Value::Null)
-        }) && (allowed != Ports::None || entries.is_empty()),
+        Value::Object(entries) => {
+            entries.iter().all(|(_, bindings)| {
+                bindings.items().iter().all(|one| {
+                    let host_port = one.get("HostPort").and_then(Value::as_str).unwrap_or_default();
+                    port(allowed, host_port)
+                }) && (is_list(bindings) || *bindings == Value::Null)
+            }) && (allowed != Ports::None || entries.is_empty())
+        }
         Value::Null | Value::Number(_) | Value::String(_) | Value::List(_) => false,
     }
 }
@@ -143,7 +148,9 @@ fn ulimit(one: &Value, limits: &std::collections::BTreeMap<String, i64>) -> bool
     let Some(most) = limits.get(&name) else { return false };
     let within = |key| match one.get(key) {
         None | Some(Value::Null) => true,
-        Some(value) => value.as_i64().is_some_and(|limit| *most == -1 || (0..=*most).contains(&limit)),
+        Some(value) => {
+            value.as_i64().is_some_and(|limit| *most == -1 || (0..=*most).contains(&limit))
+        }
     };
     within("Soft") && within("Hard")
 }
@@ -171,7 +178,10 @@ fn volume_options(options: &Value) -> bool {
 fn mount_options(options: &Value, names: &[String]) -> bool {
     let Some(options) = text(options) else { return false };
     let name = |option: &str| option.split('=').next().unwrap_or_default().trim().to_owned();
-    options.split(',').filter(|option| !option.is_empty()).all(|option| names.contains(&name(option)))
+    options
+        .split(',')
+        .filter(|option| !option.is_empty())
+        .all(|option| names.contains(&name(option)))
 }
 
 /// Lines of a Dockerfile. What goes on in the next line, or is not what it seems, is refused: a
@@ -179,7 +189,8 @@ fn mount_options(options: &Value, names: &[String]) -> bool {
 fn changes(text: &str, names: &[String]) -> bool {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).all(|line| {
         let word = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-        let is_plain = !line.ends_with(['\\', '`']) && !line.starts_with('#') && !line.contains("<<");
+        let is_plain =
+            !line.ends_with(['\\', '`']) && !line.starts_with('#') && !line.contains("<<");
         is_plain && names.contains(&word) && (word != "LABEL" || is_plain_label(line))
     })
 }
@@ -201,7 +212,9 @@ mod tests {
     #[test]
     fn paths_are_compared_by_component_after_cleaning() {
         let roots = strings(&["/proc", "/sys"]);
-        for inside in ["/proc", "/proc/self/fd/8", "//proc", "/a/../proc/1", "proc", "./proc/x", "/./proc"] {
+        for inside in
+            ["/proc", "/proc/self/fd/8", "//proc", "/a/../proc/1", "proc", "./proc/x", "/./proc"]
+        {
             assert!(!is_outside(inside, &roots), "{inside}");
         }
         for outside in ["/", "/processed", "/a/proc", "/proc/../x", "x"] {

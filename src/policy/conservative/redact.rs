@@ -44,7 +44,14 @@ mod tests {
             "Containers": [{ "Env": ["A=1"] }, { "Env": null }],
             "IndexConfigs": { "docker.io": { "Mirrors": ["m"] } },
         });
-        for path in ["HttpProxy", "Labels", "Containers.*.Env", "IndexConfigs.*.Mirrors", "No.Such", "NCPU.x"] {
+        for path in [
+            "HttpProxy",
+            "Labels",
+            "Containers.*.Env",
+            "IndexConfigs.*.Mirrors",
+            "No.Such",
+            "NCPU.x",
+        ] {
             remove(&mut info, &path.split('.').map(str::to_owned).collect::<Vec<_>>());
         }
         let wanted = json!({

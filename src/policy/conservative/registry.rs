@@ -13,7 +13,8 @@ const DOCKER_HUB: &str = "docker.io";
 
 impl Registries {
     pub(super) fn new(listed: Option<Vec<String>>) -> Registries {
-        let lower = |hosts: Vec<String>| hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let lower =
+            |hosts: Vec<String>| hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         Registries(listed.map(lower))
     }
 
@@ -67,8 +68,18 @@ fn matches(pattern: &str, host: &str) -> bool {
 /// A DNS name that is none of this machine's or its network's own (RFC 6761, RFC 6762, RFC 8375).
 fn is_public_name(host: &str) -> bool {
     const LOCAL: &[&str] = &[
-        "localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private",
-        "arpa", "test", "invalid",
+        "localhost",
+        "local",
+        "localdomain",
+        "internal",
+        "intranet",
+        "lan",
+        "home",
+        "corp",
+        "private",
+        "arpa",
+        "test",
+        "invalid",
     ];
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) => (name, Some(port)),
@@ -124,14 +135,35 @@ mod tests {
     #[test]
     fn without_a_list_no_address_and_no_local_name_is_allowed() {
         let any = Registries::default();
-        for good in ["docker.io", "ghcr.io", "registry.example.com:5000", "index.docker.io", "a.b.co"] {
+        for good in
+            ["docker.io", "ghcr.io", "registry.example.com:5000", "index.docker.io", "a.b.co"]
+        {
             assert!(any.allow(good), "{good}");
         }
         for bad in [
-            "169.254.169.254", "127.0.0.1:5000", "127.1", "2130706433", "0x7f.0x1", "0x7f.1", "[::1]:5000",
-            "localhost", "localhost:5000", "db", "db:5000", "metadata.google.internal", "printer.local",
-            "registry.lan", "x.localhost", "a..b", "", "evil.com:0", "evil.com:x", "evil.com:", "[fe80::1]",
-            "1.2.3.4.", "a_b.com",
+            "169.254.169.254",
+            "127.0.0.1:5000",
+            "127.1",
+            "2130706433",
+            "0x7f.0x1",
+            "0x7f.1",
+            "[::1]:5000",
+            "localhost",
+            "localhost:5000",
+            "db",
+            "db:5000",
+            "metadata.google.internal",
+            "printer.local",
+            "registry.lan",
+            "x.localhost",
+            "a..b",
+            "",
+            "evil.com:0",
+            "evil.com:x",
+            "evil.com:",
+            "[fe80::1]",
+            "1.2.3.4.",
+            "a_b.com",
         ] {
             assert!(!any.allow(bad), "{bad}");
         }

@@ -19,11 +19,20 @@ use crate::policy::{Answer, Context, Question, Reason};
 /// Containers that lead to each other.
 const MOST_CONTAINERS: usize = 32;
 /// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
-const RUNC: &[&str] = &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
+const RUNC: &[&str] =
+    &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
 /// What every engine from 20.10 on masks (`oci/defaults.go`): a list with all of these masks enough.
-const MASKED: &[&str] =
-    &["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/scsi", "/sys/firmware"];
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const READ_ONLY: &[&str] =
+    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 pub(super) fn container(
     judge: &mut Judge<'_>,
@@ -81,7 +90,17 @@ pub(super) fn network(
         _ => {}
     }
     // Addresses are the engine's to give, and in its answer they are given.
-    let keys = ["Driver", "Scope", "EnableIPv6", "Internal", "Attachable", "Ingress", "ConfigOnly", "ConfigFrom", "Options"];
+    let keys = [
+        "Driver",
+        "Scope",
+        "EnableIPv6",
+        "Internal",
+        "Attachable",
+        "Ingress",
+        "ConfigOnly",
+        "ConfigFrom",
+        "Options",
+    ];
     thing(judge, with, name, pick(json, &keys), network::CREATE, Endpoint::NetworkCreate, cx)
 }
 
@@ -179,7 +198,9 @@ fn verdict(
 ) -> Holds {
     judge.seen = seen;
     if let Some(Reason { rule, field, why, .. }) = reasons.first() {
-        return Holds::Because(format!("`{name}` could not have been made here: {field}: {why} (rule {rule})"));
+        return Holds::Because(format!(
+            "`{name}` could not have been made here: {field}: {why} (rule {rule})"
+        ));
     }
     if asks.is_empty() {
         return Holds::Yes;
@@ -200,7 +221,8 @@ fn made_container(json: &Json, judge: &mut Judge<'_>, cx: &Context<'_>) -> Resul
     let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
     let names = networks.into_iter().flat_map(serde_json::Map::keys);
     // A network of a container's neighbour is judged with the neighbour.
-    let endpoints: Json = names.map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into();
+    let endpoints: Json =
+        names.map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into();
     let Some(map) = body.as_object_mut() else {
         return Err(Holds::Because("its configuration cannot be understood".to_owned()));
     };
@@ -218,7 +240,7 @@ fn forget_defaults(
     for (key, default) in [("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)] {
         let given = host_config.get(key).and_then(Json::as_array);
         let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
-        if default.iter().all(|path| has(path)) {
+        if default.iter().all(has) {
             remove(host_config, key);
         }
     }

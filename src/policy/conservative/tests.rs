@@ -53,8 +53,8 @@ fn each_elevating_field_of_a_create_is_refused_by_its_own_rule() {
         (r#""Binds":["/:/host"]"#, "container.bind"),
         (r#""Binds":["vol:/x","/var/run/docker.sock:/s:ro"]"#, "container.bind"),
         (r#""Binds":["../x:/y"]"#, "container.bind"),
-        (r#""Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]"#, "container.mount-type"),
-        (r#""Mounts":[{"Type":"tmpfs","Target":"/t"},{"Type":"npipe"}]"#, "container.mount-type"),
+        (r#""Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]"#, "container.mount"),
+        (r#""Mounts":[{"Type":"tmpfs","Target":"/t"},{"Type":"npipe"}]"#, "container.mount"),
         (
             r#""Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Options":{"device":"/"}}}}]"#,
             "container.mount-driver-options",

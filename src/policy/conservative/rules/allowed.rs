@@ -19,7 +19,10 @@ pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at
 #[derive(Clone, Debug)]
 pub(in super::super) enum Allowed {
     OneOf(Vec<Scalar>),
-    Range { least: Option<i64>, most: Option<i64> },
+    Range {
+        least: Option<i64>,
+        most: Option<i64>,
+    },
     Matches(Pattern),
     KeysMatch(Pattern),
     KeysNotMatch(Pattern),
@@ -43,7 +46,7 @@ pub(in super::super) enum Allowed {
     RegistryAddress,
     Ports,
     NamedVolume,
-    AllowedBind,
+    Bind,
     /// The engine's usual socket: the container gets the listener's own.
     OwnSocket,
     /// A container that could have been made here, behind this prefix.
@@ -90,7 +93,7 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
         },
         "ports" => yes(value, Allowed::Ports)?,
         "named-volume" => yes(value, Allowed::NamedVolume)?,
-        "allowed-bind" => yes(value, Allowed::AllowedBind)?,
+        "allowed-bind" => yes(value, Allowed::Bind)?,
         "own-socket" => yes(value, Allowed::OwnSocket)?,
         "own-network" => yes(value, Allowed::OwnNetwork)?,
         "no-host-mounts" => yes(value, Allowed::NoHostMounts)?,
@@ -200,11 +203,15 @@ impl Allowed {
             Allowed::TmpfsOptions(names) => format!("one of {}", named(names)),
             Allowed::Changes(names) => format!("lines of {}", named(names)),
             Allowed::FiltersWith(names) => format!("a filter by {}", named(names)),
-            Allowed::RegistryOfName | Allowed::RegistryAddress => "a registry that the listener may use".to_owned(),
+            Allowed::RegistryOfName | Allowed::RegistryAddress => {
+                "a registry that the listener may use".to_owned()
+            }
             Allowed::Ports => "ports that the listener may take".to_owned(),
             Allowed::NamedVolume => "a named volume that could have been made here".to_owned(),
-            Allowed::AllowedBind => "a path of the host that was given away".to_owned(),
-            Allowed::OwnSocket => "the engine's socket, for which the listener's own is put".to_owned(),
+            Allowed::Bind => "a path of the host that was given away".to_owned(),
+            Allowed::OwnSocket => {
+                "the engine's socket, for which the listener's own is put".to_owned()
+            }
             Allowed::OwnContainer(prefix) => {
                 format!("`{prefix}NAME` of a container that could have been made here")
             }

@@ -155,13 +155,18 @@ impl Reading<'_> {
 
     fn refusal(&mut self, raw: &mut Raw, name: &Word<'_>, value: &Spanned<DeValue<'_>>) {
         let Some(keys) = self.table(value) else { return };
-        let mut refusal = RawRefusal { operations: Vec::new(), why: String::new(), hint: String::new() };
+        let mut refusal =
+            RawRefusal { operations: Vec::new(), why: String::new(), hint: String::new() };
         for (key, value) in keys {
             match key.get_ref().as_ref() {
                 "operations" => refusal.operations = self.placed_strings(value),
                 "why" => refusal.why = self.string(value).unwrap_or_default(),
                 "hint" => refusal.hint = self.string(value).unwrap_or_default(),
-                other => self.complain(key.span().start, format!("`{other}` says nothing of a refusal"), ""),
+                other => self.complain(
+                    key.span().start,
+                    format!("`{other}` says nothing of a refusal"),
+                    "",
+                ),
             }
         }
         if refusal.why.is_empty() {
@@ -205,16 +210,15 @@ impl Reading<'_> {
     }
 
     fn path_rule(&mut self, value: &Spanned<DeValue<'_>>) -> Option<RawPath> {
-        if let DeValue::String(text) = value.get_ref() {
-            if text == "own" {
-                return Some(RawPath::Own);
-            }
-            self.complain(value.span().start, format!("`{text}` says nothing of a path"), "`own`, or a rule");
-            return None;
+        if value.get_ref().as_str() == Some("own") {
+            return Some(RawPath::Own);
         }
         match self.entry(value)? {
-            Entry::Rule { rule, .. } => Some(RawPath::Is(rule)),
-            Entry::Group(_) => None,
+            Entry::Rule { rule, fill: None } => Some(RawPath::Is(rule)),
+            Entry::Rule { .. } | Entry::Group(_) => {
+                self.complain(value.span().start, "`group` and `fill` are for bodies", "");
+                None
+            }
         }
     }
 
@@ -249,8 +253,12 @@ impl Reading<'_> {
     }
 
     fn rule(&mut self, at: usize, keys: &[Item<'_>]) -> Option<Entry> {
-        let mut rule =
-            Rule { id: String::new(), must: Must::BeAnything, why: String::new(), hint: String::new() };
+        let mut rule = Rule {
+            id: String::new(),
+            must: Must::BeAnything,
+            why: String::new(),
+            hint: String::new(),
+        };
         let (mut allowed, mut fill, mut range) = (Vec::new(), None, (None, None));
         for (key, value) in keys {
             let value_at = value.span().start;
@@ -267,7 +275,11 @@ impl Reading<'_> {
                 word => match allowed::read(word, value.get_ref()) {
                     Ok(Some(one)) => allowed.push(one),
                     Ok(None) => {
-                        self.complain(key.span().start, format!("there is no predicate `{word}`"), allowed::WORDS);
+                        self.complain(
+                            key.span().start,
+                            format!("there is no predicate `{word}`"),
+                            allowed::WORDS,
+                        );
                     }
                     Err(what) => self.complain(value_at, what, ""),
                 },
@@ -290,10 +302,7 @@ impl Reading<'_> {
         Some(Entry::Rule { rule, fill })
     }
 
-    fn table<'t>(
-        &mut self,
-        value: &'t Spanned<DeValue<'t>>,
-    ) -> Option<Vec<Item<'t>>> {
+    fn table<'t>(&mut self, value: &'t Spanned<DeValue<'t>>) -> Option<Vec<Item<'t>>> {
         match value.get_ref() {
             DeValue::Table(table) => Some(in_order(table)),
             _ => {
@@ -354,7 +363,9 @@ fn why(must: &Must) -> String {
 fn merge_entries(into: &mut Vec<Named<Entry>>, from: Vec<Named<Entry>>) {
     for entry in &from {
         let below = format!("{}.", entry.name);
-        into.retain(|old| old.name != entry.name && (entry.name.is_empty() || !old.name.starts_with(&below)));
+        into.retain(|old| {
+            old.name != entry.name && (entry.name.is_empty() || !old.name.starts_with(&below))
+        });
     }
     into.extend(from);
 }
@@ -374,9 +385,7 @@ fn named<'l, T: Default>(
 }
 
 /// Keys in the order of the file: TOML tables have none.
-fn in_order<'t>(
-    table: &'t DeTable<'t>,
-) -> Vec<Item<'t>> {
+fn in_order<'t>(table: &'t DeTable<'t>) -> Vec<Item<'t>> {
     let mut keys: Vec<_> = table.iter().collect();
     keys.sort_by_key(|(key, _)| key.span().start);
     keys

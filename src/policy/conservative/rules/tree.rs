@@ -85,7 +85,8 @@ impl Growing<'_> {
                     operation.query.extend(self.plain(entry, kind).map(|rule| (param.name, rule)));
                 }
                 None => {
-                    let what = format!("`{}` is not a query parameter of `{}`", entry.name, raw.name);
+                    let what =
+                        format!("`{}` is not a query parameter of `{}`", entry.name, raw.name);
                     self.complain(&entry.place, what, "");
                 }
             }
@@ -188,7 +189,9 @@ impl Growing<'_> {
     ) {
         let target = match find(path, root) {
             Ok(target) => target,
-            Err(what) => return self.complain(&entry.place, what, "see the Engine API's definition"),
+            Err(what) => {
+                return self.complain(&entry.place, what, "see the Engine API's definition");
+            }
         };
         self.suit(entry, rule, target.kind);
         if let Some(value) = fill {
@@ -252,11 +255,15 @@ fn find(path: &str, root: Kind) -> Result<Target, String> {
             (Kind::List(kind) | Kind::Map(kind), "*") => (TargetStep::Each, *kind),
             (Kind::Object(fields), name) => {
                 let field = fields.iter().find(|field| field.name == name && !field.ignored);
-                let field = field.ok_or_else(|| format!("`{name}` of `{path}` is not a field that any engine reads"))?;
+                let field = field.ok_or_else(|| {
+                    format!("`{name}` of `{path}` is not a field that any engine reads")
+                })?;
                 (TargetStep::Field(field.name), field.kind)
             }
             (Kind::List(_) | Kind::Map(_), name) => {
-                return Err(format!("`{name}` of `{path}` stands where `*` must, for every element"));
+                return Err(format!(
+                    "`{name}` of `{path}` stands where `*` must, for every element"
+                ));
             }
             (_, name) => return Err(format!("there is nothing like `{name}` of `{path}`")),
         };
@@ -291,7 +298,7 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         Allowed::Ulimits(_) => matches!(kind, Kind::List(_)),
         Allowed::Retries(_) => matches!(kind, Kind::Object(_)),
         Allowed::Ports => matches!(kind, Kind::Map(_) | Kind::Bool),
-        Allowed::NamedVolume | Allowed::AllowedBind | Allowed::OwnSocket => {
+        Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
             matches!(kind, Kind::List(_))
         }
         Allowed::NoHostMounts => true,

@@ -70,7 +70,7 @@ fn is_bounded(host: &Json) -> bool {
     };
     let tmpfs = host["Tmpfs"]["/t"].as_str().unwrap();
     let sizes: Vec<&str> = tmpfs.split(',').filter(|part| part.contains("size")).collect();
-    let size = sizes.iter().filter_map(|part| part.strip_prefix("size=")?.parse::<i64>().ok());
+    let mut size = sizes.iter().filter_map(|part| part.strip_prefix("size=")?.parse::<i64>().ok());
     let ulimits = host["Ulimits"].as_array().unwrap();
     let nofile = |one: &&Json| one["Name"].as_str().unwrap().eq_ignore_ascii_case("nofile");
     let in_bound =
@@ -87,7 +87,7 @@ fn is_bounded(host: &Json) -> bool {
         && (1..=32 << 20).contains(&number("ShmSize"))
         && !tmpfs.contains("nr_blocks")
         && sizes.len() == 1
-        && size.last().is_some_and(|size| (1..=16 << 20).contains(&size))
+        && size.next().is_some_and(|size| (1..=16 << 20).contains(&size))
         && (1..=16 << 20)
             .contains(&host["Mounts"][0]["TmpfsOptions"]["SizeBytes"].as_i64().unwrap())
         && ulimits.iter().any(|one| nofile(&one))
