@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::restart;
 use super::rules::is_part;
 use crate::api::doc::Value;
-use crate::config::{LimitRules, Piece, Settings, Template, Word};
+use crate::config::{Caps, LimitRules, Piece, Settings, Template, Word};
 
 pub(super) fn strip(made: &mut Value, rules: &LimitRules) {
     for settings in [&rules.force, &rules.default] {
@@ -31,7 +31,7 @@ pub(super) fn strip(made: &mut Value, rules: &LimitRules) {
         };
         take_off(host.get_mut("RestartPolicy"), restarts);
         if let Some(Value::List(ulimits)) = host.get_mut("Ulimits") {
-            ulimits.retain(|ulimit| !is_our_ulimit(ulimit, settings));
+            ulimits.retain(|ulimit| !is_our_ulimit(ulimit, settings, &rules.max));
         }
     }
 }
@@ -72,13 +72,13 @@ fn env(list: Option<&mut Value>, settings: &Settings) {
     }
 }
 
-fn is_our_ulimit(ulimit: &Value, settings: &Settings) -> bool {
+fn is_our_ulimit(ulimit: &Value, settings: &Settings, max: &Caps) -> bool {
     let number = |key: &str| ulimit.get(key).and_then(Value::as_i64);
     let name = ulimit.get("Name").and_then(Value::as_str).unwrap_or_default();
-    settings
-        .ulimits
-        .get(name)
-        .is_some_and(|own| (number("Soft"), number("Hard")) == (Some(own.soft), Some(own.hard)))
+    let own = settings.ulimits.get(name).map(|own| (own.soft, own.hard));
+    let cap = max.ulimits.get(name).map(|cap| (*cap, *cap));
+    let given = number("Soft").zip(number("Hard"));
+    given.is_some_and(|given| own == Some(given) || cap == Some(given))
 }
 
 fn take_off(place: Option<&mut Value>, is_ours: impl Fn(&Value) -> bool) {

@@ -204,7 +204,8 @@ fn the_policys_own_marks_are_taken_off_and_nothing_else() {
     let rules = "force = { cgroup_parent = \"/ci/{user}\", runtime = \"runsc\", network = \"ci\", \
                  labels = { by = \"{user}\" }, env = { CI = \"1\" }, \
                  log = { driver = \"journald\", options = { tag = \"t\" } } }\n\
-                 [policy.p.groups.slow]\ndefault = { restart = \"always\", ulimits = { nofile = 9 } }";
+                 [policy.p.groups.slow]\ndefault = { restart = \"always\", ulimits = { nofile = 9 } }\n\
+                 max = { ulimits = { nproc = 7 } }";
     let strip = |made: Json| {
         let text = made.to_string();
         let kind = crate::api::shape::Kind::Object(crate::api::container::CREATE);
@@ -221,7 +222,7 @@ fn the_policys_own_marks_are_taken_off_and_nothing_else() {
             "CgroupParent": "/ci/alice", "Runtime": "runsc", "NetworkMode": "ci",
             "LogConfig": {"Type": "journald", "Config": {"tag": "t"}},
             "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0},
-            "Ulimits": [{"Name": "nofile", "Soft": 9, "Hard": 9}, {"Name": "core", "Soft": 9, "Hard": 9}],
+            "Ulimits": [{"Name": "nofile", "Soft": 9, "Hard": 9}, {"Name": "nproc", "Soft": 7, "Hard": 7}, {"Name": "core", "Soft": 9, "Hard": 9}],
         },
     });
     let left = json!({
