@@ -38,7 +38,9 @@ pub(super) fn mount(
         // What else of it may be set is said by the rules of its parts.
         (Allowed::NamedVolume, Source::Tmpfs | Source::Image(_)) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume("")) => Holds::Yes,
-        (Allowed::NamedVolume, Source::Volume(name)) => state::volume(judge, with, name, cx),
+        (Allowed::NamedVolume, Source::Volume(name)) => {
+            state::volume(judge, with, name, cx).of(name)
+        }
         (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
         (Allowed::OwnSocket, Source::Host(path)) => own_socket(judge, with, path, mount),
         _ => Holds::No,

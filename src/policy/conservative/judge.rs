@@ -60,6 +60,16 @@ pub(super) enum Holds {
     Because(String),
 }
 
+impl Holds {
+    /// With the name of what speaks against it.
+    pub(super) fn of(self, name: &str) -> Holds {
+        match self {
+            Holds::Because(why) => Holds::Because(format!("`{name}` {why}")),
+            other => other,
+        }
+    }
+}
+
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
     pub(super) fn of_made(seen: Vec<String>) -> Judge<'j> {
@@ -83,6 +93,14 @@ impl<'j> Judge<'j> {
             let value = query_value(value, param.json);
             self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
             self.path.pop();
+        }
+        // What must be there is missed when it is not.
+        for (name, rule) in operation.query.iter().filter(|(_, rule)| rule.demands()) {
+            if call.query().get(name).is_none() {
+                self.path.push(Step::Query(name));
+                self.whole(with, Some(rule), &Value::Null, cx);
+                self.path.pop();
+            }
         }
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
@@ -225,7 +243,7 @@ impl<'j> Judge<'j> {
             Must::BeZero if value.is_zero() => return,
             Must::BeNull if *value == Value::Null => return,
             Must::BeZero | Must::BeNull => None,
-            Must::Be(_) if value.is_zero() => return,
+            Must::Be(_) if value.is_zero() && !rule.demands() => return,
             Must::Be(allowed) => match self.any(with, allowed, value, cx) {
                 Holds::Yes | Holds::Unknown => return,
                 Holds::No => None,
@@ -233,7 +251,7 @@ impl<'j> Judge<'j> {
             },
         };
         let why = match (because, &rule.must, value) {
-            (Some(because), ..) => format!("{}: {because}", rule.why),
+            (Some(because), ..) => because,
             (None, Must::BeZero, Value::Bool(_)) if rule.why == "must not be set" => {
                 "must be false".to_owned()
             }
@@ -319,7 +337,7 @@ impl<'j> Judge<'j> {
             Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
-                Some(name) => state::container(self, with, name, cx),
+                Some(name) => state::container(self, with, name, cx).of(name),
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
@@ -335,13 +353,13 @@ impl<'j> Judge<'j> {
     fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
         let Value::Object(entries) = value else {
             return match value.as_str() {
-                Some(name) => state::network(self, with, name, cx),
+                Some(name) => state::network(self, with, name, cx).of(name),
                 None => Holds::No,
             };
         };
         let mut all = Holds::Yes;
         for (name, _) in entries {
-            match state::network(self, with, name, cx) {
+            match state::network(self, with, name, cx).of(name) {
                 Holds::Yes => {}
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,

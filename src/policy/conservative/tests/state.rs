@@ -129,7 +129,7 @@ fn a_container_with_more_than_the_rules_allow_is_of_no_use() {
             "containers": { "x": bad, "worse": container("b", json!({ "Privileged": true })) },
             "volumes": { "evil": { "Driver": "local", "Options": { "type": "none", "o": "bind", "device": "/" } } },
             "networks": { "lan": { "Name": "lan", "Driver": "macvlan", "Options": { "parent": "eth0" } } },
-            "info": { "DefaultRuntime": "runc" },
+            "info": { "DefaultRuntime": "runc", "CgroupVersion": "2" },
         });
         for (line, body) in USES {
             let said = decide(line, body, things.clone());
@@ -143,7 +143,7 @@ fn a_container_with_more_than_the_rules_allow_is_of_no_use() {
 fn a_container_that_could_have_been_made_here_is_of_use_and_pinned_by_its_id() {
     let mut made = container(
         "a",
-        json!({ "Binds": ["data:/d"], "NetworkMode": "mine", "Runtime": "special" }),
+        json!({ "Binds": ["data:/d"], "NetworkMode": "mine", "Runtime": "special", "CgroupnsMode": "host" }),
     );
     made["Mounts"] = json!([
         { "Type": "volume", "Name": "data", "Destination": "/d", "RW": true },
@@ -155,7 +155,7 @@ fn a_container_that_could_have_been_made_here_is_of_use_and_pinned_by_its_id() {
         "volumes": { "data": { "Driver": "local", "Options": null } },
         "networks": { "mine": { "Name": "mine", "Driver": "bridge", "Scope": "local", "Options": {},
             "IPAM": { "Driver": "default", "Config": [{ "Subnet": "172.18.0.0/16" }] } } },
-        "info": { "DefaultRuntime": "special" },
+        "info": { "DefaultRuntime": "special", "CgroupVersion": "1" },
     });
     for (line, body) in USES {
         let sent =
