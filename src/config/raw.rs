@@ -131,6 +131,9 @@ pub(super) struct Policy {
     pub max: Option<Spanned<limits::Caps>>,
     pub users: Option<Spanned<limits::Scopes>>,
     pub groups: Option<Spanned<limits::Scopes>>,
+    pub url: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
+    pub ca: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

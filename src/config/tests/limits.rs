@@ -7,10 +7,10 @@ fn limits(rules: &str) -> Result<LimitsPolicy, String> {
         "[[listener]]\nname = \"a\"\nurl = \"unix:///x\"\npolicies = [\"p\"]\n[policy.p]\nkind = \"limits\"\n{rules}"
     );
     let config = read(&text)?;
-    match &config.listeners[0].policies[0].kind {
-        PolicyKind::Limits(limits) => Ok(*limits.clone()),
-        PolicyKind::Conservative(_) => panic!("another policy"),
-    }
+    let PolicyKind::Limits(limits) = &config.listeners[0].policies[0].kind else {
+        panic!("another policy")
+    };
+    Ok(*limits.clone())
 }
 
 #[test]

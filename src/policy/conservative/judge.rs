@@ -19,8 +19,9 @@ pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
     pub asks: Vec<Question>,
     pub edits: Vec<Edit>,
-    /// Ids of the containers that are being judged: one that refers to itself ends here.
-    pub seen: Vec<String>,
+    /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
+    /// itself.
+    pub seen: Vec<(String, Holds)>,
     /// The whole body, for rules that look at more than their own value.
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
@@ -51,6 +52,7 @@ pub(super) enum OwnStep {
 }
 
 /// Whether a predicate holds.
+#[derive(Clone, Debug)]
 pub(super) enum Holds {
     Yes,
     No,
@@ -72,7 +74,7 @@ impl Holds {
 
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
-    pub(super) fn of_made(seen: Vec<String>) -> Judge<'j> {
+    pub(super) fn of_made(seen: Vec<(String, Holds)>) -> Judge<'j> {
         Judge { seen, is_made: true, ..Judge::default() }
     }
 

@@ -22,10 +22,8 @@ fn limits(rules: &str) -> Limits {
     );
     let config = config::parse(&text, Path::new("t"), Path::new(""), &|_| None);
     let policies = config.unwrap_or_else(|wrong| panic!("{text}\n{wrong}")).listeners.remove(0);
-    match &policies.policies[0].kind {
-        PolicyKind::Limits(settings) => Limits::new("p", settings),
-        PolicyKind::Conservative(_) => panic!("another policy"),
-    }
+    let PolicyKind::Limits(settings) = &policies.policies[0].kind else { panic!("another policy") };
+    Limits::new("p", settings)
 }
 
 /// The request as the engine gets it, or the message of the refusal.
