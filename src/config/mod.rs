@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
-pub use policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
+pub use policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports, Rego};
 
 use crate::telemetry::{access, diagnostics};
 
@@ -169,10 +169,7 @@ pub fn parse(
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Invalid> {
-    let locate = |at: usize| {
-        let (line, column) = position(text, at);
-        Place::new(file, line, column)
-    };
+    let locate = |at: usize| Place::of_byte(file, text, at);
     let origin = check::Origin { folder, locate: &locate, env };
     raw::parse(text)
         .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))
@@ -186,14 +183,6 @@ pub fn without_file(
     policies: &[String],
 ) -> Result<Config, Invalid> {
     check::without_file(listeners, engine, policies)
-}
-
-/// Line and column, from 1, of a byte.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at.min(text.len())).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-    (before.matches('\n').count() + 1, column)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! `run::plan` builds policies from it. What must stay true: nothing here has read another file yet.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{File, Place};
 
@@ -19,6 +20,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
+    Rego(Rego),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +34,16 @@ pub struct Conservative {
     pub registries: Option<Vec<String>>,
     /// Set on every container.
     pub no_new_privileges: bool,
+}
+
+/// Rules of the operator's own, in Rego.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rego {
+    pub file: File,
+    /// Of one evaluation.
+    pub timeout: Duration,
+    /// The largest request that is judged; larger ones are refused.
+    pub input_bytes: usize,
 }
 
 /// A directory of the host that containers may have.
@@ -61,9 +73,10 @@ impl Policy {
     }
 
     /// The files that it names.
-    pub(super) fn files(&self) -> Vec<&File> {
+    pub fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
+            PolicyKind::Rego(rego) => vec![&rego.file],
         }
     }
 }

@@ -8,9 +8,12 @@
 //! until every policy says what it thinks of it.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod cases;
 mod chain;
 pub mod conservative;
 pub mod facts;
+#[cfg(feature = "rego")]
+pub mod rego;
 pub mod rehearsal;
 mod versions;
 

@@ -37,6 +37,8 @@ mod limits;
 mod logs;
 mod metrics_text;
 mod parse;
+#[cfg(feature = "rego")]
+mod policy_files;
 mod reload;
 mod restart;
 mod send;

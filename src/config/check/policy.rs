@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Component, Path};
+use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
+use super::super::policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports, Rego};
 use super::super::raw;
 use super::Checking;
+
+/// Of one evaluation in Rego; an honest one takes well below a thousandth of it.
+const REGO_TIME: Duration = Duration::from_millis(100);
+const REGO_INPUT: usize = 1 << 20;
 
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
@@ -48,6 +53,7 @@ impl Checking<'_> {
         let kind = self.text(&raw.kind);
         let allowed: &[&str] = match kind.as_str() {
             "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
+            "rego" => &["file", "timeout", "input_bytes"],
             _ => {
                 self.no_such_kind(raw.kind.span(), &kind);
                 return None;
@@ -58,7 +64,10 @@ impl Checking<'_> {
                 self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
             }
         }
-        Some(PolicyKind::Conservative(Box::new(self.conservative(raw))))
+        match kind.as_str() {
+            "rego" => self.rego(raw).map(PolicyKind::Rego),
+            _ => Some(PolicyKind::Conservative(Box::new(self.conservative(raw)))),
+        }
     }
 
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
@@ -104,6 +113,18 @@ impl Checking<'_> {
                 .map(|hosts| hosts.into_inner().iter().map(|host| self.text(host)).collect()),
             no_new_privileges: raw.no_new_privileges.is_some_and(Spanned::into_inner),
         }
+    }
+
+    fn rego(&mut self, raw: raw::Policy) -> Option<Rego> {
+        let Some(file) = raw.file else {
+            self.complain(raw.kind.span(), "`kind = \"rego\"` needs `file`", "the policy in Rego");
+            return None;
+        };
+        Some(Rego {
+            file: self.file(&file),
+            timeout: self.duration(raw.timeout, REGO_TIME),
+            input_bytes: self.size(raw.input_bytes, REGO_INPUT),
+        })
     }
 
     fn bind_of(&mut self, raw: raw::AllowedBind) -> AllowedBind {
@@ -168,6 +189,9 @@ fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
         ("ports", at(raw.ports.as_ref())),
         ("registries", at(raw.registries.as_ref())),
         ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
+        ("file", at(raw.file.as_ref())),
+        ("timeout", at(raw.timeout.as_ref())),
+        ("input_bytes", at(raw.input_bytes.as_ref())),
     ];
     keys.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
 }
