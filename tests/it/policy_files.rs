@@ -8,6 +8,9 @@ use std::process::Command;
 use dockgate::config;
 use dockgate::run::policy_tests;
 
+use crate::support::engine::plain;
+use crate::support::{Engine, Setup};
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -77,6 +80,63 @@ fn every_policy_in_rego_has_tests() {
             policy.display()
         );
     }
+}
+
+#[test]
+fn the_examples_of_the_documentation_work() {
+    let page = |name: &str| fs::read_to_string(root().join("docs/policies").join(name)).unwrap();
+    let block = |page: &str, fence: &str, nth: usize| {
+        let (block, _) =
+            page.split(&format!("```{fence}\n")).nth(nth).unwrap().split_once("```").unwrap();
+        block.to_owned()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| fs::write(dir.path().join(name), text).unwrap();
+    write("ours.rego", block(&page("rego.md"), "rego", 1));
+    write("ours_test.toml", block(&page("tests.md"), "toml", 1));
+    assert_eq!(run(&dir.path().join("ours.rego")), Ok(2));
+    let binds = root().join("policies/examples/read-only-binds.rego");
+    write("binds.rego", fs::read_to_string(binds).unwrap());
+    write("binds_test.toml", block(&page("tests.md"), "toml", 2));
+    assert_eq!(run(&dir.path().join("binds.rego")), Ok(1));
+}
+
+#[test]
+fn through_the_gateway_a_policy_refuses_with_its_words_and_patches_what_the_next_one_judges() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"package dockgate
+allow := true
+deny contains "not on Sundays" if input.Body.Image == "sunday"
+patch := [{"op": "add", "path": "/HostConfig", "value": {"Privileged": true}}] if input.Body.Image == "evil"
+patch := [{"op": "add", "path": "/Labels", "value": {"office": "oslo"}}] if input.Body.Image == "good"
+"#;
+    fs::write(dir.path().join("ours.rego"), policy).unwrap();
+    let engine = Engine::start(plain::behaviour());
+    let gate = Setup::new(&engine)
+        .files(dir)
+        .policies(r#"["ours", "conservative"]"#)
+        .tables("[policy.ours]\nkind = \"rego\"\nfile = \"ours.rego\"\n")
+        .start();
+    let create = |image: &str| {
+        let body = format!("{{\"Image\":\"{image}\"}}");
+        gate.client().ask(format!(
+            "POST /v1.41/containers/create HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let (status, said) = create("sunday");
+    assert_eq!(status, 403, "{said}");
+    assert!(
+        said.contains("dockgate: /containers/create: not on Sundays (rule rego.ours)"),
+        "{said}"
+    );
+    let (status, said) = create("evil");
+    assert!(status == 403 && said.contains("HostConfig.Privileged"), "{said}");
+    assert!(engine.seen().is_empty());
+    assert_eq!(create("good").0, 200);
+    let seen = engine.seen();
+    assert!(seen[0].ends_with(r#"{"Image":"good","Labels":{"office":"oslo"}}"#), "{seen:?}");
 }
 
 #[test]

@@ -49,6 +49,12 @@ impl Setup {
         self
     }
 
+    /// Of the listener, such as `["ours"]`.
+    pub fn policies(mut self, names: &'static str) -> Setup {
+        self.policies = names;
+        self
+    }
+
     /// A second listener on loopback.
     pub fn tcp(mut self) -> Setup {
         self.tcp = true;
