@@ -18,6 +18,7 @@ step() {
 # ---- what the checks need ----
 
 command -v cc > /dev/null || install_packages gcc libc6-dev
+command -v go > /dev/null || install_packages golang-go # decodes bodies as dockerd does, in tests/differential
 for c in fmt clippy; do
     cargo "$c" --version > /dev/null 2>&1 || step rustup component add rustfmt clippy
 done
@@ -38,6 +39,7 @@ else
     echo "cargo-nextest is not installed: the same tests with cargo test"
     step cargo test --lib --bins --tests
 fi
+[ "$tier" != all ] || step env DOCKGATE_DIFFERENTIAL=1000000 cargo test --test it differential
 step cargo test --doc # what must not compile, does not
 step cargo build --release
 end_to_end() { as_root env PATH="$PATH" tests/e2e/run.sh "$@"; }

@@ -4,7 +4,9 @@
 //! `newImageBuildOptions` reads, documented or not; JSON inside a value (`buildargs`, `labels`,
 //! `cachefrom`, `ulimits`, `outputs`) is for `policy` to judge.
 
+use super::container::ULIMITS;
 use super::endpoint::{Header, Param, Resource, h, q};
+use super::shape::{FILTERS, LABELS, STRINGS};
 
 pub const BUILD_QUERY: &[Param] = &[
     q("t").many().names(Resource::Image),
@@ -15,7 +17,7 @@ pub const BUILD_QUERY: &[Param] = &[
     q("q"),
     q("nocache"),
     // a JSON list of images
-    q("cachefrom").names(Resource::Image),
+    q("cachefrom").json(STRINGS).names(Resource::Image),
     q("pull"),
     q("rm"),
     q("forcerm"),
@@ -25,10 +27,10 @@ pub const BUILD_QUERY: &[Param] = &[
     q("cpusetcpus"),
     q("cpuperiod"),
     q("cpuquota"),
-    q("buildargs"),
+    q("buildargs").json(LABELS),
     q("shmsize"),
     q("squash"),
-    q("labels"),
+    q("labels").json(LABELS),
     // a network's name, or `container:` and a container's
     q("networkmode").names(Resource::Network),
     // read since 17.05 (1.29), documented since 1.37
@@ -40,7 +42,7 @@ pub const BUILD_QUERY: &[Param] = &[
     q("version").since(38),
     // read by every engine, in no specification
     q("cpusetmems"),
-    q("ulimits"),
+    q("ulimits").json(ULIMITS),
     q("cgroupparent"),
     q("securityopt").many(),
     q("isolation"),
@@ -55,7 +57,7 @@ pub const BUILD_HEADERS: &[Header] = &[h("x-registry-config").names(Resource::Re
 
 pub const PRUNE_QUERY: &[Param] = &[
     q("all").since(39),
-    q("filters").since(39),
+    q("filters").json(FILTERS).since(39),
     // read at any version when the three below are absent, documented up to 1.51
     q("keep-storage").since(39),
     q("reserved-space").since(48),

@@ -8,13 +8,13 @@
 
 use super::endpoint::{Param, Resource, q};
 use super::network::ENDPOINT_MAP;
-use super::shape::{Field, Kind, LABELS, Object, SET, STRINGS, f};
+use super::shape::{FILTERS, Field, Kind, LABELS, Object, SET, STRINGS, f};
 
 pub const LIST_QUERY: &[Param] = &[
     q("all"),
     q("limit"),
     q("size"),
-    q("filters"),
+    q("filters").json(FILTERS),
     // docker-py and aiodocker send these three with every list; engines parse `since` and `before`
     // up to 28 and then look only at the filters of the same name
     q("since").names(Resource::Container).ignored(),
@@ -333,6 +333,9 @@ pub const HEALTH: &Object = &[
     f("Retries", Kind::Int),
 ];
 
+/// Also a build's, in its query.
+pub const ULIMITS: Kind = Kind::List(&Kind::Object(ULIMIT));
+
 pub const ULIMIT: &Object = &[f("Name", Kind::Str), f("Hard", Kind::Int), f("Soft", Kind::Int)];
 
 /// `POST /containers/{name}/checkpoints`, on experimental engines only.
@@ -423,7 +426,7 @@ const MEMORY_SWAP: Field = f("MemorySwap", Kind::Int);
 const MEMORY_SWAPPINESS: Field = f("MemorySwappiness", Kind::Int);
 const OOM_KILL_DISABLE: Field = f("OomKillDisable", Kind::Bool);
 const PIDS_LIMIT: Field = f("PidsLimit", Kind::Int);
-const ULIMITS_FIELD: Field = f("Ulimits", Kind::List(&Kind::Object(ULIMIT)));
+const ULIMITS_FIELD: Field = f("Ulimits", ULIMITS);
 const CPU_COUNT: Field = f("CpuCount", Kind::Int);
 const CPU_PERCENT: Field = f("CpuPercent", Kind::Int);
 const IO_MAXIMUM_IOPS: Field = f("IOMaximumIOps", Kind::Int);

@@ -23,7 +23,8 @@ pub enum Value {
     Number(Number),
     String(String),
     List(Vec<Value>),
-    /// Keys in the client's order; those of a struct in the engine's spelling.
+    /// In the client's order. A struct's keys are in the engine's spelling, borrowed from its shape;
+    /// those of a map, and of what is unknown, are the client's and owned.
     Object(Vec<(Cow<'static, str>, Value)>),
 }
 
@@ -133,7 +134,8 @@ impl Value {
         }
     }
 
-    /// Whether Go would make the same of it as of an absent key.
+    /// Whether it is the zero value of its Go type. A struct of zeros is; a map with a key in it is
+    /// not, whatever the key holds (`Tmpfs: {"/x": ""}` mounts), nor is what could be either.
     pub fn is_zero(&self) -> bool {
         match self {
             Value::Null => true,
@@ -141,7 +143,9 @@ impl Value {
             Value::Number(number) => number.as_f64() == Some(0.0),
             Value::String(text) => text.is_empty(),
             Value::List(items) => items.is_empty(),
-            Value::Object(entries) => entries.iter().all(|(_, value)| value.is_zero()),
+            Value::Object(entries) => entries
+                .iter()
+                .all(|(key, value)| matches!(key, Cow::Borrowed(_)) && value.is_zero()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! route or a query parameter of a new engine is one line in the table, and every policy that
 //! matches on `Endpoint` or `Class` stops compiling until it has an opinion.
 
-use super::shape::Object;
+use super::shape::{Kind, Object};
 
 /// API versions are `1.minor` since 2013; only the minor number is kept.
 pub type Minor = u16;
@@ -118,6 +118,8 @@ pub struct Param {
     pub names: Option<Resource>,
     /// Sent by real clients and read by no engine: dropped.
     pub ignored: bool,
+    /// Its value is JSON, which dockerd decodes as it does bodies.
+    pub json: Option<Kind>,
 }
 
 /// One request header that the engine reads on this route.
@@ -148,7 +150,15 @@ pub struct Row {
 }
 
 pub const fn q(name: &'static str) -> Param {
-    Param { name, many: false, since: OLDEST, until: Minor::MAX, names: None, ignored: false }
+    Param {
+        name,
+        many: false,
+        since: OLDEST,
+        until: Minor::MAX,
+        names: None,
+        ignored: false,
+        json: None,
+    }
 }
 
 impl Param {
@@ -170,6 +180,10 @@ impl Param {
     }
     pub const fn ignored(mut self) -> Self {
         self.ignored = true;
+        self
+    }
+    pub const fn json(mut self, kind: Kind) -> Self {
+        self.json = Some(kind);
         self
     }
 }

@@ -6,10 +6,11 @@
 //! `fromImage` and `tag`) is marked on the first.
 
 use super::endpoint::{Header, Param, Resource, h, q};
+use super::shape::FILTERS;
 
 pub const LIST_QUERY: &[Param] = &[
     q("all"),
-    q("filters"),
+    q("filters").json(FILTERS),
     // a name pattern, below 1.41 only
     q("filter").until(40).names(Resource::Image),
     q("shared-size").since(42),
@@ -47,7 +48,7 @@ pub const TAG_QUERY: &[Param] = &[q("repo").names(Resource::Image), q("tag")];
 
 pub const DELETE_QUERY: &[Param] = &[q("force"), q("noprune"), q("platforms").many().since(50)];
 
-pub const SEARCH_QUERY: &[Param] = &[q("term"), q("limit"), q("filters")];
+pub const SEARCH_QUERY: &[Param] = &[q("term"), q("limit"), q("filters").json(FILTERS)];
 
 pub const GET_QUERY: &[Param] = &[q("platform").many().since(48)];
 

@@ -5,6 +5,9 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::doc::{self, BadDoc};
+use super::shape::Kind;
+
 const VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
@@ -22,6 +25,10 @@ pub enum BadQuery {
     Text,
     #[error("query parameter `{0}` is given twice")]
     Twice(String),
+    #[error("query parameter `{0}`: {1}")]
+    Json(String, BadDoc),
+    #[error("query parameter `{0}` holds `{1}`, which no engine reads")]
+    Unknown(String, String),
 }
 
 impl Query {
@@ -54,6 +61,20 @@ impl Query {
     pub fn set(&mut self, name: &str, value: String) {
         self.0.retain(|(n, _)| n != name);
         self.0.push((name.to_owned(), value));
+    }
+
+    /// Reads values that are JSON as dockerd reads bodies, and writes them anew.
+    pub fn rewrite_json(&mut self, kind: impl Fn(&str) -> Option<Kind>) -> Result<(), BadQuery> {
+        for (name, value) in &mut self.0 {
+            let Some(kind) = kind(name).filter(|_| !value.trim().is_empty()) else { continue };
+            let parsed = doc::parse(value.as_bytes(), &kind);
+            let doc = parsed.map_err(|error| BadQuery::Json(name.clone(), error))?;
+            if let Some(unknown) = doc.unknown.iter().find(|unknown| !unknown.value.is_zero()) {
+                return Err(BadQuery::Unknown(name.clone(), unknown.path.clone()));
+            }
+            *value = String::from_utf8(doc.render()).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Keeps the parameters that `keep` wants.

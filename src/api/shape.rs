@@ -66,3 +66,5 @@ pub const STRINGS: Kind = Kind::List(&Kind::Str);
 pub const LABELS: Kind = Kind::Map(&Kind::Str);
 /// Go's `map[string]struct{}`: a set, written `{"80/tcp": {}}`.
 pub const SET: Kind = Kind::Map(&Kind::Object(&[]));
+/// Filters: `{"label": {"a=b": true}}`, and from older clients `{"label": ["a=b"]}`.
+pub const FILTERS: Kind = Kind::Map(&Kind::Any);

@@ -5,7 +5,7 @@
 
 use super::container::{DRIVER, HEALTH, MOUNT, ULIMIT};
 use super::endpoint::{Header, Param, Resource, h, q};
-use super::shape::{Field, Kind, LABELS, Object, STRINGS, f};
+use super::shape::{FILTERS, Field, Kind, LABELS, Object, STRINGS, f};
 
 /// The engine reads the query of swarm updates from the URL alone, never from a form body.
 pub const VERSION_QUERY: &[Param] = &[q("version")];
@@ -13,7 +13,7 @@ pub const VERSION_QUERY: &[Param] = &[q("version")];
 pub const UPDATE_QUERY: &[Param] =
     &[q("version"), q("rotateWorkerToken"), q("rotateManagerToken"), q("rotateManagerUnlockKey")];
 
-pub const SERVICE_LIST_QUERY: &[Param] = &[q("filters"), q("status").since(41)];
+pub const SERVICE_LIST_QUERY: &[Param] = &[q("filters").json(FILTERS), q("status").since(41)];
 
 pub const SERVICE_INSPECT_QUERY: &[Param] = &[q("insertDefaults").since(29)];
 

@@ -4,10 +4,10 @@
 //! `serveraddress`, so it names a registry.
 
 use super::endpoint::{Param, Resource, q};
-use super::shape::{Kind, Object, f};
+use super::shape::{FILTERS, Kind, Object, f};
 
 pub const EVENTS_QUERY: &[Param] =
-    &[q("since"), q("until"), q("filters"), q("abortSignal").ignored()];
+    &[q("since"), q("until"), q("filters").json(FILTERS), q("abortSignal").ignored()];
 
 pub const DATA_USAGE_QUERY: &[Param] = &[q("type").many().since(42), q("verbose").since(52)];
 

@@ -6,6 +6,7 @@
 //! compares the table with moby's specifications and with the routes that real engines register.
 
 use super::endpoint::{AnswerKind, BodyKind, Class, Header, Method, Resource, Row, h, q, row};
+use super::shape::FILTERS;
 use super::{build, container, exec, image_ops, network, plugin, swarm, system, volume};
 
 use AnswerKind::{
@@ -302,7 +303,7 @@ pub static TABLE: &[Row] = &[
         .of(CONTAINER)
         .body(Json(container::UPDATE)),
     row(Post, "/containers/prune", E::ContainerPrune, C::Container, Values)
-        .query(&[q("filters")])
+        .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Post, "/commit", E::ImageCommit, C::ContainerCreate, Values)
         .body(Json(container::COMMIT))
@@ -347,7 +348,9 @@ pub static TABLE: &[Row] = &[
     row(Post, "/images/{name:.*}/tag", E::ImageTag, C::Image, Nothing)
         .of(IMAGE)
         .query(image_ops::TAG_QUERY),
-    row(Post, "/images/prune", E::ImagePrune, C::Image, Values).query(&[q("filters")]).since(25),
+    row(Post, "/images/prune", E::ImagePrune, C::Image, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(25),
     row(Delete, "/images/{name:.*}", E::ImageDelete, C::Image, Values)
         .of(IMAGE)
         .query(image_ops::DELETE_QUERY),
@@ -367,10 +370,12 @@ pub static TABLE: &[Row] = &[
     row(Get, "/system/df", E::SystemDataUsage, C::System, Values).query(system::DATA_USAGE_QUERY),
     row(Post, "/auth", E::SystemAuth, C::System, Values).body(Json(system::AUTH)),
     // volumes
-    row(Get, "/volumes", E::VolumeList, C::Volume, Values).query(&[q("filters")]),
+    row(Get, "/volumes", E::VolumeList, C::Volume, Values).query(&[q("filters").json(FILTERS)]),
     row(Get, "/volumes/{name:.*}", E::VolumeInspect, C::Volume, Values).of(VOLUME),
     row(Post, "/volumes/create", E::VolumeCreate, C::Volume, Values).body(Json(volume::CREATE)),
-    row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values).query(&[q("filters")]).since(25),
+    row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(25),
     row(Put, "/volumes/{name:.*}", E::VolumeUpdate, C::Volume, Nothing)
         .of(VOLUME)
         .body(Json(volume::UPDATE))
@@ -417,20 +422,22 @@ pub static TABLE: &[Row] = &[
     row(Get, "/services/{id}/logs", E::ServiceLogs, C::Swarm, RawStream)
         .of(SERVICE)
         .query(swarm::LOGS_QUERY),
-    row(Get, "/nodes", E::NodeList, C::Swarm, Values).query(&[q("filters")]),
+    row(Get, "/nodes", E::NodeList, C::Swarm, Values).query(&[q("filters").json(FILTERS)]),
     row(Get, "/nodes/{id}", E::NodeInspect, C::Swarm, Values).of(NODE),
     row(Delete, "/nodes/{id}", E::NodeDelete, C::Swarm, Nothing).of(NODE).query(&[q("force")]),
     row(Post, "/nodes/{id}/update", E::NodeUpdate, C::Swarm, Nothing)
         .of(NODE)
         .body(Json(swarm::NODE))
         .query(swarm::VERSION_QUERY),
-    row(Get, "/tasks", E::TaskList, C::Swarm, Values).query(&[q("filters")]),
+    row(Get, "/tasks", E::TaskList, C::Swarm, Values).query(&[q("filters").json(FILTERS)]),
     row(Get, "/tasks/{id}", E::TaskInspect, C::Swarm, Values).of(TASK),
     row(Get, "/tasks/{id}/logs", E::TaskLogs, C::Swarm, RawStream)
         .of(TASK)
         .query(swarm::LOGS_QUERY)
         .since(29),
-    row(Get, "/secrets", E::SecretList, C::Swarm, Values).query(&[q("filters")]).since(25),
+    row(Get, "/secrets", E::SecretList, C::Swarm, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(25),
     row(Post, "/secrets/create", E::SecretCreate, C::Swarm, Values)
         .body(Json(swarm::SECRET))
         .since(25),
@@ -441,7 +448,9 @@ pub static TABLE: &[Row] = &[
         .body(Json(swarm::SECRET))
         .query(swarm::VERSION_QUERY)
         .since(25),
-    row(Get, "/configs", E::ConfigList, C::Swarm, Values).query(&[q("filters")]).since(30),
+    row(Get, "/configs", E::ConfigList, C::Swarm, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .since(30),
     row(Post, "/configs/create", E::ConfigCreate, C::Swarm, Values)
         .body(Json(swarm::CONFIG))
         .since(30),
@@ -453,7 +462,8 @@ pub static TABLE: &[Row] = &[
         .query(swarm::VERSION_QUERY)
         .since(30),
     // plugins
-    row(Get, "/plugins", E::PluginList, C::Plugin, Values).query(&[q("filters").since(28)]),
+    row(Get, "/plugins", E::PluginList, C::Plugin, Values)
+        .query(&[q("filters").json(FILTERS).since(28)]),
     row(Get, "/plugins/{name:.*}/json", E::PluginInspect, C::Plugin, Values).of(PLUGIN),
     row(Get, "/plugins/privileges", E::GetPluginPrivileges, C::Plugin, Values)
         .query(plugin::PRIVILEGES_QUERY)
@@ -487,8 +497,9 @@ pub static TABLE: &[Row] = &[
         .body(TarBody)
         .query(plugin::CREATE_QUERY),
     // networks
-    row(Get, "/networks", E::NetworkList, C::Network, Values).query(&[q("filters")]),
-    row(Get, "/networks/", E::NetworkListSlash, C::Network, Values).query(&[q("filters")]),
+    row(Get, "/networks", E::NetworkList, C::Network, Values).query(&[q("filters").json(FILTERS)]),
+    row(Get, "/networks/", E::NetworkListSlash, C::Network, Values)
+        .query(&[q("filters").json(FILTERS)]),
     row(Get, "/networks/{id:.+}", E::NetworkInspect, C::Network, Values)
         .of(NETWORK)
         .query(network::INSPECT_QUERY),
@@ -500,7 +511,7 @@ pub static TABLE: &[Row] = &[
         .of(NETWORK)
         .body(Json(network::DISCONNECT)),
     row(Post, "/networks/prune", E::NetworkPrune, C::Network, Values)
-        .query(&[q("filters")])
+        .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Delete, "/networks/{id:.*}", E::NetworkDelete, C::Network, Nothing).of(NETWORK),
     // debug pages

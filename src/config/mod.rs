@@ -169,7 +169,7 @@ pub fn parse(
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Invalid> {
-    let locate = |at: usize| Place::of_byte(file, text, at);
+    let locate = |at: usize| Place::within(file, text, at);
     let origin = check::Origin { folder, locate: &locate, env };
     raw::parse(text)
         .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))

@@ -34,8 +34,8 @@ impl Place {
         Place(format!("{}:{line}:{column}", file.display()))
     }
 
-    /// Of a byte of a file's text.
-    pub fn of_byte(file: &Path, text: &str, at: usize) -> Place {
+    /// The place of a byte of a file's text.
+    pub fn within(file: &Path, text: &str, at: usize) -> Place {
         let before = text.get(..at.min(text.len())).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;

@@ -18,6 +18,8 @@ use crate::wire::pump::{Inbox, collect};
 
 const VERSION: &str = "GET /version HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
 const PING: &str = "GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
+/// How the engine can tell these from the calls of clients.
+const AGENT: &str = concat!("dockgate/", env!("CARGO_PKG_VERSION"));
 const MOST_SMALL: usize = 1 << 20;
 /// Of an inspect answer: a network with thousands of containers is long.
 const MOST_INSPECT: usize = 16 << 20;
@@ -72,8 +74,9 @@ impl Engine {
             return Ok(Found::Nothing);
         }
         let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-        let request =
-            format!("GET /v1.{version}{folder}{name}{end} HTTP/1.1\r\nHost: docker\r\n\r\n");
+        let request = format!(
+            "GET /v1.{version}{folder}{name}{end} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
+        );
         let (status, body) = Box::pin(self.ask(&request, MOST_INSPECT)).await?;
         Ok(match status {
             200 => match serde_json::from_reader(body.as_slice()) {

@@ -8,6 +8,7 @@ mod answer;
 mod exchange;
 mod facts;
 mod head;
+mod memory;
 mod refusal;
 mod request;
 
@@ -34,7 +35,7 @@ use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
-pub use facts::Memory;
+pub use memory::Memory;
 use refusal::Refusal;
 use request::{Upload, accept, parse};
 

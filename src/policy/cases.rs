@@ -68,7 +68,7 @@ struct Engine {
 
 /// Runs every test of a file; how many there were, or what went otherwise than expected.
 pub fn run(text: &str, file: &Path, chain: &Chain) -> Result<usize, Invalid> {
-    let at = |byte: usize| Place::of_byte(file, text, byte);
+    let at = |byte: usize| Place::within(file, text, byte);
     let tests: File = toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         Invalid::at(&at(start), error.message().replace('\n', ", "), "")

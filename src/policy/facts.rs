@@ -41,7 +41,7 @@ pub enum Answer {
 }
 
 /// An exec as it was made through this gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Made {
     pub listener: String,
     pub user: Option<String>,

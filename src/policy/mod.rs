@@ -12,6 +12,7 @@ pub mod cases;
 mod chain;
 pub mod conservative;
 pub mod facts;
+pub mod mounts;
 #[cfg(feature = "rego")]
 pub mod rego;
 pub mod rehearsal;

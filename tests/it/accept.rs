@@ -18,7 +18,7 @@ fn a_missing_host_is_the_engines_to_refuse_and_with_a_policy_there_is_always_one
     assert_eq!(gate.client().ask(request).0, 200);
     engine.assert_saw(request);
     let engine = ok();
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     assert_eq!(gate.client().ask(request).0, 200);
     engine.assert_saw("GET /v1.41/info HTTP/1.1\r\nHost: docker\r\n\r\n");
 }
@@ -33,7 +33,7 @@ fn the_empty_host_of_the_old_cli_passes_and_with_a_policy_is_replaced() {
         "POST /v1.41/containers/x/start HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n",
     );
     let engine = ok();
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     assert_eq!(gate.client().ask(request).0, 200);
     engine.assert_saw(
         "POST /v1.41/containers/x/start HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n",
@@ -48,7 +48,7 @@ fn bare_line_feeds_and_leading_empty_lines_are_accepted() {
             Gate::pass as fn(&Engine) -> Gate,
             "GET /info HTTP/1.1\r\nHost: docker.sock\r\nX-A: 1\r\n\r\n",
         ),
-        (Gate::conservative, "GET /v1.41/info HTTP/1.1\r\nHost: docker\r\n\r\n"),
+        (Gate::typed, "GET /v1.41/info HTTP/1.1\r\nHost: docker\r\n\r\n"),
     ] {
         let engine = ok();
         let gate = gate_of(&engine);
@@ -60,7 +60,7 @@ fn bare_line_feeds_and_leading_empty_lines_are_accepted() {
 #[test]
 fn http_1_0_is_answered_and_the_connection_ends() {
     let said = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nOK";
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = Engine::start(plain::says(said));
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -101,7 +101,7 @@ fn http_1_0_clients_that_half_close_behind_their_request_get_the_answer() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = Engine::start(plain::behaviour());
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -119,7 +119,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn a_hundred_calls_on_one_connection_need_one_connection_to_the_engine() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = ok();
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -144,7 +144,7 @@ fn another_client_takes_over_the_kept_connection() {
 
 #[test]
 fn connection_close_of_the_client_ends_its_connection_behind_the_answer() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = ok();
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -177,7 +177,7 @@ fn with_a_policy_the_gate_answers_the_expectation_itself() {
         ("POST /v1.41/containers/create", chunk(br#"{"Image":"x"}"#)),
     ] {
         let engine = Engine::start(interim_100::behaviour());
-        let gate = Gate::conservative(&engine);
+        let gate = Gate::typed(&engine);
         let mut client = gate.client();
         client.send(format!(
             "{line} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
@@ -194,7 +194,7 @@ fn with_a_policy_the_gate_answers_the_expectation_itself() {
 #[test]
 fn a_refused_upload_is_refused_before_its_body_is_asked_for() {
     let engine = ok();
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     client.send(
         "POST /v1.41/build?networkmode=host HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
@@ -209,7 +209,7 @@ fn a_refused_upload_is_refused_before_its_body_is_asked_for() {
 #[test]
 fn an_http_2_preface_is_refused_in_http_2_where_a_policy_is_active() {
     let engine = ok();
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);

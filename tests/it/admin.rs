@@ -123,7 +123,7 @@ fn a_drain_is_not_ready() {
 #[test]
 fn calls_are_counted_by_operation_status_and_verdict_and_timed_by_stage() {
     let engine = Engine::start(plain::behaviour());
-    let watched = Watched::new(Setup::new(&engine).conservative());
+    let watched = Watched::new(Setup::new(&engine).typed());
     for _ in 0..2 {
         let mut client = watched.gate.client();
         for _ in 0..3 {
@@ -147,7 +147,7 @@ fn calls_are_counted_by_operation_status_and_verdict_and_timed_by_stage() {
 #[test]
 fn openmetrics_is_well_formed_too() {
     let engine = Engine::start(plain::behaviour());
-    let watched = Watched::new(Setup::new(&engine).conservative());
+    let watched = Watched::new(Setup::new(&engine).typed());
     watched.gate.client().ask(PING);
     let (status, body) = Conn::unix(&watched.socket()).ask(
         "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\
@@ -160,7 +160,7 @@ fn openmetrics_is_well_formed_too() {
 #[test]
 fn a_denial_is_counted_by_its_rule_and_has_no_later_stages() {
     let engine = Engine::start(plain::behaviour());
-    let watched = Watched::new(Setup::new(&engine).conservative());
+    let watched = Watched::new(Setup::new(&engine).typed());
     let body = r#"{"HostConfig":{"Privileged":true}}"#;
     let create = format!(
         "POST /v1.41/containers/create HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
@@ -213,7 +213,7 @@ fn whoever_is_recognised_is_counted_by_authenticator_and_named_in_the_access_log
          algorithms = [\"ES256\"]\nuser = \"sub\"\ngroups = \"teams\"\nclaims = [\"ref\"]\n",
         public.display()
     );
-    let setup = Setup::new(&engine).listener("auth = [\"sso\"]\n").conservative();
+    let setup = Setup::new(&engine).listener("auth = [\"sso\"]\n").typed();
     let watched = Watched::with(setup, "", &auth);
     let claims = serde_json::json!({
         "iss": "https://i", "aud": "dockgate", "exp": 4_000_000_000_u64,
@@ -251,7 +251,7 @@ fn whoever_is_recognised_is_counted_by_authenticator_and_named_in_the_access_log
 #[test]
 fn nothing_that_a_client_chooses_becomes_a_label() {
     let engine = Engine::start(plain::behaviour());
-    let watched = Watched::new(Setup::new(&engine).conservative());
+    let watched = Watched::new(Setup::new(&engine).typed());
     for n in 0..50 {
         for target in
             [format!("/v1.41/containers/s3cret{n}/json"), format!("/v1.41/s3cret{n}?s3cret={n}")]
@@ -288,7 +288,7 @@ fn tcp_shows_and_changes_nothing() {
 #[test]
 fn a_reload_by_command_is_said_and_counted_and_loses_no_count() {
     let engine = Engine::start(plain::behaviour());
-    let watched = Watched::new(Setup::new(&engine).conservative());
+    let watched = Watched::new(Setup::new(&engine).typed());
     assert_eq!(watched.gate.client().ask(PING).0, 200);
     watched.until("dockgate_requests_total", &[], 1.0);
     let config = watched.gate.config();

@@ -9,7 +9,7 @@ const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
 /// The engine says this to `request`, and the client gets exactly `wanted`.
 #[track_caller]
 fn arrives(request: &str, said: &str, wanted: &str) {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = Engine::start(plain::says(said));
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -62,7 +62,7 @@ fn answers_without_a_body_by_their_status_end_with_their_head() {
 
 #[test]
 fn an_answer_without_a_length_ends_with_the_connection() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = Engine::start(no_length::behaviour());
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -78,7 +78,7 @@ fn an_answer_without_a_length_ends_with_the_connection() {
 
 #[test]
 fn the_raw_error_of_an_attach_arrives_and_the_connection_ends() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         for upgrade in ["", "Connection: Upgrade\r\nUpgrade: tcp\r\n"] {
             let engine = Engine::start(raw_404::behaviour());
             let gate = gate_of(&engine);
@@ -120,7 +120,7 @@ fn a_kept_connection_that_the_engine_closed_is_not_used_again() {
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let gate = gate_of(&engine);
         let mut client = gate.client();
         for _ in 0..10 {
@@ -140,7 +140,7 @@ fn an_answer_too_large_for_any_buffer_arrives_whole() {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     said.extend_from_slice(&body);
     let engine = Engine::start(plain::says(said));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     for _ in 0..2 {
         client.send("GET /v1.41/images/x/get HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -155,7 +155,7 @@ fn an_answer_too_large_for_any_buffer_arrives_whole() {
 fn an_answer_reaches_the_client_while_it_is_being_written() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(chunk_borders::behaviour(dir.path().to_owned(), 5));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     client.send("GET /v1.41/events HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(text(&client.head().raw), chunk_borders::HEAD);
@@ -186,7 +186,7 @@ fn a_refusal_of_the_gate_has_the_engines_shape_even_to_head() {
 fn what_the_engine_wrote_in_one_piece_arrives_in_one() {
     // testcontainers for Node may end before the first line of a log that comes apart from its head.
     let line = crate::support::http::chunk(b"a line\n");
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let whole = format!("{}{}", chunk_borders::HEAD, text(&line));
         let engine = Engine::start(Box::new({
             let whole = whole.clone();

@@ -21,7 +21,7 @@ fn gate(engine: &Engine, order: &str, policies: &str) -> crate::support::Gate {
         "[auth.local]\nkind = \"unix-peer\"\n[auth.password]\nkind = \"basic\"\nfile = \"htpasswd\"\n",
     );
     if policies == "conservative" {
-        setup = setup.conservative();
+        setup = setup.typed();
     }
     setup.files(dir).start()
 }

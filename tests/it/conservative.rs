@@ -1,7 +1,29 @@
 //! `conservative` from outside: what is refused by which rule, and what must still work.
 
-use crate::support::engine::plain;
-use crate::support::{Engine, Gate};
+use serde_json::json;
+
+use crate::support::engine::{Behaviour, plain};
+use crate::support::http::answer;
+use crate::support::{Engine, Gate, text};
+
+/// An engine with a harmless container `x` and nothing else; what it is asked by dockgate itself is told
+/// by the method and the path.
+fn with_a_container() -> Behaviour {
+    plain::with(|head, body| match (head.method(), head.path()) {
+        ("GET", "/containers/x/json") => {
+            let config = json!({ "Image": "busybox", "Cmd": ["sh"] });
+            let host_config =
+                json!({ "NetworkMode": "default", "Runtime": "runc", "IpcMode": "private" });
+            let made = json!({ "Id": "a".repeat(64), "Config": config, "HostConfig": host_config });
+            answer("200 OK", &made.to_string())
+        }
+        ("GET", "/volumes/v" | "/networks/n") => {
+            answer("404 Not Found", r#"{"message":"no such thing"}"#)
+        }
+        ("GET", "/info") => answer("200 OK", "{}"),
+        _ => answer("200 OK", &json!({ "body": text(body) }).to_string()),
+    })
+}
 
 /// The rule that refuses, or `None` when the engine got the call.
 fn judged(gate: &Gate, line: &str, body: &str) -> Option<String> {
@@ -24,7 +46,7 @@ const CREATE: &str = "POST /v1.41/containers/create";
 
 #[test]
 fn what_elevates_is_refused_by_its_rule_and_the_engine_sees_nothing() {
-    let engine = Engine::start(plain::behaviour());
+    let engine = Engine::start(with_a_container());
     let gate = Gate::conservative(&engine);
     for (line, body, rule) in [
         (CREATE, r#"{"HostConfig":{"Privileged":true}}"#, "container.privileged"),
@@ -41,7 +63,7 @@ fn what_elevates_is_refused_by_its_rule_and_the_engine_sees_nothing() {
         (
             CREATE,
             r#"{"HostConfig":{"Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]}}"#,
-            "container.mount-type",
+            "container.mount",
         ),
         (CREATE, r#"{"HostConfig":{"Devices":[{"PathOnHost":"/dev/sda"}]}}"#, "container.devices"),
         (
@@ -73,12 +95,13 @@ fn what_elevates_is_refused_by_its_rule_and_the_engine_sees_nothing() {
         assert_eq!(judged(&gate, line, body).as_deref(), Some(rule), "{line} {body}");
     }
     gate.stop();
-    assert_eq!(engine.seen(), Vec::<String>::new());
+    let asked = |line: &String| !line.starts_with("GET ");
+    assert!(!engine.seen().iter().any(asked), "{:?}", engine.seen());
 }
 
 #[test]
 fn what_clients_send_every_day_still_works() {
-    let engine = Engine::start(plain::behaviour());
+    let engine = Engine::start(with_a_container());
     let gate = Gate::conservative(&engine);
     let cli = r#"{"Image":"x","HostConfig":{"Binds":["v:/v"],"NetworkMode":"default","MaskedPaths":null,
         "ReadonlyPaths":null,"MemorySwappiness":-1,"OomKillDisable":false,"ConsoleSize":[0,0],

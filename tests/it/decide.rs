@@ -17,7 +17,7 @@ fn message(body: &str) -> String {
 #[test]
 fn a_denial_is_a_403_in_the_engines_shape_with_rule_and_hint() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     let body = r#"{"Image":"x","HostConfig":{"NetworkMode":"host"}}"#;
     client.send(format!(
@@ -31,8 +31,8 @@ fn a_denial_is_a_403_in_the_engines_shape_with_rule_and_hint() {
     assert_eq!(head.get("content-type"), Some("application/json"));
     assert_eq!(
         message(&said),
-        "dockgate: HostConfig.NetworkMode: must not be `host` (rule container.network-host). \
-         hint: leave it out for `bridge`"
+        "dockgate: HostConfig.NetworkMode: must be `bridge`, `none`, or a network or container that could \
+         have been made here (rule container.network-host). hint: leave it out for `bridge`"
     );
     assert!(engine.seen().is_empty());
     assert_eq!(client.ask(get("/info")).0, 200, "the connection goes on");
@@ -41,7 +41,7 @@ fn a_denial_is_a_403_in_the_engines_shape_with_rule_and_hint() {
 #[test]
 fn version_errors_are_the_engines_own() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     for (version, wanted) in [
         ("1.42", "client version 1.42 is too new. Maximum supported API version is 1.41"),
@@ -63,7 +63,7 @@ fn version_errors_are_the_engines_own() {
 #[test]
 fn the_engine_is_asked_for_its_versions_once() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     for _ in 0..5 {
         assert_eq!(gate.client().ask(get("/info")).0, 200);
     }
@@ -99,7 +99,7 @@ fn from_another_time() -> Engine {
 fn ping_is_clamped_to_what_dockgate_knows_and_keeps_its_other_headers() {
     let newest = format!("1.{}", dockgate::api::endpoint::NEWEST);
     let engine = from_another_time();
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     client.send(get("/_ping"));
     let head = client.head();
@@ -126,7 +126,7 @@ fn ping_is_clamped_to_what_dockgate_knows_and_keeps_its_other_headers() {
 fn version_is_clamped_at_both_ends_and_in_the_engines_component() {
     let newest = format!("1.{}", dockgate::api::endpoint::NEWEST);
     let engine = from_another_time();
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let (status, body) = gate.client().ask(get("/version"));
     assert_eq!(status, 200);
     let said: serde_json::Value = body.parse().unwrap();
@@ -144,7 +144,7 @@ fn version_is_clamped_at_both_ends_and_in_the_engines_component() {
 fn an_engine_within_our_range_is_not_changed() {
     let version = r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.24"}"#;
     let engine = Engine::start(plain::with(move |_, _| answer("200 OK", version)));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let (_, body) = gate.client().ask(get("/version"));
     assert_eq!(body, version);
 }
@@ -161,7 +161,7 @@ fn a_pass_through_clamps_nothing() {
 #[test]
 fn unknown_routes_are_the_engines_404() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let (status, body) = gate.client().ask(get("/v1.41/frobnicate"));
     assert_eq!(status, 404);
     assert!(message(&body).starts_with("page not found"), "{body}");

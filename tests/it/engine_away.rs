@@ -27,7 +27,7 @@ fn an_engine_that_refuses_or_is_absent_is_502_and_is_found_again() {
     let (dir, refusing) = refusing::address();
     let absent = format!("unix://{}/none.sock", dir.path().display());
     for url in [refusing, absent] {
-        for gate in [Setup::at(&url).start(), Setup::at(&url).conservative().start()] {
+        for gate in [Setup::at(&url).start(), Setup::at(&url).typed().start()] {
             let mut client = gate.client();
             fails(&mut client, 502, "cannot reach the engine");
             fails(&mut client, 502, "is dockerd running?");
@@ -42,7 +42,7 @@ fn an_engine_that_comes_back_serves_the_same_client() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("moved.sock");
         let setup = Setup::at(&format!("unix://{}", path.display()));
-        let gate = if policies == "none" { setup.start() } else { setup.conservative().start() };
+        let gate = if policies == "none" { setup.start() } else { setup.typed().start() };
         let mut client = gate.client();
         fails(&mut client, 502, "cannot reach the engine");
         let engine = Engine::start(plain::says(answer("200 OK", "{}")));
@@ -53,7 +53,7 @@ fn an_engine_that_comes_back_serves_the_same_client() {
 
 #[test]
 fn an_engine_that_says_nothing_is_504() {
-    for gate_of in [Setup::start as fn(Setup) -> Gate, |setup| setup.conservative().start()] {
+    for gate_of in [Setup::start as fn(Setup) -> Gate, |setup| setup.typed().start()] {
         let engine = Engine::deaf(silent::behaviour());
         let gate = gate_of(Setup::new(&engine).engine(IMPATIENT));
         fails(&mut gate.client(), 504, "does not answer");
@@ -63,7 +63,7 @@ fn an_engine_that_says_nothing_is_504() {
 
 #[test]
 fn a_slow_call_is_waited_for_while_the_engine_answers_others() {
-    for gate_of in [Setup::start as fn(Setup) -> Gate, |setup| setup.conservative().start()] {
+    for gate_of in [Setup::start as fn(Setup) -> Gate, |setup| setup.typed().start()] {
         let engine = Engine::start(late::behaviour(Duration::from_millis(2000)));
         let gate = gate_of(Setup::new(&engine).engine(IMPATIENT));
         let (status, body) = gate.client().ask(INFO);
@@ -74,7 +74,7 @@ fn a_slow_call_is_waited_for_while_the_engine_answers_others() {
 
 #[test]
 fn an_engine_that_dies_in_its_head_is_502() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = Engine::start(dies_in_head::behaviour());
         let gate = gate_of(&engine);
         let mut client = gate.client();
@@ -85,7 +85,7 @@ fn an_engine_that_dies_in_its_head_is_502() {
 
 #[test]
 fn an_engine_that_dies_in_its_body_breaks_the_answer_off_for_the_client_too() {
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         let engine = Engine::start(dies_in_body::behaviour());
         let gate = gate_of(&engine);
         for (path, wanted) in [("/v1.41/info", "first"), ("/v1.41/events", "5\r\nfirst\r\n")] {
@@ -132,7 +132,7 @@ fn what_is_not_http_is_502() {
     ];
     for behaviour in cases {
         let engine = Engine::start(behaviour());
-        let gate = Gate::conservative(&engine);
+        let gate = Gate::typed(&engine);
         fails(&mut gate.client(), 502, "could not be understood");
         wait_until("the engine's connection is closed", || engine.open() == 0);
     }
@@ -151,7 +151,7 @@ fn a_head_without_end_is_given_up() {
 #[test]
 fn an_early_4xx_arrives_while_the_upload_is_still_coming() {
     let part = vec![b'x'; 1 << 20];
-    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::conservative] {
+    for gate_of in [Gate::pass as fn(&Engine) -> Gate, Gate::typed] {
         for framing in ["Content-Length: 104857600", "Transfer-Encoding: chunked"] {
             let engine = Engine::start(early_4xx::behaviour());
             let gate = gate_of(&engine);
@@ -185,7 +185,7 @@ fn two_hundred_failed_calls_leave_no_socket_behind() {
     ];
     for behaviour in behaviours {
         let engine = Engine::start(behaviour());
-        let gate = Gate::conservative(&engine);
+        let gate = Gate::typed(&engine);
         let call = || {
             let mut client = gate.client();
             client.send("POST /v1.41/build HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
@@ -212,7 +212,7 @@ fn an_engine_that_dies_inside_a_hijacked_stream_ends_it() {
         );
         wire.conn.send("last words");
     }));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = crate::hijack::attached(gate.client());
     assert_eq!(text(&client.rest()), "last words");
     drop(client);

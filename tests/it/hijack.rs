@@ -8,7 +8,7 @@ use crate::support::{Conn, Engine, Gate, Setup, noise, text};
 
 type GateOf = fn(&Engine) -> Gate;
 
-const BOTH: [GateOf; 2] = [Gate::pass, Gate::conservative];
+const BOTH: [GateOf; 2] = [Gate::pass, Gate::typed];
 
 pub const ATTACH: &str = "POST /v1.41/containers/x/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n\
      Host:\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n";
@@ -40,7 +40,7 @@ fn echoes(mut client: Conn, bytes: &[u8]) {
 #[test]
 fn four_mebibytes_come_back_intact_over_unix_and_tcp() {
     let bytes = noise(4 << 20);
-    for setup in [Setup::new as fn(&Engine) -> Setup, |engine| Setup::new(engine).conservative()] {
+    for setup in [Setup::new as fn(&Engine) -> Setup, |engine| Setup::new(engine).typed()] {
         let engine = Engine::start(hijack_101::behaviour());
         let gate = setup(&engine).tcp().start();
         echoes(attached(gate.client()), &bytes);
@@ -280,7 +280,7 @@ fn a_frame_header_is_never_split_by_us() {
     let (first, all) = slow_frames::two();
     let rounds = 40;
     let engine = Engine::start(slow_frames::behaviour(dir.path().to_owned(), rounds));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = attached(gate.client());
     for round in 0..rounds {
         gate.freeze();

@@ -10,7 +10,7 @@ use crate::support::{Conn, Engine, Gate, Setup, text, wait_until};
 fn over_both(behaviour: fn() -> crate::support::engine::Behaviour, test: impl Fn(&Engine, Conn)) {
     for is_tcp in [false, true] {
         let engine = Engine::start(behaviour());
-        let gate = Setup::new(&engine).conservative().tcp().start();
+        let gate = Setup::new(&engine).typed().tcp().start();
         let client = if is_tcp { Conn::tcp(&gate.tcp_address()) } else { gate.client() };
         test(&engine, attached(client));
         wait_until("the engine's side is closed", || engine.open() == 0);
@@ -123,7 +123,7 @@ fn a_client_that_ends_its_input_at_once_loses_no_output() {
 #[test]
 fn when_the_engine_ends_the_stream_both_sockets_are_released_even_if_the_client_stays() {
     let engine = Engine::start(stubborn::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let idle = gate.sockets();
     let start = Instant::now();
     let mut client = attached(gate.client());
@@ -138,7 +138,7 @@ fn when_the_engine_ends_the_stream_both_sockets_are_released_even_if_the_client_
 #[test]
 fn a_client_that_vanishes_closes_the_engines_side() {
     let engine = Engine::start(hijack_101::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let idle = gate.sockets();
     let mut client = attached(gate.client());
     client.send("x");
@@ -152,7 +152,7 @@ fn a_client_that_vanishes_closes_the_engines_side() {
 fn a_client_that_vanishes_is_noticed_by_an_engine_that_only_writes() {
     for ends_its_input_first in [false, true] {
         let engine = Engine::start(stubborn::endless());
-        let gate = Gate::conservative(&engine);
+        let gate = Gate::typed(&engine);
         let mut client = attached(gate.client());
         if ends_its_input_first {
             client.end_writing();
@@ -177,7 +177,7 @@ fn a_client_that_ended_its_input_and_then_vanished_releases_a_quiet_engine() {
             wait_until("the test's word", || go.exists());
         })
     });
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let idle = gate.sockets();
     let mut client = attached(gate.client());
     client.end_writing();
@@ -218,7 +218,7 @@ fn a_slow_client_slows_the_engine_down_and_loses_nothing() {
         wire.conn.end_writing();
         wire.conn.rest();
     }));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = attached(gate.client());
     wait_until("the engine is blocked", || !engine.notes().is_empty());
     let note = engine.notes()[0].clone();

@@ -71,7 +71,7 @@ fn connections_too_many_are_bounded_too() {
 #[test]
 fn serve_starts_without_an_engine() {
     let (_dir, url) = refusing::address();
-    let gate = Setup::at(&url).conservative().start();
+    let gate = Setup::at(&url).typed().start();
     assert_eq!(gate.client().ask(INFO).0, 502);
     assert_eq!(gate.stop().code, Some(0));
 }
@@ -135,7 +135,7 @@ fn sigterm_refuses_new_connections_and_lets_running_calls_finish() {
 #[test]
 fn sigterm_waits_for_a_hijacked_stream() {
     let engine = Engine::start(hijack_101::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = crate::hijack::attached(gate.client());
     let socket = gate.socket().to_owned();
     gate.signal("INT");

@@ -9,7 +9,7 @@ const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
 const INFO_TYPED: &str = "GET /v1.41/info HTTP/1.1\r\nHost: docker\r\n\r\n";
 
 fn gate(engine: &Engine, limits: &str) -> Gate {
-    Setup::new(engine).conservative().tables(&format!("[limits]\n{limits}\n")).start()
+    Setup::new(engine).typed().tables(&format!("[limits]\n{limits}\n")).start()
 }
 
 #[track_caller]
@@ -26,7 +26,7 @@ fn a_head_that_is_too_large_is_431_and_says_which_limit() {
     for mode in ["[]", "[\"conservative\"]"] {
         let engine = Engine::start(plain::behaviour());
         let setup = Setup::new(&engine).tables("[limits]\nheader_bytes = 4096\n");
-        let gate = if mode == "[]" { setup.start() } else { setup.conservative().start() };
+        let gate = if mode == "[]" { setup.start() } else { setup.typed().start() };
         let fits = "x".repeat(3900);
         let mut client = gate.client();
         let ask = |filler: &str| format!("GET /info HTTP/1.1\r\nHost: a\r\nX-A: {filler}\r\n\r\n");

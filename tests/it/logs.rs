@@ -37,7 +37,7 @@ fn post(target: &str, lines: &str, body: &str) -> String {
 #[test]
 fn a_json_record_has_the_names_of_the_contract_in_their_order() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let (_, body) = gate.client().ask(INFO);
     let record = &gate.records(1)[0];
     let names: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
@@ -80,7 +80,7 @@ fn the_access_log_can_be_off() {
 #[test]
 fn a_denial_has_its_rule_and_a_refusal_its_verdict() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     client.ask(post("/v1.41/containers/create", "", r#"{"HostConfig":{"Privileged":true}}"#));
     client.ask("GET /v1.41/containers/a%2Fb/json HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -97,7 +97,7 @@ fn a_denial_has_its_rule_and_a_refusal_its_verdict() {
 #[test]
 fn a_hijack_is_logged_at_its_end_with_its_bytes() {
     let engine = Engine::start(hijack_101::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = crate::hijack::attached(gate.client());
     client.send("twelve bytes");
     assert_eq!(client.exactly(12), b"twelve bytes");
@@ -149,7 +149,7 @@ fn no_secret_is_in_any_log_whatever_becomes_of_the_call() {
             crate::support::http::answer("500 Internal Server Error", r#"{"message":"S3cr3t"}"#)
         }));
         let setup = Setup::new(&engine);
-        let gate = if policies == "[]" { setup.start() } else { setup.conservative().start() };
+        let gate = if policies == "[]" { setup.start() } else { setup.typed().start() };
         for request in &requests {
             let mut client = gate.client();
             client.send(request);

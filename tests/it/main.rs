@@ -27,6 +27,7 @@ mod certs;
 mod conservative;
 mod corpus;
 mod decide;
+mod differential;
 mod engine_away;
 mod fuzz_corpus;
 mod hijack;

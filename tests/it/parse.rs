@@ -8,7 +8,7 @@ use crate::support::{Conn, Engine, Gate, text};
 /// Sends each request on a connection of its own; all are answered so, in the engine's shape.
 fn all_are(status: u16, requests: &[(&str, Vec<u8>)]) {
     let engine = Engine::start(plain::says(answer("200 OK", "{}")));
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     for (what, request) in requests {
         let mut client = gate.client();
         let message = refusal(&mut client, request, status, what);
@@ -301,7 +301,7 @@ fn what_no_engine_knows_is_not_found() {
 #[test]
 fn a_refused_call_keeps_the_connection_and_the_next_one_is_served() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     for bad in [
         get("/v1.41/containers/a%2Fb/json"),
@@ -321,7 +321,7 @@ fn a_refused_call_keeps_the_connection_and_the_next_one_is_served() {
 #[test]
 fn a_request_smuggled_behind_an_ambiguous_one_is_never_read() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     let mut client = gate.client();
     let mut bytes = b"POST /v1.41/images/load HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\
                       Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
@@ -336,7 +336,7 @@ fn a_request_smuggled_behind_an_ambiguous_one_is_never_read() {
 #[test]
 fn no_refusal_repeats_what_the_client_said_in_a_value() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Gate::conservative(&engine);
+    let gate = Gate::typed(&engine);
     for request in [
         get("/v1.41/containers/json?all=S3cr3t&all=S3cr3t"),
         get("/v1.41/containers/json?all=S3cr3t%zz"),

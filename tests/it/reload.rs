@@ -75,7 +75,7 @@ fn listeners_come_and_go_and_the_others_keep_their_sockets() {
 #[test]
 fn a_bad_file_changes_nothing_and_is_told_with_its_place() {
     let engine = Engine::start(plain::behaviour());
-    let gate = Setup::new(&engine).conservative().start();
+    let gate = Setup::new(&engine).typed().start();
     let good = std::fs::read_to_string(gate.config()).unwrap();
     let taken = gate.dir().join("plain-file");
     std::fs::write(&taken, "").unwrap();
@@ -88,7 +88,7 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_place() {
     for (bad, wanted) in [
         ("nonsense".to_owned(), "dockgate.toml:1:9: "),
         (good.replace("policies", "polices"), "unknown field `polices`"),
-        (good.replace("[\"conservative\"]", "[\"frob\"]"), "there is no policy `frob`"),
+        (good.replace("[\"typed\"]", "[\"frob\"]"), "there is no policy `frob`"),
         (blocked, "listener `d` cannot be opened"),
     ] {
         let said = reload(&gate, |_| bad.clone());

@@ -13,7 +13,7 @@ const LARGE: usize = 64 << 20;
 const MOST_GROWTH: u64 = 16 << 10;
 
 type GateOf = fn(&Engine) -> Gate;
-const BOTH: [GateOf; 2] = [Gate::pass, Gate::conservative];
+const BOTH: [GateOf; 2] = [Gate::pass, Gate::typed];
 
 /// Counts and sums an upload while it comes, so that the test itself holds little.
 fn summing() -> Engine {

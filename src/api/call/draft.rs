@@ -66,6 +66,7 @@ impl Draft {
         let row = found.row;
         query.refuse_repeats(|name| may_repeat(row, name))?;
         let strangers = keep_known(&mut query, row);
+        query.rewrite_json(|name| row.query.iter().find(|param| param.name == name)?.json)?;
         refuse_second(head, "content-type")?;
         refuse_second(head, "host")?;
         refuse_second(head, "upgrade")?;

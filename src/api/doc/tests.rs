@@ -93,11 +93,23 @@ fn integers_stay_integers_and_null_stays_null() {
 
 #[test]
 fn what_is_unknown_stands_apart_with_its_path_and_never_leaves() {
-    let body = r#"{"Privileged":true,"HostConfig":{"Mounts":[{"Frob":{"a":0}}]},"name":"x"}"#;
+    let body = r#"{"Privileged":true,"HostConfig":{"Mounts":[{"Frob":{}}]},"name":"x"}"#;
     let doc = read(body).unwrap();
     let paths: Vec<_> = doc.unknown.iter().map(|u| (u.path.as_str(), u.value.is_zero())).collect();
     assert_eq!(paths, [("Privileged", false), ("HostConfig.Mounts.0.Frob", true)]);
     assert_eq!(String::from_utf8(doc.render()).unwrap(), r#"{"HostConfig":{"Mounts":[{}]}}"#);
+}
+
+#[test]
+fn a_struct_of_zeros_is_zero_and_a_map_with_a_key_is_not() {
+    let is_zero = |text: &str| read(text).unwrap().root.is_zero();
+    assert!(is_zero(r#"{"Image":"","HostConfig":{"Privileged":false,"Memory":0,"Mounts":[]}}"#));
+    assert!(is_zero(r#"{"Labels":{}}"#));
+    assert!(!is_zero(r#"{"Labels":{"a":""}}"#), "to Go a map of one key");
+    assert!(!is_zero(r#"{"HostConfig":{"Binds":[null]}}"#), "to Go a list of one empty string");
+    // Engines up to 26.1 read it as a map of HostConfig's.
+    let doc = read(r#"{"Tmpfs":{"/x":""}}"#).unwrap();
+    assert!(doc.unknown.iter().all(|unknown| !unknown.value.is_zero()));
 }
 
 fn any_value() -> impl Strategy<Value = String> {

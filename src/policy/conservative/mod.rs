@@ -1,33 +1,79 @@
 //! `conservative`: nothing that elevates privileges.
 //!
-//! The first form of it: whole classes of endpoints are refused, and the plainest fields of create,
-//! exec, volumes, networks and builds. What must stay true: everything it wants is data, in
-//! `opinion` (endpoints) and `rules` (fields).
+//! `run::plan` builds it from a file of rules. What must stay true: everything it wants is in that file, and
+//! what the file does not name is refused; it asks for facts before it changes anything, and changes
+//! nothing that it refuses.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "opinions of endpoints are data, and a test demands one of each; values and holds are plain"
+)]
 
-mod opinion;
-mod predicate;
+mod edit;
+mod host;
+mod judge;
+mod plain;
+mod redact;
+mod registry;
 mod rules;
+mod state;
 mod surroundings;
 
-use super::{Context, Policy, Reason, Verdict};
-use crate::api::Typed;
-use crate::config::{self, Invalid};
-use opinion::Opinion;
-use rules::QueryRule;
+use std::sync::Arc;
+
+use super::facts::Made;
+use super::{Answer, Context, Policy, Question, Reads, Reason, Reply, Verdict};
+use crate::api::{Endpoint, Row, Typed};
+use crate::config::{self, AllowedBind, Invalid, Ports};
+use judge::Judge;
+use registry::Registries;
+pub use rules::Rules;
 pub use surroundings::Surroundings;
 
 #[derive(Debug)]
 pub struct Conservative {
     name: String,
+    rules: Rules,
+    registries: Registries,
+    ports: Ports,
+    binds: Vec<AllowedBind>,
+    no_new_privileges: bool,
+    around: Surroundings,
 }
 
 impl Conservative {
+    /// Reads the rules; a complaint has its place in their file.
     pub fn new(
         name: &str,
-        _settings: &config::Conservative,
-        _around: &Surroundings,
+        settings: &config::Conservative,
+        around: &Surroundings,
     ) -> Result<Conservative, Invalid> {
-        Ok(Conservative { name: name.to_owned() })
+        let rules = match &settings.rules {
+            Some(file) => Rules::load(file)?,
+            None => Rules::builtin()?,
+        };
+        Ok(Conservative {
+            name: name.to_owned(),
+            rules,
+            registries: Registries::new(settings.registries.clone()),
+            ports: settings.ports,
+            binds: settings.binds.clone(),
+            no_new_privileges: settings.no_new_privileges,
+            around: around.clone(),
+        })
+    }
+
+    fn refuse(&self, row: &Row) -> Reason {
+        match self.rules.refused.get(&row.endpoint) {
+            Some(refusal) => {
+                let rules::Refusal { id, why, hint } = refusal.clone();
+                Reason::new(id, row.path, why, hint)
+            }
+            None => {
+                let why =
+                    format!("`{}` is not allowed by the rules of this listener", row.endpoint.id());
+                Reason::new("rules.operation", row.path, why, "")
+            }
+        }
     }
 }
 
@@ -36,29 +82,54 @@ impl Policy for Conservative {
         &self.name
     }
 
-    fn request(&self, call: &mut Typed, _: &Context<'_>) -> Verdict {
-        judge(call).into()
+    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
+        let Some(operation) = self.rules.operations.get(&call.endpoint()) else {
+            return Verdict::deny(self.refuse(call.row()));
+        };
+        let mut judge = Judge::default();
+        judge.call(self, operation, call, cx);
+        let Judge { reasons, asks, edits, .. } = judge;
+        if !reasons.is_empty() && (asks.is_empty() || !cx.thorough) {
+            return Verdict::Deny(reasons);
+        }
+        if !asks.is_empty() {
+            return Verdict::Ask(asks);
+        }
+        edit::apply(call, edits);
+        edit::fill(call, &operation.fills);
+        if self.no_new_privileges && call.endpoint() == Endpoint::ContainerCreate {
+            edit::add_no_new_privileges(call);
+        }
+        Verdict::Continue
     }
-}
 
-fn judge(call: &Typed) -> Result<(), Reason> {
-    match opinion::of(call.endpoint()) {
-        Opinion::Allow => Ok(()),
-        Opinion::Refuse { rule, why } => Err(Reason::new(rule, call.row().path, why, "")),
-        Opinion::Judge { query, body } => {
-            query.iter().try_for_each(|rule| judge_query(rule, call))?;
-            let Some(doc) = call.doc() else { return Ok(()) };
-            body.iter().try_for_each(|rule| predicate::check(rule, &doc.root))
+    fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {
+        let operation = self.rules.operations.get(&row.endpoint);
+        let redacts = operation.is_some_and(|operation| !operation.redact.is_empty());
+        if redacts || row.endpoint == Endpoint::ContainerExec {
+            Reads::Whole
+        } else {
+            Reads::Nothing
         }
     }
-}
 
-fn judge_query(rule: &QueryRule, call: &Typed) -> Result<(), Reason> {
-    match call.query().get(rule.name) {
-        Some(value) if !rule.allowed.contains(&value) => {
-            Err(Reason::new(rule.id, format!("?{}", rule.name), rule.why, rule.hint))
+    fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
+        let endpoint = reply.call.endpoint();
+        let Some(json) = reply.json.as_mut().filter(|_| (200..300).contains(&reply.status)) else {
+            return Verdict::Continue;
+        };
+        if let Some(operation) = self.rules.operations.get(&endpoint) {
+            operation.redact.iter().for_each(|path| redact::remove(json, path));
         }
-        _ => Ok(()),
+        if endpoint == Endpoint::ContainerExec
+            && let Some(id) = json.get("Id").and_then(|id| id.as_str())
+            && let Some(container) = reply.call.names().first()
+        {
+            let (listener, user) = (cx.listener.to_owned(), cx.identity.user().map(str::to_owned));
+            let made = Made { listener, user, container: container.clone() };
+            reply.keep.push((Question::Exec(id.to_owned()), Answer::Exec(Arc::new(made))));
+        }
+        Verdict::Continue
     }
 }
 

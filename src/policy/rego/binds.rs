@@ -5,8 +5,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::api::doc::Value;
 use crate::api::{Endpoint, Typed};
+use crate::policy::mounts::{self, Source};
 use crate::policy::{Answer, Facts, Question};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +31,10 @@ pub(super) fn of(call: &Typed, facts: &Facts, shares_host: bool) -> Result<Vec<B
     }
     let mut found = Vec::new();
     let mut questions = Vec::new();
-    for (source, read_only) in asked_for(call) {
+    let mounts = call.doc().map(|doc| mounts::of(&doc.root)).unwrap_or_default();
+    for mount in mounts {
+        let Source::Host(source) = mount.source else { continue };
+        let read_only = mount.read_only;
         let path = cleaned(Path::new(source));
         let resolved = match shares_host {
             true => leads_to(&path, facts),
@@ -46,27 +49,6 @@ pub(super) fn of(call: &Typed, facts: &Facts, shares_host: bool) -> Result<Vec<B
         }
     }
     if questions.is_empty() { Ok(found) } else { Err(Open::Ask(questions)) }
-}
-
-/// Source, and whether it is to be read only, of `Binds` and of `Mounts` of type `bind`.
-fn asked_for(call: &Typed) -> Vec<(&str, bool)> {
-    let at = |key| call.doc().and_then(|doc| doc.at(&["HostConfig", key]));
-    let binds = at("Binds").map(Value::items).unwrap_or_default();
-    let binds = binds.iter().filter_map(Value::as_str).filter_map(|bind| {
-        // `source:target[:mode,…]`; what does not begin with `/` is a volume.
-        let mut parts = bind.split(':');
-        let (source, _target) = (parts.next()?, parts.next()?);
-        let read_only = parts.next().is_some_and(|mode| mode.split(',').any(|word| word == "ro"));
-        source.starts_with('/').then_some((source, read_only))
-    });
-    let mounts = at("Mounts").map(Value::items).unwrap_or_default();
-    let mounts = mounts.iter().filter_map(|mount| {
-        let is_bind = mount.get("Type").and_then(Value::as_str) == Some("bind");
-        let source = mount.get("Source").and_then(Value::as_str)?;
-        let read_only = mount.get("ReadOnly") == Some(&Value::Bool(true));
-        is_bind.then_some((source, read_only))
-    });
-    binds.chain(mounts).collect()
 }
 
 /// As moby cleans the source of a bind (`volume/mounts/linux_parser.go`): by its words alone.

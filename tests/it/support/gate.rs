@@ -44,14 +44,20 @@ impl Setup {
         }
     }
 
+    /// The listeners' policies, as TOML.
+    pub fn policies(mut self, policies: &'static str) -> Setup {
+        self.policies = policies;
+        self
+    }
+
     pub fn conservative(mut self) -> Setup {
         self.policies = r#"["conservative"]"#;
         self
     }
 
-    /// Of the listener, such as `["ours"]`.
-    pub fn policies(mut self, names: &'static str) -> Setup {
-        self.policies = names;
+    /// With a policy that looks at every call and asks the engine nothing.
+    pub fn typed(mut self) -> Setup {
+        self.policies = r#"["typed"]"#;
         self
     }
 
@@ -119,6 +125,10 @@ impl Setup {
         if tables.starts_with('[') {
             config.push_str(&tables);
         }
+        if policies.contains("typed") {
+            std::fs::write(dir.path().join("typed.toml"), include_str!("typed.toml")).unwrap();
+            config.push_str("\n[policy.typed]\nkind = \"conservative\"\nrules = \"typed.toml\"\n");
+        }
         let listeners = 1 + usize::from(tcp) + usize::from(tls.is_some());
         Gate::of(dir, &config, listeners)
     }
@@ -152,6 +162,10 @@ pub struct Ended {
 impl Gate {
     pub fn pass(engine: &Engine) -> Gate {
         Setup::new(engine).start()
+    }
+
+    pub fn typed(engine: &Engine) -> Gate {
+        Setup::new(engine).typed().start()
     }
 
     pub fn conservative(engine: &Engine) -> Gate {

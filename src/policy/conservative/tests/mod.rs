@@ -1,19 +1,35 @@
 //! What `conservative` refuses, by which rule, and what it must let through.
 
+mod fills;
+mod state;
+
+use std::sync::LazyLock;
+
 use super::*;
 use crate::auth::Identity;
 use crate::policy::rehearsal::{Request, Verdict, rehearse};
-use crate::policy::{Answer, Chain, Link};
+use crate::policy::{Answer, Chain, Link, Question};
 
-/// The rule that refuses a request, or none.
-fn rule(line: &str, body: &str) -> Option<String> {
+/// The built-in rules without any settings.
+static BUILTIN: LazyLock<Chain> =
+    LazyLock::new(|| chain(&config::Conservative::default(), &Surroundings::default()));
+
+/// A chain of one `conservative` with these settings.
+fn chain(settings: &config::Conservative, around: &Surroundings) -> Chain {
+    let policy = Conservative::new("c", settings, around).unwrap();
+    Chain::new(vec![Link::new(Box::new(policy))])
+}
+
+/// What becomes of a request when the engine answers like this.
+fn judge(chain: &Chain, line: &str, body: &str, knows: &dyn Fn(&Question) -> Answer) -> Verdict {
     let (method, target) = line.split_once(' ').unwrap();
-    let settings = config::Conservative::default();
-    let policy = Conservative::new("c", &settings, &Surroundings::default()).unwrap();
-    let chain = Chain::new(vec![Link::new(Box::new(policy))]);
     let request = Request { method, target, body: body.as_bytes() };
-    let identity = Identity::imagined(None);
-    match rehearse(&chain, "test", &identity, &request, &|_| Answer::Absent).verdict {
+    rehearse(chain, "test", &Identity::imagined(None), &request, knows).verdict
+}
+
+/// The rule that refuses a request where nothing exists, or none.
+fn rule(line: &str, body: &str) -> Option<String> {
+    match judge(&BUILTIN, line, body, &|_| Answer::Absent) {
         Verdict::Allowed(_) => None,
         Verdict::Denied(_, reasons) => Some(reasons[0].rule.to_string()),
         Verdict::Malformed(why) => panic!("{why}"),
@@ -53,8 +69,8 @@ fn each_elevating_field_of_a_create_is_refused_by_its_own_rule() {
         (r#""Binds":["/:/host"]"#, "container.bind"),
         (r#""Binds":["vol:/x","/var/run/docker.sock:/s:ro"]"#, "container.bind"),
         (r#""Binds":["../x:/y"]"#, "container.bind"),
-        (r#""Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]"#, "container.mount-type"),
-        (r#""Mounts":[{"Type":"tmpfs","Target":"/t"},{"Type":"npipe"}]"#, "container.mount-type"),
+        (r#""Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]"#, "container.mount"),
+        (r#""Mounts":[{"Type":"tmpfs","Target":"/t"},{"Type":"npipe"}]"#, "container.mount"),
         (
             r#""Mounts":[{"Type":"volume","VolumeOptions":{"DriverConfig":{"Options":{"device":"/"}}}}]"#,
             "container.mount-driver-options",

@@ -1,0 +1,286 @@
+//! Predicates that need nothing but the value.
+//!
+//! `judge` asks here. What must stay true: a value of an unexpected type does not hold, and neither does
+//! what could be read in two ways.
+
+use super::rules::Allowed;
+use crate::api::doc::Value;
+use crate::config::Ports;
+
+pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
+    match allowed {
+        Allowed::OneOf(items) => items.iter().any(|item| item.is(value)) || is_nothing(value),
+        Allowed::Range { least, most } => number(value).is_some_and(|number| {
+            least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most)
+        }),
+        Allowed::Matches(pattern) => text(value).is_some_and(|text| pattern.holds(text)),
+        Allowed::KeysMatch(pattern) => {
+            is_map(value) && value.entries().iter().all(|(key, _)| pattern.holds(key))
+        }
+        Allowed::KeysNotMatch(pattern) => {
+            is_map(value) && !value.entries().iter().any(|(key, _)| pattern.holds(key))
+        }
+        Allowed::Outside(paths) => text(value).is_some_and(|text| is_outside(text, paths)),
+        Allowed::Capabilities(names) => text(value).is_some_and(|text| {
+            let wanted = capability(text);
+            names.contains(&wanted)
+        }),
+        Allowed::Ulimits(limits) => {
+            value.items().iter().all(|one| ulimit(one, limits)) && is_list(value)
+        }
+        Allowed::VolumeOptions => volume_options(value),
+        Allowed::TmpfsOptions(names) => {
+            is_map(value)
+                && value.entries().iter().all(|(_, options)| mount_options(options, names))
+        }
+        Allowed::Changes(names) => text(value).is_some_and(|text| changes(text, names)),
+        Allowed::FiltersWith(names) => {
+            is_map(value) && names.iter().any(|name| value.get(name).is_some_and(|v| !v.is_zero()))
+        }
+        // These need more than the value, and are decided in `judge`.
+        Allowed::Retries(_)
+        | Allowed::RegistryOfName
+        | Allowed::RegistryAddress
+        | Allowed::Ports
+        | Allowed::NamedVolume
+        | Allowed::Bind
+        | Allowed::OwnSocket
+        | Allowed::OwnContainer(_)
+        | Allowed::OwnNetwork
+        | Allowed::NoHostMounts => false,
+    }
+}
+
+/// `PortBindings`, or `PublishAllPorts`.
+pub(super) fn ports(allowed: Ports, value: &Value) -> bool {
+    match value {
+        Value::Bool(publishes) => !publishes || allowed != Ports::None,
+        Value::Object(entries) => {
+            entries.iter().all(|(_, bindings)| {
+                bindings.items().iter().all(|one| {
+                    let host_port = one.get("HostPort").and_then(Value::as_str).unwrap_or_default();
+                    port(allowed, host_port)
+                }) && (is_list(bindings) || *bindings == Value::Null)
+            }) && (allowed != Ports::None || entries.is_empty())
+        }
+        Value::Null | Value::Number(_) | Value::String(_) | Value::List(_) => false,
+    }
+}
+
+/// `80`, `8000-8010`, or nothing and `0` for one of the engine's choice.
+fn port(allowed: Ports, host_port: &str) -> bool {
+    let (first, last) = host_port.split_once('-').unwrap_or((host_port, host_port));
+    match allowed {
+        Ports::None => false,
+        Ports::Any => true,
+        _ if matches!(host_port, "" | "0") => true,
+        Ports::Random => false,
+        Ports::Between(low, high) => {
+            let range = low..=high;
+            let inside = |port: &str| port.parse::<u16>().is_ok_and(|port| range.contains(&port));
+            inside(first) && inside(last)
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(text),
+        // Null in a list of strings is Go's empty string.
+        Value::Null => Some(""),
+        _ => None,
+    }
+}
+
+/// In a query everything is text.
+fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    matches!(value, Value::Null) || matches!(value, Value::String(text) if text.is_empty())
+}
+
+fn is_map(value: &Value) -> bool {
+    matches!(value, Value::Object(_))
+}
+
+fn is_list(value: &Value) -> bool {
+    matches!(value, Value::List(_))
+}
+
+/// `cap_sys_admin`, `CAP_SYS_ADMIN` and `SYS_ADMIN` are one (`oci/caps/utils.go`).
+fn capability(name: &str) -> String {
+    let upper = name.trim().to_ascii_uppercase();
+    upper.strip_prefix("CAP_").map(str::to_owned).unwrap_or(upper)
+}
+
+/// Cleaned as Go cleans paths; a relative one counts from `/`.
+fn is_outside(path: &str, roots: &[String]) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let is_below = |root: &String| {
+        let mut root = root.split('/').filter(|part| !part.is_empty());
+        let mut parts = parts.iter();
+        root.all(|wanted| parts.next().is_some_and(|part| *part == wanted))
+    };
+    !roots.iter().any(is_below)
+}
+
+/// Names are upper-cased by dockerd (`oci_linux.go`), so they are compared without case.
+fn ulimit(one: &Value, limits: &std::collections::BTreeMap<String, i64>) -> bool {
+    if one.is_zero() {
+        return true;
+    }
+    let name = one.get("Name").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+    let Some(most) = limits.get(&name) else { return false };
+    let within = |key| match one.get(key) {
+        None | Some(Value::Null) => true,
+        Some(value) => {
+            value.as_i64().is_some_and(|limit| *most == -1 || (0..=*most).contains(&limit))
+        }
+    };
+    within("Soft") && within("Hard")
+}
+
+/// What the driver `local` takes without reaching beyond itself: a size, or a tmpfs
+/// (`volume/local/local_unix.go`: it hands `type`, `o` and `device` to mount(2) as root).
+fn volume_options(options: &Value) -> bool {
+    const TMPFS: [&str; 9] =
+        ["size", "uid", "gid", "mode", "nr_inodes", "noexec", "nosuid", "nodev", "rw"];
+    if !is_map(options) {
+        return false;
+    }
+    let get = |key| options.get(key).and_then(Value::as_str).unwrap_or_default();
+    let names = options.entries().iter().map(|(key, _)| key.as_ref());
+    let is_sized = names.clone().all(|key| key == "size");
+    let tmpfs: Vec<String> = TMPFS.iter().map(|name| (*name).to_owned()).collect();
+    let is_tmpfs = get("type") == "tmpfs"
+        && get("device") == "tmpfs"
+        && names.clone().all(|key| matches!(key, "type" | "device" | "o"))
+        && options.get("o").is_none_or(|given| mount_options(given, &tmpfs));
+    is_sized || is_tmpfs
+}
+
+/// `size=64m,mode=1777`: each of these names.
+fn mount_options(options: &Value, names: &[String]) -> bool {
+    let Some(options) = text(options) else { return false };
+    let name = |option: &str| option.split('=').next().unwrap_or_default().trim().to_owned();
+    options
+        .split(',')
+        .filter(|option| !option.is_empty())
+        .all(|option| names.contains(&name(option)))
+}
+
+/// Lines of a Dockerfile. What goes on in the next line, or is not what it seems, is refused: a
+/// continuation, a parser directive, a heredoc.
+fn changes(text: &str, names: &[String]) -> bool {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).all(|line| {
+        let word = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        let is_plain =
+            !line.ends_with(['\\', '`']) && !line.starts_with('#') && !line.contains("<<");
+        is_plain && names.contains(&word) && (word != "LABEL" || is_plain_label(line))
+    })
+}
+
+/// No label of dockgate's own, however it is quoted or put together.
+fn is_plain_label(line: &str) -> bool {
+    let bare: String = line.chars().filter(|c| !matches!(c, '"' | '\'' | '\\' | '`')).collect();
+    !line.contains('$') && !bare.to_ascii_lowercase().contains("io.dockgate.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn paths_are_compared_by_component_after_cleaning() {
+        let roots = strings(&["/proc", "/sys"]);
+        for inside in
+            ["/proc", "/proc/self/fd/8", "//proc", "/a/../proc/1", "proc", "./proc/x", "/./proc"]
+        {
+            assert!(!is_outside(inside, &roots), "{inside}");
+        }
+        for outside in ["/", "/processed", "/a/proc", "/proc/../x", "x"] {
+            assert!(is_outside(outside, &roots), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_one_of_those_that_may_be_taken() {
+        let between = Ports::Between(20_000, 20_010);
+        for (allowed, port_, holds) in [
+            (Ports::Random, "", true),
+            (Ports::Random, "0", true),
+            (Ports::Random, "80", false),
+            (Ports::Random, "0-80", false),
+            (Ports::Any, "80", true),
+            (between, "20000-20010", true),
+            (between, "20000-20011", false),
+            (between, "", true),
+            (between, "-20001", false),
+            (between, "99999", false),
+            (Ports::None, "", false),
+        ] {
+            assert_eq!(port(allowed, port_), holds, "{allowed:?} {port_}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_one_line_and_no_label_of_ours() {
+        let names = strings(&["CMD", "LABEL", "ENV"]);
+        for good in ["CMD [\"sh\"]", "cmd x", "LABEL a=b", "ENV A=$B\nCMD x"] {
+            assert!(changes(good, &names), "{good}");
+        }
+        for bad in [
+            "RUN id",
+            "LABEL io.dockgate.job=x",
+            "LABEL \"io.dock\"gate.job=x",
+            r"LABEL io.dock\gate.job=x",
+            "LABEL io.dock$X.job=x",
+            "LAB\\\nEL io.dockgate.job=x",
+            "# escape=`\nCMD x",
+            "CMD <<E\nE",
+        ] {
+            assert!(!changes(bad, &names), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_local_volume_reach_nothing_else() {
+        let options = |json: &str| {
+            let kind = crate::api::shape::LABELS;
+            volume_options(&crate::api::doc::parse(json.as_bytes(), &kind).unwrap().root)
+        };
+        assert!(options(r#"{"size":"1g"}"#));
+        assert!(options(r#"{"type":"tmpfs","device":"tmpfs","o":"size=64m,uid=1000"}"#));
+        for bad in [
+            r#"{"type":"none","o":"bind","device":"/"}"#,
+            r#"{"type":"tmpfs","device":"/","o":"bind"}"#,
+            r#"{"type":"tmpfs","device":"tmpfs","o":"bind"}"#,
+            r#"{"type":"tmpfs","device":"tmpfs","o":"size=1,remount"}"#,
+            r#"{"type":"ext4","device":"/dev/sda1"}"#,
+            r#"{"type":"nfs","o":"addr=10.0.0.1","device":":/"}"#,
+            r#"{"size":"1g","device":"/"}"#,
+            r#"{"Type":"none"}"#,
+        ] {
+            assert!(!options(bad), "{bad}");
+        }
+    }
+}

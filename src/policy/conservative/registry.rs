@@ -1,0 +1,183 @@
+//! Which registries the engine may be sent to.
+//!
+//! Pulls, pushes, searches and logins make dockerd connect, from where dockerd is. `judge` asks here with the
+//! host of an image's name. What must stay true: without a list, no address and no local name; with one,
+//! nothing but what it names.
+
+/// As the listener's configuration has it.
+#[derive(Debug, Default)]
+pub(super) struct Registries(Option<Vec<String>>);
+
+/// Where names without a host are.
+const DOCKER_HUB: &str = "docker.io";
+
+impl Registries {
+    pub(super) fn new(listed: Option<Vec<String>>) -> Registries {
+        let lower =
+            |hosts: Vec<String>| hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Registries(listed.map(lower))
+    }
+
+    pub(super) fn allow(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let host = if is_docker_hub(&host) { DOCKER_HUB } else { &host };
+        match &self.0 {
+            None => is_public_name(host),
+            Some(listed) => listed.iter().any(|pattern| matches(pattern, host)),
+        }
+    }
+}
+
+/// The host in an image's name or a search term.
+pub(super) fn host_of_name(name: &str) -> &str {
+    // moby's `reference.splitDockerDomain` and `registry.splitReposSearchTerm`: a first part is a host when
+    // it looks like one. Upper case cannot be a repository.
+    let looks_like_host = |first: &str| {
+        first.contains(['.', ':'])
+            || first == "localhost"
+            || first.bytes().any(|b| b.is_ascii_uppercase())
+    };
+    match name.split_once('/') {
+        Some((first, _)) if looks_like_host(first) => first,
+        _ => DOCKER_HUB,
+    }
+}
+
+/// The host in the address of a login: `https://registry.example.com/v1/`, or its host alone.
+pub(super) fn host_of_address(address: &str) -> &str {
+    let bare = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let host = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    // A user's name in front of `@` is no host.
+    host.rsplit('@').next().unwrap_or_default()
+}
+
+fn is_docker_hub(host: &str) -> bool {
+    matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io" | "hub.docker.com")
+}
+
+/// `*.example.com` stands for any name below; a host without a port for any port of it.
+fn matches(pattern: &str, host: &str) -> bool {
+    let without_port = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let host = if pattern.contains(':') { host } else { without_port };
+    match pattern.strip_prefix('*') {
+        Some(end) => end.starts_with('.') && host.len() > end.len() && host.ends_with(end),
+        None => host == pattern,
+    }
+}
+
+/// A DNS name that is none of this machine's or its network's own (RFC 6761, RFC 6762, RFC 8375).
+fn is_public_name(host: &str) -> bool {
+    const LOCAL: &[&str] = &[
+        "localhost",
+        "local",
+        "localdomain",
+        "internal",
+        "intranet",
+        "lan",
+        "home",
+        "corp",
+        "private",
+        "arpa",
+        "test",
+        "invalid",
+    ];
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_label = |label: &&str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let Some(last) = labels.last() else { return false };
+    // Every way of writing an IPv4 address ends in a number (inet_aton(3): `127.1`, `0x7f.1`).
+    let is_number = last.starts_with(|c: char| c.is_ascii_digit());
+    labels.len() > 1
+        && labels.iter().all(is_label)
+        && !is_number
+        && !LOCAL.contains(last)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_at_the_host_where_dockerd_would_look() {
+        for (name, host) in [
+            ("alpine", "docker.io"),
+            ("alpine:3.18", "docker.io"),
+            ("library/alpine:3", "docker.io"),
+            ("ghcr.io/a/b@sha256:00", "ghcr.io"),
+            ("169.254.169.254/latest/meta-data", "169.254.169.254"),
+            ("localhost/x", "localhost"),
+            ("db:5000/x", "db:5000"),
+            ("[::1]:5000/x", "[::1]:5000"),
+            ("Host/x", "Host"),
+        ] {
+            assert_eq!(host_of_name(name), host, "{name}");
+        }
+        for (address, host) in [
+            ("https://index.docker.io/v1/", "index.docker.io"),
+            ("http://127.0.0.1:9000", "127.0.0.1:9000"),
+            ("registry.example.com", "registry.example.com"),
+            ("http://docker.io@10.0.0.1/", "10.0.0.1"),
+            ("10.0.0.1?x=docker.io", "10.0.0.1"),
+            ("db", "db"),
+        ] {
+            assert_eq!(host_of_address(address), host, "{address}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_no_address_and_no_local_name_is_allowed() {
+        let any = Registries::default();
+        for good in
+            ["docker.io", "ghcr.io", "registry.example.com:5000", "index.docker.io", "a.b.co"]
+        {
+            assert!(any.allow(good), "{good}");
+        }
+        for bad in [
+            "169.254.169.254",
+            "127.0.0.1:5000",
+            "127.1",
+            "2130706433",
+            "0x7f.0x1",
+            "0x7f.1",
+            "[::1]:5000",
+            "localhost",
+            "localhost:5000",
+            "db",
+            "db:5000",
+            "metadata.google.internal",
+            "printer.local",
+            "registry.lan",
+            "x.localhost",
+            "a..b",
+            "",
+            "evil.com:0",
+            "evil.com:x",
+            "evil.com:",
+            "[fe80::1]",
+            "1.2.3.4.",
+            "a_b.com",
+        ] {
+            assert!(!any.allow(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_all_there_is() {
+        let listed = ["docker.io", "*.example.com", "127.0.0.1:5000"].map(str::to_owned).to_vec();
+        let listed = Registries::new(Some(listed));
+        for good in ["registry-1.docker.io", "a.example.com:5000", "127.0.0.1:5000"] {
+            assert!(listed.allow(good), "{good}");
+        }
+        for bad in ["ghcr.io", "example.com", "aexample.com", "127.0.0.1:5001", "127.0.0.1", ""] {
+            assert!(!listed.allow(bad), "{bad}");
+        }
+    }
+}

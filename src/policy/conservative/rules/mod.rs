@@ -1,0 +1,119 @@
+//! The rules of a file such as `policies/conservative.toml`, understood.
+//!
+//! `Rules::builtin` and `Rules::load` make them at the start; `judge` follows them with each call. What must
+//! stay true: what a file does not name is not in here, and so refused; every name in a file is one of the
+//! endpoint tables.
+
+mod allowed;
+mod read;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::api::Endpoint;
+use crate::api::doc::Value;
+use crate::config::{File, Invalid};
+
+pub(super) use allowed::Allowed;
+use read::Raw;
+
+#[derive(Debug)]
+pub struct Rules {
+    pub(super) operations: BTreeMap<Endpoint, Operation>,
+    pub(super) refused: BTreeMap<Endpoint, Refusal>,
+}
+
+/// What may be said with one operation.
+#[derive(Debug, Default)]
+pub(super) struct Operation {
+    /// Of the first thing that the path names.
+    pub path: Option<PathRule>,
+    pub query: Vec<(&'static str, Rule)>,
+    pub headers: Vec<(&'static str, Rule)>,
+    pub body: Node,
+    /// Where the body gets a value when it has none.
+    pub fills: Vec<(Vec<&'static str>, Value)>,
+    /// Keys from the root of the answer; `*` for every element.
+    pub redact: Vec<Vec<String>>,
+}
+
+#[derive(Debug)]
+pub(super) enum PathRule {
+    /// It could have been made here.
+    Own,
+    Is(Rule),
+}
+
+/// One place in a body, and what is below it.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub rule: Option<Rule>,
+    /// By name, sorted.
+    pub fields: Vec<(&'static str, Node)>,
+    /// Every element of a list, every value of a map.
+    pub each: Option<Box<Node>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    /// Stable, such as `container.privileged`; empty for what allows everything.
+    pub id: String,
+    pub must: Must,
+    /// What is allowed, in a sentence that goes on from the field's name.
+    pub why: String,
+    pub hint: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Must {
+    BeAnything,
+    /// Whatever it is, it is not sent.
+    BeDropped,
+    BeZero,
+    /// Not even an empty list.
+    BeNull,
+    /// One of these; for a list or a map, every element.
+    Be(Vec<Allowed>),
+}
+
+/// Why an operation is not allowed at all.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub id: String,
+    pub why: String,
+    pub hint: String,
+}
+
+impl Rules {
+    /// The rules that are compiled in.
+    pub(super) fn builtin() -> Result<Rules, Invalid> {
+        tree::grow(Raw::builtin()?)
+    }
+
+    pub(super) fn load(file: &File) -> Result<Rules, Invalid> {
+        let text = String::from_utf8(file.read()?)
+            .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))?;
+        Rules::parse(&text, &file.path)
+    }
+
+    /// `path` stands in complaints.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Rules, Invalid> {
+        tree::grow(Raw::parse(text, path)?)
+    }
+}
+
+impl Node {
+    pub(super) fn field(&self, name: &str) -> Option<&Node> {
+        let index = self.fields.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+        self.fields.get(index).map(|(_, node)| node)
+    }
+
+    /// Whether what is below is judged one by one.
+    pub(super) fn looks_inside(&self) -> bool {
+        !self.fields.is_empty() || self.each.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! From what a file says to rules that stand where the endpoint tables have their fields.
+//!
+//! `Rules` calls it once. What must stay true: a name that no API version knows is a complaint, and so is a
+//! predicate for a value of another type; every complaint has its place.
+
+use std::collections::BTreeMap;
+
+use super::read::{Entry, Named, Raw, RawOperation, RawPath};
+use super::{Allowed, Must, Node, Operation, PathRule, Refusal, Rule, Rules};
+use crate::api::doc::Value;
+use crate::api::endpoint::{BodyKind, Row};
+use crate::api::shape::Kind;
+use crate::api::table;
+use crate::config::{Invalid, Place};
+
+/// Groups within groups.
+const MOST_DEPTH: usize = 4;
+
+pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
+    let mut growing = Growing { groups: &raw.groups, complaints: Invalid::default() };
+    let mut rules = Rules { operations: BTreeMap::new(), refused: BTreeMap::new() };
+    for refusal in &raw.refuse {
+        for (id, place) in &refusal.value.operations {
+            if let Some(row) = growing.row(id, place) {
+                let (why, hint) = (refusal.value.why.clone(), refusal.value.hint.clone());
+                let refusal = Refusal { id: refusal.name.clone(), why, hint };
+                rules.refused.insert(row.endpoint, refusal);
+            }
+        }
+    }
+    for operation in &raw.operations {
+        if let Some(row) = growing.row(&operation.name, &operation.place) {
+            rules.operations.insert(row.endpoint, growing.operation(row, operation));
+        }
+    }
+    growing.complaints.or(rules)
+}
+
+struct Growing<'r> {
+    groups: &'r [Named<Vec<Named<Entry>>>],
+    complaints: Invalid,
+}
+
+/// A path through a body with what its end is.
+struct Target {
+    steps: Vec<TargetStep>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum TargetStep {
+    Field(&'static str),
+    Each,
+}
+
+impl Growing<'_> {
+    fn complain(&mut self, place: &Place, what: impl Into<String>, hint: &str) {
+        self.complaints.extend(Invalid::at(place, what.into(), hint));
+    }
+
+    fn row(&mut self, id: &str, place: &Place) -> Option<&'static Row> {
+        let row = table::TABLE.iter().find(|row| row.endpoint.id() == id);
+        if row.is_none() {
+            let hint = "operation ids are those of moby's OpenAPI files, such as `ContainerCreate`";
+            self.complain(place, format!("there is no operation `{id}`"), hint);
+        }
+        row
+    }
+
+    fn operation(&mut self, row: &'static Row, raw: &Named<RawOperation>) -> Operation {
+        let mut operation = Operation::default();
+        let RawOperation { path, query, headers, body, redact } = &raw.value;
+        operation.path = path.as_ref().map(|path| match path {
+            RawPath::Own => PathRule::Own,
+            RawPath::Is(rule) => PathRule::Is(rule.clone()),
+        });
+        if path.is_some() && row.path_names.is_empty() {
+            self.complain(&raw.place, format!("the path of `{}` names nothing", raw.name), "");
+        }
+        for entry in query {
+            let param = row.query.iter().find(|param| param.name == entry.name && !param.ignored);
+            match param {
+                Some(param) => {
+                    let kind = param.json.unwrap_or(Kind::Str);
+                    operation.query.extend(self.plain(entry, kind).map(|rule| (param.name, rule)));
+                }
+                None => {
+                    let what =
+                        format!("`{}` is not a query parameter of `{}`", entry.name, raw.name);
+                    self.complain(&entry.place, what, "");
+                }
+            }
+        }
+        for entry in headers {
+            match row.headers.iter().find(|header| header.name == entry.name) {
+                Some(header) => {
+                    let rule = self.plain(entry, Kind::Str);
+                    operation.headers.extend(rule.map(|rule| (header.name, rule)));
+                }
+                None => {
+                    let what = format!("`{}` is not a header of `{}`", entry.name, raw.name);
+                    self.complain(&entry.place, what, "names are in lower case");
+                }
+            }
+        }
+        let kind = match row.body {
+            BodyKind::Json(object) => Some(Kind::Object(object)),
+            BodyKind::JsonList(kind) => Some(*kind),
+            BodyKind::None | BodyKind::Tar | BodyKind::Raw => None,
+        };
+        match kind {
+            Some(kind) => self.body(&mut operation, body, "", kind),
+            None => {
+                if let Some(entry) = body.first() {
+                    let what = format!("`{}` has no JSON body", raw.name);
+                    self.complain(&entry.place, what, "");
+                }
+            }
+        }
+        let paths = redact.iter().flatten();
+        operation.redact = paths.map(|path| path.split('.').map(str::to_owned).collect()).collect();
+        operation
+    }
+
+    /// A rule for a value that is judged as a whole.
+    fn plain(&mut self, entry: &Named<Entry>, kind: Kind) -> Option<Rule> {
+        match &entry.value {
+            Entry::Rule { rule, fill: None } => {
+                self.suit(entry, rule, kind);
+                Some(rule.clone())
+            }
+            Entry::Rule { .. } | Entry::Group(_) => {
+                self.complain(&entry.place, "`group` and `fill` are for bodies", "");
+                None
+            }
+        }
+    }
+
+    /// Groups first: what the operation says itself counts more.
+    fn body(&mut self, operation: &mut Operation, entries: &[Named<Entry>], at: &str, root: Kind) {
+        for entry in entries {
+            if let Entry::Group(name) = &entry.value {
+                self.group(operation, entry, name, &join(at, &entry.name), root, 0);
+            }
+        }
+        for entry in entries {
+            if let Entry::Rule { rule, fill } = &entry.value {
+                self.place(operation, entry, &join(at, &entry.name), root, rule, fill.as_ref());
+            }
+        }
+    }
+
+    fn group(
+        &mut self,
+        operation: &mut Operation,
+        entry: &Named<Entry>,
+        name: &str,
+        at: &str,
+        root: Kind,
+        depth: usize,
+    ) {
+        let Some(group) = self.groups.iter().find(|group| group.name == *name) else {
+            self.complain(&entry.place, format!("there is no group `{name}`"), "");
+            return;
+        };
+        if depth == MOST_DEPTH {
+            self.complain(&entry.place, format!("group `{name}` holds itself"), "");
+            return;
+        }
+        for inner in &group.value {
+            let at = join(at, &inner.name);
+            match &inner.value {
+                Entry::Group(name) => self.group(operation, inner, name, &at, root, depth + 1),
+                Entry::Rule { rule, fill } => {
+                    self.place(operation, inner, &at, root, rule, fill.as_ref());
+                }
+            }
+        }
+    }
+
+    fn place(
+        &mut self,
+        operation: &mut Operation,
+        entry: &Named<Entry>,
+        path: &str,
+        root: Kind,
+        rule: &Rule,
+        fill: Option<&Value>,
+    ) {
+        let target = match find(path, root) {
+            Ok(target) => target,
+            Err(what) => {
+                return self.complain(&entry.place, what, "see the Engine API's definition");
+            }
+        };
+        self.suit(entry, rule, target.kind);
+        if let Some(value) = fill {
+            let fields = target.steps.iter().map(|step| match step {
+                TargetStep::Field(name) => Some(*name),
+                TargetStep::Each => None,
+            });
+            match fields.collect::<Option<Vec<_>>>() {
+                Some(fields) if matches!(target.kind, Kind::Str) => {
+                    operation.fills.retain(|(other, _)| *other != fields);
+                    operation.fills.push((fields, value.clone()));
+                }
+                _ => self.complain(&entry.place, "`fill` is for a text outside of lists", ""),
+            }
+        }
+        let node = target.steps.iter().fold(&mut operation.body, |node, step| match step {
+            TargetStep::Each => &mut **node.each.get_or_insert_default(),
+            TargetStep::Field(name) => node.field_mut(name),
+        });
+        node.rule = Some(rule.clone());
+    }
+
+    /// A predicate for another type would refuse everything.
+    fn suit(&mut self, entry: &Named<Entry>, rule: &Rule, kind: Kind) {
+        let Must::Be(allowed) = &rule.must else { return };
+        for one in allowed {
+            if !suits(one, kind) {
+                let what = format!("`{}` can never be {}", entry.name, one.describe());
+                self.complain(&entry.place, what, "the predicate is for values of another type");
+            }
+        }
+    }
+}
+
+impl Node {
+    fn field_mut(&mut self, name: &'static str) -> &mut Node {
+        let index = match self.fields.binary_search_by(|(known, _)| (*known).cmp(name)) {
+            Ok(index) => index,
+            Err(index) => {
+                self.fields.insert(index, (name, Node::default()));
+                index
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "found at this index, or just put there")]
+        &mut self.fields[index].1
+    }
+}
+
+fn join(at: &str, name: &str) -> String {
+    match (at, name) {
+        ("", name) => name.to_owned(),
+        (at, "") => at.to_owned(),
+        (at, name) => format!("{at}.{name}"),
+    }
+}
+
+fn find(path: &str, root: Kind) -> Result<Target, String> {
+    let mut target = Target { steps: Vec::new(), kind: root };
+    for name in path.split('.').filter(|name| !name.is_empty()) {
+        let (step, kind) = match (target.kind, name) {
+            (Kind::List(kind) | Kind::Map(kind), "*") => (TargetStep::Each, *kind),
+            (Kind::Object(fields), name) => {
+                let field = fields.iter().find(|field| field.name == name && !field.ignored);
+                let field = field.ok_or_else(|| {
+                    format!("`{name}` of `{path}` is not a field that any engine reads")
+                })?;
+                (TargetStep::Field(field.name), field.kind)
+            }
+            (Kind::List(_) | Kind::Map(_), name) => {
+                return Err(format!(
+                    "`{name}` of `{path}` stands where `*` must, for every element"
+                ));
+            }
+            (_, name) => return Err(format!("there is nothing like `{name}` of `{path}`")),
+        };
+        target.steps.push(step);
+        target.kind = kind;
+    }
+    Ok(target)
+}
+
+fn suits(allowed: &Allowed, kind: Kind) -> bool {
+    let is_text = |kind: Kind| matches!(kind, Kind::Str | Kind::StrOrList);
+    let is_texts = match kind {
+        Kind::List(kind) => is_text(*kind),
+        kind => is_text(kind),
+    };
+    match allowed {
+        Allowed::OneOf(_) => is_texts || matches!(kind, Kind::Int | Kind::Bool),
+        // In a query everything is text.
+        Allowed::Range { .. } => matches!(kind, Kind::Int | Kind::Float | Kind::Str),
+        Allowed::Matches(_)
+        | Allowed::Outside(_)
+        | Allowed::Capabilities(_)
+        | Allowed::Changes(_)
+        | Allowed::RegistryOfName
+        | Allowed::RegistryAddress
+        | Allowed::OwnContainer(_) => is_texts,
+        Allowed::OwnNetwork => is_texts || matches!(kind, Kind::Map(_)),
+        Allowed::KeysMatch(_) | Allowed::KeysNotMatch(_) => matches!(kind, Kind::Map(_)),
+        Allowed::TmpfsOptions(_) | Allowed::VolumeOptions | Allowed::FiltersWith(_) => {
+            matches!(kind, Kind::Map(_))
+        }
+        Allowed::Ulimits(_) => matches!(kind, Kind::List(_)),
+        Allowed::Retries(_) => matches!(kind, Kind::Object(_)),
+        Allowed::Ports => matches!(kind, Kind::Map(_) | Kind::Bool),
+        Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
+            matches!(kind, Kind::List(_))
+        }
+        Allowed::NoHostMounts => true,
+    }
+}

@@ -1,0 +1,335 @@
+//! What exists already, judged as if it were made now.
+//!
+//! `judge` asks here for each container, network and volume that a call uses. What must stay true: what could
+//! not have been created here cannot be used from here; what does not exist is the engine's to refuse; what
+//! cannot be understood is refused.
+
+use serde_json::{Value as Json, json};
+
+use super::Conservative;
+use super::host;
+use super::judge::{Holds, Judge};
+use super::rules::{Must, Node};
+use crate::api::doc::{self, Value};
+use crate::api::shape::{Kind, Object};
+use crate::api::{Endpoint, container, network, volume};
+use crate::policy::mounts::{BINDS, Mount, Source};
+use crate::policy::{Answer, Context, Question, Reason};
+
+/// Containers that lead to each other.
+const MOST_CONTAINERS: usize = 32;
+/// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
+const RUNC: &[&str] =
+    &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
+/// What every engine from 20.10 on masks (`oci/defaults.go`): a list with all of these masks enough.
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const READ_ONLY: &[&str] =
+    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+pub(super) fn container(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    name: &str,
+    cx: &Context<'_>,
+) -> Holds {
+    let json = match known(judge, Question::Container(name.to_owned()), cx) {
+        Ok(Some(json)) => json,
+        Ok(None) => return Holds::Yes,
+        Err(holds) => return holds,
+    };
+    let id = text(json, "Id");
+    if judge.seen.iter().any(|seen| seen == id) {
+        return Holds::Yes;
+    }
+    if judge.seen.len() == MOST_CONTAINERS {
+        return Holds::Because("leads to too many others".to_owned());
+    }
+    judge.seen.push(id.to_owned());
+    let mut made = match made_container(json, judge, cx) {
+        Ok(made) => made,
+        Err(holds) => return holds,
+    };
+    cx.later.strip(&mut made, cx);
+    let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Holds::No };
+    let mut inner = Judge::of_made(judge.seen.clone());
+    inner.body(with, rules, &made, cx);
+    mounted(&mut inner, with, rules, json, cx);
+    let Judge { reasons, asks, seen, .. } = inner;
+    verdict(judge, reasons, asks, seen)
+}
+
+pub(super) fn network(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    name: &str,
+    cx: &Context<'_>,
+) -> Holds {
+    match name {
+        "" | "default" | "bridge" | "none" => return Holds::Yes,
+        "host" => return Holds::No,
+        // Another way of saying something else.
+        name if name.starts_with("container:") || name.starts_with("ns:") => return Holds::No,
+        _ => {}
+    }
+    let json = match known(judge, Question::Network(name.to_owned()), cx) {
+        Ok(Some(json)) => json,
+        Ok(None) => return Holds::Yes,
+        Err(holds) => return holds,
+    };
+    match (text(json, "Name"), text(json, "Driver")) {
+        ("bridge" | "none", "bridge" | "null") => return Holds::Yes,
+        ("host", _) | (_, "host") => return Holds::No,
+        _ => {}
+    }
+    // Addresses are the engine's to give, and in its answer they are given.
+    let keys = [
+        "Driver",
+        "Scope",
+        "EnableIPv6",
+        "Internal",
+        "Attachable",
+        "Ingress",
+        "ConfigOnly",
+        "ConfigFrom",
+        "Options",
+    ];
+    thing(judge, with, pick(json, &keys), network::CREATE, Endpoint::NetworkCreate, cx)
+}
+
+pub(super) fn volume(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    name: &str,
+    cx: &Context<'_>,
+) -> Holds {
+    let json = match known(judge, Question::Volume(name.to_owned()), cx) {
+        Ok(Some(json)) => json,
+        Ok(None) => return Holds::Yes,
+        Err(holds) => return holds,
+    };
+    let made = json!({ "Driver": json.get("Driver"), "DriverOpts": json.get("Options") });
+    thing(judge, with, made, volume::CREATE, Endpoint::VolumeCreate, cx)
+}
+
+/// Why an exec is not the caller's; none if it is, or is not known yet.
+pub(super) fn exec(judge: &mut Judge<'_>, id: &str, cx: &Context<'_>) -> Option<Reason> {
+    let question = Question::Exec(id.to_owned());
+    match cx.facts.get(&question) {
+        None => {
+            judge.asks.push(question);
+            None
+        }
+        Some(Answer::Exec(made))
+            if made.listener == cx.listener && made.user.as_deref() == cx.identity.user() =>
+        {
+            None
+        }
+        // The engine's own words for one that does not exist.
+        Some(_) => {
+            let why = format!("No such exec instance: {id}");
+            Some(Reason { status: 404, ..Reason::new("exec.not-own", "", why, "") })
+        }
+    }
+}
+
+/// The full id behind a container's name, once it is known.
+pub(super) fn id_of(name: &str, cx: &Context<'_>) -> Option<String> {
+    match cx.facts.get(&Question::Container(name.to_owned())) {
+        Some(Answer::Json(json)) => Some(text(json, "Id").to_owned()).filter(|id| !id.is_empty()),
+        _ => None,
+    }
+}
+
+/// What is known of something; none if it does not exist.
+fn known<'f>(
+    judge: &mut Judge<'_>,
+    question: Question,
+    cx: &Context<'f>,
+) -> Result<Option<&'f Json>, Holds> {
+    match cx.facts.get(&question) {
+        Some(Answer::Json(json)) => Ok(Some(json)),
+        Some(Answer::Absent) => Ok(None),
+        Some(Answer::Failed(why)) => {
+            Err(Holds::Because(format!("cannot be judged: the engine was asked, and {why}")))
+        }
+        Some(Answer::Path(_) | Answer::Exec(_)) => Err(Holds::No),
+        None => {
+            judge.asks.push(question);
+            Err(Holds::Unknown)
+        }
+    }
+}
+
+/// A network or volume, by the rules of making one.
+fn thing(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    made: Json,
+    shape: &'static Object,
+    endpoint: Endpoint,
+    cx: &Context<'_>,
+) -> Holds {
+    let made = match read(&made, shape) {
+        Ok(made) => made,
+        Err(why) => return Holds::Because(why),
+    };
+    let Some(rules) = body_rules(with, endpoint) else { return Holds::No };
+    let mut inner = Judge::of_made(judge.seen.clone());
+    inner.body(with, rules, &made, cx);
+    let Judge { reasons, asks, seen, .. } = inner;
+    verdict(judge, reasons, asks, seen)
+}
+
+fn verdict(
+    judge: &mut Judge<'_>,
+    reasons: Vec<Reason>,
+    asks: Vec<Question>,
+    seen: Vec<String>,
+) -> Holds {
+    judge.seen = seen;
+    if let Some(Reason { rule, field, why, .. }) = reasons.first() {
+        return Holds::Because(format!("could not have been made here: {field}: {why} ({rule})"));
+    }
+    if asks.is_empty() {
+        return Holds::Yes;
+    }
+    judge.asks.extend(asks);
+    Holds::Unknown
+}
+
+fn body_rules(with: &Conservative, endpoint: Endpoint) -> Option<&Node> {
+    with.rules.operations.get(&endpoint).map(|operation| &operation.body)
+}
+
+/// An inspected container as the body that would create it.
+fn made_container(json: &Json, judge: &mut Judge<'_>, cx: &Context<'_>) -> Result<Value, Holds> {
+    let mut body = json.get("Config").cloned().unwrap_or_default();
+    let mut host_config = json.get("HostConfig").cloned().unwrap_or_default();
+    forget_defaults(&mut host_config, judge, cx)?;
+    let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
+    let names = networks.into_iter().flat_map(serde_json::Map::keys);
+    // A network of a container's neighbour is judged with the neighbour.
+    let endpoints: Json =
+        names.map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into();
+    let Some(map) = body.as_object_mut() else {
+        return Err(Holds::Because("has a configuration that cannot be understood".to_owned()));
+    };
+    map.insert("HostConfig".to_owned(), host_config);
+    map.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": endpoints }));
+    read(&body, container::CREATE).map_err(Holds::Because)
+}
+
+/// Takes out what the engine fills in where its client said nothing.
+fn forget_defaults(
+    host_config: &mut Json,
+    judge: &mut Judge<'_>,
+    cx: &Context<'_>,
+) -> Result<(), Holds> {
+    for (key, default) in [("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)] {
+        let given = host_config.get(key).and_then(Json::as_array);
+        let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
+        if default.iter().all(has) {
+            remove(host_config, key);
+        }
+    }
+    // With cgroup v1 the engine's default is the host's, and no more than every container there has.
+    if text(host_config, "CgroupnsMode") == "host" {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "CgroupVersion") == "1") {
+            remove(host_config, "CgroupnsMode");
+        }
+    }
+    let runtime = text(host_config, "Runtime");
+    if RUNC.contains(&runtime) {
+        remove(host_config, "Runtime");
+    } else if !runtime.is_empty() {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "DefaultRuntime") == runtime) {
+            remove(host_config, "Runtime");
+        }
+    }
+    Ok(())
+}
+
+fn remove(json: &mut Json, key: &str) {
+    if let Some(map) = json.as_object_mut() {
+        map.remove(key);
+    }
+}
+
+/// What is really mounted: also what came from other containers, and they may be gone.
+fn mounted(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    rules: &Node,
+    json: &Json,
+    cx: &Context<'_>,
+) {
+    let binds = rules.field("HostConfig").and_then(|node| node.field("Binds"));
+    let rule = binds.and_then(|node| node.rule.as_ref());
+    let mounts = json.get("Mounts").and_then(Json::as_array);
+    for (index, one) in mounts.into_iter().flatten().enumerate() {
+        let source = match text(one, "Type") {
+            "bind" => Source::Host(text(one, "Source")),
+            "volume" => Source::Volume(text(one, "Name")),
+            "tmpfs" => Source::Tmpfs,
+            "image" => Source::Image(text(one, "Source")),
+            other => Source::Other(other),
+        };
+        let read_only = one.get("RW") == Some(&Json::Bool(false));
+        let target = text(one, "Destination");
+        let mount = Mount { list: BINDS, index, source, target, read_only, options: Vec::new() };
+        let holds = match rule.map(|rule| &rule.must) {
+            Some(Must::BeAnything) => Holds::Yes,
+            Some(Must::Be(allowed)) => {
+                let mut best = Holds::No;
+                for one in allowed {
+                    match host::mount(judge, with, one, &mount, cx) {
+                        Holds::Yes => {
+                            best = Holds::Yes;
+                            break;
+                        }
+                        Holds::No => {}
+                        other => best = other,
+                    }
+                }
+                best
+            }
+            _ => Holds::No,
+        };
+        let why = match holds {
+            Holds::Yes | Holds::Unknown => continue,
+            Holds::No => "must not be there".to_owned(),
+            Holds::Because(why) => why,
+        };
+        let id = rule.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
+        judge.reasons.push(Reason::new(id, format!("Mounts.{index}"), why, ""));
+    }
+}
+
+/// JSON of the engine as a body, by the shape of that body.
+fn read(json: &Json, shape: &'static Object) -> Result<Value, String> {
+    let bytes = serde_json::to_vec(json).unwrap_or_default();
+    let doc = doc::parse(&bytes, &Kind::Object(shape)).map_err(|error| error.to_string())?;
+    match doc.unknown.iter().find(|unknown| !unknown.value.is_zero()) {
+        Some(unknown) => Err(format!("has `{}`, which dockgate does not know", unknown.path)),
+        None => Ok(doc.root),
+    }
+}
+
+fn pick(json: &Json, keys: &[&str]) -> Json {
+    let picked = keys.iter().filter_map(|key| Some(((*key).to_owned(), json.get(key)?.clone())));
+    picked.collect::<serde_json::Map<_, _>>().into()
+}
+
+fn text<'j>(json: &'j Json, key: &str) -> &'j str {
+    json.get(key).and_then(Json::as_str).unwrap_or_default()
+}

@@ -1,0 +1,137 @@
+//! Every way to mount something into a container, in one form.
+//!
+//! `conservative` judges these, and `rego` shows the host's paths among them to its rules. There are four
+//! ways in a create body: `HostConfig.Binds`, `HostConfig.Mounts`, `HostConfig.Tmpfs` and `Volumes`; what one
+//! of them cannot say another can. What must stay true: what dockerd would mount from the host is a
+//! `Source::Host` here, however it was written (`volume/mounts/linux_parser.go` of moby).
+
+use crate::api::doc::Value;
+
+/// One mount, and where it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount<'b> {
+    /// Such as `HostConfig.Binds.0`.
+    pub list: &'static str,
+    pub index: usize,
+    pub source: Source<'b>,
+    pub target: &'b str,
+    pub read_only: bool,
+    /// Of a bind: what stands behind the second colon, and of a mount what says the same.
+    pub options: Vec<&'b str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source<'b> {
+    /// A path of the host.
+    Host(&'b str),
+    /// A volume, by name; empty for an anonymous one.
+    Volume(&'b str),
+    Image(&'b str),
+    Tmpfs,
+    /// Another type (`npipe`, `cluster`, or one that does not exist yet).
+    Other(&'b str),
+}
+
+pub const BINDS: &str = "HostConfig.Binds";
+pub const MOUNTS: &str = "HostConfig.Mounts";
+
+/// The mounts of a create body.
+pub fn of(create: &Value) -> Vec<Mount<'_>> {
+    let Some(host_config) = create.get("HostConfig") else { return Vec::new() };
+    let list = |key| host_config.get(key).map(Value::items).unwrap_or_default();
+    let binds = list("Binds").iter().enumerate().map(|(index, bind)| of_bind(index, bind));
+    let mounts = list("Mounts").iter().enumerate().map(|(index, mount)| of_mount(index, mount));
+    binds.chain(mounts).collect()
+}
+
+/// `source:target[:options]`, `target` alone for an anonymous volume.
+pub fn of_bind(index: usize, bind: &Value) -> Mount<'_> {
+    // Null in a list of strings is Go's empty string.
+    let text = bind.as_str().unwrap_or_default();
+    let (source, rest) = text.split_once(':').unwrap_or(("", text));
+    let is_anonymous = !text.contains(':');
+    let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
+    let options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
+    let source = match source {
+        _ if is_anonymous => Source::Volume(""),
+        name if is_volume_name(name) => Source::Volume(name),
+        // Relative paths too: no engine takes them, but none may ever.
+        path => Source::Host(path),
+    };
+    let read_only = options.contains(&"ro");
+    Mount { list: BINDS, index, source, target, read_only, options }
+}
+
+pub fn of_mount(index: usize, mount: &Value) -> Mount<'_> {
+    let text = |key| mount.get(key).and_then(Value::as_str).unwrap_or_default();
+    let source = match text("Type") {
+        "bind" => Source::Host(text("Source")),
+        "volume" => Source::Volume(text("Source")),
+        "image" => Source::Image(text("Source")),
+        "tmpfs" => Source::Tmpfs,
+        other => Source::Other(other),
+    };
+    let read_only = mount.get("ReadOnly").is_some_and(|value| *value == Value::Bool(true));
+    let propagation = mount.get("BindOptions").and_then(|options| options.get("Propagation"));
+    let options = propagation.and_then(Value::as_str).into_iter().collect();
+    Mount { list: MOUNTS, index, source, target: text("Target"), read_only, options }
+}
+
+/// `[a-zA-Z0-9][a-zA-Z0-9_.-]*` (`names.RestrictedNamePattern` of moby).
+fn is_volume_name(name: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::container::CREATE;
+    use crate::api::doc;
+    use crate::api::shape::Kind;
+
+    fn sources(json: &str) -> Vec<String> {
+        let body = format!(r#"{{"Image":"x","HostConfig":{json}}}"#);
+        let doc = doc::parse(body.as_bytes(), &Kind::Object(CREATE)).unwrap();
+        of(&doc.root).iter().map(|mount| format!("{:?}", mount.source)).collect()
+    }
+
+    #[test]
+    fn whatever_dockerd_takes_for_a_path_of_the_host_is_one() {
+        for bind in [
+            "/:/h",
+            "/a:/b:ro",
+            "//:/h",
+            "./x:/y",
+            "../x:/y",
+            "~/x:/y",
+            ":/y",
+            ".:/y",
+            "a/b:/y",
+            r"C:\\x:/y",
+        ] {
+            let found = sources(&format!(r#"{{"Binds":["{bind}"]}}"#));
+            let is_host = found[0].starts_with("Host");
+            // `C` is the name of a volume: dockerd on Linux reads it so too.
+            assert_eq!(is_host, !bind.starts_with('C'), "{bind}: {found:?}");
+        }
+        let found = sources(r#"{"Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]}"#);
+        assert_eq!(found, [r#"Host("/")"#]);
+    }
+
+    #[test]
+    fn volumes_are_volumes() {
+        let found = sources(
+            r#"{"Binds":["data:/d","/anonymous",null],"Mounts":[{"Type":"volume","Source":"v"},{"Type":"tmpfs"},{"Type":"Bind"}]}"#,
+        );
+        let wanted = [
+            r#"Volume("data")"#,
+            r#"Volume("")"#,
+            r#"Volume("")"#,
+            r#"Volume("v")"#,
+            "Tmpfs",
+            r#"Other("Bind")"#,
+        ];
+        assert_eq!(found, wanted);
+    }
+}
