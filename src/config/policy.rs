@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{File, Place};
+use super::{File, Place, Text};
 
 /// A policy as a listener names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,7 @@ pub struct Policy {
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
     Rego(Rego),
+    Authz(Authz),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +45,16 @@ pub struct Rego {
     pub timeout: Duration,
     /// The largest request that is judged; larger ones are refused.
     pub input_bytes: usize,
+}
+
+/// A Docker AuthZ plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authz {
+    /// `unix:///path`, `http://…` or `https://…`.
+    pub url: Text,
+    pub timeout: Duration,
+    /// Who signed the certificate of an `https://` plugin; the system's roots when absent.
+    pub ca: Option<File>,
 }
 
 /// A directory of the host that containers may have.
@@ -77,6 +88,7 @@ impl Policy {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
             PolicyKind::Rego(rego) => vec![&rego.file],
+            PolicyKind::Authz(authz) => authz.ca.iter().collect(),
         }
     }
 }

@@ -125,8 +125,10 @@ pub(super) struct Policy {
     pub registries: Option<Spanned<Vec<Spanned<String>>>>,
     pub no_new_privileges: Option<Spanned<bool>>,
     pub file: Option<Spanned<String>>,
-    pub timeout: Option<Spanned<String>>,
     pub input_bytes: Option<Spanned<i64>>,
+    pub url: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
+    pub ca: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use crate::auth::{Door, Keepers};
 use crate::config::{self, Config, Invalid, Place, PolicyKind};
 use crate::engine::Address;
+use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
+use crate::policy::authz::{self, Authz};
 use crate::policy::conservative::{Conservative, Surroundings};
 #[cfg(feature = "rego")]
 use crate::policy::rego::Rego;
@@ -30,6 +32,7 @@ pub(super) struct Part {
     pub(super) tls: Option<Arc<Server>>,
     pub(super) door: Arc<Door>,
     pub(super) chain: Arc<Chain>,
+    pub(super) plugins: Arc<Plugins>,
 }
 
 impl Plan {
@@ -61,11 +64,13 @@ impl Part {
         let tls = note(&mut complaints, tls);
         let door = note(&mut complaints, Door::new(&config.auth, keepers));
         let chain = note(&mut complaints, chain(whole, config));
+        let plugins = note(&mut complaints, plugins(config));
         complaints.or(Part {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
             door: Arc::new(door.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
+            plugins: Arc::new(plugins.unwrap_or_default()),
         })
     }
 }
@@ -120,6 +125,20 @@ fn tests_beside(
     cases::run(&text, &path, &chain)
 }
 
+/// The plugins that a listener's policies ask.
+fn plugins(listener: &config::Listener) -> Result<Plugins, Invalid> {
+    let mut complaints = Invalid::default();
+    let mut plugins = Plugins::default();
+    for policy in &listener.policies {
+        if let PolicyKind::Authz(config) = &policy.kind
+            && let Some(plugin) = note(&mut complaints, Plugin::new(config, authz::IMPLEMENTS))
+        {
+            plugins.insert(&policy.name, plugin);
+        }
+    }
+    complaints.or(plugins)
+}
+
 fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Policy>, Invalid> {
     Ok(match &policy.kind {
         PolicyKind::Conservative(settings) => {
@@ -132,5 +151,6 @@ fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Polic
             let hint = "build with the default features of cargo";
             return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
         }
+        PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
     })
 }

@@ -69,7 +69,8 @@ impl Typed {
         prefix
     }
 
-    pub(super) fn render(&self) -> Vec<u8> {
+    /// The head, and the body where it is JSON, as the engine gets them.
+    pub fn render(&self) -> Vec<u8> {
         let target = self.target();
         let mut out = Vec::with_capacity(512);
         put_request_line(&mut out, self.row.method.as_str(), target.as_bytes(), self.http);

@@ -51,7 +51,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Said {
         | Question::Volume(_)
         | Question::Info
         | Question::Exec(_)
-        | Question::Program { .. } => Answer::Absent,
+        | Question::Plugin { .. } => Answer::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);
     verdict
