@@ -2,8 +2,16 @@
 //!
 //! `run::plan` builds policies from it. What must stay true: nothing here has read another file yet.
 
+mod limits;
+mod template;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use limits::{
+    Caps, LimitRules, LimitsPolicy, LogSetting, Restart, Settings, Size, Ulimit, Word,
+};
+pub use template::{Piece, Template};
 
 use super::{File, Place, Text};
 
@@ -20,6 +28,8 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
+    Limits(Box<LimitsPolicy>),
+    Rego(Rego),
     Authz(Authz),
 }
 
@@ -34,6 +44,16 @@ pub struct Conservative {
     pub registries: Option<Vec<String>>,
     /// Set on every container.
     pub no_new_privileges: bool,
+}
+
+/// Rules of the operator's own, in Rego.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rego {
+    pub file: File,
+    /// Of one evaluation.
+    pub timeout: Duration,
+    /// The largest request that is judged; larger ones are refused.
+    pub input_bytes: usize,
 }
 
 /// A Docker AuthZ plugin.
@@ -73,9 +93,11 @@ impl Policy {
     }
 
     /// The files that it names.
-    pub(super) fn files(&self) -> Vec<&File> {
+    pub fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
+            PolicyKind::Limits(_) => Vec::new(),
+            PolicyKind::Rego(rego) => vec![&rego.file],
             PolicyKind::Authz(authz) => authz.ca.iter().collect(),
         }
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod limits;
+
 fn read(text: &str) -> Result<Config, String> {
     let env = |name: &str| (name == "SOCK").then(|| "/run/x.sock".to_owned());
     parse(text, Path::new("dockgate.toml"), Path::new("/etc/dockgate"), &env)
@@ -174,6 +176,15 @@ fn every_complaint_says_where_and_what_to_do() {
         (
             &format!("{listener}url = \"unix:///x\"\npolicies = [\"frob\"]"),
             "dockgate.toml:4:13: there is no policy `frob`",
+        ),
+        ("[policy.x]\nkind = \"rego\"", "dockgate.toml:2:8: `kind = \"rego\"` needs `file`"),
+        (
+            "[policy.x]\nkind = \"rego\"\nfile = \"f\"\nrules = \"r\"",
+            "dockgate.toml:4:9: `rules` is not a key of `kind = \"rego\"`",
+        ),
+        (
+            "[policy.x]\nkind = \"rego\"\nfile = \"f\"\ninput_bytes = 0",
+            "dockgate.toml:4:15: must be greater than 0",
         ),
         (
             &format!("{listener}url = \"unix:///x\"\n{listener}url = \"unix:///y\""),
