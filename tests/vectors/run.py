@@ -25,6 +25,7 @@ def main():
     args = arguments()
     if not os.access(rigs.DOCKGATE, os.X_OK):
         sys.exit(f"run.py: no gateway at {rigs.DOCKGATE}; cargo build --release, or set DOCKGATE")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     engines = args.engine or list(rigs.ENGINES)
     if len(engines) > 1:
         return together(engines)
@@ -37,11 +38,11 @@ def main():
 
 def one(engine, numbers):
     import cases  # noqa: F401  fills VECTORS
+
     absent = [n for n in ALL if n not in VECTORS]
     failed, started, rig = 0, time.monotonic(), rigs.Rig(engine)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        rig.up(fallback(rig, cases.config))
+        rig.up(cases.config)
         for number in numbers:
             if number in VECTORS:
                 failed += not line(Case(number, rig).run())
@@ -53,29 +54,28 @@ def one(engine, numbers):
     return 1 if failed or absent else 0
 
 
-def fallback(rig, config):  # DEV: until limits are there
-    def reduced(rig):
-        text = config(rig)
-        said = rig.check(text)
-        if not said:
-            return text
-        print("DEV: reduced configuration:", said.splitlines()[0])
-        first, rest = text.split("[policy.sizes]")
-        rest = rest[rest.index("[policy.binds]"):]
-        for name in ("sizes", "nonroot"):
-            first = first.replace(f'"conservative", "{name}"', '"conservative"')
-        return first + rest
-    return reduced
-
-
 def line(case):
     """One line, and below it what failed."""
-    inert = "; ".join(f"{why}" + (f" ({', '.join(labels[:6])}{', …' if len(labels) > 6 else ''})" if labels and case.bitten else "") for why, labels in case.inert.items())
+    inert = "; ".join(
+        f"{why}" + (f" ({', '.join(labels[:6])}{', …' if len(labels) > 6 else ''})" if labels and case.bitten else "")
+        for why, labels in case.inert.items()
+    )
     word = "FAIL" if case.failures else "ok" if case.bitten or (case.notes and not case.inert) else "inert"
-    counts = [f"{case.bitten} bite" if case.bitten else "", f"{case.refused} refused" if case.refused else "", f"{case.rewritten} rewritten" if case.rewritten else ""]
+    counts = [
+        f"{case.bitten} bite" if case.bitten else "",
+        f"{case.refused} refused" if case.refused else "",
+        f"{case.rewritten} rewritten" if case.rewritten else "",
+    ]
     said = ", ".join(c for c in counts if c)
     notes = "; ".join(case.notes)
-    print(f"{case.seconds:5.1f} " * ("VECTORS_TIMES" in os.environ) + f"{word} {case.number} {case.title}" + (f" [{said}]" if said else "") + (f": {notes}" if notes else "") + (f" inert: {inert}" if inert else ""), flush=True)
+    print(
+        f"{case.seconds:5.1f} " * ("VECTORS_TIMES" in os.environ)
+        + f"{word} {case.number} {case.title}"
+        + (f" [{said}]" if said else "")
+        + (f": {notes}" if notes else "")
+        + (f" inert: {inert}" if inert else ""),
+        flush=True,
+    )
     for failure in case.failures:
         print("    " + failure.replace("\n", "\n    "), flush=True)
     return not case.failures
@@ -112,6 +112,7 @@ def arguments():
     def numbers(text):
         first, _, last = text.partition("-")
         return list(range(int(first), int(last or first) + 1))
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", action="append", choices=list(rigs.ENGINES))
     parser.add_argument("numbers", nargs="*", type=numbers)

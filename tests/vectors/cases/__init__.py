@@ -4,7 +4,25 @@ import subprocess
 
 from lib.rig import DOCKGATE
 
-from . import transport, paths, smuggling, documents, privileges, confinement, resources, network, attributes, mounts, volumes, running, images, builds, daemon  # noqa: F401,E501
+from . import (
+    transport,
+    callers,
+    paths,
+    smuggling,
+    documents,
+    privileges,
+    confinement,
+    resources,
+    network,
+    attributes,
+    mounts,
+    volumes,
+    execs,
+    running,
+    images,
+    builds,
+    daemon,
+)  # noqa: F401,E501
 
 
 def config(rig):
@@ -13,7 +31,7 @@ def config(rig):
         (rig.work / folder).mkdir(exist_ok=True)
     (rig.work / "allowed/link").symlink_to("/etc")
     subprocess.run([DOCKGATE, "certs", rig.work / "certs"], check=True, stdout=subprocess.DEVNULL)
-    return f'''
+    return f"""
 [engine]
 url = "unix://{rig.socket}"
 
@@ -57,7 +75,7 @@ binds = [{{ host = "{rig.work}/allowed", mode = "rw" }}, {{ host = "{rig.work}/r
 [policy.wide]
 kind = "conservative"
 binds = [{{ host = "{rig.work}", mode = "rw" }}]
-'''
+"""
 
 
 def listener(rig, name, policies):

@@ -1,111 +1,13 @@
-"""94-102: containers that could not have been made through the gate, used through it."""
+"""97-102: containers that could not have been made through the gate, used through it."""
 
-import json
+import os
 
 from lib.case import vector
 from lib.wire import Conn, request
 
 from .attributes import quote
+from .execs import DANGERS, answered, ways
 from .smuggling import tar
-
-# what a container made elsewhere may have; those that this machine cannot start are `start=False`
-DANGERS = {
-    "host bind": ({"Binds": ["/:/host"]}, {}), "mount": ({"Mounts": [{"Type": "bind", "Source": "/etc", "Target": "/h"}]}, {}), "pid host": ({"PidMode": "host"}, {}), "network host": ({"NetworkMode": "host"}, {}), "ipc host": ({"IpcMode": "host"}, {}), "uts host": ({"UTSMode": "host"}, {}),
-    "cap": ({"CapAdd": ["SYS_ADMIN"]}, {}), "seccomp": ({"SecurityOpt": ["seccomp=unconfined"]}, {}), "device": ({"Devices": [{"PathOnHost": "/dev/kmsg", "PathInContainer": "/dev/x", "CgroupPermissions": "rwm"}]}, {}), "device rule": ({"DeviceCgroupRules": ["c *:* rwm"]}, {}),
-    "masks": ({"MaskedPaths": [], "ReadonlyPaths": []}, {}), "cgroup parent": ({"CgroupParent": "/other"}, {}), "userns": ({"UsernsMode": "host"}, {}), "runtime": ({"Runtime": "weaker"}, {}), "group of a socket": ({"Binds": ["/etc:/e"], "GroupAdd": ["0"]}, {}),
-    "driver options": ({"Mounts": [{"Type": "volume", "Target": "/x", "VolumeOptions": {"DriverConfig": {"Options": {"type": "none", "o": "bind", "device": "/etc"}}}}]}, {}), "port": ({"PortBindings": {"80/tcp": [{"HostPort": "8099"}]}}, {}),
-    "oom": ({"OomScoreAdj": -500}, {}), "log": ({"LogConfig": {"Type": "syslog", "Config": {"syslog-address": "udp://127.0.0.1:9"}}}, {}), "working dir": ({}, {"WorkingDir": "/proc/self"}), "label": ({}, {"Labels": {"io.dockgate.listener": "x"}}),
-}
-EXEC = {"Cmd": ["true"], "AttachStdout": True}
-
-
-def ways(name, ident):
-    return {"name": name, "id": ident, "prefix": ident[:12], "short": ident[:4], "slash": "%2F" + name}
-
-
-def answered(*statuses):
-    return lambda answer, _: answer.status in (statuses or (200,))
-
-
-@vector(94, "exec in another's container, privileged exec")
-def exec_foreign(c):
-    own = c.make("own94", start=True)
-    for body in ({**EXEC, "Privileged": True}, {**EXEC, "Privileged": True, "User": "1000"}, {**EXEC, "privileged": True}):
-        c.call(f"privileged in one's own {list(body)[-1]}", "POST", f"/containers/{own}/exec", body, bites=answered(201))
-    c.call("at 1.24", "POST", f"/containers/{own}/exec", {**EXEC, "Privileged": True}, version="1.24", bites=answered(201))
-    ident = c.make("foreign94", start=True, HostConfig={"Binds": ["/:/host"]})
-    for way, known in ways("foreign94", ident).items():
-        c.call(f"by {way}", "POST", f"/containers/{known}/exec", EXEC, bites=answered(201), maybe=way == "slash")
-    for extra in ({"User": "root"}, {"Env": ["A=b"]}, {"User": "0:0", "Env": ["LD_PRELOAD=/host/x"]}, {"WorkingDir": "/host"}, {"Detach": True}):
-        c.call(f"with {list(extra)}", "POST", f"/containers/{ident}/exec", {**EXEC, **extra}, bites=answered(201))
-    for label, (host, config) in DANGERS.items():
-        if label != "oom":  # needs more than this machine's root has, to start
-            ident = c.make(start=True, HostConfig=host, **config)
-            c.call(f"into {label}", "POST", f"/containers/{ident}/exec", EXEC, bites=answered(201))
-            c.rig.admin("DELETE", f"/containers/{ident}?force=1&v=1")
-
-
-def exec_of(c, ident, **more):
-    return c.rig.admin("POST", f"/containers/{ident}/exec", {**EXEC, **more}).json()["Id"]
-
-
-@vector(95, "exec ids of others")
-def exec_ids(c):
-    foreign = c.make("foreign95", start=True, HostConfig={"Binds": ["/:/host"]})
-    own = c.make("own95", start=True)
-    for label, container, more in (("in a foreign container", foreign, {}), ("privileged, in one's own", own, {"Privileged": True}), ("of the administrator, in one's own", own, {})):
-        def setup(container=container, more=more):
-            return {"id": exec_of(c, container, **more)}
-        started = lambda _, s: c.rig.admin("GET", f"/exec/{s['id']}/json").json()["ExitCode"] == 0  # noqa: E731
-        plain = label.startswith("of")
-        c.call(f"start {label}", "POST", "/exec/{id}/start", {"Detach": True}, setup=setup, bites=lambda a, s, started=started: a.status == 200 or started(a, s))
-        c.call(f"json {label}", "GET", "/exec/{id}/json", setup=setup, bites=answered(200), may_pass=plain)
-
-        def running(container=container, more=more):
-            ident = exec_of(c, container, **{**more, "Cmd": ["sleep", "60"], "Tty": True})
-            c.rig.admin("POST", f"/exec/{ident}/start", {"Detach": True})
-            return {"id": ident}
-        c.call(f"resize {label}", "POST", "/exec/{id}/resize?h=1&w=1", setup=running, bites=lambda a, _: a.engines, may_pass=plain)
-
-    # made at one listener, used at another
-    def across(target, _):
-        maker = c.rig.direct if target.direct else c.rig.gates["other"]
-        made = maker.call("POST", f"/containers/{own}/exec", EXEC)
-        assert made.status == 201, made
-        return target.call("POST", f"/exec/{made.json()['Id']}/start", {"Detach": True})
-    c.probe("of another listener", across, answered(200))
-    same = c.rig.gates["conservative"]
-    made = same.call("POST", f"/containers/{own}/exec", EXEC)
-    c.expect("one's own exec starts", made.status == 201 and same.call("POST", f"/exec/{made.json()['Id']}/start", {"Detach": True}).status == 200, str(made))
-
-
-@vector(96, "exec started otherwise than it was made")
-def exec_start(c):
-    own = c.make("own96", start=True)
-
-    def start(body):
-        def send(target, _):
-            made = target.call("POST", f"/containers/{own}/exec", EXEC)
-            assert made.status == 201, made
-            send.id = made.json()["Id"]
-            return target.call("POST", f"/exec/{send.id}/start", body)
-        return send
-    for extra in ({"Privileged": True}, {"User": "root", "Privileged": True}, {"Cmd": ["sh"]}, {"Env": ["A=b"]}, {"ExecIDs": ["x"]}):
-        send = start({"Detach": True, **extra})
-        c.probe(f"with {list(extra)}", send, lambda _, __, send=send: "privileged\": true" in json.dumps(c.rig.admin("GET", f"/exec/{send.id}/json").json()), inert="the engine reads nothing of it at the start")
-
-    # the name is another container's between the two calls
-    def two():
-        c.make("swap96", start=True)
-        c.make("other96", start=True, HostConfig={"Binds": ["/:/host"]})
-
-    def renamed(target, _):
-        first = target.call("POST", "/containers/swap96/exec", EXEC)
-        assert first.status == 201, first
-        c.rig.admin("POST", "/containers/swap96/rename?name=gone96")
-        c.rig.admin("POST", "/containers/other96/rename?name=swap96")
-        return target.call("POST", "/containers/swap96/exec", EXEC)
-    c.probe("the name is another's now", renamed, answered(201), setup=two)
 
 
 @vector(97, "update to no limits, or to what create may not")
@@ -114,19 +16,82 @@ def update(c):
 
     def host(s):
         return c.inspect(s["id"])["HostConfig"]
-    for policy in ({"Name": "always"}, {"Name": "unless-stopped"}, {"Name": "on-failure"}, {"Name": "on-failure", "MaximumRetryCount": 10**9}):
-        c.call(f"RestartPolicy {policy}", "POST", "/containers/{id}/update", {"RestartPolicy": policy}, setup=lambda: {"id": c.make()}, bites=lambda _, s: for_ever(host(s)["RestartPolicy"]))
+
+    for policy in (
+        {"Name": "always"},
+        {"Name": "unless-stopped"},
+        {"Name": "on-failure"},
+        {"Name": "on-failure", "MaximumRetryCount": 10**9},
+    ):
+        c.call(
+            f"RestartPolicy {policy}",
+            "POST",
+            "/containers/{id}/update",
+            {"RestartPolicy": policy},
+            setup=lambda: {"id": c.make()},
+            bites=lambda _, s: for_ever(host(s)["RestartPolicy"]),
+        )
 
     def limited():
         return {"id": c.make(HostConfig={"Memory": 64 * MIB, "MemorySwap": 128 * MIB, "PidsLimit": 100, "NanoCpus": 10**9})}
-    for body, bites in (({"Memory": 1 << 33, "MemorySwap": 1 << 34}, lambda h: h["Memory"] > 256 * MIB), ({"MemorySwap": -1}, lambda h: h["MemorySwap"] == -1), ({"PidsLimit": -1}, lambda h: (h["PidsLimit"] or -1) <= 0), ({"PidsLimit": 0}, lambda h: (h["PidsLimit"] or -1) <= 0),
-                        ({"PidsLimit": 10**6}, lambda h: h["PidsLimit"] == 10**6), ({"NanoCpus": 2 * 10**9}, lambda h: h["NanoCpus"] == 2 * 10**9), ({"Memory": 1 << 33, "MemorySwap": -1}, lambda h: h["Memory"] > 256 * MIB)):
-        c.call(f"{body}", "POST", "/containers/{id}/update", body, setup=limited, bites=lambda _, s, bites=bites: bites(host(s)), via="sizes", maybe=body == {"PidsLimit": 0})
-    for body in ({"BlkioDeviceReadBps": [{"Path": "/dev/vda", "Rate": 1}]}, {"BlkioWeightDevice": [{"Path": "/dev/vda", "Weight": 10}]}, {"Devices": [{"PathOnHost": "/dev/vda"}]}, {"DeviceCgroupRules": ["a *:* rwm"]}, {"CgroupParent": "/"}, {"OomKillDisable": True}, {"Privileged": True}, {"HostConfig": {"Privileged": True}},
-                 {"CapAdd": ["ALL"]}, {"Ulimits": [{"Name": "rtprio", "Soft": 99, "Hard": 99}]}):
-        c.call(f"{list(body)}", "POST", "/containers/{id}/update", body, setup=lambda: {"id": c.make()}, bites=lambda _, s, body=body: bool(host(s).get(list(body)[0])), inert="engines before 29.6 update no such thing")
-    c.call("CpuRealtimeRuntime", "POST", "/containers/{id}/update", {"CpuRealtimeRuntime": 1000, "CpuRealtimePeriod": 10000}, setup=lambda: {"id": c.make()}, bites=lambda _, s: host(s)["CpuRealtimeRuntime"], maybe=True)
-    c.call("of a foreign container", "POST", "/containers/{id}/update", {"Memory": 64 * MIB, "MemorySwap": 64 * MIB}, setup=lambda: {"id": c.make(HostConfig={"Privileged": True})}, bites=lambda _, s: host(s)["Memory"])
+
+    for body, bites in (
+        ({"Memory": 1 << 33, "MemorySwap": 1 << 34}, lambda h: h["Memory"] > 256 * MIB),
+        ({"MemorySwap": -1}, lambda h: h["MemorySwap"] == -1),
+        ({"PidsLimit": -1}, lambda h: (h["PidsLimit"] or -1) <= 0),
+        ({"PidsLimit": 0}, lambda h: (h["PidsLimit"] or -1) <= 0),
+        ({"PidsLimit": 10**6}, lambda h: h["PidsLimit"] == 10**6),
+        ({"NanoCpus": 2 * 10**9}, lambda h: h["NanoCpus"] == 2 * 10**9),
+        ({"Memory": 1 << 33, "MemorySwap": -1}, lambda h: h["Memory"] > 256 * MIB),
+    ):
+        c.call(
+            f"{body}",
+            "POST",
+            "/containers/{id}/update",
+            body,
+            setup=limited,
+            bites=lambda _, s, bites=bites: bites(host(s)),
+            via="sizes",
+            maybe=body == {"PidsLimit": 0},
+        )
+    for body in (
+        {"BlkioDeviceReadBps": [{"Path": "/dev/vda", "Rate": 1}]},
+        {"BlkioWeightDevice": [{"Path": "/dev/vda", "Weight": 10}]},
+        {"Devices": [{"PathOnHost": "/dev/vda"}]},
+        {"DeviceCgroupRules": ["a *:* rwm"]},
+        {"CgroupParent": "/"},
+        {"OomKillDisable": True},
+        {"Privileged": True},
+        {"HostConfig": {"Privileged": True}},
+        {"CapAdd": ["ALL"]},
+        {"Ulimits": [{"Name": "rtprio", "Soft": 99, "Hard": 99}]},
+    ):
+        c.call(
+            f"{list(body)}",
+            "POST",
+            "/containers/{id}/update",
+            body,
+            setup=lambda: {"id": c.make()},
+            bites=lambda _, s, body=body: bool(host(s).get(list(body)[0])),
+            inert="engines before 29.6 update no such thing",
+        )
+    c.call(
+        "CpuRealtimeRuntime",
+        "POST",
+        "/containers/{id}/update",
+        {"CpuRealtimeRuntime": 1000, "CpuRealtimePeriod": 10000},
+        setup=lambda: {"id": c.make()},
+        bites=lambda _, s: host(s)["CpuRealtimeRuntime"],
+        maybe=True,
+    )
+    c.call(
+        "of a foreign container",
+        "POST",
+        "/containers/{id}/update",
+        {"Memory": 64 * MIB, "MemorySwap": 64 * MIB},
+        setup=lambda: {"id": c.make(HostConfig={"Privileged": True})},
+        bites=lambda _, s: host(s)["Memory"],
+    )
 
 
 def for_ever(policy):
@@ -136,19 +101,58 @@ def for_ever(policy):
 @vector(98, "archive into and out of another's container")
 def archive(c):
     data = tar(planted=b"x")
-    for label, (host, inside) in {"host bind": ({"Binds": [f"{c.rig.work}/allowed:/h"]}, "/h"), "privileged": ({"Privileged": True}, "/tmp"), "volume of a path": ({"Mounts": [{"Type": "volume", "Target": "/h", "VolumeOptions": {"DriverConfig": {"Options": {"type": "none", "o": "bind", "device": f"{c.rig.work}/allowed"}}}}]}, "/h")}.items():
+    for label, (host, inside) in {
+        "host bind": ({"Binds": [f"{c.rig.work}/allowed:/h"]}, "/h"),
+        "privileged": ({"Privileged": True}, "/tmp"),
+        "volume of a path": (
+            {
+                "Mounts": [
+                    {
+                        "Type": "volume",
+                        "Target": "/h",
+                        "VolumeOptions": {"DriverConfig": {"Options": {"type": "none", "o": "bind", "device": f"{c.rig.work}/allowed"}}},
+                    }
+                ]
+            },
+            "/h",
+        ),
+    }.items():
         ident = c.make(HostConfig=host)
         for way, known in ways(c.inspect(ident)["Name"][1:], ident).items():
-            c.call(f"PUT into {label} by {way}", "PUT", f"/containers/{known}/archive?path={inside}", data, kind="application/x-tar", bites=answered(200), maybe=way == "slash")
-        c.call(f"PUT with copyUIDGID into {label}", "PUT", f"/containers/{ident}/archive?path={inside}&copyUIDGID=1", data, kind="application/x-tar", bites=answered(200))
+            c.call(
+                f"PUT into {label} by {way}",
+                "PUT",
+                f"/containers/{known}/archive?path={inside}",
+                data,
+                kind="application/x-tar",
+                bites=answered(200),
+                maybe=way == "slash",
+            )
+        c.call(
+            f"PUT with copyUIDGID into {label}",
+            "PUT",
+            f"/containers/{ident}/archive?path={inside}&copyUIDGID=1",
+            data,
+            kind="application/x-tar",
+            bites=answered(200),
+        )
         c.call(f"GET from {label}", "GET", f"/containers/{ident}/archive?path={inside}", bites=answered(200))
         c.call(f"HEAD of {label}", "HEAD", f"/containers/{ident}/archive?path={inside}", bites=answered(200))
     (c.rig.work / "allowed/planted").unlink(missing_ok=True)
 
     def out(target, _):
         ident = target.call("POST", "/containers/create", {"Image": "busybox"}).json()["Id"]
-        return target.call("PUT", f"/containers/{ident}/archive?path=/", tar(**{"../../../../tmp/dgv-escaped": b"x"}), kind="application/x-tar")
-    c.probe("a tar that leaves the container", out, lambda *_: __import__("os").path.exists("/tmp/dgv-escaped"), inert="these engines refuse it; the symlink races of older ones are for `dockgate doctor`", may_pass=True)
+        return target.call(
+            "PUT", f"/containers/{ident}/archive?path=/", tar(**{"../../../../tmp/dgv-escaped": b"x"}), kind="application/x-tar"
+        )
+
+    c.probe(
+        "a tar that leaves the container",
+        out,
+        lambda *_: os.path.exists("/tmp/dgv-escaped"),
+        inert="these engines refuse it; the symlink races of older ones are for `dockgate doctor`",
+        may_pass=True,
+    )
 
 
 @vector(99, "reading another's files and processes")
@@ -159,26 +163,89 @@ def reading(c):
             if way in ("name", "id") or path == "export":
                 c.call(f"{path} by {way}", "GET", f"/containers/{known}/{path}", bites=answered(200), maybe=way == "slash")
     c.call("commit", "POST", "/commit?container=foreign99&repo=i99", {}, bites=answered(201))
-    c.call("attach", "POST", f"/containers/{ident}/attach?stream=1&stdout=1", headers=["Connection: Upgrade", "Upgrade: tcp"], keep=True, bites=answered(101))
+    c.call(
+        "attach",
+        "POST",
+        f"/containers/{ident}/attach?stream=1&stdout=1",
+        headers=["Connection: Upgrade", "Upgrade: tcp"],
+        keep=True,
+        bites=answered(101),
+    )
     own = c.make("own99", start=True)
-    for args in ("-eo pid,cmd --pid 1", "-o pid,cmd -C /etc/shadow", "e -o pid,cmd;id", "-o pid -p $(id)", "--sort=`id`", "-o pid,cmd 2>/etc/x", "-o pid,cmd\n-e"):
-        c.call(f"ps_args {args!r}", "GET", f"/containers/{own}/top?ps_args=" + quote(args), bites=lambda a, _: False, inert="ps gets them as words, without a shell", may_pass=True)
+    for args in (
+        "-eo pid,cmd --pid 1",
+        "-o pid,cmd -C /etc/shadow",
+        "e -o pid,cmd;id",
+        "-o pid -p $(id)",
+        "--sort=`id`",
+        "-o pid,cmd 2>/etc/x",
+        "-o pid,cmd\n-e",
+    ):
+        c.call(
+            f"ps_args {args!r}",
+            "GET",
+            f"/containers/{own}/top?ps_args=" + quote(args),
+            bites=lambda a, _: False,
+            inert="ps gets them as words, without a shell",
+            may_pass=True,
+        )
 
 
 @vector(100, "commit that changes what others get")
 def commit(c):
     def own():
         return {"id": c.make()}
+
     privileged = c.make("foreign100", HostConfig={"Privileged": True})
     for known in ("foreign100", privileged, privileged[:12]):
         c.call(f"of a foreign container {known[:10]}", "POST", f"/commit?container={known}&repo=i100", {}, bites=answered(201))
-    for line in ("LABEL io.dockgate.job=x", "HEALTHCHECK --interval=1ms CMD true", "WORKDIR /proc/self/fd/8", "ONBUILD LABEL io.dockgate.job=x", "onbuild label io.dockgate.job x", "ONBUILD WORKDIR /proc/self/fd/8", "LABEL x=y\nHEALTHCHECK --interval=1ms CMD true", "WORKDIR /\nWORKDIR proc/self"):
-        c.call(line, "POST", "/commit?container={id}&repo=i100&changes=" + quote(line), {}, setup=own, bites=lambda *_: c.inspect("i100", "images"), maybe="\n" in line)
-        c.call(f"second: {line}", "POST", "/commit?container={id}&repo=i100&changes=ENV%20A%3Db&changes=" + quote(line), {}, setup=own, bites=lambda *_: c.inspect("i100", "images"), maybe="\n" in line)
-    for body in ({"Labels": {"io.dockgate.job": "x"}}, {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000}}, {"WorkingDir": "/proc/self/fd/8"}):
-        c.call(f"body {list(body)}", "POST", "/commit?container={id}&repo=i100", body, setup=own, bites=lambda *_: c.inspect("i100", "images"))
+    for line in (
+        "LABEL io.dockgate.job=x",
+        "HEALTHCHECK --interval=1ms CMD true",
+        "WORKDIR /proc/self/fd/8",
+        "ONBUILD LABEL io.dockgate.job=x",
+        "onbuild label io.dockgate.job x",
+        "ONBUILD WORKDIR /proc/self/fd/8",
+        "LABEL x=y\nHEALTHCHECK --interval=1ms CMD true",
+        "WORKDIR /\nWORKDIR proc/self",
+    ):
+        c.call(
+            line,
+            "POST",
+            "/commit?container={id}&repo=i100&changes=" + quote(line),
+            {},
+            setup=own,
+            bites=lambda *_: c.inspect("i100", "images"),
+            maybe="\n" in line,
+        )
+        c.call(
+            f"second: {line}",
+            "POST",
+            "/commit?container={id}&repo=i100&changes=ENV%20A%3Db&changes=" + quote(line),
+            {},
+            setup=own,
+            bites=lambda *_: c.inspect("i100", "images"),
+            maybe="\n" in line,
+        )
+    for body in (
+        {"Labels": {"io.dockgate.job": "x"}},
+        {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000}},
+        {"WorkingDir": "/proc/self/fd/8"},
+    ):
+        c.call(
+            f"body {list(body)}", "POST", "/commit?container={id}&repo=i100", body, setup=own, bites=lambda *_: c.inspect("i100", "images")
+        )
     for line in ("USER 0", "VOLUME /x", "ENV A=b"):
-        c.call(line, "POST", "/commit?container={id}&repo=i100&changes=" + quote(line), {}, setup=own, bites=lambda *_: False, inert="an image may say that of itself; over whose tag is for `namespace`", may_pass=True)
+        c.call(
+            line,
+            "POST",
+            "/commit?container={id}&repo=i100&changes=" + quote(line),
+            {},
+            setup=own,
+            bites=lambda *_: False,
+            inert="an image may say that of itself; over whose tag is for `namespace`",
+            may_pass=True,
+        )
 
 
 @vector(101, "checkpoints in folders of the host")
@@ -186,36 +253,87 @@ def checkpoints(c):
     own = c.make("own101", start=True)
     folder = c.rig.work / "allowed"
     c.call("list of a folder", "GET", f"/containers/{own}/checkpoints?dir={folder}", bites=lambda a, _: a.engines and "sub" in a.text)
-    c.call("make one", "POST", f"/containers/{own}/checkpoints", {"CheckpointID": "c", "CheckpointDir": str(folder)}, bites=lambda a, _: a.engines and (a.status == 201 or (folder / "c").exists()), maybe=True)
-    c.call("remove one", "DELETE", f"/containers/{own}/checkpoints/sub?dir={folder}", bites=lambda a, _: a.engines and a.status == 204, setup=lambda: (folder / "sub").mkdir(exist_ok=True), maybe=True)
+    c.call(
+        "make one",
+        "POST",
+        f"/containers/{own}/checkpoints",
+        {"CheckpointID": "c", "CheckpointDir": str(folder)},
+        bites=lambda a, _: a.engines and (a.status == 201 or (folder / "c").exists()),
+        maybe=True,
+    )
+    c.call(
+        "remove one",
+        "DELETE",
+        f"/containers/{own}/checkpoints/sub?dir={folder}",
+        bites=lambda a, _: a.engines and a.status == 204,
+        setup=lambda: (folder / "sub").mkdir(exist_ok=True),
+        maybe=True,
+    )
     (folder / "sub").mkdir(exist_ok=True)
-    for query in (f"checkpoint=c&checkpoint-dir={folder}", "checkpoint=c", f"checkpoint-dir={folder}", f"checkpoint%2ddir={folder}&checkpoint=c"):
-        c.call(f"start {query[:14]}", "POST", "/containers/{id}/start?" + query, setup=lambda: {"id": c.make()}, bites=lambda a, _: a.engines and a.status in (204, 400, 500), maybe=True)
+    for query in (
+        f"checkpoint=c&checkpoint-dir={folder}",
+        "checkpoint=c",
+        f"checkpoint-dir={folder}",
+        f"checkpoint%2ddir={folder}&checkpoint=c",
+    ):
+        c.call(
+            f"start {query[:14]}",
+            "POST",
+            "/containers/{id}/start?" + query,
+            setup=lambda: {"id": c.make()},
+            bites=lambda a, _: a.engines and a.status in (204, 400, 500),
+            maybe=True,
+        )
 
 
 @vector(102, "rename, start, stop, remove of others")
 def others(c):
     for label, (host, config) in {**DANGERS, "privileged": ({"Privileged": True}, {})}.items():
-        c.call(f"start of {label}", "POST", "/containers/{id}/start", setup=lambda host=host, config=config: {"id": c.make(HostConfig=host, **config)}, bites=lambda a, s: a.engines and (a.status == 204 or "error while creating" in a.text or a.status == 500 or a.status == 400))
+        c.call(
+            f"start of {label}",
+            "POST",
+            "/containers/{id}/start",
+            setup=lambda host=host, config=config: {"id": c.make(HostConfig=host, **config)},
+            bites=lambda a, s: a.engines and (a.status == 204 or "error while creating" in a.text or a.status == 500 or a.status == 400),
+        )
 
     def danger():
         return {"id": c.make("foreign102", start=True, HostConfig={"Binds": ["/:/host"]})}
+
     state = lambda s: c.inspect(s["id"])["State"]  # noqa: E731
-    for verb, bites in (("rename?name=taken102", lambda _, s: c.inspect(s["id"])["Name"] == "/taken102"), ("kill", lambda _, s: not state(s)["Running"]), ("stop?t=0", lambda _, s: not state(s)["Running"]), ("pause", lambda _, s: state(s)["Paused"]), ("resize?h=1&w=1", lambda a, _: a.status == 200)):
+    for verb, bites in (
+        ("rename?name=taken102", lambda _, s: c.inspect(s["id"])["Name"] == "/taken102"),
+        ("kill", lambda _, s: not state(s)["Running"]),
+        ("stop?t=0", lambda _, s: not state(s)["Running"]),
+        ("pause", lambda _, s: state(s)["Paused"]),
+        ("resize?h=1&w=1", lambda a, _: a.status == 200),
+    ):
         c.call(verb, "POST", ("/containers/{id}/" if verb == "pause" else "/containers/foreign102/") + verb, setup=danger, bites=bites)
     c.call("restart", "POST", "/containers/foreign102/restart?t=0", setup=danger, bites=lambda a, _: a.status == 204)
     c.call("remove", "DELETE", "/containers/foreign102?force=1", setup=danger, bites=lambda _, s: c.inspect(s["id"]) is None)
-    c.call("remove by link", "DELETE", "/containers/own102/al?link=1", setup=lambda: (danger(), c.make("own102", HostConfig={"Links": ["foreign102:al"]})), bites=lambda a, _: a.status == 204)
+    c.call(
+        "remove by link",
+        "DELETE",
+        "/containers/own102/al?link=1",
+        setup=lambda: (danger(), c.make("own102", HostConfig={"Links": ["foreign102:al"]})),
+        bites=lambda a, _: a.status == 204,
+    )
 
     def attached(path, headers):
         def send(target, _):
             target.last = request("GET" if "ws" in path else "POST", target.path(path), headers=headers, keep=True)
             with Conn(target.address) as conn:
                 return conn.send(target.last).answer()
+
         return send
+
     up = ["Connection: Upgrade", "Upgrade: tcp"]
     ws = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
     ident = c.make("attach102", start=True, OpenStdin=True, HostConfig={"Binds": ["/:/host"]})
     for way, known in ways("attach102", ident).items():
-        for path, headers in ((f"/containers/{known}/attach?stream=1&stdin=1&stdout=1", up), (f"/containers/{known}/attach?stream=1&stdin=1&stdout=1", []), (f"/containers/{known}/attach/ws?stream=1&stdin=1", ws)):
+        for path, headers in (
+            (f"/containers/{known}/attach?stream=1&stdin=1&stdout=1", up),
+            (f"/containers/{known}/attach?stream=1&stdin=1&stdout=1", []),
+            (f"/containers/{known}/attach/ws?stream=1&stdin=1", ws),
+        ):
             c.probe(f"{path.split('/')[-1][:8]} by {way}", attached(path, headers), answered(101, 200), maybe=way == "slash")

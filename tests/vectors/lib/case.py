@@ -16,6 +16,7 @@ def vector(number, title):
         assert number not in VECTORS, number
         VECTORS[number] = (title, run)
         return run
+
     return put
 
 
@@ -152,7 +153,21 @@ class Case:
 
     # ---- containers ----
 
-    def create(self, label, host=None, *, bites, config=None, net=None, raw=None, query="", path="/containers/create", version=None, also=None, **more):
+    def create(
+        self,
+        label,
+        host=None,
+        *,
+        bites,
+        config=None,
+        net=None,
+        raw=None,
+        query="",
+        path="/containers/create",
+        version=None,
+        also=None,
+        **more,
+    ):
         """POST /containers/create; `bites` looks at the inspect of what was made. `raw` is a body as bytes instead.
         `also(inspect)` runs before the container is removed (to start it)."""
         body = raw
@@ -184,7 +199,11 @@ class Case:
         base = {"Image": "busybox", "Cmd": ["sleep", "300"], "StopTimeout": 0}
         # as the gate makes them: nothing but what a case gives it is to be dangerous
         host = body.get("HostConfig", {})
-        body["HostConfig"] = {"CgroupnsMode": "private", **({"NetworkMode": "none"} if start and not {"PortBindings", "Links"} & set(host) else {}), **host}
+        body["HostConfig"] = {
+            "CgroupnsMode": "private",
+            **({"NetworkMode": "none"} if start and not {"PortBindings", "Links"} & set(host) else {}),
+            **host,
+        }
         a = self.rig.admin("POST", "/containers/create" + (f"?name={name}" if name else ""), {**base, **body})
         assert a.status == 201, f"the administrator's container: {a}"
         ident = a.json()["Id"]
@@ -214,11 +233,17 @@ class Case:
     def behaves(self, label, host, script, bites, **more):
         """Runs a container; `bites` judges what it printed."""
         config = more.pop("config", {})
-        self.probe(label, lambda target, state: self.output(target, fill(host, state), script, **config), lambda answer, _: hasattr(answer, "output") and bites(answer.output), **more)
+        self.probe(
+            label,
+            lambda target, state: self.output(target, fill(host, state), script, **config),
+            lambda answer, _: hasattr(answer, "output") and bites(answer.output),
+            **more,
+        )
 
 
 def logs(rig, ident, answer):
     from .wire import streams
+
     answer.output = streams(rig.admin("GET", f"/containers/{ident}/logs?stdout=1&stderr=1").body).decode(errors="replace")
     return answer
 
@@ -233,7 +258,11 @@ def refused(answer):
         message = answer.json()["message"]
     except (ValueError, KeyError, TypeError):
         return False
-    return answer.status != 403 or message.startswith("dockgate: requests of browsers") or (message.startswith("dockgate: ") and "(rule " in message)
+    return (
+        answer.status != 403
+        or message.startswith("dockgate: requests of browsers")
+        or (message.startswith("dockgate: ") and "(rule " in message)
+    )
 
 
 def made(rig, answer):
@@ -262,7 +291,9 @@ def fill(value, state):
 def show(data):
     head, _, body = data.partition(b"\r\n\r\n")
     lines = head.decode(errors="replace").split("\r\n")
-    keep = [lines[0]] + [l for l in lines[1:] if not l.startswith(("Host: engine", "Connection: close", "Content-Length", "Content-Type: application/json"))]
+    keep = [lines[0]] + [
+        l for l in lines[1:] if not l.startswith(("Host: engine", "Connection: close", "Content-Length", "Content-Type: application/json"))
+    ]
     return " | ".join(keep)[:400] + (f" {body[:500]!r}" if body else "")
 
 

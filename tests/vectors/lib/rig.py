@@ -1,5 +1,6 @@
 """What a run stands on: an engine in a network namespace of its own, gates in front of it, a server that notes who calls."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -15,7 +16,10 @@ from .wire import Conn, exchange, request
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 E2E = REPO / "tests/e2e"
-CACHE = pathlib.Path(os.environ.get("DOCKGATE_E2E_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "dockgate-e2e")
+CACHE = pathlib.Path(
+    os.environ.get("DOCKGATE_E2E_CACHE")
+    or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "dockgate-e2e"
+)
 DOCKGATE = os.environ.get("DOCKGATE") or str(REPO / "target/release/dockgate")
 # index of the namespace, folder of the binaries, newest API version
 ENGINES = {"20.10": (41, "-", "1.41"), "28": (42, str(CACHE / "suite-forky/bin"), "1.51")}
@@ -87,10 +91,25 @@ class Rig:
     def __init__(self, engine):
         self.engine = engine
         self.index, self.bin, self.version = ENGINES[engine]
-        self.work = pathlib.Path(tempfile.mkdtemp(prefix="dgv.", dir="/tmp"))
         self.gates, self.ports, self.processes, self.canary = {}, {}, [], None
         self.changes = 0  # by the administrator
         self.endings = []  # what else ends with the run
+        self.claim()
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="dgv.", dir="/tmp"))
+        self.lock.write(str(self.work))
+        self.lock.flush()
+
+    def claim(self):
+        """One run of an engine at a time, for the names are fixed; what a killed one has left is ended."""
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self.lock = open(CACHE / f"vectors-{self.index}.lock", "a+")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.lock.seek(0)
+        if left := self.lock.read():
+            self.work = pathlib.Path(left)
+            self.dir = self.work / "e"
+            self.down()
+        self.lock.truncate(0)
 
     # ---- start and end ----
 
@@ -101,14 +120,29 @@ class Rig:
         (self.dir / "daemon.json").write_text(json.dumps(ENGINE_SETTINGS))
         certs = self.dir / "certs"
         subprocess.run([DOCKGATE, "certs", certs, "--host", self.address], check=True, stdout=subprocess.DEVNULL)
-        self.engine_sh("up", self.bin, "--label", "secret=label-of-the-daemon", "--host", f"tcp://{self.address}:2376", "--tlsverify",
-                       "--tlscacert", certs / "ca.pem", "--tlscert", certs / "server-cert.pem", "--tlskey", certs / "server-key.pem")
+        self.engine_sh(
+            "up",
+            self.bin,
+            "--label",
+            "secret=label-of-the-daemon",
+            "--host",
+            f"tcp://{self.address}:2376",
+            "--tlsverify",
+            "--tlscacert",
+            certs / "ca.pem",
+            "--tlscert",
+            certs / "server-cert.pem",
+            "--tlskey",
+            certs / "server-key.pem",
+        )
         self.socket = str(self.dir / "docker.sock")
         self.direct = Target("engine", self.socket, self.version)
         self.watcher = Watcher(self.socket)
         subprocess.run([E2E / "image.sh", self.socket], check=True, stdout=subprocess.DEVNULL)
         # holds the image, whatever is pruned
-        keeper = self.admin("POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000000"], "HostConfig": {"NetworkMode": "none"}})
+        keeper = self.admin(
+            "POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000000"], "HostConfig": {"NetworkMode": "none"}}
+        )
         self.admin("POST", f"/containers/{keeper.json()['Id']}/start")
         self.canary = Canary(f"10.66.{self.index}.1")
         self.canary.start()
@@ -119,7 +153,9 @@ class Rig:
         return f"10.66.{self.index}.2"
 
     def engine_sh(self, action, *more):
-        done = subprocess.run([E2E / "engine.sh", action, f"dgv{self.index}", self.dir, str(self.index), *more], capture_output=True, text=True)
+        done = subprocess.run(
+            [E2E / "engine.sh", action, f"dgv{self.index}", self.dir, str(self.index), *more], capture_output=True, text=True
+        )
         if done.returncode:
             raise SystemExit(f"engine.sh {action}: {done.stderr.strip()}")
 
@@ -128,7 +164,14 @@ class Rig:
         file = self.work / f"{name}.toml"
         file.write_text(text)
         log = open(self.work / f"{name}.log", "wb")
-        process = subprocess.Popen([DOCKGATE, "serve", "-c", file], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        # it must not outlive a run that is killed
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", DOCKGATE, "serve", "-c", file],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self.processes.append(process)
         listeners = [line.split('"')[1] for line in text.splitlines() if line.startswith("name = ")]
         for _ in range(100):
@@ -173,6 +216,7 @@ class Rig:
         if (self.work / "e").exists():
             self.engine_sh("down")
         shutil.rmtree(self.work, ignore_errors=True)
+        self.lock.truncate(0)
 
     # ---- what is in the engine ----
 
@@ -182,11 +226,15 @@ class Rig:
 
     def state(self):
         """Everything that a request could have left behind."""
+
         def get(path):
             a = self.watcher.answer(self.direct.path(path))
             return a.json() if a.status == 200 else []
+
         found = {("containers", c["Id"]) for c in get("/containers/json?all=1")}
-        found |= {("networks", n["Id"]) for n in get("/networks") if n["Name"] not in ("bridge", "host", "none", "ingress", "docker_gwbridge")}
+        found |= {
+            ("networks", n["Id"]) for n in get("/networks") if n["Name"] not in ("bridge", "host", "none", "ingress", "docker_gwbridge")
+        }
         found |= {("volumes", v["Name"]) for v in get("/volumes").get("Volumes") or []}
         found |= {("plugins", p["Id"]) for p in get("/plugins")}
         for i in get("/images/json?all=1"):
@@ -206,8 +254,4 @@ class Rig:
         return self.state() - keep
 
 
-ENGINE_SETTINGS = {
-    "debug": True,
-    "experimental": True,
-    "runtimes": {"weaker": {"path": "/usr/sbin/runc"}},
-}
+ENGINE_SETTINGS = {"debug": True, "experimental": True, "runtimes": {"weaker": {"path": "/usr/sbin/runc"}}}
