@@ -101,13 +101,10 @@ def browsers(c):
         via="tcp",
         setup=lambda: {"id": c.make(start=True, OpenStdin=True)},
     )
-    # by DNS rebinding a page is same-origin: its GET has no Origin, only the Host of the page
-    c.probe(
-        "Host of a page",
-        lambda t, _: t.raw(b"GET /containers/json HTTP/1.1\r\nHost: evil.example:2375\r\nConnection: close\r\n\r\n"),
-        lambda a, _: a.status == 200,
-        via="tcp",
-    )
+    # by DNS rebinding a page is same-origin: its GET has no Origin, only the Host of the page and what browsers always say
+    for label, header in (("Accept-Language", "Accept-Language: en"), ("Sec-Fetch-Mode", "Sec-Fetch-Mode: cors")):
+        data = f"GET /containers/json HTTP/1.1\r\nHost: evil.example:2375\r\n{header}\r\nConnection: close\r\n\r\n".encode()
+        c.probe(f"Host of a page, {label}", lambda t, _, data=data: t.raw(data), lambda a, _: a.status == 200, via="tcp")
     c.probe(
         "create with the Host of a page",
         lambda t, _: t.raw(create().replace(b"Host: engine", b"Host: evil.example:2375")),

@@ -257,6 +257,7 @@ def unknown(c):
         inert="an image of the engine, which a container could be made of as well",
         may_pass=True,
     )
+    ident = c.make(start=True)
     for path, body in (
         ("/volumes/create", {"Name": "v35", "Frobnicate": True}),
         ("/networks/create", {"Name": "n35", "Frobnicate": True}),
@@ -265,13 +266,13 @@ def unknown(c):
         ("/networks/bridge/disconnect", {"Container": "{id}", "Frobnicate": True}),
         ("/volumes/create", {"Name": "w35", "ClusterVolumeSpec": {"Group": "x", "Frobnicate": True}}),
     ):
-        c.call(path, "POST", path, body, setup=lambda: {"id": c.make(start=True)}, bites=lambda *_: False, inert=ignored)
+        c.call(path, "POST", path, body, setup=lambda: {"id": ident}, bites=lambda *_: False, inert=ignored)
     for path in ("/containers/json?frobnicate=1", "/images/json?frobnicate=1", "/containers/{id}/json?frobnicate=1"):
         c.call(
             path,
             "GET",
             path,
-            setup=lambda: {"id": c.make()},
+            setup=lambda: {"id": ident},
             bites=lambda *_: False,
             inert="the engine does not look at a query key it does not know",
         )

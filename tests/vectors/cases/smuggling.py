@@ -228,8 +228,8 @@ def bombs(c):
         with open(f"/proc/{pid}/statm") as f:
             return int(f.read().split()[1]) * 4096
 
-    zeros = gzip.compress(bytes(64 << 20), 6)
-    many = gzip.compress(tar(**{f"f{n}": b"" for n in range(5_000)}), 6)
+    zeros = gzip.compress(bytes(32 << 20), 6)
+    many = gzip.compress(tar(**{f"f{n}": b"" for n in range(2_000)}), 6)
     before = resident()
     for path in ("/images/load", "/build?version=1", "/images/create?fromSrc=-&repo=bomb"):
         for data in (zeros, many):

@@ -26,8 +26,8 @@ def pipeline(c, label, data, **more):
 
     def send(target, state):
         target.last = data(state) if callable(data) else data
-        c.heard = converse(target.address, target.last)
-        return Heard(c.heard)
+        # what bites ends with the end of the stream; what does not, may leave the other side waiting for more
+        return Heard(converse(target.address, target.last, 10 if target.direct and not more.get("maybe") else 1))
 
     c.probe(label, send, lambda answer, _: privileged_here(c), **more)
 

@@ -138,11 +138,11 @@ def exchange(address, data, method=None, tls=None):
         return conn.send(data).answer(method or data.split(b" ", 1)[0].decode(errors="replace"))
 
 
-def converse(address, data):
+def converse(address, data, silence=1):
     """Several requests in one piece: whatever comes until the end of the stream or a long silence, as text."""
     with Conn(address) as conn:
         conn.send(data)
-        conn.sock.settimeout(1)
+        conn.sock.settimeout(silence)
         try:
             return conn.take_all().decode(errors="replace")
         except socket.timeout:
