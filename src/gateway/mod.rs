@@ -53,6 +53,8 @@ pub struct House {
     pub generation: u64,
     pub door: Arc<Door>,
     pub trust: Option<Arc<dyn Trust>>,
+    /// The names that callers without a credential may call it by; none where all need one.
+    pub hosts: Option<Arc<[String]>>,
     pub chain: Arc<Chain>,
     pub engine: Engine,
     pub limits: Limits,

@@ -44,7 +44,7 @@ pub(super) enum Refusal {
     /// A page in somebody's browser can send requests to a port (with an `Origin`, RFC 6454 §7), and
     /// no Docker client sends one.
     #[error(
-        "requests of browsers are refused on TCP: there is an `Origin` header, or what else only they send"
+        "requests of browsers are refused on TCP: there is an `Origin` header, or a `Host` that is not this listener's"
     )]
     Browser,
     #[error(transparent)]
@@ -104,6 +104,9 @@ impl Refusal {
             Refusal::HeadTooLarge => format!("dockgate: {self}. hint: raise `limits.header_bytes`"),
             Refusal::BodyTooLarge(_) => format!("dockgate: {self}. hint: raise `limits.json_body`"),
             Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
+            Refusal::Browser => {
+                format!("dockgate: {self}. hint: add the name to the listener's `hosts`")
+            }
             Refusal::Stranger(Stranger::Unknown) => {
                 format!("dockgate: {self}. hint: this listener asks who you are")
             }

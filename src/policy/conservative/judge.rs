@@ -4,6 +4,8 @@
 //! What must stay true: every value of the call that is not zero meets a rule or is a reason; a rule that
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
+use std::collections::HashSet;
+
 use super::registry;
 use super::rules::{Allowed, Must, Node, Operation, PathRule, Rule};
 use super::{Conservative, host, plain, state};
@@ -13,11 +15,16 @@ use crate::api::shape::Kind;
 use crate::api::{Row, Typed};
 use crate::policy::{Context, Question, Reason};
 
+/// Of one call: a create body may name many volumes and containers, and each of these others.
+const MOST_QUESTIONS: usize = 256;
+/// Nobody reads more.
+const MOST_REASONS: usize = 64;
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
-    pub asks: Vec<Question>,
+    pub asks: HashSet<Question>,
     pub edits: Vec<Edit>,
     /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
     /// itself.
@@ -33,6 +40,7 @@ pub(super) struct Judge<'j> {
 #[derive(Debug)]
 pub(super) enum Edit {
     Name(usize, String),
+    Query(&'static str, String),
     Body(Vec<OwnStep>, Option<Value>),
 }
 
@@ -76,6 +84,22 @@ impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
     pub(super) fn of_made(seen: Vec<(String, Holds)>) -> Judge<'j> {
         Judge { seen, is_made: true, ..Judge::default() }
+    }
+
+    /// Wants to know something. A call that refers to too much is refused.
+    pub(super) fn ask(&mut self, question: Question, cx: &Context<'_>) {
+        if self.asks.len() + cx.facts.len() < MOST_QUESTIONS {
+            self.asks.insert(question);
+        } else {
+            let why = format!("refers to more than {MOST_QUESTIONS} other things, directly or not");
+            self.refuse(Reason::new("facts.too-many", self.here(), why, ""));
+        }
+    }
+
+    pub(super) fn refuse(&mut self, reason: Reason) {
+        if self.reasons.len() < MOST_REASONS {
+            self.reasons.push(reason);
+        }
     }
 
     /// Follows a call through the rules of its operation.
@@ -147,13 +171,16 @@ impl<'j> Judge<'j> {
             PathRule::Own => match row.path_names.first() {
                 Some(Resource::Container) => {
                     let holds = state::container(self, with, name, cx);
-                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of(name, cx)) {
+                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
                         self.edits.push(Edit::Name(0, id));
                     }
                     self.not_own("container.not-own", holds);
                 }
                 Some(Resource::Network) => {
                     let holds = state::network(self, with, name, cx);
+                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_network(name, cx)) {
+                        self.edits.push(Edit::Name(0, id));
+                    }
                     self.not_own("network.not-own", holds);
                 }
                 Some(Resource::Volume) => {
@@ -162,7 +189,7 @@ impl<'j> Judge<'j> {
                 }
                 Some(Resource::Exec) => {
                     if let Some(reason) = state::exec(self, name, cx) {
-                        self.reasons.push(reason);
+                        self.refuse(reason);
                     }
                 }
                 _ => self.not_own("rules.own", Holds::No),
@@ -179,7 +206,7 @@ impl<'j> Judge<'j> {
         };
         let hint =
             "what was made elsewhere with more than this listener allows cannot be used from here";
-        self.reasons.push(Reason::new(id, self.here(), why, hint));
+        self.refuse(Reason::new(id, self.here(), why, hint));
     }
 
     fn walk(&mut self, with: &Conservative, node: &'j Node, value: &'j Value, cx: &Context<'_>) {
@@ -236,7 +263,7 @@ impl<'j> Judge<'j> {
                 let why = "is not allowed by the rules of this listener";
                 let mut reason = Reason::new("rules.unlisted", self.here(), why, "leave it out");
                 reason.found = found(value);
-                self.reasons.push(reason);
+                self.refuse(reason);
             }
             return;
         };
@@ -261,7 +288,7 @@ impl<'j> Judge<'j> {
         };
         let mut reason = Reason::new(rule.id.clone(), self.here(), why, rule.hint.clone());
         reason.found = found(value);
-        self.reasons.push(reason);
+        self.refuse(reason);
     }
 
     /// Whether one of the alternatives holds; for lists of texts, for each of them.
@@ -341,7 +368,13 @@ impl<'j> Judge<'j> {
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
                 // A prefix with nothing behind it names nobody.
                 Some("") if !prefix.is_empty() => Holds::No,
-                Some(name) => state::container(self, with, name, cx).of(name),
+                Some(name) => {
+                    let holds = state::container(self, with, name, cx).of(name);
+                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
+                        self.pin(text, name, &id);
+                    }
+                    holds
+                }
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
@@ -409,6 +442,24 @@ impl<'j> Judge<'j> {
         self.edits.push(Edit::Body(steps, Some(Value::String(text))));
     }
 
+    /// Puts the id that was judged in the place of a name, which could lead elsewhere a moment later.
+    fn pin(&mut self, text: &str, name: &str, id: &str) {
+        if self.is_made {
+            return;
+        }
+        let mut pinned = text.replacen(name, id, 1);
+        let is_link = self.path.iter().any(|step| matches!(step, Step::Key("Links")));
+        if is_link && !text.contains(':') {
+            // The name is the alias where none is given.
+            pinned = format!("{id}:{name}");
+        }
+        let pinned = pinned.trim_start_matches('/').to_owned();
+        match self.path.last() {
+            Some(Step::Query(name)) => self.edits.push(Edit::Query(name, pinned)),
+            _ => self.replace_here(None, pinned),
+        }
+    }
+
     fn drop_here(&mut self) {
         let steps = self.own_path();
         self.edits.push(Edit::Body(steps, None));
@@ -442,10 +493,12 @@ fn yes(holds: bool) -> Holds {
 
 /// `container:NAME` with a prefix; `NAME[:alias or mode]` without one.
 fn container_of<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    match prefix {
-        "" => Some(text.split(':').next().unwrap_or_default()),
+    let name = match prefix {
+        "" => text.split(':').next(),
         prefix => text.strip_prefix(prefix),
-    }
+    };
+    // The engine writes names with a slash in front, and takes them so.
+    name.map(|name| name.strip_prefix('/').unwrap_or(name))
 }
 
 /// As dockerd reads it: JSON where it decodes JSON, text otherwise.

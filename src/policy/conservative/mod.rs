@@ -93,7 +93,7 @@ impl Policy for Conservative {
             return Verdict::Deny(reasons);
         }
         if !asks.is_empty() {
-            return Verdict::Ask(asks);
+            return Verdict::Ask(asks.into_iter().collect());
         }
         edit::apply(call, edits);
         edit::fill(call, &operation.fills);

@@ -4,6 +4,8 @@
 //! not have been created here cannot be used from here; what does not exist is the engine's to refuse; what
 //! cannot be understood is refused.
 
+use std::collections::HashSet;
+
 use serde_json::{Value as Json, json};
 
 use super::Conservative;
@@ -17,7 +19,7 @@ use crate::policy::mounts::{BINDS, Mount, Source};
 use crate::policy::{Answer, Context, Question, Reason};
 
 /// Containers that lead to each other.
-const MOST_CONTAINERS: usize = 32;
+const MOST_CONTAINERS: usize = 8;
 /// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
 const RUNC: &[&str] =
     &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
@@ -133,7 +135,7 @@ pub(super) fn exec(judge: &mut Judge<'_>, id: &str, cx: &Context<'_>) -> Option<
     let question = Question::Exec(id.to_owned());
     match cx.facts.get(&question) {
         None => {
-            judge.asks.push(question);
+            judge.ask(question, cx);
             None
         }
         Some(Answer::Exec(made))
@@ -150,8 +152,16 @@ pub(super) fn exec(judge: &mut Judge<'_>, id: &str, cx: &Context<'_>) -> Option<
 }
 
 /// The full id behind a container's name, once it is known.
-pub(super) fn id_of(name: &str, cx: &Context<'_>) -> Option<String> {
-    match cx.facts.get(&Question::Container(name.to_owned())) {
+pub(super) fn id_of_container(name: &str, cx: &Context<'_>) -> Option<String> {
+    id_of(&Question::Container(name.to_owned()), cx)
+}
+
+pub(super) fn id_of_network(name: &str, cx: &Context<'_>) -> Option<String> {
+    id_of(&Question::Network(name.to_owned()), cx)
+}
+
+fn id_of(question: &Question, cx: &Context<'_>) -> Option<String> {
+    match cx.facts.get(question) {
         Some(Answer::Json(json)) => Some(text(json, "Id").to_owned()).filter(|id| !id.is_empty()),
         _ => None,
     }
@@ -171,7 +181,7 @@ fn known<'f>(
         }
         Some(Answer::Path(_) | Answer::Exec(_)) => Err(Holds::No),
         None => {
-            judge.asks.push(question);
+            judge.ask(question, cx);
             Err(Holds::Unknown)
         }
     }
@@ -200,7 +210,7 @@ fn thing(
 fn verdict(
     judge: &mut Judge<'_>,
     reasons: Vec<Reason>,
-    asks: Vec<Question>,
+    asks: HashSet<Question>,
     seen: Vec<(String, Holds)>,
 ) -> Holds {
     judge.seen = seen;
@@ -247,6 +257,16 @@ fn forget_defaults(
         let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
         if default.iter().all(has) {
             remove(host_config, key);
+        }
+    }
+    // The engine's own defaults of these are nowhere told, and what a container may use up was judged when
+    // it was made.
+    remove(host_config, "Ulimits");
+    let driver = host_config.pointer("/LogConfig/Type").and_then(Json::as_str).unwrap_or_default();
+    if !matches!(driver, "" | "json-file" | "local" | "none") {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
+            remove(host_config, "LogConfig");
         }
     }
     // With cgroup v1 the engine's default is the host's, and no more than every container there has.
@@ -320,7 +340,7 @@ fn mounted(
             Holds::Because(why) => why,
         };
         let id = rule.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
-        judge.reasons.push(Reason::new(id, format!("Mounts.{index}"), why, ""));
+        judge.refuse(Reason::new(id, format!("Mounts.{index}"), why, ""));
     }
 }
 

@@ -144,7 +144,7 @@ fn decimal(number: &DeInteger<'_>) -> Option<i64> {
 impl Pattern {
     fn new(value: &DeValue<'_>) -> Result<Pattern, String> {
         let source = text(value).ok_or("must be a regular expression in a string")?;
-        let regex = Regex::new(&format!("^(?:{source})$"));
+        let regex = Regex::new(&format!("(?s)^(?:{source})$"));
         let regex = regex.map_err(|error| error.to_string().replace('\n', " "))?;
         Ok(Pattern { source, regex })
     }

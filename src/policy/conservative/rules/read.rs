@@ -359,12 +359,17 @@ fn why(must: &Must) -> String {
     }
 }
 
-/// What a later file says of a place replaces what an earlier one said of it and of all below it.
+/// What a later file says of a place replaces what an earlier one said of it. Where it says that all of the
+/// value is so (`any`, `zero`, …), it replaces what was said of the parts too; a predicate, which looks at
+/// what it is for, leaves them standing.
 fn merge_entries(into: &mut Vec<Named<Entry>>, from: Vec<Named<Entry>>) {
     for entry in &from {
+        let says_all =
+            matches!(&entry.value, Entry::Rule { rule, .. } if !matches!(rule.must, Must::Be(_)));
         let below = format!("{}.", entry.name);
         into.retain(|old| {
-            old.name != entry.name && (entry.name.is_empty() || !old.name.starts_with(&below))
+            let is_below = says_all && !entry.name.is_empty() && old.name.starts_with(&below);
+            old.name != entry.name && !is_below
         });
     }
     into.extend(from);

@@ -156,3 +156,17 @@ fn what_a_file_says_replaces_what_it_extends() {
     assert!(!mounts.looks_inside(), "nothing below is judged any more");
     assert_eq!(create.fills.len(), 1, "only CgroupnsMode is filled in");
 }
+
+#[test]
+fn a_predicate_for_a_whole_leaves_the_rules_of_its_parts_standing() {
+    let text = r#"
+        extends = "conservative"
+        [operation.ContainerCreate.body]
+        "HostConfig.Mounts" = { named-volume = true, own-socket = true, rule = "container.mount" }
+    "#;
+    let rules = Rules::parse(text, Path::new("r.toml")).unwrap();
+    let create = &rules.operations[&Endpoint::ContainerCreate];
+    let mounts = create.body.field("HostConfig").unwrap().field("Mounts").unwrap();
+    let options = mounts.each.as_ref().unwrap().field("VolumeOptions").unwrap();
+    assert!(options.field("DriverConfig").unwrap().field("Options").unwrap().rule.is_some());
+}
