@@ -44,6 +44,8 @@ step cargo test --doc # what must not compile, does not
 step cargo build --release
 end_to_end() { as_root env PATH="$PATH" tests/e2e/run.sh "$@"; }
 step end_to_end "$tier" # `all` contains the quick ones
+attack_vectors() { as_root env PATH="$PATH" tests/vectors/run.py; }
+step attack_vectors
 
 # ---- fuzzing: 20 s a target, only where the tools are ----
 
