@@ -7,12 +7,12 @@
 use super::exchange::{Both, both};
 use super::refusal::Refusal;
 use super::request::Upload;
-use super::{Client, House, Next, Sent, facts, head};
+use super::{Client, House, Next, Sent, audit, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
 use crate::api::{Call, Typed};
 use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::policy::{Chain, Context, Facts, Permitted, Reads, Reply, Step};
+use crate::policy::{Chain, Context, Facts, Finding, Permitted, Reads, Reply, Step};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
@@ -98,7 +98,7 @@ pub(super) async fn answer(
             Next::Linger
         }
         Ended::Cut => {
-            record.verdict = Verdict::Fail;
+            (record.verdict, record.rule) = (Verdict::Fail, None);
             tracing::warn!(
                 listener = %house.listener,
                 operation = record.operation,
@@ -126,7 +126,8 @@ async fn relay(
     }
     let Record { status, bytes_in, bytes_sent, .. } = record;
     let shape = sent.shape;
-    let asked = Asked { identity: &sent.identity, call: sent.call.as_deref() };
+    let findings = Vec::new();
+    let mut asked = Asked { identity: &sent.identity, call: sent.call.as_deref(), findings };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
@@ -139,12 +140,14 @@ async fn relay(
             return Ok(Ended::Hijacked);
         }
         if shape.reads_answer == Reads::Whole {
-            return outbound.rewritten(house, &asked, &head, shape).await;
+            return outbound.rewritten(house, &mut asked, &head, shape).await;
         }
         outbound.streamed(&head, shape).await
     };
     let may_hijack = shape.may_hijack;
-    Ok(both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await)
+    let both = both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await;
+    audit::note(record, asked.findings);
+    Ok(both)
 }
 
 /// The engine took the connection over: by `101`, or, for a client that sent no `Upgrade`, by `200`
@@ -170,6 +173,8 @@ fn drop_lone_line_end(buffer: &mut Buffer) {
 struct Asked<'a> {
     identity: &'a Identity,
     call: Option<&'a Typed>,
+    /// Of policies that only audit, about the answer.
+    findings: Vec<Finding>,
 }
 
 /// JSON or another body, and the API version, as the policies leave them.
@@ -177,7 +182,7 @@ type Judged = (Option<serde_json::Value>, Vec<u8>, Option<String>);
 
 impl Asked<'_> {
     async fn judge(
-        &self,
+        &mut self,
         house: &House,
         head: &ResponseHead,
         shape: Shape,
@@ -198,10 +203,14 @@ impl Asked<'_> {
                 Step::Done(()) => break,
                 Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
                 Step::Ask(questions) => {
-                    facts::find_out(house, shape.engine, questions, &mut facts).await?;
+                    let asking = facts::find_out(house, shape.engine, questions, &mut facts);
+                    if let Some(too_many) = asking.await? {
+                        return Err(Refusal::Denied(vec![too_many]));
+                    }
                 }
             }
         }
+        self.findings.extend(answering.into_findings());
         house.memory.keep(reply.keep);
         Ok((reply.json, reply.text, reply.api_version))
     }
@@ -283,7 +292,7 @@ impl Outbound<'_> {
     async fn rewritten(
         &mut self,
         house: &House,
-        asked: &Asked<'_>,
+        asked: &mut Asked<'_>,
         head: &ResponseHead,
         shape: Shape,
     ) -> Result<Ended, Refusal> {

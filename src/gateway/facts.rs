@@ -35,16 +35,16 @@ impl Memory {
     }
 }
 
-/// Answers every question; `facts` then has them all.
+/// Answers every question, and `facts` then has them all; or says why they are too many.
 pub(super) async fn find_out(
     house: &House,
     engine: Versions,
     questions: Vec<Question>,
     facts: &mut Facts,
-) -> Result<(), Refusal> {
+) -> Result<Option<Reason>, Refusal> {
     if facts.len() + questions.len() > MOST_FACTS {
         let why = format!("names more than {MOST_FACTS} other things, directly or not");
-        return Err(Refusal::Denied(vec![Reason::new("facts.too-many", "request", why, "")]));
+        return Ok(Some(Reason::new("facts.too-many", "request", why, "")));
     }
     for question in questions {
         if facts.get(&question).is_none() {
@@ -52,7 +52,7 @@ pub(super) async fn find_out(
             facts.insert(question, answer);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn answer(house: &House, engine: Versions, question: &Question) -> Result<Answer, Refusal> {

@@ -63,6 +63,7 @@ pub struct Deciding<'c> {
 pub struct Answering<'c> {
     links: &'c [Link],
     left: usize,
+    findings: Vec<Finding>,
 }
 
 impl Link {
@@ -92,9 +93,13 @@ impl Chain {
         Deciding { links: &self.links, call: Some(call), next: 0, findings: Vec::new() }
     }
 
-    /// Whether a connection may carry HTTP/2, which nobody looks into.
-    pub fn tunnel(&self) -> Option<Permitted<Tunnel>> {
-        self.is_empty().then_some(Permitted(Tunnel(())))
+    /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it
+    /// passes as well, and is a finding.
+    pub fn tunnel(&self) -> Option<(Permitted<Tunnel>, Vec<Finding>)> {
+        if self.is_empty() {
+            return Some((Permitted(Tunnel(())), Vec::new()));
+        }
+        only_audits(&self.links).then(|| (Permitted(Tunnel(())), vec![closed_world_found(http2())]))
     }
 
     /// How much of the answer to this call any policy wants to see.
@@ -105,7 +110,7 @@ impl Chain {
 
     /// Shows an answer to the policies, the last one first.
     pub fn answer(&self) -> Answering<'_> {
-        Answering { links: &self.links, left: self.links.len() }
+        Answering { links: &self.links, left: self.links.len(), findings: Vec::new() }
     }
 }
 
@@ -127,7 +132,7 @@ impl Deciding<'_> {
         {
             // What only audits lets pass; what nobody knows is not sent all the same.
             match only_audits(self.links) {
-                true => self.findings.push(Finding { policy: "closed-world".to_owned(), reason }),
+                true => self.findings.push(closed_world_found(reason)),
                 false => return Step::Denied(vec![reason]),
             }
         }
@@ -145,8 +150,7 @@ impl Deciding<'_> {
                     return Step::Ask(questions);
                 }
                 Verdict::Deny(reasons) if link.audits => {
-                    let policy = link.policy.name();
-                    let found = |reason| Finding { policy: policy.to_owned(), reason };
+                    let found = |reason| Finding::of(link, reason);
                     self.findings.extend(reasons.into_iter().map(found));
                 }
                 Verdict::Deny(reasons) => return Step::Denied(reasons),
@@ -154,6 +158,19 @@ impl Deciding<'_> {
             self.next += 1;
         }
         Step::Done(Permitted(call))
+    }
+
+    /// The facts that the last step asked for cannot be had: that ends it, for this reason, unless the
+    /// policy that asked only audits. Then the next one is asked.
+    pub fn give_up(&mut self, reason: Reason) -> Option<Reason> {
+        match self.links.get(self.next) {
+            Some(link) if link.audits => {
+                self.findings.push(Finding::of(link, reason));
+                self.next += 1;
+                None
+            }
+            _ => Some(reason),
+        }
     }
 
     /// The policy whose turn it is.
@@ -173,7 +190,7 @@ impl Answering<'_> {
         while let Some(link) = self.left.checked_sub(1).and_then(|index| self.links.get(index)) {
             if link.policy.reads_answer(reply.call.row(), cx) != Reads::Nothing {
                 let verdict = match link.audits {
-                    true => audit(link, reply, cx),
+                    true => self.audit(link, reply, cx),
                     false => link.policy.answer(reply, cx),
                 };
                 match verdict {
@@ -186,17 +203,30 @@ impl Answering<'_> {
         }
         Step::Done(())
     }
+
+    /// What policies that only audit would have refused.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    /// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
+    fn audit(&mut self, link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
+        let mut seen = reply.clone();
+        match link.policy.answer(&mut seen, cx) {
+            Verdict::Ask(questions) => return Verdict::Ask(questions),
+            Verdict::Deny(reasons) => {
+                self.findings.extend(reasons.into_iter().map(|reason| Finding::of(link, reason)));
+            }
+            Verdict::Continue => {}
+        }
+        reply.keep = seen.keep;
+        Verdict::Continue
+    }
 }
 
-/// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
-fn audit(link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
-    let mut seen = reply.clone();
-    match link.policy.answer(&mut seen, cx) {
-        Verdict::Ask(questions) => Verdict::Ask(questions),
-        Verdict::Continue | Verdict::Deny(_) => {
-            reply.keep = seen.keep;
-            Verdict::Continue
-        }
+impl Finding {
+    fn of(link: &Link, reason: Reason) -> Finding {
+        Finding { policy: link.policy.name().to_owned(), reason }
     }
 }
 
@@ -216,6 +246,15 @@ impl Later<'_> {
     pub fn strip(self, made: &mut Value, cx: &Context<'_>) {
         self.0.iter().filter(|link| !link.audits).for_each(|link| link.policy.strip(made, cx));
     }
+}
+
+fn closed_world_found(reason: Reason) -> Finding {
+    Finding { policy: "closed-world".to_owned(), reason }
+}
+
+fn http2() -> Reason {
+    let why = "must not be spoken while a policy is active: dockgate cannot look into it";
+    Reason::new("closed-world.http2", "HTTP/2", why, "")
 }
 
 /// All but the rule of versions, which stands first.

@@ -11,6 +11,7 @@
 mod chain;
 pub mod conservative;
 pub mod facts;
+mod found;
 pub mod mounts;
 pub mod rehearsal;
 mod versions;
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel};
 pub use facts::{Answer, Facts, Question};
+pub use found::{Found, Part};
 
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
@@ -32,7 +34,8 @@ pub struct Context<'a> {
     pub engine: Versions,
     /// What was asked for and answered so far.
     pub facts: &'a Facts,
-    /// Whether every reason against a call is wanted, not only the first: somebody audits.
+    /// Whether every reason against a call is wanted, with what was found, and not only the first:
+    /// somebody audits.
     pub thorough: bool,
     /// The policies behind the one that is asked; the chain fills it in.
     pub later: Later<'a>,
@@ -81,8 +84,8 @@ pub struct Reason {
     pub why: Cow<'static, str>,
     pub hint: Cow<'static, str>,
     pub status: u16,
-    /// What was there instead, where it may stand in a log.
-    pub found: Option<Box<str>>,
+    /// What was there instead, where somebody audits.
+    pub found: Option<Box<Found>>,
 }
 
 /// How much of an answer a policy wants to see.

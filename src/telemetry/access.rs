@@ -155,6 +155,7 @@ enum Field<'r> {
     Number(u64),
     /// Milliseconds with three decimals.
     Duration(Duration),
+    Json(String),
     /// JSON as it is, and what LTSV has instead.
     Rendered {
         json: &'r str,
@@ -192,8 +193,8 @@ impl<'r> Fields<'r> {
             ("claims", Field::Rendered { json: claims, plain: claims }),
         ];
         // Only there when somebody audits: `dockgate learn` reads it.
-        if let Some(findings) = &record.findings {
-            fields.push(("findings", Field::Rendered { json: findings, plain: findings }));
+        if let Some(findings) = record.findings.render() {
+            fields.push(("findings", Field::Json(findings)));
         }
         Fields(fields)
     }
@@ -208,6 +209,7 @@ impl<'r> Fields<'r> {
                 Field::Own(text) => put_json_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
+                Field::Json(json) => out.extend_from_slice(json.as_bytes()),
                 Field::Rendered { json, .. } => out.extend_from_slice(json.as_bytes()),
             }
         }
@@ -226,6 +228,7 @@ impl<'r> Fields<'r> {
                 Field::Own(text) => put_ltsv_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
+                Field::Json(json) => put_ltsv_text(out, json),
                 Field::Rendered { plain, .. } => put_ltsv_text(out, plain),
             }
         }

@@ -8,8 +8,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::judge::{Holds, Judge};
-use super::rules::Allowed;
+use super::judge::{Holds, Judge, yes};
+use super::rules::{Allowed, Scalar};
 use super::{Conservative, Surroundings, state};
 use crate::api::doc::Value;
 use crate::config::AllowedBind;
@@ -20,7 +20,7 @@ use crate::policy::{Answer, Context, Question};
 const PLAIN_OPTIONS: &[&str] =
     &["ro", "rw", "private", "rprivate", "nocopy", "consistent", "cached", "delegated", "default"];
 /// Where clients expect the engine's socket.
-const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
+pub(super) const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
 
 /// Whether a create body mounts a path of the host.
 pub(super) fn is_mounted(create: &Value) -> bool {
@@ -40,9 +40,21 @@ pub(super) fn mount(
         (Allowed::NamedVolume, Source::Volume("")) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume(name)) => state::volume(judge, with, name, cx),
         (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
+        (Allowed::OneOf(items), _) => {
+            yes(items.iter().filter_map(Scalar::as_str).any(|text| is_this(text, mount)))
+        }
         (Allowed::OwnSocket, Source::Host(path)) => own_socket(judge, with, path, mount),
         _ => Holds::No,
     }
+}
+
+/// Whether what is mounted is what this text of `Binds` asks for.
+fn is_this(text: &str, mount: &Mount<'_>) -> bool {
+    let text = Value::String(text.to_owned());
+    let asked = mounts::of_bind(0, &text);
+    asked.source == mount.source
+        && asked.target == mount.target
+        && (mount.read_only || !asked.read_only)
 }
 
 fn bind(
@@ -150,11 +162,19 @@ fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mo
     if !is_known || (judge.is_made && path != *own) {
         return Holds::No;
     }
-    if mount.options.iter().any(|option| !PLAIN_OPTIONS.contains(option)) {
+    if !has_plain_options(mount) {
         return Holds::No;
     }
     replace_source(judge, mount, own);
     Holds::Yes
+}
+
+pub(super) fn has_plain_options(mount: &Mount<'_>) -> bool {
+    mount.options.iter().all(|option| is_plain_option(option))
+}
+
+pub(super) fn is_plain_option(option: &str) -> bool {
+    PLAIN_OPTIONS.contains(&option)
 }
 
 fn replace_source(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
@@ -170,7 +190,7 @@ fn replace_source(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
 
 /// An absolute path without `.` and double slashes; none with `..`, which means something else where there
 /// are links.
-fn clean(path: &str) -> Option<PathBuf> {
+pub(super) fn clean(path: &str) -> Option<PathBuf> {
     let path = Path::new(path);
     let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     (path.is_absolute() && path.components().all(is_plain)).then(|| path.components().collect())
