@@ -194,7 +194,8 @@ impl Asked<'_> {
         let version = head.headers.get("api-version");
         let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
         let keep = Vec::new();
-        let mut reply = Reply { call, status: head.status, api_version, json, text, keep };
+        let (status, headers) = (head.status, &head.headers);
+        let mut reply = Reply { call, status, headers, api_version, json, text, keep };
         let mut facts = Facts::default();
         let mut answering = house.chain.answer();
         loop {
@@ -304,7 +305,8 @@ impl Outbound<'_> {
             .ok()
             .flatten()
             .ok_or(Refusal::Answer("its body"))?;
-        let (json, body) = match is_json && !shape.is_head {
+        // A `304` says that it is JSON, and has no body.
+        let (json, body) = match is_json && !body.is_empty() {
             true => match serde_json::from_reader(body.as_slice()) {
                 Ok(json) => (Some(json), Vec::new()),
                 Err(_) => return Err(Refusal::Answer("its JSON")),
@@ -313,7 +315,9 @@ impl Outbound<'_> {
         };
         let (json, body, api_version) = asked.judge(house, head, shape, json, body).await?;
         let body = json.map_or(body, |json| json.to_string().into_bytes());
-        let framed = (!shape.is_head).then_some(body.as_slice());
+        // These have no body and no length of one (RFC 9110 §8.6).
+        let has_body = !shape.is_head && !matches!(head.status, 204 | 304);
+        let framed = has_body.then_some(body.as_slice());
         let closes = shape.closes && head.version == 1;
         let mut out = head::rewritten(head, closes, api_version.as_deref(), framed);
         out.extend_from_slice(framed.unwrap_or_default());

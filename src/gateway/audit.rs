@@ -22,9 +22,12 @@ fn line(Finding { policy, reason }: &Finding) -> String {
     let mut line = json!({
         "policy": policy, "rule": reason.rule, "field": reason.field, "why": reason.why,
     });
-    let found = reason.found.as_deref().map(serde_json::to_value::<&Found>);
-    if let (Some(line), Some(Ok(Value::Object(found)))) = (line.as_object_mut(), found) {
-        line.extend(found);
+    let lesson = reason.lesson.as_deref().map(serde_json::to_value::<&Found>);
+    if let Some(line) = line.as_object_mut() {
+        line.extend(reason.found.as_deref().map(|found| ("found".to_owned(), found.into())));
+        if let Some(Ok(Value::Object(lesson))) = lesson {
+            line.extend(lesson);
+        }
     }
     line.to_string()
 }

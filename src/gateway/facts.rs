@@ -6,8 +6,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
-
 use super::House;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
@@ -16,24 +14,6 @@ use crate::policy::{Answer, Context, Facts, Question, Reason};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_FACTS: usize = 128;
-/// How many execs are remembered; each is used within moments of being made.
-const MOST_REMEMBERED: usize = 65_536;
-
-/// What answers have taught, for later calls of any worker: who made an exec.
-#[derive(Debug)]
-pub struct Memory(Cache<Question, Answer>);
-
-impl Default for Memory {
-    fn default() -> Memory {
-        Memory(Cache::new(MOST_REMEMBERED))
-    }
-}
-
-impl Memory {
-    pub(super) fn keep(&self, facts: Vec<(Question, Answer)>) {
-        facts.into_iter().for_each(|(question, answer)| self.0.insert(question, answer));
-    }
-}
 
 /// Answers every question, and `facts` then has them all; or says why they are too many.
 pub(super) async fn find_out(
@@ -62,8 +42,10 @@ async fn answer(house: &House, engine: Versions, question: &Question) -> Result<
         Question::Volume(name) => Subject::Volume(name),
         Question::Info => Subject::Info,
         Question::HostPath(path) => return Ok(resolve(path)),
-        Question::Exec(_) => return Ok(house.memory.0.get(question).unwrap_or(Answer::Absent)),
-        Question::Program { .. } => return Ok(Answer::Failed("nobody can be asked".to_owned())),
+        Question::Exec(_) => return Ok(house.memory.recall(question).unwrap_or(Answer::Absent)),
+        Question::Plugin { name, method, body } => {
+            return Ok(house.plugins.ask(name, method, body).await);
+        }
     };
     let found = house.engine.look_up(engine.newest.min(NEWEST), subject).await?;
     Ok(match found {

@@ -9,6 +9,8 @@ mod audit;
 mod exchange;
 mod facts;
 mod head;
+mod memory;
+mod plugins;
 mod refusal;
 mod request;
 
@@ -35,7 +37,8 @@ use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
-pub use facts::Memory;
+pub use memory::Memory;
+pub use plugins::{Plugin, Plugins};
 use refusal::Refusal;
 use request::{Upload, accept, parse};
 
@@ -58,6 +61,8 @@ pub struct House {
     pub tally: Arc<Tally>,
     /// What calls have taught for later ones.
     pub memory: Arc<Memory>,
+    /// Whom policies ask.
+    pub plugins: Arc<Plugins>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.

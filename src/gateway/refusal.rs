@@ -44,7 +44,9 @@ pub(super) enum Refusal {
     Call(#[from] BadCall),
     /// A page in somebody's browser can send requests to a port (with an `Origin`, RFC 6454 §7), and
     /// no Docker client sends one.
-    #[error("requests of browsers are refused on TCP: there is an `Origin` header")]
+    #[error(
+        "requests of browsers are refused on TCP: there is an `Origin` header, or what else only they send"
+    )]
     Browser,
     #[error(transparent)]
     Stranger(#[from] Stranger),
@@ -212,6 +214,7 @@ fn reason_phrase(status: u16) -> &'static str {
         408 => "Request Timeout",
         413 => "Request Entity Too Large",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

@@ -8,10 +8,12 @@
 //! until every policy says what it thinks of it.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod authz;
 mod chain;
 pub mod conservative;
 pub mod facts;
 mod found;
+pub mod limits;
 pub mod mounts;
 pub mod rehearsal;
 mod versions;
@@ -25,6 +27,7 @@ pub use found::{Found, Part};
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
 use crate::auth::Identity;
+use crate::wire::head::Lines;
 
 /// What a policy may know besides the call.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +87,10 @@ pub struct Reason {
     pub why: Cow<'static, str>,
     pub hint: Cow<'static, str>,
     pub status: u16,
-    /// What was there instead, where somebody audits.
-    pub found: Option<Box<Found>>,
+    /// What was there instead, where it may stand in a log.
+    pub found: Option<Box<str>>,
+    /// The same for `dockgate learn`, where somebody audits.
+    pub lesson: Option<Box<Found>>,
 }
 
 /// How much of an answer a policy wants to see.
@@ -105,6 +110,8 @@ pub struct Reply<'c> {
     /// What was asked, as the engine got it.
     pub call: &'c Typed,
     pub status: u16,
+    /// As the engine sent them.
+    pub headers: &'c Lines,
     pub api_version: Option<String>,
     pub json: Option<serde_json::Value>,
     /// A body that is no JSON.
@@ -153,6 +160,7 @@ impl Reason {
             hint: hint.into(),
             status: 403,
             found: None,
+            lesson: None,
         }
     }
 

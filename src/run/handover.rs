@@ -19,9 +19,11 @@ use rustix::net::{
 
 /// Tells a process that its standard input is such a socket.
 const VARIABLE: &str = "DOCKGATE_HANDOVER";
+/// Before a line of what the old process remembers.
+const REMEMBER: &[u8] = b"remember ";
 const END: &[u8] = b"end";
 const READY: &[u8] = b"ready";
-/// A key of a socket: a path of at most 107 bytes, or an address.
+/// A key of a socket (a path of at most 107 bytes, or an address), or a line of memory.
 const MOST_KEY: usize = 4096;
 /// How long a new process may take: it reads files and opens sockets, no more.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +44,11 @@ impl Program {
 
     /// Starts the program again with these sockets; returns when it serves. On an error nothing has
     /// changed.
-    pub(super) async fn take_over(&self, sockets: Vec<(String, OwnedFd)>) -> io::Result<u32> {
+    pub(super) async fn take_over(
+        &self,
+        sockets: Vec<(String, OwnedFd)>,
+        memory: Vec<String>,
+    ) -> io::Result<u32> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -59,6 +65,9 @@ impl Program {
         let talk = move || -> io::Result<()> {
             for (key, socket) in &sockets {
                 send(ours.as_fd(), key.as_bytes(), Some(socket.as_fd()))?;
+            }
+            for line in memory.iter().filter(|line| line.len() + REMEMBER.len() <= MOST_KEY) {
+                send(ours.as_fd(), &[REMEMBER, line.as_bytes()].concat(), None)?;
             }
             send(ours.as_fd(), END, None)?;
             match receive(ours.as_fd())? {
@@ -107,15 +116,20 @@ impl Predecessor {
         std::env::var_os(VARIABLE).is_some().then_some(Predecessor(()))
     }
 
-    pub(super) fn sockets(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+    /// Its sockets, and what it remembers.
+    pub(super) fn legacy(&self) -> io::Result<(Vec<(String, OwnedFd)>, Vec<String>)> {
         let input = io::stdin();
-        let mut sockets = Vec::new();
+        let (mut sockets, mut memory) = (Vec::new(), Vec::new());
         loop {
             match receive(input.as_fd())? {
                 (key, Some(socket)) => {
                     sockets.push((String::from_utf8_lossy(&key).into_owned(), socket));
                 }
-                (word, None) if word == END => return Ok(sockets),
+                (word, None) if word == END => return Ok((sockets, memory)),
+                (word, None) if word.starts_with(REMEMBER) => {
+                    let line = word.get(REMEMBER.len()..).unwrap_or_default();
+                    memory.push(String::from_utf8_lossy(line).into_owned());
+                }
                 _ => return Err(io::Error::other("the old process broke the hand-over off")),
             }
         }

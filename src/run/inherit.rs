@@ -28,6 +28,8 @@ const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 pub(super) struct Inherited {
     sockets: Vec<(String, OwnedFd)>,
     /// Who waits for us to take over.
+    /// What the process before this one remembers.
+    pub(super) memory: Vec<String>,
     pub(super) predecessor: Option<Predecessor>,
 }
 
@@ -36,10 +38,13 @@ impl Inherited {
     pub(super) fn take() -> io::Result<Inherited> {
         let mut sockets = from_service_manager()?;
         let predecessor = Predecessor::of_us();
+        let mut memory = Vec::new();
         if let Some(predecessor) = &predecessor {
-            sockets.extend(predecessor.sockets()?);
+            let (theirs, remembered) = predecessor.legacy()?;
+            sockets.extend(theirs);
+            memory = remembered;
         }
-        Ok(Inherited { sockets, predecessor })
+        Ok(Inherited { sockets, memory, predecessor })
     }
 
     /// Closes what this configuration does not want, everywhere: the address may be in the way of

@@ -173,7 +173,7 @@ enum Handover {
 /// Starts the program anew with our sockets.
 async fn hand_over(world: &World, program: &Program, signals: &mut Signals) -> Handover {
     tracing::info!("restarting: the new process gets the sockets");
-    let taking = async { program.take_over(world.sockets()?).await };
+    let taking = async { program.take_over(world.sockets()?, world.memory.tell()).await };
     let taken = tokio::select! {
         taken = taking => taken,
         () = signals.stop() => return Handover::Stopped,

@@ -29,7 +29,7 @@ pub(super) struct World {
     workers: Vec<Worker>,
     log: Log,
     pub(super) metrics: Metrics,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
     generation: u64,
     pub(super) drain: CancellationToken,
     pub(super) stop: CancellationToken,
@@ -69,6 +69,7 @@ impl World {
             stop,
             tasks: TaskTracker::new(),
         };
+        world.memory.learn(&inherited.memory);
         let opened = world.apply(config, plan, inherited)?;
         Ok((world, opened))
     }
@@ -240,6 +241,7 @@ impl World {
             log: self.log.with_format(config.log.access),
             tally: self.metrics.tally(worker, &part.config.name),
             memory: Arc::clone(&self.memory),
+            plugins: Arc::clone(&part.plugins),
             drain,
             tasks: self.tasks.clone(),
         }

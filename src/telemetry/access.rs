@@ -155,6 +155,7 @@ enum Field<'r> {
     Number(u64),
     /// Milliseconds with three decimals.
     Duration(Duration),
+    /// JSON as it is.
     Json(String),
     /// JSON as it is, and what LTSV has instead.
     Rendered {

@@ -19,8 +19,9 @@ pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
     pub asks: Vec<Question>,
     pub edits: Vec<Edit>,
-    /// Ids of the containers that are being judged: one that refers to itself ends here.
-    pub seen: Vec<String>,
+    /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
+    /// itself.
+    pub seen: Vec<(String, Holds)>,
     /// The whole body, for rules that look at more than their own value.
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
@@ -59,6 +60,7 @@ pub(super) enum OwnStep {
 }
 
 /// Whether a predicate holds.
+#[derive(Clone, Debug)]
 pub(super) enum Holds {
     Yes,
     No,
@@ -68,9 +70,19 @@ pub(super) enum Holds {
     Because(String),
 }
 
+impl Holds {
+    /// With the name of what speaks against it.
+    pub(super) fn of(self, name: &str) -> Holds {
+        match self {
+            Holds::Because(why) => Holds::Because(format!("`{name}` {why}")),
+            other => other,
+        }
+    }
+}
+
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
-    pub(super) fn of_made(endpoint: Endpoint, seen: Vec<String>) -> Judge<'j> {
+    pub(super) fn of_made(endpoint: Endpoint, seen: Vec<(String, Holds)>) -> Judge<'j> {
         Judge { seen, is_made: true, operation: endpoint.id(), ..Judge::default() }
     }
 
@@ -92,6 +104,14 @@ impl<'j> Judge<'j> {
             let value = query_value(value, param.json);
             self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
             self.path.pop();
+        }
+        // What must be there is missed when it is not.
+        for (name, rule) in operation.query.iter().filter(|(_, rule)| rule.demands()) {
+            if call.query().get(name).is_none() {
+                self.path.push(Step::Query(name));
+                self.whole(with, Some(rule), &Value::Null, cx);
+                self.path.pop();
+            }
         }
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
@@ -241,7 +261,7 @@ impl<'j> Judge<'j> {
             Must::BeZero if value.is_zero() => return,
             Must::BeNull if *value == Value::Null => return,
             Must::BeZero | Must::BeNull => None,
-            Must::Be(_) if value.is_zero() => return,
+            Must::Be(_) if value.is_zero() && !rule.demands() => return,
             Must::Be(allowed) => match self.any(with, allowed, value, cx) {
                 Holds::Yes | Holds::Unknown => return,
                 Holds::No => None,
@@ -249,7 +269,7 @@ impl<'j> Judge<'j> {
             },
         };
         let why = match (because, &rule.must, value) {
-            (Some(because), ..) => format!("{}: {because}", rule.why),
+            (Some(because), ..) => because,
             (None, Must::BeZero, Value::Bool(_)) if rule.why == "must not be set" => {
                 "must be false".to_owned()
             }
@@ -268,7 +288,7 @@ impl<'j> Judge<'j> {
                 Some(Step::Name(_)) => Part::Path,
                 Some(Step::Key(_) | Step::Each(_) | Step::Index(_)) | None => Part::Body,
             };
-            reason.found = Some(Box::new(Found {
+            reason.lesson = Some(Box::new(Found {
                 operation: self.operation.into(),
                 part,
                 place: self.place(),
@@ -346,7 +366,9 @@ impl<'j> Judge<'j> {
             Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
-                Some(name) => state::container(self, with, name, cx),
+                // A prefix with nothing behind it names nobody.
+                Some("") if !prefix.is_empty() => Holds::No,
+                Some(name) => state::container(self, with, name, cx).of(name),
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
@@ -362,13 +384,13 @@ impl<'j> Judge<'j> {
     fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
         let Value::Object(entries) = value else {
             return match value.as_str() {
-                Some(name) => state::network(self, with, name, cx),
+                Some(name) => state::network(self, with, name, cx).of(name),
                 None => Holds::No,
             };
         };
         let mut all = Holds::Yes;
         for (name, _) in entries {
-            match state::network(self, with, name, cx) {
+            match state::network(self, with, name, cx).of(name) {
                 Holds::Yes => {}
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,

@@ -71,7 +71,7 @@ impl Conservative {
         if !cx.thorough {
             return vec![reason];
         }
-        reason.found = Some(Box::new(Found {
+        reason.lesson = Some(Box::new(Found {
             operation: call.endpoint().id().into(),
             part: Part::Operation,
             place: String::new(),

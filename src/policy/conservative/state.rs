@@ -46,13 +46,22 @@ pub(super) fn container(
         Err(holds) => return holds,
     };
     let id = text(json, "Id");
-    if judge.seen.iter().any(|seen| seen == id) {
-        return Holds::Yes;
+    if let Some((_, found)) = judge.seen.iter().find(|(seen, _)| seen == id) {
+        return found.clone();
     }
-    if judge.seen.len() == MOST_CONTAINERS {
-        return Holds::Because("too many containers lead to each other".to_owned());
+    let index = judge.seen.len();
+    if index == MOST_CONTAINERS {
+        return Holds::Because("leads to too many others".to_owned());
     }
-    judge.seen.push(id.to_owned());
+    judge.seen.push((id.to_owned(), Holds::Yes));
+    let found = judged(judge, with, json, cx);
+    if let Some((_, slot)) = judge.seen.get_mut(index) {
+        *slot = found.clone();
+    }
+    found
+}
+
+fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<'_>) -> Holds {
     let mut made = match made_container(json, judge, cx) {
         Ok(made) => made,
         Err(holds) => return holds,
@@ -63,7 +72,7 @@ pub(super) fn container(
     inner.body(with, rules, &made, cx);
     mounted(&mut inner, with, rules, json, cx);
     let Judge { reasons, asks, seen, .. } = inner;
-    verdict(judge, name, reasons, asks, seen)
+    verdict(judge, reasons, asks, seen)
 }
 
 pub(super) fn network(
@@ -101,7 +110,7 @@ pub(super) fn network(
         "ConfigFrom",
         "Options",
     ];
-    thing(judge, with, name, pick(json, &keys), network::CREATE, Endpoint::NetworkCreate, cx)
+    thing(judge, with, pick(json, &keys), network::CREATE, Endpoint::NetworkCreate, cx)
 }
 
 pub(super) fn volume(
@@ -116,7 +125,7 @@ pub(super) fn volume(
         Err(holds) => return holds,
     };
     let made = json!({ "Driver": json.get("Driver"), "DriverOpts": json.get("Options") });
-    thing(judge, with, name, made, volume::CREATE, Endpoint::VolumeCreate, cx)
+    thing(judge, with, made, volume::CREATE, Endpoint::VolumeCreate, cx)
 }
 
 /// Why an exec is not the caller's; none if it is, or is not known yet.
@@ -158,7 +167,7 @@ fn known<'f>(
         Some(Answer::Json(json)) => Ok(Some(json)),
         Some(Answer::Absent) => Ok(None),
         Some(Answer::Failed(why)) => {
-            Err(Holds::Because(format!("the engine was asked about {question}, and {why}")))
+            Err(Holds::Because(format!("cannot be judged: the engine was asked, and {why}")))
         }
         Some(Answer::Path(_) | Answer::Exec(_)) => Err(Holds::No),
         None => {
@@ -172,7 +181,6 @@ fn known<'f>(
 fn thing(
     judge: &mut Judge<'_>,
     with: &Conservative,
-    name: &str,
     made: Json,
     shape: &'static Object,
     endpoint: Endpoint,
@@ -186,23 +194,20 @@ fn thing(
     let mut inner = Judge::of_made(endpoint, judge.seen.clone());
     inner.body(with, rules, &made, cx);
     let Judge { reasons, asks, seen, .. } = inner;
-    verdict(judge, name, reasons, asks, seen)
+    verdict(judge, reasons, asks, seen)
 }
 
 fn verdict(
     judge: &mut Judge<'_>,
-    name: &str,
     reasons: Vec<Reason>,
     asks: Vec<Question>,
-    seen: Vec<String>,
+    seen: Vec<(String, Holds)>,
 ) -> Holds {
     judge.seen = seen;
-    let found = reasons.iter().filter_map(|reason| reason.found.as_deref().cloned());
+    let found = reasons.iter().filter_map(|reason| reason.lesson.as_deref().cloned());
     judge.causes.extend(found);
     if let Some(Reason { rule, field, why, .. }) = reasons.first() {
-        return Holds::Because(format!(
-            "`{name}` could not have been made here: {field}: {why} (rule {rule})"
-        ));
+        return Holds::Because(format!("could not have been made here: {field}: {why} ({rule})"));
     }
     if asks.is_empty() {
         return Holds::Yes;
@@ -226,7 +231,7 @@ fn made_container(json: &Json, judge: &mut Judge<'_>, cx: &Context<'_>) -> Resul
     let endpoints: Json =
         names.map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into();
     let Some(map) = body.as_object_mut() else {
-        return Err(Holds::Because("its configuration cannot be understood".to_owned()));
+        return Err(Holds::Because("has a configuration that cannot be understood".to_owned()));
     };
     map.insert("HostConfig".to_owned(), host_config);
     map.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": endpoints }));
@@ -244,6 +249,13 @@ fn forget_defaults(
         let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
         if default.iter().all(has) {
             remove(host_config, key);
+        }
+    }
+    // With cgroup v1 the engine's default is the host's, and no more than every container there has.
+    if text(host_config, "CgroupnsMode") == "host" {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "CgroupVersion") == "1") {
+            remove(host_config, "CgroupnsMode");
         }
     }
     let runtime = text(host_config, "Runtime");
@@ -303,7 +315,7 @@ fn mounted(
         let id = binds.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
         let mut reason = Reason::new(id, format!("Mounts.{index}"), why, "");
         if cx.thorough {
-            reason.found = Some(Box::new(Found {
+            reason.lesson = Some(Box::new(Found {
                 operation: Endpoint::ContainerCreate.id().into(),
                 part: Part::Body,
                 place: BINDS.to_owned(),
