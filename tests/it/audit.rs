@@ -13,7 +13,7 @@ fn auditing(engine: &Engine) -> Gate {
     Setup::new(engine).policies(r#"["look"]"#).tables(AUDITS).start()
 }
 
-/// `typed` looks at every call and asks the engine nothing; it enforces.
+/// `look` audits, and `few` enforces, which allows some of what `look` does not.
 fn mixed(engine: &Engine, order: &'static str) -> Gate {
     let enforces = "[policy.few]\nkind = \"conservative\"\nrules = \"few.toml\"\n";
     let dir = tempfile::tempdir().unwrap();
@@ -24,12 +24,17 @@ fn mixed(engine: &Engine, order: &'static str) -> Gate {
     Setup::new(engine).files(dir).policies(order).tables(&format!("{AUDITS}{enforces}")).start()
 }
 
+/// With the record of it written: connections are served by several workers, whose records may overtake
+/// each other.
 fn ask(gate: &Gate, line: &str, body: &str) -> (u16, String) {
+    let before = gate.stdout().matches('\n').count();
     let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
-    gate.client().ask(format!(
+    let said = gate.client().ask(format!(
         "{line} HTTP/1.1\r\nHost: a\r\n{kind}Content-Length: {}\r\n\r\n{body}",
         body.len()
-    ))
+    ));
+    gate.records(before + 1);
+    said
 }
 
 /// An engine with a privileged container `p`; it makes execs, and says what it got.
@@ -123,7 +128,10 @@ fn a_place_is_named_as_files_of_rules_name_it_and_no_value_can_be_a_secret() {
     let create = all(&records[0]);
     for wanted in [
         named("Labels", json!({ "keys": ["io.dockgate.x", "a"] })),
-        named("HostConfig.Mounts", json!([{ "Type": "bind", "Source": "/srv", "Target": "/s" }])),
+        named(
+            "HostConfig.Mounts",
+            json!([{ "Type": "bind", "Source": "/srv", "Target": "/s", "Propagation": "shared" }]),
+        ),
         named("HostConfig.Mounts.*.BindOptions.Propagation", json!("shared")),
         named("HostConfig.Annotations", json!({ "keys": ["run.oci"] })),
         named("HostConfig.LogConfig.Config", json!({ "keys": ["token"] })),
