@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::{Finding, Found};
+use crate::policy::{Finding, Met};
 use crate::telemetry::access::{Record, Verdict};
 
 pub(super) fn note(record: &mut Record, findings: Vec<Finding>) {
@@ -22,12 +22,14 @@ fn line(Finding { policy, reason }: &Finding) -> String {
     let mut line = json!({
         "policy": policy, "rule": reason.rule, "field": reason.field, "why": reason.why,
     });
-    let lesson = reason.lesson.as_deref().map(serde_json::to_value::<&Found>);
-    if let Some(line) = line.as_object_mut() {
-        line.extend(reason.found.as_deref().map(|found| ("found".to_owned(), found.into())));
-        if let Some(Ok(Value::Object(lesson))) = lesson {
-            line.extend(lesson);
-        }
+    let found = match reason.found.as_deref() {
+        Some(Met::Text(text)) => json!({ "found": text }),
+        // Cannot fail: it is texts and JSON.
+        Some(Met::ByRule(found)) => serde_json::to_value(found).unwrap_or_default(),
+        None => Value::Null,
+    };
+    if let (Some(line), Value::Object(found)) = (line.as_object_mut(), found) {
+        line.extend(found);
     }
     line.to_string()
 }

@@ -1,4 +1,4 @@
-//! What a rule of `conservative` has met and would have refused, for whoever audits.
+//! What a rule has met and would have refused, for whoever audits.
 //!
 //! `conservative` makes one for each finding, the access log holds it as JSON, and `dockgate learn` makes
 //! rules of it. What must stay true: nothing in it can be a secret: of a value that no rule names there is
@@ -8,6 +8,15 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+
+/// What a reason is about. In a box: reasons are passed around as errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// As a person reads it.
+    Text(String),
+    /// For `dockgate learn`.
+    ByRule(Found),
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
@@ -24,6 +33,24 @@ pub struct Found {
     /// Why something that exists could not have been made here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Found>,
+}
+
+impl From<String> for Box<Met> {
+    fn from(text: String) -> Box<Met> {
+        Box::new(Met::Text(text))
+    }
+}
+
+impl From<&str> for Box<Met> {
+    fn from(text: &str) -> Box<Met> {
+        text.to_owned().into()
+    }
+}
+
+impl From<Found> for Box<Met> {
+    fn from(found: Found) -> Box<Met> {
+        Box::new(Met::ByRule(found))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -9,12 +9,15 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod authz;
+pub mod cases;
 mod chain;
 pub mod conservative;
 pub mod facts;
 mod found;
 pub mod limits;
 pub mod mounts;
+#[cfg(feature = "rego")]
+pub mod rego;
 pub mod rehearsal;
 mod versions;
 
@@ -22,7 +25,7 @@ use std::borrow::Cow;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel};
 pub use facts::{Answer, Facts, Question};
-pub use found::{Found, Part};
+pub use found::{Found, Met, Part};
 
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
@@ -88,9 +91,7 @@ pub struct Reason {
     pub hint: Cow<'static, str>,
     pub status: u16,
     /// What was there instead, where it may stand in a log.
-    pub found: Option<Box<str>>,
-    /// The same for `dockgate learn`, where somebody audits.
-    pub lesson: Option<Box<Found>>,
+    pub found: Option<Box<Met>>,
 }
 
 /// How much of an answer a policy wants to see.
@@ -160,7 +161,6 @@ impl Reason {
             hint: hint.into(),
             status: 403,
             found: None,
-            lesson: None,
         }
     }
 

@@ -288,13 +288,14 @@ impl<'j> Judge<'j> {
                 Some(Step::Name(_)) => Part::Path,
                 Some(Step::Key(_) | Step::Each(_) | Step::Index(_)) | None => Part::Body,
             };
-            reason.lesson = Some(Box::new(Found {
+            let found = Found {
                 operation: self.operation.into(),
                 part,
                 place: self.place(),
                 found: must.and_then(|must| seen::value(must, value, &self.failing)),
                 causes: std::mem::take(&mut self.causes),
-            }));
+            };
+            reason.found = Some(found.into());
         }
         self.reasons.push(reason);
     }

@@ -71,13 +71,14 @@ impl Conservative {
         if !cx.thorough {
             return vec![reason];
         }
-        reason.lesson = Some(Box::new(Found {
+        let found = Found {
             operation: call.endpoint().id().into(),
             part: Part::Operation,
             place: String::new(),
             found: None,
             causes: Vec::new(),
-        }));
+        };
+        reason.found = Some(found.into());
         let nothing_said = rules::Operation::default();
         let mut judge = Judge::default();
         judge.call(self, &nothing_said, call, cx);

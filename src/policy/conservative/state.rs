@@ -14,7 +14,7 @@ use crate::api::doc::{self, Value};
 use crate::api::shape::{Kind, Object};
 use crate::api::{Endpoint, container, network, volume};
 use crate::policy::mounts::{BINDS, Mount, Source};
-use crate::policy::{Answer, Context, Found, Part, Question, Reason};
+use crate::policy::{Answer, Context, Found, Met, Part, Question, Reason};
 
 /// Containers that lead to each other.
 const MOST_CONTAINERS: usize = 32;
@@ -204,7 +204,10 @@ fn verdict(
     seen: Vec<(String, Holds)>,
 ) -> Holds {
     judge.seen = seen;
-    let found = reasons.iter().filter_map(|reason| reason.lesson.as_deref().cloned());
+    let found = reasons.iter().filter_map(|reason| match reason.found.as_deref()? {
+        Met::ByRule(found) => Some(found.clone()),
+        Met::Text(_) => None,
+    });
     judge.causes.extend(found);
     if let Some(Reason { rule, field, why, .. }) = reasons.first() {
         return Holds::Because(format!("could not have been made here: {field}: {why} ({rule})"));
@@ -315,13 +318,14 @@ fn mounted(
         let id = binds.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
         let mut reason = Reason::new(id, format!("Mounts.{index}"), why, "");
         if cx.thorough {
-            reason.lesson = Some(Box::new(Found {
+            let found = Found {
                 operation: Endpoint::ContainerCreate.id().into(),
                 part: Part::Body,
                 place: BINDS.to_owned(),
                 found: None,
                 causes: Vec::new(),
-            }));
+            };
+            reason.found = Some(found.into());
         }
         judge.reasons.push(reason);
     }
