@@ -3,6 +3,7 @@
 //! One type and one mapping: the engine's own shape (`{"message": …}`), a status, and whose doing it
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
+use super::audit;
 use super::request::Upload;
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
@@ -133,9 +134,11 @@ impl Refusal {
             return Next::Close;
         }
         record.verdict = self.verdict();
-        if let Refusal::Denied(reasons) = &self {
-            record.rule = reasons.first().map(|reason| reason.rule.to_string());
-        }
+        // Not the rule of a policy that audited before.
+        record.rule = match &self {
+            Refusal::Denied(reasons) => reasons.first().map(|reason| reason.rule.to_string()),
+            _ => None,
+        };
         if let Refusal::Http2 = &self {
             return http2(house, client, record).await;
         }
@@ -248,16 +251,18 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     if let Err(stranger) = &recognised {
         tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
     }
-    if let (Some(permitted), Ok(identity)) = (house.chain.tunnel(), recognised) {
+    if let (Some((permitted, findings)), Ok(identity)) = (house.chain.tunnel(), recognised) {
         record.identity = identity.labels();
+        record.verdict = Verdict::Allow;
+        audit::note(record, findings);
         return match house.engine.tunnel(permitted).await {
             Ok(conn) => {
-                (record.status, record.verdict) = (200, Verdict::Allow);
+                record.status = 200;
                 Next::Relay(conn)
             }
             Err(away) => {
                 tracing::warn!(listener = %house.listener, "{away}");
-                (record.status, record.verdict) = (502, Verdict::Fail);
+                (record.status, record.verdict, record.rule) = (502, Verdict::Fail, None);
                 Next::Close
             }
         };

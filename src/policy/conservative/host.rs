@@ -8,8 +8,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::judge::{Holds, Judge};
-use super::rules::Allowed;
+use super::judge::{Holds, Judge, yes};
+use super::rules::{Allowed, Scalar};
 use super::{Conservative, state};
 use crate::api::doc::Value;
 use crate::config::AllowedBind;
@@ -22,7 +22,7 @@ const PLAIN_OPTIONS: &[&str] =
 /// Orders to relabel files of the host for SELinux: taken out, as a way to trouble others.
 const RELABEL: &[&str] = &["z", "Z"];
 /// Where clients expect the engine's socket.
-const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
+pub(super) const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
 
 /// Whether a create body mounts a path of the host, or may through another container.
 pub(super) fn is_mounted(create: &Value) -> bool {
@@ -46,9 +46,21 @@ pub(super) fn mount(
             state::volume(judge, with, name, cx).of(name)
         }
         (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
+        (Allowed::OneOf(items), _) => {
+            yes(items.iter().filter_map(Scalar::as_str).any(|text| is_this(text, mount)))
+        }
         (Allowed::OwnSocket, Source::Host(path)) => own_socket(judge, with, path, mount),
         _ => Holds::No,
     }
+}
+
+/// Whether what is mounted is what this text of `Binds` asks for.
+fn is_this(text: &str, mount: &Mount<'_>) -> bool {
+    let text = Value::String(text.to_owned());
+    let asked = mounts::of_bind(0, &text);
+    asked.source == mount.source
+        && asked.target == mount.target
+        && (mount.read_only || !asked.read_only)
 }
 
 fn bind(
@@ -61,8 +73,7 @@ fn bind(
     if with.binds.is_empty() {
         return Holds::No;
     }
-    let is_plain = |option: &&str| PLAIN_OPTIONS.contains(option) || RELABEL.contains(option);
-    if let Some(option) = mount.options.iter().find(|option| !is_plain(option)) {
+    if let Some(option) = mount.options.iter().find(|option| !is_plain_option(option)) {
         return Holds::Because(format!("`{option}` is not for a path of the host"));
     }
     let Some(path) = clean(path) else {
@@ -198,12 +209,19 @@ fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mo
     if !is_known || (judge.is_made && path != *own) {
         return Holds::No;
     }
-    let is_plain = |option: &&str| PLAIN_OPTIONS.contains(option) || RELABEL.contains(option);
-    if !mount.options.iter().all(|option| is_plain(option)) {
+    if !has_plain_options(mount) {
         return Holds::No;
     }
     replace_source(judge, mount, own);
     Holds::Yes
+}
+
+pub(super) fn has_plain_options(mount: &Mount<'_>) -> bool {
+    mount.options.iter().all(|option| is_plain_option(option))
+}
+
+pub(super) fn is_plain_option(option: &str) -> bool {
+    PLAIN_OPTIONS.contains(&option) || RELABEL.contains(&option)
 }
 
 fn replace_source(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
@@ -220,7 +238,7 @@ fn replace_source(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
 
 /// An absolute path without `.` and double slashes; none with `..`, which means something else where there
 /// are links.
-fn clean(path: &str) -> Option<PathBuf> {
+pub(super) fn clean(path: &str) -> Option<PathBuf> {
     let path = Path::new(path);
     let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     (path.is_absolute() && path.components().all(is_plain)).then(|| path.components().collect())

@@ -7,6 +7,7 @@
 mod allowed;
 mod read;
 mod tree;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,13 +16,16 @@ use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::config::{File, Invalid};
 
-pub(super) use allowed::Allowed;
+pub(super) use allowed::{Allowed, Pattern, Scalar};
 use read::Raw;
+pub(super) use write::quote;
 
 #[derive(Debug)]
 pub struct Rules {
     pub(super) operations: BTreeMap<Endpoint, Operation>,
     pub(super) refused: BTreeMap<Endpoint, Refusal>,
+    /// Not allowed themselves, but what exists is judged by them: those that `only` left out.
+    judging: BTreeMap<Endpoint, Operation>,
 }
 
 /// What may be said with one operation.
@@ -95,6 +99,12 @@ impl Rules {
         let text = String::from_utf8(file.read()?)
             .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))?;
         Rules::parse(&text, &file.path)
+    }
+
+    /// By which rules something is judged that this operation makes: also where the operation itself is
+    /// not allowed, as long as no file refuses it by name.
+    pub(super) fn making(&self, endpoint: Endpoint) -> Option<&Operation> {
+        self.operations.get(&endpoint).or_else(|| self.judging.get(&endpoint))
     }
 
     /// `path` stands in complaints.

@@ -35,6 +35,8 @@ pub(super) struct Raw {
     pub(super) refuse: Vec<Named<RawRefusal>>,
     pub(super) groups: Vec<Named<Vec<Named<Entry>>>>,
     pub(super) operations: Vec<Named<RawOperation>>,
+    /// What `only` left out.
+    pub(super) judging: Vec<Named<RawOperation>>,
 }
 
 #[derive(Clone, Debug)]
@@ -120,7 +122,10 @@ impl Reading<'_> {
             }
         }
         if let Some(only) = only {
-            raw.operations.retain(|operation| only.contains(&operation.name));
+            let (listed, left_out) = std::mem::take(&mut raw.operations)
+                .into_iter()
+                .partition(|operation| only.contains(&operation.name));
+            (raw.operations, raw.judging) = (listed, left_out);
         }
         for (key, value) in in_order(table) {
             let Some(part) = self.part(key, value) else { continue };
@@ -359,17 +364,16 @@ fn why(must: &Must) -> String {
     }
 }
 
-/// What a later file says of a place replaces what an earlier one said of it. Where it says that all of the
-/// value is so (`any`, `zero`, …), it replaces what was said of the parts too; a predicate, which looks at
-/// what it is for, leaves them standing.
+/// What a later file says of a place replaces what an earlier one said of it, and of all below it unless
+/// it is a predicate: that is about the whole, and its parts keep their rules.
 fn merge_entries(into: &mut Vec<Named<Entry>>, from: Vec<Named<Entry>>) {
-    for entry in &from {
-        let says_all =
-            matches!(&entry.value, Entry::Rule { rule, .. } if !matches!(rule.must, Must::Be(_)));
-        let below = format!("{}.", entry.name);
-        into.retain(|old| {
-            let is_below = says_all && !entry.name.is_empty() && old.name.starts_with(&below);
-            old.name != entry.name && !is_below
+    for Named { name, value, .. } in &from {
+        let is_predicate =
+            matches!(value, Entry::Rule { rule, .. } if matches!(rule.must, Must::Be(_)));
+        let below = format!("{name}.");
+        into.retain(|old| match old.name == *name {
+            true => is_predicate && matches!(old.value, Entry::Group(_)),
+            false => is_predicate || name.is_empty() || !old.name.starts_with(&below),
         });
     }
     into.extend(from);

@@ -170,3 +170,20 @@ fn a_predicate_for_a_whole_leaves_the_rules_of_its_parts_standing() {
     let options = mounts.each.as_ref().unwrap().field("VolumeOptions").unwrap();
     assert!(options.field("DriverConfig").unwrap().field("Options").unwrap().rule.is_some());
 }
+
+#[test]
+fn a_predicate_leaves_the_rules_of_its_parts_and_anything_else_takes_them_away() {
+    let below = |rule: &str| {
+        let text = format!(
+            "extends = \"conservative\"\n[operation.ContainerCreate.body]\n\
+             \"HostConfig.Mounts\" = {rule}\n\"HostConfig.RestartPolicy\" = {rule}"
+        );
+        let text = text.replacen("RULE", "named-volume = true", 1).replace("RULE", "retries = 5");
+        let rules = Rules::parse(&text, Path::new("r.toml")).unwrap();
+        let create = &rules.operations[&Endpoint::ContainerCreate];
+        let host_config = create.body.field("HostConfig").unwrap();
+        ["Mounts", "RestartPolicy"].map(|name| host_config.field(name).unwrap().looks_inside())
+    };
+    assert_eq!(below(r#"{ RULE, rule = "x" }"#), [true, true]);
+    assert_eq!(below("\"any\""), [false, false]);
+}
