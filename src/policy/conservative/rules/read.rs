@@ -100,7 +100,7 @@ impl Reading<'_> {
 
     fn file(&mut self, table: &DeTable<'_>) -> Raw {
         let mut raw = Raw::default();
-        let mut only: Option<Vec<String>> = None;
+        let mut only = None;
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "extends" => {
@@ -110,7 +110,7 @@ impl Reading<'_> {
                         raw = builtin;
                     }
                 }
-                "only" => only = Some(self.strings(value)),
+                "only" => only = Some(self.placed_strings(value)),
                 "refuse" | "group" | "operation" => {}
                 other => {
                     let what = format!("`{other}` is not a part of a file of rules");
@@ -120,7 +120,14 @@ impl Reading<'_> {
             }
         }
         if let Some(only) = only {
-            raw.operations.retain(|operation| only.contains(&operation.name));
+            for (id, place) in &only {
+                if !raw.operations.iter().any(|operation| operation.name == *id) {
+                    let what = format!("`{id}` is not an operation of what the file extends");
+                    let hint = "`only` chooses among operations that are allowed there";
+                    self.complaints.extend(Invalid::at(place, what, hint));
+                }
+            }
+            raw.operations.retain(|operation| only.iter().any(|(id, _)| *id == operation.name));
         }
         for (key, value) in in_order(table) {
             let Some(part) = self.part(key, value) else { continue };
