@@ -1,6 +1,6 @@
-//! HTTP asked by authenticators: key sets, and programs that decide outside.
+//! HTTP asked of others: key sets, and programs and plugins that decide outside.
 //!
-//! `jwt` and `external` use it. What must stay true: an answer is bounded in size and time, no
+//! `jwt` and `external` use it, and `gateway::plugins`. What must stay true: an answer is bounded in size and time, no
 //! redirect is followed, and a server's certificate is verified. No connection is kept: its task
 //! would live on one worker's runtime and be used from another's.
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
@@ -24,10 +25,11 @@ use crate::config::{self, Invalid};
 
 /// Of the head of an answer.
 const HEAD_BYTES: usize = 32 * 1024;
+const JSON: &str = "application/json";
 
 /// One HTTP server, asked now and then.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     uri: Uri,
     way: Way,
     timeout: Duration,
@@ -45,7 +47,7 @@ enum Way {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     #[error("there is no answer within {0:?}")]
     Late(Duration),
     #[error("{0}")]
@@ -63,7 +65,7 @@ pub(super) enum AskError {
 impl Client {
     /// `url`: `http://…`, `https://…` or `unix:///path/to.sock[:/request/path]`; `ca`: a PEM file,
     /// else the system's roots. No network here.
-    pub(super) fn new(
+    pub(crate) fn new(
         url: &config::Text,
         ca: Option<&config::File>,
         timeout: Duration,
@@ -88,9 +90,14 @@ impl Client {
         Ok(Client { uri, way, timeout })
     }
 
+    /// Whether the URL names more than a server.
+    pub(crate) fn has_path(&self) -> bool {
+        self.uri.path_and_query().is_some_and(|path| path != "/")
+    }
+
     /// GET; the body of a 200, at most `most` bytes.
     pub(super) async fn get(&self, most: usize) -> Result<Vec<u8>, AskError> {
-        match self.ask(Method::GET, None, most).await? {
+        match self.ask(self.request(Method::GET, self.uri.clone(), JSON, None)?, most).await? {
             (200, body) => Ok(body),
             (status, _) => Err(AskError::Status(status)),
         }
@@ -102,17 +109,32 @@ impl Client {
         body: Vec<u8>,
         most: usize,
     ) -> Result<(u16, Vec<u8>), AskError> {
-        self.ask(Method::POST, Some(body), most).await
+        self.ask(self.request(Method::POST, self.uri.clone(), JSON, Some(body))?, most).await
+    }
+
+    /// The same to a path of this server, for an answer of type `accept`.
+    pub(crate) async fn post_to(
+        &self,
+        path: &str,
+        accept: &str,
+        body: Vec<u8>,
+        most: usize,
+    ) -> Result<(u16, Vec<u8>), AskError> {
+        let malformed = |error: &dyn Error| AskError::Unreachable(error.to_string());
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query =
+            Some(PathAndQuery::try_from(path).map_err(|error| malformed(&error))?);
+        let uri = Uri::from_parts(parts).map_err(|error| malformed(&error))?;
+        self.ask(self.request(Method::POST, uri, accept, Some(body))?, most).await
     }
 
     async fn ask(
         &self,
-        method: Method,
-        body: Option<Vec<u8>>,
+        request: Request<Full<Bytes>>,
         most: usize,
     ) -> Result<(u16, Vec<u8>), AskError> {
         let whole = async {
-            let answer = self.send(self.request(method, body)?).await?;
+            let answer = self.send(request).await?;
             let status = answer.status();
             match status {
                 // They have no meaning without being followed, and are often long.
@@ -129,18 +151,20 @@ impl Client {
     fn request(
         &self,
         method: Method,
+        uri: Uri,
+        accept: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Request<Full<Bytes>>, AskError> {
         let mut request = Request::builder()
             .method(method)
-            .uri(self.uri.clone())
-            .header(ACCEPT, "application/json")
+            .uri(uri)
+            .header(ACCEPT, accept)
             .header(USER_AGENT, concat!("dockgate/", env!("CARGO_PKG_VERSION")));
         if matches!(self.way, Way::Unix(_)) {
             request = request.header(HOST, "localhost");
         }
         if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            request = request.header(CONTENT_TYPE, JSON);
         }
         let body = Full::from(body.unwrap_or_default());
         request.body(body).map_err(|error| AskError::Unreachable(error.to_string()))

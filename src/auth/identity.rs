@@ -33,7 +33,7 @@ pub enum Peer {
 pub struct Caller {
     pub peer: Peer,
     /// The client's certificate and what it sent with it, the leaf first; only when it was verified.
-    pub certificates: Vec<CertificateDer<'static>>,
+    pub certificates: Arc<[CertificateDer<'static>]>,
     container: OnceLock<Option<String>>,
 }
 
@@ -47,12 +47,13 @@ struct Inner {
     /// The name of the authenticator in the configuration.
     method: Option<Arc<str>>,
     peer: Peer,
+    certificates: Arc<[CertificateDer<'static>]>,
     container: Option<String>,
 }
 
 impl Caller {
     pub fn new(peer: Peer, certificates: Vec<CertificateDer<'static>>) -> Caller {
-        Caller { peer, certificates, container: OnceLock::new() }
+        Caller { peer, certificates: certificates.into(), container: OnceLock::new() }
     }
 
     /// The id of the container that the peer runs in, when it runs in one.
@@ -67,20 +68,24 @@ impl Identity {
             who: Some(who),
             method: Some(Arc::clone(method)),
             peer: caller.peer,
+            certificates: Arc::clone(&caller.certificates),
             container: caller.container().map(str::to_owned),
         }))
     }
 
     /// Somebody on a listener that asks nobody for a name.
     pub(super) fn nobody(caller: &Caller) -> Identity {
-        Identity(Arc::new(Inner { who: None, method: None, peer: caller.peer, container: None }))
+        let certificates = Arc::clone(&caller.certificates);
+        let peer = caller.peer;
+        Identity(Arc::new(Inner { who: None, method: None, peer, certificates, container: None }))
     }
 
     /// Somebody who is not there, for `explain` and for tests: what would a policy say to them?
     pub fn imagined(user: Option<&str>) -> Identity {
         let who = user.map(|user| Arc::new(Who::new(user.to_owned(), Vec::new(), Claims::new())));
         let method = user.map(|_| "explain".into());
-        Identity(Arc::new(Inner { who, method, peer: Peer::Unknown, container: None }))
+        let (peer, certificates) = (Peer::Unknown, Arc::from([]));
+        Identity(Arc::new(Inner { who, method, peer, certificates, container: None }))
     }
 
     /// The name under which policies and logs know the caller; none without an authenticator.
@@ -109,6 +114,11 @@ impl Identity {
 
     pub fn peer(&self) -> Peer {
         self.0.peer
+    }
+
+    /// The client's verified certificate and what it sent with it, in DER, the leaf first.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.certificates.iter().map(|one| &**one)
     }
 
     /// The id of the container that the caller runs in; known for recognised unix peers.

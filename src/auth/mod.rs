@@ -8,7 +8,7 @@
 mod basic;
 mod cache;
 mod certificate;
-mod client;
+pub(crate) mod client;
 mod external;
 mod header;
 mod identity;

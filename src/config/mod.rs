@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
-pub use policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
+pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports};
 
 use crate::telemetry::{access, diagnostics};
 

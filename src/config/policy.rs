@@ -3,8 +3,9 @@
 //! `run::plan` builds policies from it. What must stay true: nothing here has read another file yet.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{File, Place};
+use super::{File, Place, Text};
 
 /// A policy as a listener names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
+    Authz(Authz),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +34,16 @@ pub struct Conservative {
     pub registries: Option<Vec<String>>,
     /// Set on every container.
     pub no_new_privileges: bool,
+}
+
+/// A Docker AuthZ plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authz {
+    /// `unix:///path`, `http://…` or `https://…`.
+    pub url: Text,
+    pub timeout: Duration,
+    /// Who signed the certificate of an `https://` plugin; the system's roots when absent.
+    pub ca: Option<File>,
 }
 
 /// A directory of the host that containers may have.
@@ -64,6 +76,7 @@ impl Policy {
     pub(super) fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
+            PolicyKind::Authz(authz) => authz.ca.iter().collect(),
         }
     }
 }

@@ -124,6 +124,9 @@ pub(super) struct Policy {
     pub ports: Option<Spanned<String>>,
     pub registries: Option<Spanned<Vec<Spanned<String>>>>,
     pub no_new_privileges: Option<Spanned<bool>>,
+    pub url: Option<Spanned<String>>,
+    pub timeout: Option<Spanned<String>>,
+    pub ca: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use crate::api::endpoint::{AnswerKind, Row, Versions};
 use crate::api::{Call, Typed};
 use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::policy::{Chain, Context, Facts, Permitted, Reads, Reply, Step};
+use crate::policy::{Chain, Context, Facts, Finding, Permitted, Reads, Reply, Step};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
@@ -126,7 +126,8 @@ async fn relay(
     }
     let Record { status, bytes_in, bytes_sent, .. } = record;
     let shape = sent.shape;
-    let asked = Asked { identity: &sent.identity, call: sent.call.as_deref() };
+    let mut asked =
+        Asked { identity: &sent.identity, call: sent.call.as_deref(), findings: Vec::new() };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
@@ -139,12 +140,14 @@ async fn relay(
             return Ok(Ended::Hijacked);
         }
         if shape.reads_answer == Reads::Whole {
-            return outbound.rewritten(house, &asked, &head, shape).await;
+            return outbound.rewritten(house, &mut asked, &head, shape).await;
         }
         outbound.streamed(&head, shape).await
     };
     let may_hijack = shape.may_hijack;
-    Ok(both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await)
+    let both = both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await;
+    super::note(record, asked.findings);
+    Ok(both)
 }
 
 /// The engine took the connection over: by `101`, or, for a client that sent no `Upgrade`, by `200`
@@ -170,6 +173,8 @@ fn drop_lone_line_end(buffer: &mut Buffer) {
 struct Asked<'a> {
     identity: &'a Identity,
     call: Option<&'a Typed>,
+    /// What policies that only audit would have refused.
+    findings: Vec<Finding>,
 }
 
 /// JSON or another body, and the API version, as the policies leave them.
@@ -177,7 +182,7 @@ type Judged = (Option<serde_json::Value>, Vec<u8>, Option<String>);
 
 impl Asked<'_> {
     async fn judge(
-        &self,
+        &mut self,
         house: &House,
         head: &ResponseHead,
         shape: Shape,
@@ -189,7 +194,8 @@ impl Asked<'_> {
         let version = head.headers.get("api-version");
         let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
         let keep = Vec::new();
-        let mut reply = Reply { call, status: head.status, api_version, json, text, keep };
+        let (status, headers) = (head.status, &head.headers);
+        let mut reply = Reply { call, status, headers, api_version, json, text, keep };
         let mut facts = Facts::default();
         let mut answering = house.chain.answer();
         loop {
@@ -202,6 +208,7 @@ impl Asked<'_> {
                 }
             }
         }
+        self.findings = answering.into_findings();
         house.memory.keep(reply.keep);
         Ok((reply.json, reply.text, reply.api_version))
     }
@@ -283,7 +290,7 @@ impl Outbound<'_> {
     async fn rewritten(
         &mut self,
         house: &House,
-        asked: &Asked<'_>,
+        asked: &mut Asked<'_>,
         head: &ResponseHead,
         shape: Shape,
     ) -> Result<Ended, Refusal> {
@@ -295,7 +302,8 @@ impl Outbound<'_> {
             .ok()
             .flatten()
             .ok_or(Refusal::Answer("its body"))?;
-        let (json, body) = match is_json && !shape.is_head {
+        // A `304` says that it is JSON, and has no body.
+        let (json, body) = match is_json && !body.is_empty() {
             true => match serde_json::from_reader(body.as_slice()) {
                 Ok(json) => (Some(json), Vec::new()),
                 Err(_) => return Err(Refusal::Answer("its JSON")),
@@ -304,7 +312,9 @@ impl Outbound<'_> {
         };
         let (json, body, api_version) = asked.judge(house, head, shape, json, body).await?;
         let body = json.map_or(body, |json| json.to_string().into_bytes());
-        let framed = (!shape.is_head).then_some(body.as_slice());
+        // These have no body and no length of one (RFC 9110 §8.6).
+        let has_body = !shape.is_head && !matches!(head.status, 204 | 304);
+        let framed = has_body.then_some(body.as_slice());
         let closes = shape.closes && head.version == 1;
         let mut out = head::rewritten(head, closes, api_version.as_deref(), framed);
         out.extend_from_slice(framed.unwrap_or_default());

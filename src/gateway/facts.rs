@@ -43,7 +43,9 @@ async fn answer(house: &House, engine: Versions, question: &Question) -> Result<
         Question::Info => Subject::Info,
         Question::HostPath(path) => return Ok(resolve(path)),
         Question::Exec(_) => return Ok(house.memory.recall(question).unwrap_or(Answer::Absent)),
-        Question::Program { .. } => return Ok(Answer::Failed("nobody can be asked".to_owned())),
+        Question::Plugin { name, method, body } => {
+            return Ok(house.plugins.ask(name, method, body).await);
+        }
     };
     let found = house.engine.look_up(engine.newest.min(NEWEST), subject).await?;
     Ok(match found {

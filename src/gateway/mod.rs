@@ -9,6 +9,7 @@ mod exchange;
 mod facts;
 mod head;
 mod memory;
+mod plugins;
 mod refusal;
 mod request;
 
@@ -36,6 +37,7 @@ use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
 pub use memory::Memory;
+pub use plugins::{Plugin, Plugins};
 use refusal::Refusal;
 use request::{Upload, accept, parse};
 
@@ -58,6 +60,8 @@ pub struct House {
     pub tally: Arc<Tally>,
     /// What calls have taught for later ones.
     pub memory: Arc<Memory>,
+    /// Whom policies ask.
+    pub plugins: Arc<Plugins>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
@@ -392,15 +396,14 @@ async fn decide(
 fn note(record: &mut Record, findings: Vec<Finding>) {
     let Some(first) = findings.first() else { return };
     record.verdict = Verdict::Audit;
-    record.rule = Some(first.reason.rule.to_string());
+    record.rule.get_or_insert_with(|| first.reason.rule.to_string());
     let one = |Finding { policy, reason }: &Finding| {
         serde_json::json!({
             "policy": policy, "rule": reason.rule, "field": reason.field,
             "found": reason.found, "why": reason.why,
         })
     };
-    let all: serde_json::Value = findings.iter().map(one).collect();
-    record.findings = Some(all.to_string());
+    record.findings.extend(findings.iter().map(one));
 }
 
 async fn send(

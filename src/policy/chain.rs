@@ -63,6 +63,7 @@ pub struct Deciding<'c> {
 pub struct Answering<'c> {
     links: &'c [Link],
     left: usize,
+    findings: Vec<Finding>,
 }
 
 impl Link {
@@ -105,7 +106,7 @@ impl Chain {
 
     /// Shows an answer to the policies, the last one first.
     pub fn answer(&self) -> Answering<'_> {
-        Answering { links: &self.links, left: self.links.len() }
+        Answering { links: &self.links, left: self.links.len(), findings: Vec::new() }
     }
 }
 
@@ -145,9 +146,7 @@ impl Deciding<'_> {
                     return Step::Ask(questions);
                 }
                 Verdict::Deny(reasons) if link.audits => {
-                    let policy = link.policy.name();
-                    let found = |reason| Finding { policy: policy.to_owned(), reason };
-                    self.findings.extend(reasons.into_iter().map(found));
+                    self.findings.extend(found(link, reasons));
                 }
                 Verdict::Deny(reasons) => return Step::Denied(reasons),
             }
@@ -173,7 +172,7 @@ impl Answering<'_> {
         while let Some(link) = self.left.checked_sub(1).and_then(|index| self.links.get(index)) {
             if link.policy.reads_answer(reply.call.row(), cx) != Reads::Nothing {
                 let verdict = match link.audits {
-                    true => audit(link, reply, cx),
+                    true => audit(link, reply, cx, &mut self.findings),
                     false => link.policy.answer(reply, cx),
                 };
                 match verdict {
@@ -186,14 +185,34 @@ impl Answering<'_> {
         }
         Step::Done(())
     }
+
+    /// What policies that only audit would have refused.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+}
+
+fn found(link: &Link, reasons: Vec<Reason>) -> impl Iterator<Item = Finding> {
+    let policy = link.policy.name();
+    reasons.into_iter().map(|reason| Finding { policy: policy.to_owned(), reason })
 }
 
 /// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
-fn audit(link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
+fn audit(
+    link: &Link,
+    reply: &mut Reply<'_>,
+    cx: &Context<'_>,
+    findings: &mut Vec<Finding>,
+) -> Verdict {
     let mut seen = reply.clone();
     match link.policy.answer(&mut seen, cx) {
         Verdict::Ask(questions) => Verdict::Ask(questions),
-        Verdict::Continue | Verdict::Deny(_) => {
+        Verdict::Continue => {
+            reply.keep = seen.keep;
+            Verdict::Continue
+        }
+        Verdict::Deny(reasons) => {
+            findings.extend(found(link, reasons));
             reply.keep = seen.keep;
             Verdict::Continue
         }

@@ -24,8 +24,8 @@ pub enum Question {
     HostPath(PathBuf),
     /// Which container an exec was made in through this gateway, and by whom.
     Exec(String),
-    /// What a program outside says: `POST` of this JSON to a path of a unix socket or URL.
-    Program { url: String, path: &'static str, body: Arc<str> },
+    /// What a Docker plugin, by the name of its policy, answers to this method with this JSON.
+    Plugin { name: Arc<str>, method: &'static str, body: Arc<str> },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +62,7 @@ impl fmt::Display for Question {
             Question::Info => f.write_str("`/info`"),
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
             Question::Exec(id) => write!(f, "who made exec `{id}`"),
-            Question::Program { url, path, .. } => write!(f, "`{path}` of `{url}`"),
+            Question::Plugin { name, method, .. } => write!(f, "`{method}` of plugin `{name}`"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! until every policy says what it thinks of it.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod authz;
 mod chain;
 pub mod conservative;
 pub mod facts;
@@ -23,6 +24,7 @@ pub use facts::{Answer, Facts, Question};
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
 use crate::auth::Identity;
+use crate::wire::head::Lines;
 
 /// What a policy may know besides the call.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,8 @@ pub struct Reply<'c> {
     /// What was asked, as the engine got it.
     pub call: &'c Typed,
     pub status: u16,
+    /// As the engine sent them.
+    pub headers: &'c Lines,
     pub api_version: Option<String>,
     pub json: Option<serde_json::Value>,
     /// A body that is no JSON.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::auth::{Door, Keepers};
 use crate::config::{self, Config, Invalid, PolicyKind};
 use crate::engine::Address;
+use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
+use crate::policy::authz::{self, Authz};
 use crate::policy::conservative::{Conservative, Surroundings};
 use crate::policy::{Chain, Link, Policy};
 
@@ -26,6 +28,7 @@ pub(super) struct Part {
     pub(super) tls: Option<Arc<Server>>,
     pub(super) door: Arc<Door>,
     pub(super) chain: Arc<Chain>,
+    pub(super) plugins: Arc<Plugins>,
 }
 
 impl Plan {
@@ -57,11 +60,13 @@ impl Part {
         let tls = note(&mut complaints, tls);
         let door = note(&mut complaints, Door::new(&config.auth, keepers));
         let chain = note(&mut complaints, chain(whole, config));
+        let plugins = note(&mut complaints, plugins(config));
         complaints.or(Part {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
             door: Arc::new(door.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
+            plugins: Arc::new(plugins.unwrap_or_default()),
         })
     }
 }
@@ -83,10 +88,25 @@ pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Inva
     complaints.or(Chain::new(links))
 }
 
+/// The plugins that a listener's policies ask.
+fn plugins(listener: &config::Listener) -> Result<Plugins, Invalid> {
+    let mut complaints = Invalid::default();
+    let mut plugins = Plugins::default();
+    for policy in &listener.policies {
+        if let PolicyKind::Authz(config) = &policy.kind
+            && let Some(plugin) = note(&mut complaints, Plugin::new(config, authz::IMPLEMENTS))
+        {
+            plugins.insert(&policy.name, plugin);
+        }
+    }
+    complaints.or(plugins)
+}
+
 fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Policy>, Invalid> {
     Ok(match &policy.kind {
         PolicyKind::Conservative(settings) => {
             Box::new(Conservative::new(&policy.name, settings, around)?)
         }
+        PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
     })
 }

@@ -241,6 +241,7 @@ impl World {
             log: self.log.with_format(config.log.access),
             tally: self.metrics.tally(worker, &part.config.name),
             memory: Arc::clone(&self.memory),
+            plugins: Arc::clone(&part.plugins),
             drain,
             tasks: self.tasks.clone(),
         }

@@ -126,8 +126,8 @@ pub struct Record {
     pub operation: &'static str,
     pub verdict: Verdict,
     pub rule: Option<String>,
-    /// What policies that only audit would have refused: a JSON list.
-    pub findings: Option<String>,
+    /// What policies that only audit would have refused.
+    pub findings: Vec<serde_json::Value>,
     pub client: Arc<str>,
     pub stages: Stages,
     /// The engine took the connection over: what comes now is the stream, no stage of the call.
@@ -148,7 +148,7 @@ impl Record {
             operation: "-",
             verdict: Verdict::default(),
             rule: None,
-            findings: None,
+            findings: Vec::new(),
             client,
             stages: Stages::default(),
             relayed: false,

@@ -23,6 +23,7 @@ mod auth_external;
 mod auth_jwt;
 mod auth_people;
 mod authenticate;
+mod authz;
 mod certs;
 mod conservative;
 mod corpus;

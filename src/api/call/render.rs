@@ -47,7 +47,8 @@ impl Verbatim {
 }
 
 impl Typed {
-    pub(super) fn render(&self) -> Vec<u8> {
+    /// The head, and the body where it is JSON, as the engine gets them.
+    pub fn render(&self) -> Vec<u8> {
         let mut target = String::with_capacity(128);
         if let Some(minor) = self.version {
             target.push_str("/v1.");

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Component, Path};
+use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::policy::{AllowedBind, Conservative, Policy, PolicyKind, Ports};
+use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports};
 use super::super::raw;
 use super::Checking;
+
+/// How long a plugin may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
@@ -17,7 +21,7 @@ impl Checking<'_> {
     pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, raw::Policy>) -> Policies {
         let check = |(name, raw): (Spanned<String>, raw::Policy)| {
             let audits = self.audits(raw.mode.as_ref());
-            let kind = self.policy_kind(raw);
+            let kind = self.policy_kind(&name, raw);
             let name = name.into_inner();
             (name.clone(), kind.map(|kind| Policy { name, audits, kind }))
         };
@@ -44,10 +48,11 @@ impl Checking<'_> {
         }
     }
 
-    fn policy_kind(&mut self, raw: raw::Policy) -> Option<PolicyKind> {
+    fn policy_kind(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<PolicyKind> {
         let kind = self.text(&raw.kind);
         let allowed: &[&str] = match kind.as_str() {
             "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
+            "authz" => &["url", "timeout", "ca"],
             _ => {
                 self.no_such_kind(raw.kind.span(), &kind);
                 return None;
@@ -58,7 +63,39 @@ impl Checking<'_> {
                 self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
             }
         }
-        Some(PolicyKind::Conservative(Box::new(self.conservative(raw))))
+        match kind.as_str() {
+            "authz" => self.authz(name, raw).map(PolicyKind::Authz),
+            _ => Some(PolicyKind::Conservative(Box::new(self.conservative(raw)))),
+        }
+    }
+
+    fn authz(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<Authz> {
+        let timeout = self.duration(raw.timeout, PATIENCE);
+        let Some(url) = raw.url else {
+            self.complain(name.span(), format!("`[policy.{}]` needs `url`", name.get_ref()), "");
+            return None;
+        };
+        let text = self.text(&url);
+        let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next());
+        match host {
+            Some(Some("127.0.0.1" | "localhost")) => {}
+            // Who can change an answer on its way decides in the plugin's place.
+            Some(_) => {
+                let what = "a plugin beyond this machine must be asked over `https://`";
+                self.complain(url.span(), what, "");
+            }
+            None if text.starts_with("unix:///") || text.starts_with("https://") => {}
+            None => self.complain(
+                url.span(),
+                format!("`{text}` is not an address of a plugin"),
+                "use `unix:///run/docker/plugins/NAME.sock`, `http://127.0.0.1:port` or `https://…`",
+            ),
+        }
+        if let (Some(ca), false) = (&raw.ca, text.starts_with("https://")) {
+            self.complain(ca.span(), "`ca` is for `https://`", "");
+        }
+        let ca = raw.ca.map(|ca| self.file(&ca));
+        Some(Authz { url: self.placed(&url), timeout, ca })
     }
 
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
@@ -168,6 +205,9 @@ fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
         ("ports", at(raw.ports.as_ref())),
         ("registries", at(raw.registries.as_ref())),
         ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
+        ("url", at(raw.url.as_ref())),
+        ("timeout", at(raw.timeout.as_ref())),
+        ("ca", at(raw.ca.as_ref())),
     ];
     keys.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
 }

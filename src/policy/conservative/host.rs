@@ -65,7 +65,9 @@ fn bind(
     };
     if !with.around.shares_host {
         // Its links are on another machine: only what was given away itself is sure to be what it says.
-        return decide(&path, &path, &with.binds, mount, &with.around).into();
+        let given: Vec<AllowedBind> =
+            with.binds.iter().filter(|bind| bind.host == path).cloned().collect();
+        return decide(&path, &path, &given, mount, &with.around).into();
     }
     let mut wanted = vec![path.clone()];
     wanted.extend(with.binds.iter().map(|bind| bind.host.clone()));
@@ -73,6 +75,7 @@ fn bind(
     let unknown: Vec<Question> = wanted
         .into_iter()
         .map(Question::HostPath)
+        .chain([Question::Info])
         .filter(|question| cx.facts.get(question).is_none())
         .collect();
     if !unknown.is_empty() {
@@ -93,6 +96,14 @@ fn bind(
     let given: Vec<AllowedBind> = given.collect();
     let mut around = with.around.clone();
     around.forbidden.extend(with.around.forbidden.iter().filter_map(|path| resolved(path)));
+    match cx.facts.get(&Question::Info) {
+        Some(Answer::Json(info)) => {
+            let root = info.get("DockerRootDir").and_then(|root| root.as_str());
+            around.forbidden.extend(root.map(PathBuf::from));
+        }
+        Some(Answer::Absent) => {}
+        _ => return Holds::Because("the engine does not say where its data is".to_owned()),
+    }
     let decided = decide(&path, &real, &given, mount, &around);
     if decided.is_ok() && real != path {
         replace_source(judge, mount, &real);

@@ -19,8 +19,9 @@ pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
     pub asks: Vec<Question>,
     pub edits: Vec<Edit>,
-    /// Ids of the containers that are being judged: one that refers to itself ends here.
-    pub seen: Vec<String>,
+    /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
+    /// itself.
+    pub seen: Vec<(String, Holds)>,
     /// The whole body, for rules that look at more than their own value.
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
@@ -51,6 +52,7 @@ pub(super) enum OwnStep {
 }
 
 /// Whether a predicate holds.
+#[derive(Clone, Debug)]
 pub(super) enum Holds {
     Yes,
     No,
@@ -72,7 +74,7 @@ impl Holds {
 
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
-    pub(super) fn of_made(seen: Vec<String>) -> Judge<'j> {
+    pub(super) fn of_made(seen: Vec<(String, Holds)>) -> Judge<'j> {
         Judge { seen, is_made: true, ..Judge::default() }
     }
 
@@ -93,6 +95,14 @@ impl<'j> Judge<'j> {
             let value = query_value(value, param.json);
             self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
             self.path.pop();
+        }
+        // What must be there is missed when it is not.
+        for (name, rule) in operation.query.iter().filter(|(_, rule)| rule.demands()) {
+            if call.query().get(name).is_none() {
+                self.path.push(Step::Query(name));
+                self.whole(with, Some(rule), &Value::Null, cx);
+                self.path.pop();
+            }
         }
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
@@ -235,7 +245,7 @@ impl<'j> Judge<'j> {
             Must::BeZero if value.is_zero() => return,
             Must::BeNull if *value == Value::Null => return,
             Must::BeZero | Must::BeNull => None,
-            Must::Be(_) if value.is_zero() => return,
+            Must::Be(_) if value.is_zero() && !rule.demands() => return,
             Must::Be(allowed) => match self.any(with, allowed, value, cx) {
                 Holds::Yes | Holds::Unknown => return,
                 Holds::No => None,

@@ -188,10 +188,40 @@ fn mount_options(options: &Value, names: &[String]) -> bool {
 /// continuation, a parser directive, a heredoc.
 fn changes(text: &str, names: &[String]) -> bool {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).all(|line| {
-        let word = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         let is_plain =
             !line.ends_with(['\\', '`']) && !line.starts_with('#') && !line.contains("<<");
-        is_plain && names.contains(&word) && (word != "LABEL" || is_plain_label(line))
+        is_plain && names.contains(&instruction(line).0) && change(line)
+    })
+}
+
+/// What an instruction puts into the image is judged as in a body.
+fn change(line: &str) -> bool {
+    let (name, rest) = instruction(line);
+    match name.as_str() {
+        "LABEL" => is_plain_label(rest),
+        "WORKDIR" => {
+            let roots = ["/proc", "/sys", "/dev"].map(str::to_owned);
+            !rest.contains(['$', '\\', '"', '\'']) && is_outside(rest, &roots)
+        }
+        "HEALTHCHECK" => is_slow_probe(rest),
+        // It is carried out by a later build, with these words.
+        "ONBUILD" => change(rest),
+        _ => true,
+    }
+}
+
+fn instruction(line: &str) -> (String, &str) {
+    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (name.to_ascii_uppercase(), rest.trim())
+}
+
+/// `--interval=30s --start-interval=5s … CMD …`: whole seconds, minutes or hours.
+fn is_slow_probe(rest: &str) -> bool {
+    let flags = rest.split_whitespace().take_while(|word| word.starts_with("--"));
+    flags.filter(|flag| flag.to_ascii_lowercase().contains("interval")).all(|flag| {
+        let duration = flag.split_once('=').map_or("", |(_, duration)| duration);
+        let number = duration.strip_suffix(['s', 'm', 'h']).unwrap_or_default();
+        number.parse::<u32>().is_ok_and(|number| number > 0)
     })
 }
 
@@ -244,8 +274,16 @@ mod tests {
 
     #[test]
     fn a_change_is_one_line_and_no_label_of_ours() {
-        let names = strings(&["CMD", "LABEL", "ENV"]);
-        for good in ["CMD [\"sh\"]", "cmd x", "LABEL a=b", "ENV A=$B\nCMD x"] {
+        let names = strings(&["CMD", "LABEL", "ENV", "WORKDIR", "HEALTHCHECK", "ONBUILD"]);
+        for good in [
+            "WORKDIR /src",
+            "HEALTHCHECK --interval=5s CMD true",
+            "ONBUILD RUN id",
+            "CMD [\"sh\"]",
+            "cmd x",
+            "LABEL a=b",
+            "ENV A=$B\nCMD x",
+        ] {
             assert!(changes(good, &names), "{good}");
         }
         for bad in [
@@ -257,6 +295,13 @@ mod tests {
             "LAB\\\nEL io.dockgate.job=x",
             "# escape=`\nCMD x",
             "CMD <<E\nE",
+            "ONBUILD LABEL io.dockgate.job=x",
+            "WORKDIR /proc/self/fd/8",
+            "WORKDIR /pr$X",
+            "ONBUILD WORKDIR /proc",
+            "HEALTHCHECK --interval=1ms CMD true",
+            "HEALTHCHECK --timeout=1s --start-interval=0.1s CMD true",
+            "HEALTHCHECK --interval CMD true",
         ] {
             assert!(!changes(bad, &names), "{bad}");
         }

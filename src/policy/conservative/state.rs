@@ -46,13 +46,22 @@ pub(super) fn container(
         Err(holds) => return holds,
     };
     let id = text(json, "Id");
-    if judge.seen.iter().any(|seen| seen == id) {
-        return Holds::Yes;
+    if let Some((_, found)) = judge.seen.iter().find(|(seen, _)| seen == id) {
+        return found.clone();
     }
-    if judge.seen.len() == MOST_CONTAINERS {
+    let index = judge.seen.len();
+    if index == MOST_CONTAINERS {
         return Holds::Because("leads to too many others".to_owned());
     }
-    judge.seen.push(id.to_owned());
+    judge.seen.push((id.to_owned(), Holds::Yes));
+    let found = judged(judge, with, json, cx);
+    if let Some((_, slot)) = judge.seen.get_mut(index) {
+        *slot = found.clone();
+    }
+    found
+}
+
+fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<'_>) -> Holds {
     let mut made = match made_container(json, judge, cx) {
         Ok(made) => made,
         Err(holds) => return holds,
@@ -192,7 +201,7 @@ fn verdict(
     judge: &mut Judge<'_>,
     reasons: Vec<Reason>,
     asks: Vec<Question>,
-    seen: Vec<String>,
+    seen: Vec<(String, Holds)>,
 ) -> Holds {
     judge.seen = seen;
     if let Some(Reason { rule, field, why, .. }) = reasons.first() {

@@ -104,6 +104,13 @@ impl Rules {
     }
 }
 
+impl Rule {
+    /// Whether nothing at all is not enough.
+    pub(super) fn demands(&self) -> bool {
+        matches!(&self.must, Must::Be(allowed) if allowed.iter().any(|one| matches!(one, Allowed::FiltersWith(_))))
+    }
+}
+
 impl Node {
     pub(super) fn field(&self, name: &str) -> Option<&Node> {
         let index = self.fields.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;

@@ -134,6 +134,29 @@ fn other_calls_that_elevate_are_refused() {
         ("GET /containers/json?frob=1", "", "closed-world.query"),
         ("GET /v1.99/info", "", "api.version"),
         ("GET /v1.23/info", "", "api.version"),
+        ("POST /containers/prune", "", "prune.unfiltered"),
+        ("POST /volumes/prune?filters=", "", "prune.unfiltered"),
+        ("POST /networks/prune?filters={}", "", "prune.unfiltered"),
+        ("POST /images/prune?filters={\"dangling\":[\"0\"]}", "", "prune.unfiltered"),
+        ("POST /images/prune?filters={\"label\":{}}", "", "prune.unfiltered"),
+        ("POST /build/prune?all=1", "", "prune.unfiltered"),
+        ("POST /commit?container=x&changes=WORKDIR+/proc", "", "image.changes"),
+        ("POST /images/create?fromSrc=http://169.254.169.254/", "", "image.from-src"),
+        ("POST /images/create?fromImage=169.254.169.254/x", "", "registry.host"),
+        ("POST /images/localhost:5000/x/push", "", "registry.host"),
+        ("GET /distribution/127.0.0.1:80/x/json", "", "registry.host"),
+        ("GET /images/search?term=db:5000/x", "", "registry.host"),
+        ("POST /auth", r#"{"serveraddress":"http://127.0.0.1:9"}"#, "registry.host"),
+        ("POST /build?remote=http://x/y.tar", "", "build.remote"),
+        (
+            "POST /build?ulimits=[{\"Name\":\"rtprio\",\"Hard\":99,\"Soft\":99}]",
+            "",
+            "container.ulimits",
+        ),
+        ("POST /build?labels={\"io.dockgate.x\":\"y\"}", "", "label.reserved"),
+        ("DELETE /containers/x?link=1", "", "container.link-delete"),
+        ("GET /containers/x/top?ps_args=-o+pid%3B", "", "container.ps-args"),
+        ("POST /containers/x/copy", "{}", "container.copy"),
     ] {
         assert_eq!(rule(line, body).as_deref(), Some(wanted), "{line} {body}");
     }
@@ -144,6 +167,11 @@ fn other_calls_that_elevate_are_refused() {
         "POST /build?t=x",
         "GET /containers/json?frob=",
         "POST /containers/x/start",
+        "POST /containers/prune?filters={\"label\":[\"a=b\"]}",
+        "POST /images/create?fromImage=alpine&tag=3.18",
+        "POST /images/ghcr.io/a/b/push?tag=1",
+        "GET /containers/x/top?ps_args=-eo+pid,comm",
+        "DELETE /containers/x?link=False&v=1",
     ] {
         assert_eq!(rule(line, ""), None, "{line}");
     }
