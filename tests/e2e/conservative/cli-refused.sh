@@ -22,7 +22,7 @@ refused d plugin ls
 refused d plugin install x
 # and what would reach others, or what is given to others
 refused d run --rm -p 8080:80 busybox true
-refused d run --rm --restart always -d busybox true
+refused d create --restart always busybox
 refused d run --rm -w /proc/self/fd/7 busybox true
 refused d run --rm --runtime nothing busybox true
 refused d run --rm --log-driver syslog busybox true
@@ -30,7 +30,6 @@ refused d run --rm --mac-address 02:42:ac:11:00:02 busybox true
 refused d run --rm --cgroupns host busybox true
 refused d run --rm --oom-kill-disable busybox true
 refused d run --rm --oom-score-adj -100 busybox true
-refused d run --rm --sysctl kernel.panic=1 busybox true
 refused d run --rm --security-opt label=disable busybox true
 refused d run --rm --health-cmd true --health-interval 100ms busybox true
 refused d run --rm --volume-driver nfs -v v:/v busybox true

@@ -25,6 +25,9 @@ in the access log and in the metrics. `*` is every element of a list, or every v
 /// Ids of refusals that no file of rules has: what is judged by the program itself.
 pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ("api.version", "the client speaks an API version that dockgate or the engine does not"),
+    ("authz.failed", "a policy `authz`: the plugin did not answer, or not as plugins do (500)"),
+    ("authz.request", "a policy `authz`: the plugin refused the call"),
+    ("authz.response", "a policy `authz`: the plugin refused the answer"),
     ("build.buildkit", "BuildKit's own protocol, which dockgate cannot look into yet"),
     ("closed-world.call", "the call could not be looked into; a fault of dockgate"),
     ("closed-world.field", "a key of the JSON body that no known API version has"),
@@ -50,7 +53,9 @@ impl Rules {
     pub fn page(&self) -> String {
         let mut page = BEGINNING.to_owned();
         self.refusals(&mut page);
-        for row in table::TABLE {
+        let mut rows: Vec<&Row> = table::TABLE.iter().collect();
+        rows.sort_by_key(|row| row.endpoint.id());
+        for row in rows {
             if let Some(operation) = self.operations.get(&row.endpoint) {
                 section(&mut page, row, operation);
             }
@@ -84,7 +89,7 @@ impl Rules {
             add(entry, endpoint.id());
         }
         for (endpoint, operation) in &self.operations {
-            for (field, rule) in listed(operation, path_names(*endpoint)) {
+            for (field, rule) in listed(operation) {
                 if !rule.id.is_empty() {
                     let entry = index.entry(&rule.id).or_default();
                     add(entry, &format!("{} `{field}`", endpoint.id()));
@@ -100,12 +105,12 @@ impl Rules {
 
 fn section(page: &mut String, row: &Row, operation: &Operation) {
     let method = format!("{:?}", row.method).to_uppercase();
-    let _ = writeln!(page, "\n## {}\n\n`{method} {}`", row.endpoint.id(), row.path);
+    let _ = writeln!(page, "\n## {}\n\n`{method} {}`", row.endpoint.id(), plain_path(row));
     if matches!(operation.path, Some(PathRule::Own)) {
         let _ =
             writeln!(page, "\nWhat the path names could have been made here, by the same rules.");
     }
-    let listed = listed(operation, path_names(row.endpoint));
+    let listed = listed(operation);
     let free = |dropped: bool| {
         let names = listed.iter().filter(|(_, rule)| match rule.must {
             Must::BeAnything => !dropped,
@@ -142,10 +147,10 @@ fn section(page: &mut String, row: &Row, operation: &Operation) {
 }
 
 /// Every place with a rule: of the path, the query, the headers and the body.
-fn listed<'r>(operation: &'r Operation, path: &str) -> Vec<(String, &'r Rule)> {
+fn listed(operation: &Operation) -> Vec<(String, &Rule)> {
     let mut listed = Vec::new();
     if let Some(PathRule::Is(rule)) = &operation.path {
-        listed.push((path.to_owned(), rule));
+        listed.push(("{name}".to_owned(), rule));
     }
     listed.extend(operation.query.iter().map(|(name, rule)| (format!("?{name}"), rule)));
     listed.extend(operation.headers.iter().map(|(name, rule)| (format!("{name}:"), rule)));
@@ -169,9 +174,9 @@ fn below<'r>(node: &'r Node, at: &str, listed: &mut Vec<(String, &'r Rule)>) {
     }
 }
 
-fn path_names(endpoint: Endpoint) -> &'static str {
-    let row = table::TABLE.iter().find(|row| row.endpoint == endpoint);
-    row.map_or("", |row| row.path)
+/// As in the Engine API's definition: `/images/{name}/push`, not `{name:.*}`.
+fn plain_path(row: &Row) -> String {
+    row.path.replace(":.*}", "}")
 }
 
 /// From the predicates, not from what the file says of them.
