@@ -4,6 +4,7 @@
 //! true: all complaints are collected, not only the first, and nothing here touches the network.
 
 mod auth;
+mod limits;
 mod listener;
 mod policy;
 

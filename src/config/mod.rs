@@ -9,6 +9,7 @@ mod pem;
 mod place;
 mod policy;
 mod raw;
+pub mod units;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,10 @@ pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
 pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports};
+pub use policy::{
+    Caps, LimitRules, LimitsPolicy, LogSetting, Piece, Restart, Settings, Size, Template, Ulimit,
+    Word,
+};
 
 use crate::telemetry::{access, diagnostics};
 

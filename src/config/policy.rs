@@ -2,8 +2,16 @@
 //!
 //! `run::plan` builds policies from it. What must stay true: nothing here has read another file yet.
 
+mod limits;
+mod template;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use limits::{
+    Caps, LimitRules, LimitsPolicy, LogSetting, Restart, Settings, Size, Ulimit, Word,
+};
+pub use template::{Piece, Template};
 
 use super::{File, Place, Text};
 
@@ -20,6 +28,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
+    Limits(Box<LimitsPolicy>),
     Authz(Authz),
 }
 
@@ -76,6 +85,7 @@ impl Policy {
     pub(super) fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
+            PolicyKind::Limits(_) => Vec::new(),
             PolicyKind::Authz(authz) => authz.ca.iter().collect(),
         }
     }

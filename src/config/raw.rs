@@ -2,6 +2,8 @@
 //!
 //! Only `config::check` reads it. What must stay true: unknown keys are refused here, by serde.
 
+pub(super) mod limits;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -124,6 +126,11 @@ pub(super) struct Policy {
     pub ports: Option<Spanned<String>>,
     pub registries: Option<Spanned<Vec<Spanned<String>>>>,
     pub no_new_privileges: Option<Spanned<bool>>,
+    pub force: Option<Spanned<limits::Settings>>,
+    pub default: Option<Spanned<limits::Settings>>,
+    pub max: Option<Spanned<limits::Caps>>,
+    pub users: Option<Spanned<limits::Scopes>>,
+    pub groups: Option<Spanned<limits::Scopes>>,
     pub url: Option<Spanned<String>>,
     pub timeout: Option<Spanned<String>>,
     pub ca: Option<Spanned<String>>,

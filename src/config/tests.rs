@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod limits;
+
 fn read(text: &str) -> Result<Config, String> {
     let env = |name: &str| (name == "SOCK").then(|| "/run/x.sock".to_owned());
     parse(text, Path::new("dockgate.toml"), Path::new("/etc/dockgate"), &env)

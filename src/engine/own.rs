@@ -113,7 +113,8 @@ impl Engine {
         let asking = async {
             let mut conn = self.connect().await?;
             let answer = exchange(&mut conn, request, MOST_SMALL).await;
-            answer.map_err(|error| self.refused(&error))
+            let (status, body, _) = answer.map_err(|error| self.refused(&error))?;
+            Ok((status, body))
         };
         tokio::time::timeout(self.patience(), asking).await.unwrap_or_else(|_| Err(self.silent()))
     }
@@ -123,28 +124,30 @@ impl Engine {
         let asking = async {
             // A pooled connection may close in this very moment: nothing was changed, so it is asked again.
             if let Some(mut conn) = self.pool.take()
-                && let Ok(answer) = exchange(&mut conn, request, most).await
+                && let Ok((status, body, keeps)) = exchange(&mut conn, request, most).await
             {
-                self.keep(conn);
-                return Ok(answer);
+                keeps.then(|| self.keep(conn));
+                return Ok((status, body));
             }
             let mut conn = self.connect().await?;
             let answer = exchange(&mut conn, request, most).await;
-            let answer = answer.map_err(|error| self.refused(&error))?;
-            self.keep(conn);
-            Ok(answer)
+            let (status, body, keeps) = answer.map_err(|error| self.refused(&error))?;
+            keeps.then(|| self.keep(conn));
+            Ok((status, body))
         };
         tokio::time::timeout(self.patience(), asking).await.unwrap_or_else(|_| Err(self.silent()))
     }
 }
 
-async fn exchange(conn: &mut Conn, request: &str, most: usize) -> std::io::Result<(u16, Vec<u8>)> {
+/// Status, body, and whether the connection can carry another call.
+type Said = (u16, Vec<u8>, bool);
+
+async fn exchange(conn: &mut Conn, request: &str, most: usize) -> std::io::Result<Said> {
     conn.write(request.as_bytes()).await?;
     read_answer(conn, most).await
 }
 
-/// Reads a whole answer; one that does not leave the connection good for another is an error behind it.
-async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<(u16, Vec<u8>)> {
+async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<Said> {
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let (reader, _) = conn.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
@@ -160,8 +163,10 @@ async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<(u16, Vec<
         .map_err(|_| invalid())?;
     inbox.buffer.consume(end);
     let mut framing = Framing::of_response(&head, false).map_err(|_| invalid())?;
+    let until_close = matches!(framing, Framing::UntilClose { .. });
+    let keeps = head.version == 1 && !head.headers.lists("connection", "close") && !until_close;
     let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
-    Ok((head.status, body.ok_or_else(invalid)?))
+    Ok((head.status, body.ok_or_else(invalid)?, keeps))
 }
 
 fn read_versions(body: &[u8]) -> Option<Versions> {

@@ -43,7 +43,9 @@ pub(super) enum Refusal {
     Call(#[from] BadCall),
     /// A page in somebody's browser can send requests to a port (with an `Origin`, RFC 6454 §7), and
     /// no Docker client sends one.
-    #[error("requests of browsers are refused on TCP: there is an `Origin` header")]
+    #[error(
+        "requests of browsers are refused on TCP: there is an `Origin` header, or what else only they send"
+    )]
     Browser,
     #[error(transparent)]
     Stranger(#[from] Stranger),

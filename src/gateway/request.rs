@@ -14,7 +14,7 @@ use crate::auth::Peer;
 use crate::telemetry::access::Record;
 use crate::wire::chunked::Dialect;
 use crate::wire::framing::Framing;
-use crate::wire::head::{RequestHead, find_end};
+use crate::wire::head::{Lines, RequestHead, find_end};
 use crate::wire::pump::{Inbox, PumpError, collect};
 
 /// How HTTP/2 with prior knowledge begins (RFC 9113 §3.4), up to where it looks like a whole head.
@@ -72,11 +72,29 @@ pub(super) async fn accept(
     client.buffer.consume(end);
     let head = head?;
     record.method = head.method().to_owned();
-    if matches!(client.caller.peer, Peer::Tcp(_)) && head.headers.has("origin") {
+    if matches!(client.caller.peer, Peer::Tcp(_)) && is_browsers(&head.headers) {
         record.path = path_of(head.target(), false);
         return Err(Refusal::Browser);
     }
     Ok(head)
+}
+
+/// Whether a page in somebody's browser sends this. It says where the page is from (`Origin`, RFC 6454 §7),
+/// but not with a GET for a page whose own name was made to lead here (DNS rebinding): that one has the
+/// page's host, and what browsers send with every request and a page cannot take away.
+fn is_browsers(headers: &Lines) -> bool {
+    let is_site = headers.get("host").is_some_and(is_site);
+    headers.has("origin")
+        || (is_site && (headers.has("accept-language") || headers.has("sec-fetch-mode")))
+}
+
+/// A name in the DNS, not an address and no name of this network alone.
+fn is_site(host: &[u8]) -> bool {
+    let host = String::from_utf8_lossy(host);
+    let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
+    name.contains('.')
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+        && !name.ends_with(".localhost")
 }
 
 async fn read_head(house: &House, client: &mut Client) -> Result<Option<usize>, Refusal> {

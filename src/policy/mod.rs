@@ -12,6 +12,7 @@ pub mod authz;
 mod chain;
 pub mod conservative;
 pub mod facts;
+pub mod limits;
 pub mod mounts;
 pub mod rehearsal;
 mod versions;

@@ -13,6 +13,7 @@ use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
 use crate::policy::authz::{self, Authz};
 use crate::policy::conservative::{Conservative, Surroundings};
+use crate::policy::limits::Limits;
 use crate::policy::{Chain, Link, Policy};
 
 #[derive(Debug)]
@@ -107,6 +108,7 @@ fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Polic
         PolicyKind::Conservative(settings) => {
             Box::new(Conservative::new(&policy.name, settings, around)?)
         }
+        PolicyKind::Limits(settings) => Box::new(Limits::new(&policy.name, settings)),
         PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
     })
 }

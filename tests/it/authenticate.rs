@@ -93,6 +93,18 @@ fn browsers_have_no_business_on_tcp() {
     assert!(body.contains("`Origin`"), "{body}");
     assert!(engine.seen().is_empty());
     assert_eq!(gate.client().ask(&request).0, 200, "a page cannot reach a unix socket");
+    let asks = |host: &str, more: &str| {
+        let request = format!("GET /v1.41/info HTTP/1.1\r\nHost: {host}\r\n{more}\r\n");
+        Conn::tcp(&gate.tcp_address()).ask(&request).0
+    };
+    let browser = "Accept-Language: en\r\n";
+    assert_eq!(asks("evil.example:2375", browser), 403, "a name that was made to lead here");
+    assert_eq!(asks("evil.example", "Sec-Fetch-Mode: cors\r\n"), 403);
+    for (host, more) in
+        [("docker.example:2375", ""), ("127.0.0.1:2375", browser), ("docker", browser)]
+    {
+        assert_eq!(asks(host, more), 200, "{host} {more}");
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod limits;
 mod logs;
 mod metrics_text;
 mod parse;
+mod policy_limits;
 mod profiles;
 mod reload;
 mod restart;

@@ -52,6 +52,7 @@ impl Checking<'_> {
         let kind = self.text(&raw.kind);
         let allowed: &[&str] = match kind.as_str() {
             "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
+            "limits" => &["force", "default", "max", "users", "groups"],
             "authz" => &["url", "timeout", "ca"],
             _ => {
                 self.no_such_kind(raw.kind.span(), &kind);
@@ -65,6 +66,7 @@ impl Checking<'_> {
         }
         match kind.as_str() {
             "authz" => self.authz(name, raw).map(PolicyKind::Authz),
+            "limits" => Some(PolicyKind::Limits(Box::new(self.limits_policy(raw)))),
             _ => Some(PolicyKind::Conservative(Box::new(self.conservative(raw)))),
         }
     }
@@ -205,6 +207,11 @@ fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
         ("ports", at(raw.ports.as_ref())),
         ("registries", at(raw.registries.as_ref())),
         ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
+        ("force", at(raw.force.as_ref())),
+        ("default", at(raw.default.as_ref())),
+        ("max", at(raw.max.as_ref())),
+        ("users", at(raw.users.as_ref())),
+        ("groups", at(raw.groups.as_ref())),
         ("url", at(raw.url.as_ref())),
         ("timeout", at(raw.timeout.as_ref())),
         ("ca", at(raw.ca.as_ref())),

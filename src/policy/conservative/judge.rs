@@ -339,6 +339,8 @@ impl<'j> Judge<'j> {
             Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
+                // A prefix with nothing behind it names nobody.
+                Some("") if !prefix.is_empty() => Holds::No,
                 Some(name) => state::container(self, with, name, cx).of(name),
                 None => Holds::No,
             },

@@ -15,6 +15,7 @@ gate() {
     shift
     { printf '[engine]\nurl = "%s"\n%s\n' "${ENGINE_URL:-unix://$E2E_SOCK}" "${ENGINE_KEYS:-}"; cat; } > "$name.toml"
     wanted=$(grep -c '^\[\[listener\]\]' "$name.toml")
+    : > "$name.err" # it is looked at before the process has opened it
     # it must not outlive a script that is killed
     setpriv --pdeathsig KILL "$@" "$E2E_DOCKGATE" serve -c "$name.toml" > "$name.access" 2> "$name.err" < /dev/null &
     gate=$!

@@ -58,7 +58,8 @@ do(200, "GET", "/version")
 # the helper comes as a tar, or as the tar of a file system
 with open(sys.argv[1], "rb") as f:
     tar = f.read()
-assert "Loaded image" in do(200, "POST", "/images/load?quiet=1", tar)
+loaded = raw.call("POST", "/images/load?quiet=1", tar)
+assert loaded.status == 200 and b"Loaded image" in loaded.body, loaded.body
 do(201, "POST", "/images/busybox/tag?repo=gitlab-runner-helper&tag=x86_64")
 helper = do(200, "GET", "/images/gitlab-runner-helper:x86_64/json")["Id"]
 do(404, "GET", "/images/no-such-image:latest/json")

@@ -38,6 +38,7 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "the exec was not made by this caller through this listener; to the client it does not exist (404)",
     ),
     ("facts.too-many", "the call refers to more things than dockgate asks the engine about"),
+    ("limits.*", "a policy `limits`: [what it says](policies/limits.md)"),
     ("network.not-own", "the network could not have been made here"),
     ("rules.operation", "the file of rules does not have the operation"),
     (

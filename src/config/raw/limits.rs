@@ -1,0 +1,73 @@
+//! The tables of `kind = "limits"` as they are written.
+//!
+//! Only `config::check::limits` reads them. What must stay true: each table has its keys and no others.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::{Spanned, Value};
+
+/// Of one user or group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Rules {
+    pub force: Option<Spanned<Settings>>,
+    pub default: Option<Spanned<Settings>>,
+    pub max: Option<Spanned<Caps>>,
+}
+
+pub(in crate::config) type Scopes = BTreeMap<Spanned<String>, Rules>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Settings {
+    pub memory: Option<Spanned<Value>>,
+    pub swap: Option<Spanned<Value>>,
+    pub cpus: Option<Spanned<Value>>,
+    pub pids: Option<Spanned<Value>>,
+    pub shm: Option<Spanned<Value>>,
+    pub blkio_weight: Option<Spanned<Value>>,
+    pub tmpfs: Option<Spanned<Value>>,
+    pub cgroup_parent: Option<Spanned<String>>,
+    pub user: Option<Spanned<String>>,
+    pub network: Option<Spanned<String>>,
+    pub runtime: Option<Spanned<String>>,
+    pub labels: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub env: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub ulimits: BTreeMap<Spanned<String>, Spanned<Value>>,
+    pub log: Option<LogSetting>,
+    pub restart: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Caps {
+    pub memory: Option<Spanned<Value>>,
+    pub swap: Option<Spanned<Value>>,
+    pub cpus: Option<Spanned<Value>>,
+    pub pids: Option<Spanned<Value>>,
+    pub shm: Option<Spanned<Value>>,
+    pub blkio_weight: Option<Spanned<Value>>,
+    pub tmpfs: Option<Spanned<Value>>,
+    pub ulimits: BTreeMap<Spanned<String>, Spanned<Value>>,
+    pub log: LogCaps,
+    pub restart: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct LogSetting {
+    pub driver: Spanned<String>,
+    #[serde(default)]
+    pub options: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+/// Named as the engine names its log options.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct LogCaps {
+    #[serde(rename = "max-size")]
+    pub max_size: Option<Spanned<Value>>,
+    #[serde(rename = "max-file")]
+    pub max_file: Option<Spanned<Value>>,
+}
