@@ -10,6 +10,7 @@ mod load;
 mod memory;
 mod plan;
 mod process;
+mod rego;
 mod route;
 mod stream;
 mod stub;

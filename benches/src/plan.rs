@@ -81,6 +81,7 @@ impl Run {
         }
         self.requests("fresh connection", &get("/_ping"), 200, 4, 1.2);
         self.requests("create", &create(), 201, 16, 1.5);
+        self.rego();
         let mut growth: Samples<(bool, f64)> = Default::default();
         for (name, transfer, bar) in [
             ("attach, engine to client", Transfer::RawOut, 0.75),
@@ -257,7 +258,7 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 }
 
 /// `docker create --name x`.
-fn create() -> Vec<u8> {
+pub(crate) fn create() -> Vec<u8> {
     let body = include_str!("create.json").trim_end();
     format!(
         "POST /v1.45/containers/create?name=x HTTP/1.1\r\nHost: api.moby.localhost\r\n\

@@ -82,10 +82,20 @@ impl Identity {
 
     /// Somebody who is not there, for `explain` and for tests: what would a policy say to them?
     pub fn imagined(user: Option<&str>) -> Identity {
-        let who = user.map(|user| Arc::new(Who::new(user.to_owned(), Vec::new(), Claims::new())));
+        Identity::imagined_as(user, Vec::new(), Claims::new(), None)
+    }
+
+    /// The same with all that may be known of somebody with a name.
+    pub fn imagined_as(
+        user: Option<&str>,
+        groups: Vec<String>,
+        claims: Claims,
+        container: Option<String>,
+    ) -> Identity {
+        let who = user.map(|user| Arc::new(Who::new(user.to_owned(), groups, claims)));
         let method = user.map(|_| "explain".into());
         let (peer, certificates) = (Peer::Unknown, Arc::from([]));
-        Identity(Arc::new(Inner { who, method, peer, certificates, container: None }))
+        Identity(Arc::new(Inner { who, method, peer, certificates, container }))
     }
 
     /// The name under which policies and logs know the caller; none without an authenticator.

@@ -1,4 +1,5 @@
-//! `dockgate check`: whether a configuration is valid, without network or engine.
+//! `dockgate check`: whether a configuration is valid and its policies do what their tests expect,
+//! without network or engine.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +13,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let loaded = crate::config::load(&args.config);
-    match loaded.and_then(|config| crate::run::Plan::of(&config)) {
+    let checked = loaded.and_then(|config| {
+        crate::run::Plan::of(&config)?;
+        crate::run::policy_tests(&config)
+    });
+    match checked {
         Ok(_) => ExitCode::SUCCESS,
         Err(invalid) => super::failure(&invalid),
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
-pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports};
+pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
 pub use policy::{
     Caps, LimitRules, LimitsPolicy, LogSetting, Piece, Restart, Settings, Size, Template, Ulimit,
     Word,

@@ -29,6 +29,7 @@ pub struct Policy {
 pub enum PolicyKind {
     Conservative(Box<Conservative>),
     Limits(Box<LimitsPolicy>),
+    Rego(Rego),
     Authz(Authz),
 }
 
@@ -43,6 +44,16 @@ pub struct Conservative {
     pub registries: Option<Vec<String>>,
     /// Set on every container.
     pub no_new_privileges: bool,
+}
+
+/// Rules of the operator's own, in Rego.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rego {
+    pub file: File,
+    /// Of one evaluation.
+    pub timeout: Duration,
+    /// The largest request that is judged; larger ones are refused.
+    pub input_bytes: usize,
 }
 
 /// A Docker AuthZ plugin.
@@ -82,10 +93,11 @@ impl Policy {
     }
 
     /// The files that it names.
-    pub(super) fn files(&self) -> Vec<&File> {
+    pub fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
             PolicyKind::Limits(_) => Vec::new(),
+            PolicyKind::Rego(rego) => vec![&rego.file],
             PolicyKind::Authz(authz) => authz.ca.iter().collect(),
         }
     }

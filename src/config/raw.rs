@@ -131,6 +131,8 @@ pub(super) struct Policy {
     pub max: Option<Spanned<limits::Caps>>,
     pub users: Option<Spanned<limits::Scopes>>,
     pub groups: Option<Spanned<limits::Scopes>>,
+    pub file: Option<Spanned<String>>,
+    pub input_bytes: Option<Spanned<i64>>,
     pub url: Option<Spanned<String>>,
     pub timeout: Option<Spanned<String>>,
     pub ca: Option<Spanned<String>>,

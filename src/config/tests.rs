@@ -177,6 +177,15 @@ fn every_complaint_says_where_and_what_to_do() {
             &format!("{listener}url = \"unix:///x\"\npolicies = [\"frob\"]"),
             "dockgate.toml:4:13: there is no policy `frob`",
         ),
+        ("[policy.x]\nkind = \"rego\"", "dockgate.toml:2:8: `kind = \"rego\"` needs `file`"),
+        (
+            "[policy.x]\nkind = \"rego\"\nfile = \"f\"\nrules = \"r\"",
+            "dockgate.toml:4:9: `rules` is not a key of `kind = \"rego\"`",
+        ),
+        (
+            "[policy.x]\nkind = \"rego\"\nfile = \"f\"\ninput_bytes = 0",
+            "dockgate.toml:4:15: must be greater than 0",
+        ),
         (
             &format!("{listener}url = \"unix:///x\"\n{listener}url = \"unix:///y\""),
             "two listeners are named `a`",

@@ -9,11 +9,14 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod authz;
+pub mod cases;
 mod chain;
 pub mod conservative;
 pub mod facts;
 pub mod limits;
 pub mod mounts;
+#[cfg(feature = "rego")]
+pub mod rego;
 pub mod rehearsal;
 mod versions;
 

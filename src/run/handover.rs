@@ -111,13 +111,15 @@ impl Drop for Successor {
 #[derive(Debug)]
 pub(super) struct Predecessor(());
 
+/// Sockets by their keys, and lines of memory.
+type Legacy = (Vec<(String, OwnedFd)>, Vec<String>);
+
 impl Predecessor {
     pub(super) fn of_us() -> Option<Predecessor> {
         std::env::var_os(VARIABLE).is_some().then_some(Predecessor(()))
     }
 
-    /// Its sockets, and what it remembers.
-    pub(super) fn legacy(&self) -> io::Result<(Vec<(String, OwnedFd)>, Vec<String>)> {
+    pub(super) fn legacy(&self) -> io::Result<Legacy> {
         let input = io::stdin();
         let (mut sockets, mut memory) = (Vec::new(), Vec::new());
         loop {

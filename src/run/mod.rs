@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio_util::task::TaskTracker;
 
-pub use plan::{Plan, chain};
+pub use plan::{Plan, chain, policy_tests};
 
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;

@@ -4,17 +4,21 @@
 //! `world` builds from it, and `dockgate check` stops here. What must stay true: no network, and what
 //! can be wrong with a file that the configuration names is found here.
 
+use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::auth::{Door, Keepers};
-use crate::config::{self, Config, Invalid, PolicyKind};
+use crate::config::{self, Config, Invalid, Place, PolicyKind};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
 use crate::policy::authz::{self, Authz};
 use crate::policy::conservative::{Conservative, Surroundings};
 use crate::policy::limits::Limits;
-use crate::policy::{Chain, Link, Policy};
+#[cfg(feature = "rego")]
+use crate::policy::rego::Rego;
+use crate::policy::{Chain, Link, Policy, cases};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -89,6 +93,39 @@ pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Inva
     complaints.or(Chain::new(links))
 }
 
+/// Runs the tests that stand beside the files of policies: `ours_test.toml` beside `ours.rego`. How many
+/// there were, or what went otherwise than expected.
+pub fn policy_tests(config: &Config) -> Result<usize, Invalid> {
+    let mut complaints = Invalid::default();
+    let (mut count, mut done) = (0, HashSet::new());
+    for listener in &config.listeners {
+        let around = Surroundings::of(config, listener);
+        for policy in listener.policies.iter().filter(|policy| done.insert(policy.name.clone())) {
+            for file in policy.files() {
+                count += note(&mut complaints, tests_beside(file, policy, &around)).unwrap_or(0);
+            }
+        }
+    }
+    complaints.or(count)
+}
+
+/// The policy alone, as if it enforced.
+fn tests_beside(
+    file: &config::File,
+    policy: &config::Policy,
+    around: &Surroundings,
+) -> Result<usize, Invalid> {
+    let stem = file.path.file_stem().unwrap_or_default().to_string_lossy();
+    let path = file.path.with_file_name(format!("{stem}_test.toml"));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(Invalid::at(&Place::in_file(&path), error, "")),
+    };
+    let chain = Chain::new(vec![Link::new(build(policy, around)?)]);
+    cases::run(&text, &path, &chain)
+}
+
 /// The plugins that a listener's policies ask.
 fn plugins(listener: &config::Listener) -> Result<Plugins, Invalid> {
     let mut complaints = Invalid::default();
@@ -109,6 +146,13 @@ fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Polic
             Box::new(Conservative::new(&policy.name, settings, around)?)
         }
         PolicyKind::Limits(settings) => Box::new(Limits::new(&policy.name, settings)),
+        #[cfg(feature = "rego")]
+        PolicyKind::Rego(settings) => Box::new(Rego::new(&policy.name, settings, around)?),
+        #[cfg(not(feature = "rego"))]
+        PolicyKind::Rego(settings) => {
+            let hint = "build with the default features of cargo";
+            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
+        }
         PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
     })
 }

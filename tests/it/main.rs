@@ -39,6 +39,8 @@ mod limits;
 mod logs;
 mod metrics_text;
 mod parse;
+#[cfg(feature = "rego")]
+mod policy_files;
 mod policy_limits;
 mod profiles;
 mod reload;

@@ -47,15 +47,31 @@ impl Verbatim {
 }
 
 impl Typed {
-    /// The head, and the body where it is JSON, as the engine gets them.
-    pub fn render(&self) -> Vec<u8> {
-        let mut target = String::with_capacity(128);
-        if let Some(minor) = self.version {
-            target.push_str("/v1.");
-            target.push_str(itoa::Buffer::new().format(minor));
-        }
+    /// Path and query as the engine gets them.
+    pub fn target(&self) -> String {
+        let mut target = self.prefix();
         path::encode(&route::fill(self.row, &self.names), &mut target);
         self.query.render(&mut target);
+        target
+    }
+
+    /// The path as the engine reads it: decoded, with the version.
+    pub fn path(&self) -> String {
+        self.prefix() + &route::fill(self.row, &self.names)
+    }
+
+    fn prefix(&self) -> String {
+        let mut prefix = String::with_capacity(128);
+        if let Some(minor) = self.version {
+            prefix.push_str("/v1.");
+            prefix.push_str(itoa::Buffer::new().format(minor));
+        }
+        prefix
+    }
+
+    /// The head, and the body where it is JSON, as the engine gets them.
+    pub fn render(&self) -> Vec<u8> {
+        let target = self.target();
         let mut out = Vec::with_capacity(512);
         put_request_line(&mut out, self.row.method.as_str(), target.as_bytes(), self.http);
         put_line(&mut out, "Host", b"docker");

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports};
+use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
 use super::super::raw;
 use super::Checking;
 
+/// Of one evaluation in Rego; an honest one takes well below a thousandth of it.
+const REGO_TIME: Duration = Duration::from_millis(100);
+const REGO_INPUT: usize = 1 << 20;
 /// How long a plugin may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,7 @@ impl Checking<'_> {
         let allowed: &[&str] = match kind.as_str() {
             "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
             "limits" => &["force", "default", "max", "users", "groups"],
+            "rego" => &["file", "timeout", "input_bytes"],
             "authz" => &["url", "timeout", "ca"],
             _ => {
                 self.no_such_kind(raw.kind.span(), &kind);
@@ -67,6 +71,7 @@ impl Checking<'_> {
         match kind.as_str() {
             "authz" => self.authz(name, raw).map(PolicyKind::Authz),
             "limits" => Some(PolicyKind::Limits(Box::new(self.limits_policy(raw)))),
+            "rego" => self.rego(raw).map(PolicyKind::Rego),
             _ => Some(PolicyKind::Conservative(Box::new(self.conservative(raw)))),
         }
     }
@@ -145,6 +150,18 @@ impl Checking<'_> {
         }
     }
 
+    fn rego(&mut self, raw: raw::Policy) -> Option<Rego> {
+        let Some(file) = raw.file else {
+            self.complain(raw.kind.span(), "`kind = \"rego\"` needs `file`", "the policy in Rego");
+            return None;
+        };
+        Some(Rego {
+            file: self.file(&file),
+            timeout: self.duration(raw.timeout, REGO_TIME),
+            input_bytes: self.size(raw.input_bytes, REGO_INPUT),
+        })
+    }
+
     fn bind_of(&mut self, raw: raw::AllowedBind) -> AllowedBind {
         let host = self.text(&raw.host);
         let path = Path::new(&host);
@@ -212,6 +229,8 @@ fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
         ("max", at(raw.max.as_ref())),
         ("users", at(raw.users.as_ref())),
         ("groups", at(raw.groups.as_ref())),
+        ("file", at(raw.file.as_ref())),
+        ("input_bytes", at(raw.input_bytes.as_ref())),
         ("url", at(raw.url.as_ref())),
         ("timeout", at(raw.timeout.as_ref())),
         ("ca", at(raw.ca.as_ref())),

@@ -26,7 +26,6 @@ refused d create --restart always busybox
 refused d run --rm -w /proc/self/fd/7 busybox true
 refused d run --rm --runtime nothing busybox true
 refused d run --rm --log-driver syslog busybox true
-refused d run --rm --mac-address 02:42:ac:11:00:02 busybox true
 refused d run --rm --cgroupns host busybox true
 refused d run --rm --oom-kill-disable busybox true
 refused d run --rm --oom-score-adj -100 busybox true

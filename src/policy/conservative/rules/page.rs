@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Must, Node, Operation, PathRule, Rule, Rules};
-use crate::api::Endpoint;
 use crate::api::endpoint::Row;
 use crate::api::table;
 
@@ -40,6 +39,7 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ("facts.too-many", "the call refers to more things than dockgate asks the engine about"),
     ("limits.*", "a policy `limits`: [what it says](policies/limits.md)"),
     ("network.not-own", "the network could not have been made here"),
+    ("rego.*", "a policy `rego`: [what it says](policies/rego.md)"),
     ("rules.operation", "the file of rules does not have the operation"),
     (
         "rules.own",
