@@ -44,8 +44,10 @@ mod parse;
 #[cfg(feature = "rego")]
 mod policy_files;
 mod policy_limits;
+mod profiles;
 mod reload;
 mod restart;
+mod rules_page;
 mod send;
 mod service_manager;
 mod streams;

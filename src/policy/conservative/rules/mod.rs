@@ -5,6 +5,7 @@
 //! endpoint tables.
 
 mod allowed;
+mod page;
 mod read;
 mod tree;
 mod write;
@@ -91,7 +92,7 @@ pub(super) struct Refusal {
 
 impl Rules {
     /// The rules that are compiled in.
-    pub(super) fn builtin() -> Result<Rules, Invalid> {
+    pub fn builtin() -> Result<Rules, Invalid> {
         tree::grow(Raw::builtin()?)
     }
 

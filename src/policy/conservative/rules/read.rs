@@ -102,7 +102,7 @@ impl Reading<'_> {
 
     fn file(&mut self, table: &DeTable<'_>) -> Raw {
         let mut raw = Raw::default();
-        let mut only: Option<Vec<String>> = None;
+        let mut only = None;
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "extends" => {
@@ -112,7 +112,7 @@ impl Reading<'_> {
                         raw = builtin;
                     }
                 }
-                "only" => only = Some(self.strings(value)),
+                "only" => only = Some(self.placed_strings(value)),
                 "refuse" | "group" | "operation" => {}
                 other => {
                     let what = format!("`{other}` is not a part of a file of rules");
@@ -122,9 +122,16 @@ impl Reading<'_> {
             }
         }
         if let Some(only) = only {
+            for (id, place) in &only {
+                if !raw.operations.iter().any(|operation| operation.name == *id) {
+                    let what = format!("`{id}` is not an operation of what the file extends");
+                    let hint = "`only` chooses among operations that are allowed there";
+                    self.complaints.extend(Invalid::at(place, what, hint));
+                }
+            }
             let (listed, left_out) = std::mem::take(&mut raw.operations)
                 .into_iter()
-                .partition(|operation| only.contains(&operation.name));
+                .partition(|operation| only.iter().any(|(id, _)| *id == operation.name));
             (raw.operations, raw.judging) = (listed, left_out);
         }
         for (key, value) in in_order(table) {

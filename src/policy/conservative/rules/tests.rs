@@ -106,6 +106,10 @@ fn a_wrong_file_is_told_with_its_place() {
             "r.toml:2:1: `paths` says nothing of an operation",
         ),
         ("extends = \"liberal\"", "r.toml:1:11: must be `conservative`"),
+        (
+            "extends = \"conservative\"\nonly = [\"SystemPing\", \"SystemPong\"]",
+            "r.toml:2:23: `SystemPong` is not an operation of what the file extends",
+        ),
         ("operations = 1", "r.toml:1:1: `operations` is not a part of a file of rules"),
         ("[refuse.x]\noperations = [\"SystemPing\"]", "r.toml:1:9: a refusal needs `why`"),
         (
