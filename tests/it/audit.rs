@@ -240,7 +240,7 @@ fn what_the_engine_does_not_say_and_too_many_questions_are_findings() {
     let gate = auditing(&engine);
     let body = r#"{"HostConfig":{"Binds":["failing:/v"]}}"#;
     assert_eq!(ask(&gate, CREATE, body).0, 200);
-    let many: Vec<String> = (0..200).map(|n| format!("v{n}:/v{n}")).collect();
+    let many: Vec<String> = (0..300).map(|n| format!("v{n}:/v{n}")).collect();
     let body = json!({ "HostConfig": { "Binds": many } }).to_string();
     assert_eq!(ask(&gate, CREATE, &body).0, 200);
     let records = gate.records(2);

@@ -17,8 +17,9 @@ use crate::policy::{Context, Found, Part, Question, Reason};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
+const TOO_MANY: &str = "facts.too-many";
 /// Nobody reads more.
-const MOST_REASONS: usize = 64;
+const MOST_REASONS: usize = 1024;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -98,9 +99,9 @@ impl<'j> Judge<'j> {
     pub(super) fn ask(&mut self, question: Question, cx: &Context<'_>) {
         if self.asks.len() + cx.facts.len() < MOST_QUESTIONS {
             self.asks.insert(question);
-        } else {
+        } else if !self.reasons.iter().any(|reason| reason.rule == TOO_MANY) {
             let why = format!("refers to more than {MOST_QUESTIONS} other things, directly or not");
-            self.push(Reason::new("facts.too-many", self.here(), why, ""));
+            self.push(Reason::new(TOO_MANY, self.here(), why, ""));
         }
     }
 

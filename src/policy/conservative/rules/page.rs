@@ -30,6 +30,7 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ("build.buildkit", "BuildKit's own protocol, which dockgate cannot look into yet"),
     ("closed-world.call", "the call could not be looked into; a fault of dockgate"),
     ("closed-world.field", "a key of the JSON body that no known API version has"),
+    ("closed-world.http2", "HTTP/2 with prior knowledge, which nobody looks into"),
     ("closed-world.query", "a query parameter that no known API version has"),
     ("container.not-own", "the container could not have been made here"),
     (
