@@ -240,12 +240,13 @@ fn what_the_engine_does_not_say_and_too_many_questions_are_findings() {
     let gate = auditing(&engine);
     let body = r#"{"HostConfig":{"Binds":["failing:/v"]}}"#;
     assert_eq!(ask(&gate, CREATE, body).0, 200);
-    let many: Vec<String> = (0..200).map(|n| format!("v{n}:/v{n}")).collect();
+    let many: Vec<String> = (0..300).map(|n| format!("v{n}:/v{n}")).collect();
     let body = json!({ "HostConfig": { "Binds": many } }).to_string();
     assert_eq!(ask(&gate, CREATE, &body).0, 200);
     let records = gate.records(2);
     assert_eq!(findings(&records[0]), [("look", "container.bind")]);
-    assert_eq!(findings(&records[1]), [("look", "facts.too-many")]);
+    let of_many = findings(&records[1]);
+    assert!(of_many.contains(&("look", "facts.too-many")), "{of_many:?}");
 }
 
 #[test]

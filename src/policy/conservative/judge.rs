@@ -17,8 +17,8 @@ use crate::policy::{Context, Found, Part, Question, Reason};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
-/// Nobody reads more.
-const MOST_REASONS: usize = 64;
+/// More than a record of the access log has room for: it says how many are left out.
+const MOST_REASONS: usize = 1024;
 
 /// What came of it.
 #[derive(Debug, Default)]
