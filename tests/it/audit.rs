@@ -245,7 +245,8 @@ fn what_the_engine_does_not_say_and_too_many_questions_are_findings() {
     assert_eq!(ask(&gate, CREATE, &body).0, 200);
     let records = gate.records(2);
     assert_eq!(findings(&records[0]), [("look", "container.bind")]);
-    assert_eq!(findings(&records[1]), [("look", "facts.too-many")]);
+    let of_many = findings(&records[1]);
+    assert!(of_many.contains(&("look", "facts.too-many")), "{of_many:?}");
 }
 
 #[test]

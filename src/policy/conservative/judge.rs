@@ -18,7 +18,7 @@ use crate::policy::{Context, Found, Part, Question, Reason};
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
 const TOO_MANY: &str = "facts.too-many";
-/// Nobody reads more.
+/// More than a record of the access log has room for: it says how many are left out.
 const MOST_REASONS: usize = 1024;
 
 /// What came of it.

@@ -115,10 +115,10 @@ fn a_container_that_can_be_made_by_the_learned_rules_can_be_used_by_them() {
 
 #[test]
 fn directories_are_proposed_for_the_configuration_and_sockets_are_exchanged() {
-    let found = r#"["/srv/cache:/c:ro", "/srv/work:/w", "/run/docker.sock:/s", "/etc/docker:/d:ro", "/srv/z:/z:rshared"]"#;
+    let found = r#"["/srv/cache:/c:ro", "/srv/work:/w", "/run/docker.sock:/s", "/etc/docker:/d:ro", "/srv/z:/z:shared"]"#;
     let text = learned(&[in_create("container.bind", "HostConfig.Binds", found)]);
     assert!(text.contains("#     { host = \"/srv/cache\" },\n#     { host = \"/srv/work\", mode = \"rw\" },\n# ]\n"), "{text}");
-    let wanted = r#"= { named-volume = true, allowed-bind = true, own-socket = true, one-of = ["/etc/docker:/d:ro", "/srv/z:/z:rshared"], rule = "container.bind" }"#;
+    let wanted = r#"= { named-volume = true, allowed-bind = true, own-socket = true, one-of = ["/etc/docker:/d:ro", "/srv/z:/z:shared"], rule = "container.bind" }"#;
     assert!(text.contains(wanted), "{text}");
     for found in [
         r#"[{"Type":"bind","Source":"/","ReadOnly":true}]"#,
