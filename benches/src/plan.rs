@@ -16,6 +16,7 @@ use crate::way::Way;
 pub(crate) const DIRECT: usize = 0;
 pub(crate) const HAPROXY: usize = 1;
 pub(crate) const DOCKGATE: usize = 2;
+pub(crate) const NO_POLICY: usize = 3;
 
 pub(crate) const MB: f64 = 1e6;
 
@@ -132,6 +133,7 @@ impl Run {
         let row = Row::new(format!("{name}: CPU s per 100,000"), cells(&shown));
         let judged = ratios(&cost[DOCKGATE], &cost[HAPROXY]);
         self.print(row.judge_all(&judged, "", Some(Bar::AtMost(bar))));
+        self.policy_cost(name, &cost);
         let rate = of(|s| s.requests as f64 / s.seconds);
         let shown = rate.each_ref().map(|all| median(all.iter().copied()));
         let row = Row::new(format!("{name}: requests/s"), cells(&shown));
@@ -149,6 +151,26 @@ impl Run {
             samples[DOCKGATE].iter().zip(&samples[DIRECT]).map(|(a, b)| a.p50_us - b.p50_us);
         let bar = (name == "ping, 1 conn").then_some(Bar::AtMost(35.0));
         self.print(row.judge_all(&added.collect::<Vec<_>>(), " µs", bar));
+    }
+
+    /// What `conservative` costs a request: dockgate with it against dockgate without policies. Where one
+    /// connection waits for each answer, waking up costs more than a policy, and less when more is done.
+    fn policy_cost(&mut self, name: &str, cost: &Samples<f64>) {
+        let most = match name {
+            "create" => 40.0,
+            "ping, 16 conn" | "list, 16 conn" => 5.0,
+            _ => return,
+        };
+        let micros = |cost: &f64| cost * 10.0;
+        let shown = cost.each_ref().map(|all| median(all.iter().map(micros)));
+        let shown = [None, None, shown[DOCKGATE], shown[NO_POLICY]];
+        let added: Vec<f64> = cost[DOCKGATE]
+            .iter()
+            .zip(&cost[NO_POLICY])
+            .map(|(with, without)| micros(with) - micros(without))
+            .collect();
+        let row = Row::new(format!("{name}: CPU µs each, of it by the policy"), cells(&shown));
+        self.print(row.judge_all(&added, " µs", Some(Bar::AtMost(most))));
     }
 
     /// One kind of transfer: throughput, processor time, and how memory grew meanwhile.

@@ -49,7 +49,7 @@ pub struct BadDoc(String);
 
 /// Reads a body whose root is of this kind.
 pub fn parse(bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
-    let mut reading = Reading { path: Vec::new(), unknown: Vec::new() };
+    let mut reading = Reading { path: Vec::new(), unknown: Vec::new(), values: 0 };
     // Checked once for all strings in it.
     let text = std::str::from_utf8(bytes).map_err(|error| BadDoc(error.to_string()))?;
     let mut json = serde_json::Deserializer::from_str(text);
@@ -190,6 +190,8 @@ fn fold(c: char) -> char {
 struct Reading {
     path: Vec<Step>,
     unknown: Vec<Unknown>,
+    /// How many values were read.
+    values: usize,
 }
 
 enum Step {
@@ -248,6 +250,10 @@ impl Seed<'_> {
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        self.reading.values += 1;
+        if self.reading.values > MOST_VALUES {
+            return Err(D::Error::custom(format!("there are more than {MOST_VALUES} values")));
+        }
         from.deserialize_any(self)
     }
 }
@@ -316,8 +322,7 @@ fn read_struct<'de, A: MapAccess<'de>>(
     reading: &mut Reading,
     mut map: A,
 ) -> Result<Value, A::Error> {
-    // Clients written in Go send every field.
-    let mut entries = Vec::with_capacity(fields.len());
+    let mut entries = Vec::new();
     let mut seen = [0u64; 4];
     let mut strangers = HashSet::new();
     let mut next = 0;
@@ -393,6 +398,8 @@ fn read_map<'de, A: MapAccess<'de>>(
 }
 
 const FEW: usize = 16;
+/// Of a body: a few bytes of JSON are a hundred of memory, and the largest body of a client has some hundreds.
+const MOST_VALUES: usize = 100_000;
 
 /// A key of a struct, looked up while it is still the client's bytes.
 struct KeySeed {

@@ -3,6 +3,8 @@
 //! `api::call` parses each request's query here and writes a new one from what it kept. What must
 //! stay true: one reading only: no `;`, no bad escape, no second value where dockerd takes one.
 
+use std::collections::HashSet;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::doc::{self, BadDoc};
@@ -84,9 +86,9 @@ impl Query {
 
     /// Refuses a second value, but for parameters that dockerd reads more than the first of.
     pub fn refuse_repeats(&self, may_repeat: impl Fn(&str) -> bool) -> Result<(), BadQuery> {
-        for (index, (name, _)) in self.0.iter().enumerate() {
-            let is_again = self.0.iter().take(index).any(|(other, _)| other == name);
-            if is_again && !may_repeat(name) {
+        let mut seen = HashSet::new();
+        for (name, _) in &self.0 {
+            if !seen.insert(name) && !may_repeat(name) {
                 return Err(BadQuery::Twice(name.clone()));
             }
         }

@@ -6,6 +6,7 @@
 mod certs;
 mod check;
 mod explain;
+mod learn;
 mod passwd;
 mod reload;
 mod serve;
@@ -32,6 +33,8 @@ enum Command {
     Reload(reload::Args),
     /// Show what would become of one request.
     Explain(explain::Args),
+    /// Make rules that would have let pass what an access log tells of.
+    Learn(learn::Args),
     /// Make a line of an htpasswd file for `kind = "basic"`.
     Passwd(passwd::Args),
     /// Make a trial authority with certificates for a server and a client.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Learn(args) => learn::run(args),
         Command::Passwd(args) => passwd::run(&args),
         Command::Certs(args) => certs::run(&args),
     }

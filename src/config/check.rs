@@ -84,6 +84,7 @@ pub(super) fn without_file(
         policies: Some(policies.iter().cloned().map(place).collect()),
         max_connections: None,
         tls: None,
+        hosts: None,
         insecure: false,
     });
     let raw = Raw {

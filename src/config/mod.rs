@@ -61,6 +61,8 @@ pub struct Listener {
     pub auth: Vec<Auth>,
     pub policies: Vec<Policy>,
     pub max_connections: usize,
+    /// Names in the DNS by which callers without a credential may call it.
+    pub hosts: Vec<String>,
     /// Whether anybody beyond this machine may be let in without a name.
     pub insecure: bool,
 }

@@ -47,6 +47,7 @@ pub(super) struct Listener {
     pub policies: Option<Vec<Spanned<String>>>,
     pub max_connections: Option<Spanned<i64>>,
     pub tls: Option<Spanned<Tls>>,
+    pub hosts: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub insecure: bool,
 }

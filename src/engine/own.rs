@@ -22,7 +22,7 @@ const PING: &str = "GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n
 const AGENT: &str = concat!("dockgate/", env!("CARGO_PKG_VERSION"));
 const MOST_SMALL: usize = 1 << 20;
 /// Of an inspect answer: a network with thousands of containers is long.
-const MOST_INSPECT: usize = 16 << 20;
+const MOST_INSPECT: usize = 4 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Option<Versions>>);

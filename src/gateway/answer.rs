@@ -7,7 +7,7 @@
 use super::exchange::{Both, both};
 use super::refusal::Refusal;
 use super::request::Upload;
-use super::{Client, House, Next, Sent, facts, head};
+use super::{Client, House, Next, Sent, audit, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
 use crate::api::{Call, Typed};
 use crate::auth::Identity;
@@ -98,7 +98,7 @@ pub(super) async fn answer(
             Next::Linger
         }
         Ended::Cut => {
-            record.verdict = Verdict::Fail;
+            (record.verdict, record.rule) = (Verdict::Fail, None);
             tracing::warn!(
                 listener = %house.listener,
                 operation = record.operation,
@@ -126,8 +126,8 @@ async fn relay(
     }
     let Record { status, bytes_in, bytes_sent, .. } = record;
     let shape = sent.shape;
-    let mut asked =
-        Asked { identity: &sent.identity, call: sent.call.as_deref(), findings: Vec::new() };
+    let findings = Vec::new();
+    let mut asked = Asked { identity: &sent.identity, call: sent.call.as_deref(), findings };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
@@ -146,7 +146,7 @@ async fn relay(
     };
     let may_hijack = shape.may_hijack;
     let both = both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await;
-    super::note(record, asked.findings);
+    audit::note(record, asked.findings);
     Ok(both)
 }
 
@@ -173,7 +173,7 @@ fn drop_lone_line_end(buffer: &mut Buffer) {
 struct Asked<'a> {
     identity: &'a Identity,
     call: Option<&'a Typed>,
-    /// What policies that only audit would have refused.
+    /// Of policies that only audit, about the answer.
     findings: Vec<Finding>,
 }
 
@@ -208,7 +208,7 @@ impl Asked<'_> {
                 }
             }
         }
-        self.findings = answering.into_findings();
+        self.findings.extend(answering.into_findings());
         house.memory.keep(reply.keep);
         Ok((reply.json, reply.text, reply.api_version))
     }

@@ -3,17 +3,20 @@
 //! `gateway` calls it between two steps of a decision. What must stay true: bounded in number; what
 //! cannot be found out is an `Answer::Failed`, and an engine that is away is the engine's own refusal.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::House;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
 use crate::engine::{Found, Subject};
-use crate::policy::{Answer, Context, Facts, Question, Reason};
+use crate::policy::{Answer, Context, Facts, Question};
 
-/// Of one call: a create body may name many volumes and containers, and each of these others.
-const MOST_FACTS: usize = 128;
+/// Of one call. Policies have bounds of their own, which they explain better.
+const MOST_FACTS: usize = 512;
+/// How long the file system may take to say where a path leads.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers every question; `facts` then has them all.
 pub(super) async fn find_out(
@@ -22,15 +25,16 @@ pub(super) async fn find_out(
     questions: Vec<Question>,
     facts: &mut Facts,
 ) -> Result<(), Refusal> {
-    if facts.len() + questions.len() > MOST_FACTS {
-        let why = format!("names more than {MOST_FACTS} other things, directly or not");
-        return Err(Refusal::Denied(vec![Reason::new("facts.too-many", "request", why, "")]));
-    }
     for question in questions {
-        if facts.get(&question).is_none() {
-            let answer = Box::pin(answer(house, engine, &question)).await?;
-            facts.insert(question, answer);
+        if facts.get(&question).is_some() {
+            continue;
         }
+        let answer = match facts.len() < MOST_FACTS {
+            true => Box::pin(answer(house, engine, &question)).await?,
+            // For the policy to refuse, or to write down.
+            false => Answer::Failed(format!("there are more than {MOST_FACTS} other questions")),
+        };
+        facts.insert(question, answer);
     }
     Ok(())
 }
@@ -41,7 +45,7 @@ async fn answer(house: &House, engine: Versions, question: &Question) -> Result<
         Question::Network(name) => Subject::Network(name),
         Question::Volume(name) => Subject::Volume(name),
         Question::Info => Subject::Info,
-        Question::HostPath(path) => return Ok(resolve(path)),
+        Question::HostPath(path) => return Ok(resolve(path.clone()).await),
         Question::Exec(_) => return Ok(house.memory.recall(question).unwrap_or(Answer::Absent)),
         Question::Plugin { name, method, body } => {
             return Ok(house.plugins.ask(name, method, body).await);
@@ -55,12 +59,15 @@ async fn answer(house: &House, engine: Versions, question: &Question) -> Result<
     })
 }
 
-/// On the machine that the engine runs on too; the policy knows whether that is this one.
-fn resolve(path: &Path) -> Answer {
-    match std::fs::canonicalize(path) {
-        Ok(path) => Answer::Path(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Answer::Absent,
-        Err(error) => Answer::Failed(error.to_string()),
+/// On the machine that the engine runs on too; the policy knows whether that is this one. A file system that
+/// is away keeps a thread of its own waiting, no other call.
+async fn resolve(path: PathBuf) -> Answer {
+    let resolving = tokio::task::spawn_blocking(move || std::fs::canonicalize(path));
+    match tokio::time::timeout(PATIENCE, resolving).await {
+        Ok(Ok(Ok(path))) => Answer::Path(path),
+        Ok(Ok(Err(error))) if error.kind() == std::io::ErrorKind::NotFound => Answer::Absent,
+        Ok(Ok(Err(error))) => Answer::Failed(error.to_string()),
+        Ok(Err(_)) | Err(_) => Answer::Failed("the file system does not answer".to_owned()),
     }
 }
 

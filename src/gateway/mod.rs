@@ -5,6 +5,7 @@
 //! `decide`, and every request that was understood well enough gets an answer.
 
 mod answer;
+mod audit;
 mod exchange;
 mod facts;
 mod head;
@@ -28,7 +29,7 @@ use crate::api::{Call, Typed};
 use crate::auth::{Caller, Door, Holds, Identity, Peer, Stranger};
 use crate::config::Limits;
 use crate::engine::{Conn, Engine};
-use crate::policy::{Chain, Facts, Finding, Permitted, Reads, Step};
+use crate::policy::{Chain, Facts, Permitted, Reads, Step};
 use crate::telemetry::access::{Log, Record, Stage, Verdict};
 use crate::telemetry::metrics::Tally;
 use crate::wire::buffer::Buffer;
@@ -53,6 +54,8 @@ pub struct House {
     pub generation: u64,
     pub door: Arc<Door>,
     pub trust: Option<Arc<dyn Trust>>,
+    /// The names that callers without a credential may call it by; none where all need one.
+    pub hosts: Option<Arc<[String]>>,
     pub chain: Arc<Chain>,
     pub engine: Engine,
     pub limits: Limits,
@@ -377,33 +380,22 @@ async fn decide(
     };
     let mut facts = Facts::default();
     let mut deciding = house.chain.decide(call);
-    let call = loop {
+    let decided = loop {
         match deciding.step(&facts::context(house, identity, engine, &facts)) {
             Step::Done(call) => break Ok(call),
             Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
             Step::Ask(questions) => {
-                facts::find_out(house, engine, questions, &mut facts).await?;
+                let asking = facts::find_out(house, engine, questions, &mut facts);
+                if let Err(refusal) = asking.await {
+                    break Err(refusal);
+                }
             }
         }
     };
-    note(record, deciding.into_findings());
-    let call = call?;
+    audit::note(record, deciding.into_findings());
+    let call = decided?;
     let shape = Shape::of(&call, &house.chain, &facts::context(house, identity, engine, &facts));
     Ok((call, shape))
-}
-
-/// Writes down what policies that only audit would have refused.
-fn note(record: &mut Record, findings: Vec<Finding>) {
-    let Some(first) = findings.first() else { return };
-    record.verdict = Verdict::Audit;
-    record.rule.get_or_insert_with(|| first.reason.rule.to_string());
-    let one = |Finding { policy, reason }: &Finding| {
-        serde_json::json!({
-            "policy": policy, "rule": reason.rule, "field": reason.field,
-            "found": reason.found, "why": reason.why,
-        })
-    };
-    record.findings.extend(findings.iter().map(one));
 }
 
 async fn send(

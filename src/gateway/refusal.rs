@@ -3,6 +3,7 @@
 //! One type and one mapping: the engine's own shape (`{"message": …}`), a status, and whose doing it
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
+use super::audit;
 use super::request::Upload;
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
@@ -44,7 +45,7 @@ pub(super) enum Refusal {
     /// A page in somebody's browser can send requests to a port (with an `Origin`, RFC 6454 §7), and
     /// no Docker client sends one.
     #[error(
-        "requests of browsers are refused on TCP: there is an `Origin` header, or what else only they send"
+        "requests of browsers are refused on TCP: there is an `Origin` header, or a `Host` that is not this listener's"
     )]
     Browser,
     #[error(transparent)]
@@ -104,6 +105,9 @@ impl Refusal {
             Refusal::HeadTooLarge => format!("dockgate: {self}. hint: raise `limits.header_bytes`"),
             Refusal::BodyTooLarge(_) => format!("dockgate: {self}. hint: raise `limits.json_body`"),
             Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
+            Refusal::Browser => {
+                format!("dockgate: {self}. hint: add the name to the listener's `hosts`")
+            }
             Refusal::Stranger(Stranger::Unknown) => {
                 format!("dockgate: {self}. hint: this listener asks who you are")
             }
@@ -130,9 +134,11 @@ impl Refusal {
             return Next::Close;
         }
         record.verdict = self.verdict();
-        if let Refusal::Denied(reasons) = &self {
-            record.rule = reasons.first().map(|reason| reason.rule.to_string());
-        }
+        // Not the rule of a policy that audited before.
+        record.rule = match &self {
+            Refusal::Denied(reasons) => reasons.first().map(|reason| reason.rule.to_string()),
+            _ => None,
+        };
         if let Refusal::Http2 = &self {
             return http2(house, client, record).await;
         }
@@ -245,16 +251,18 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     if let Err(stranger) = &recognised {
         tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
     }
-    if let (Some(permitted), Ok(identity)) = (house.chain.tunnel(), recognised) {
+    if let (Some((permitted, findings)), Ok(identity)) = (house.chain.tunnel(), recognised) {
         record.identity = identity.labels();
+        record.verdict = Verdict::Allow;
+        audit::note(record, findings);
         return match house.engine.tunnel(permitted).await {
             Ok(conn) => {
-                (record.status, record.verdict) = (200, Verdict::Allow);
+                record.status = 200;
                 Next::Relay(conn)
             }
             Err(away) => {
                 tracing::warn!(listener = %house.listener, "{away}");
-                (record.status, record.verdict) = (502, Verdict::Fail);
+                (record.status, record.verdict, record.rule) = (502, Verdict::Fail, None);
                 Next::Close
             }
         };

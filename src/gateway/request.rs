@@ -72,29 +72,32 @@ pub(super) async fn accept(
     client.buffer.consume(end);
     let head = head?;
     record.method = head.method().to_owned();
-    if matches!(client.caller.peer, Peer::Tcp(_)) && is_browsers(&head.headers) {
+    if matches!(client.caller.peer, Peer::Tcp(_)) && is_browsers(house, &head.headers) {
         record.path = path_of(head.target(), false);
         return Err(Refusal::Browser);
     }
     Ok(head)
 }
 
-/// Whether a page in somebody's browser sends this. It says where the page is from (`Origin`, RFC 6454 §7),
-/// but not with a GET for a page whose own name was made to lead here (DNS rebinding): that one has the
-/// page's host, and what browsers send with every request and a page cannot take away.
-fn is_browsers(headers: &Lines) -> bool {
-    let is_site = headers.get("host").is_some_and(is_site);
-    headers.has("origin")
-        || (is_site && (headers.has("accept-language") || headers.has("sec-fetch-mode")))
+/// Whether a page in somebody's browser may have sent this. A page says where it is from (`Origin`, RFC 6454
+/// §7), but not with a GET to its own name, and that may have been made to lead here (DNS rebinding). Whoever
+/// needs no credential must call this listener by an address, by a name of this network, or by its own.
+fn is_browsers(house: &House, headers: &Lines) -> bool {
+    let is_foreign = |host: &[u8]| {
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
+        is_public(name) && !house.hosts.iter().any(|hosts| hosts.iter().any(|known| known == name))
+    };
+    headers.has("origin") || (house.hosts.is_some() && headers.get("host").is_some_and(is_foreign))
 }
 
-/// A name in the DNS, not an address and no name of this network alone.
-fn is_site(host: &[u8]) -> bool {
-    let host = String::from_utf8_lossy(host);
-    let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
+/// A name that anybody can have in the DNS: no address, no single label, none of RFC 6761's and RFC 6762's.
+fn is_public(name: &str) -> bool {
+    const LOCAL: &[&str] = &[".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test"];
     name.contains('.')
         && name.parse::<std::net::Ipv4Addr>().is_err()
-        && !name.ends_with(".localhost")
+        && !name.starts_with('[')
+        && !LOCAL.iter().any(|end| name.ends_with(end))
 }
 
 async fn read_head(house: &House, client: &mut Client) -> Result<Option<usize>, Refusal> {

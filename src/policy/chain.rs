@@ -93,9 +93,13 @@ impl Chain {
         Deciding { links: &self.links, call: Some(call), next: 0, findings: Vec::new() }
     }
 
-    /// Whether a connection may carry HTTP/2, which nobody looks into.
-    pub fn tunnel(&self) -> Option<Permitted<Tunnel>> {
-        self.is_empty().then_some(Permitted(Tunnel(())))
+    /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it
+    /// passes as well, and is a finding.
+    pub fn tunnel(&self) -> Option<(Permitted<Tunnel>, Vec<Finding>)> {
+        if self.is_empty() {
+            return Some((Permitted(Tunnel(())), Vec::new()));
+        }
+        only_audits(&self.links).then(|| (Permitted(Tunnel(())), vec![closed_world_found(http2())]))
     }
 
     /// How much of the answer to this call any policy wants to see.
@@ -128,7 +132,7 @@ impl Deciding<'_> {
         {
             // What only audits lets pass; what nobody knows is not sent all the same.
             match only_audits(self.links) {
-                true => self.findings.push(Finding { policy: "closed-world".to_owned(), reason }),
+                true => self.findings.push(closed_world_found(reason)),
                 false => return Step::Denied(vec![reason]),
             }
         }
@@ -146,7 +150,8 @@ impl Deciding<'_> {
                     return Step::Ask(questions);
                 }
                 Verdict::Deny(reasons) if link.audits => {
-                    self.findings.extend(found(link, reasons));
+                    let found = |reason| Finding::of(link, reason);
+                    self.findings.extend(reasons.into_iter().map(found));
                 }
                 Verdict::Deny(reasons) => return Step::Denied(reasons),
             }
@@ -172,7 +177,7 @@ impl Answering<'_> {
         while let Some(link) = self.left.checked_sub(1).and_then(|index| self.links.get(index)) {
             if link.policy.reads_answer(reply.call.row(), cx) != Reads::Nothing {
                 let verdict = match link.audits {
-                    true => audit(link, reply, cx, &mut self.findings),
+                    true => self.audit(link, reply, cx),
                     false => link.policy.answer(reply, cx),
                 };
                 match verdict {
@@ -190,32 +195,25 @@ impl Answering<'_> {
     pub fn into_findings(self) -> Vec<Finding> {
         self.findings
     }
+
+    /// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
+    fn audit(&mut self, link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
+        let mut seen = reply.clone();
+        match link.policy.answer(&mut seen, cx) {
+            Verdict::Ask(questions) => return Verdict::Ask(questions),
+            Verdict::Deny(reasons) => {
+                self.findings.extend(reasons.into_iter().map(|reason| Finding::of(link, reason)));
+            }
+            Verdict::Continue => {}
+        }
+        reply.keep = seen.keep;
+        Verdict::Continue
+    }
 }
 
-fn found(link: &Link, reasons: Vec<Reason>) -> impl Iterator<Item = Finding> {
-    let policy = link.policy.name();
-    reasons.into_iter().map(|reason| Finding { policy: policy.to_owned(), reason })
-}
-
-/// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
-fn audit(
-    link: &Link,
-    reply: &mut Reply<'_>,
-    cx: &Context<'_>,
-    findings: &mut Vec<Finding>,
-) -> Verdict {
-    let mut seen = reply.clone();
-    match link.policy.answer(&mut seen, cx) {
-        Verdict::Ask(questions) => Verdict::Ask(questions),
-        Verdict::Continue => {
-            reply.keep = seen.keep;
-            Verdict::Continue
-        }
-        Verdict::Deny(reasons) => {
-            findings.extend(found(link, reasons));
-            reply.keep = seen.keep;
-            Verdict::Continue
-        }
+impl Finding {
+    fn of(link: &Link, reason: Reason) -> Finding {
+        Finding { policy: link.policy.name().to_owned(), reason }
     }
 }
 
@@ -235,6 +233,15 @@ impl Later<'_> {
     pub fn strip(self, made: &mut Value, cx: &Context<'_>) {
         self.0.iter().filter(|link| !link.audits).for_each(|link| link.policy.strip(made, cx));
     }
+}
+
+fn closed_world_found(reason: Reason) -> Finding {
+    Finding { policy: "closed-world".to_owned(), reason }
+}
+
+fn http2() -> Reason {
+    let why = "must not be spoken while a policy is active: dockgate cannot look into it";
+    Reason::new("closed-world.http2", "HTTP/2", why, "")
 }
 
 /// All but the rule of versions, which stands first.

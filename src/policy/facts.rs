@@ -4,6 +4,7 @@
 //! is asked again. What must stay true: no policy does I/O; a question that cannot be answered is an
 //! `Answer::Failed`, which no policy may take for a yes.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub struct Made {
 
 /// What was asked for one call and answered.
 #[derive(Clone, Debug, Default)]
-pub struct Facts(Vec<(Question, Answer)>);
+pub struct Facts(HashMap<Question, Answer>);
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,13 +70,11 @@ impl fmt::Display for Question {
 
 impl Facts {
     pub fn get(&self, question: &Question) -> Option<&Answer> {
-        self.0.iter().find(|(asked, _)| asked == question).map(|(_, answer)| answer)
+        self.0.get(question)
     }
 
     pub fn insert(&mut self, question: Question, answer: Answer) {
-        if self.get(&question).is_none() {
-            self.0.push((question, answer));
-        }
+        self.0.entry(question).or_insert(answer);
     }
 
     pub fn len(&self) -> usize {

@@ -13,6 +13,7 @@ pub mod cases;
 mod chain;
 pub mod conservative;
 pub mod facts;
+mod found;
 pub mod limits;
 pub mod mounts;
 #[cfg(feature = "rego")]
@@ -24,6 +25,7 @@ use std::borrow::Cow;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel};
 pub use facts::{Answer, Facts, Question};
+pub use found::{Found, Met, Part};
 
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
@@ -38,7 +40,8 @@ pub struct Context<'a> {
     pub engine: Versions,
     /// What was asked for and answered so far.
     pub facts: &'a Facts,
-    /// Whether every reason against a call is wanted, not only the first: somebody audits.
+    /// Whether every reason against a call is wanted, with what was found, and not only the first:
+    /// somebody audits.
     pub thorough: bool,
     /// The policies behind the one that is asked; the chain fills it in.
     pub later: Later<'a>,
@@ -88,7 +91,7 @@ pub struct Reason {
     pub hint: Cow<'static, str>,
     pub status: u16,
     /// What was there instead, where it may stand in a log.
-    pub found: Option<Box<str>>,
+    pub found: Option<Box<Met>>,
 }
 
 /// How much of an answer a policy wants to see.

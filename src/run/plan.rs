@@ -55,6 +55,12 @@ impl Plan {
 }
 
 impl Part {
+    /// What strangers may call it by, where strangers are let in.
+    pub(super) fn hosts(&self) -> Option<Arc<[String]>> {
+        let is_open = self.door.is_open() && self.tls.is_none();
+        is_open.then(|| self.config.hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
+    }
+
     fn of(
         whole: &Config,
         config: &config::Listener,

@@ -235,6 +235,7 @@ impl World {
             generation: self.generation,
             door: Arc::clone(&part.door),
             trust: part.tls.clone().map(|server| server as _),
+            hosts: part.hosts(),
             chain: Arc::clone(&part.chain),
             engine: engine.for_another_worker(),
             limits: config.limits,

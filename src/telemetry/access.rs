@@ -152,11 +152,11 @@ struct Fields<'r>(Vec<(&'static str, Field<'r>)>);
 enum Field<'r> {
     Text(&'r str),
     Own(String),
-    /// JSON as it is.
-    List(String),
     Number(u64),
     /// Milliseconds with three decimals.
     Duration(Duration),
+    /// JSON as it is.
+    Json(String),
     /// JSON as it is, and what LTSV has instead.
     Rendered {
         json: &'r str,
@@ -194,9 +194,8 @@ impl<'r> Fields<'r> {
             ("claims", Field::Rendered { json: claims, plain: claims }),
         ];
         // Only there when somebody audits: `dockgate learn` reads it.
-        if !record.findings.is_empty() {
-            let rendered: Vec<_> = record.findings.iter().map(ToString::to_string).collect();
-            fields.push(("findings", Field::List(format!("[{}]", rendered.join(",")))));
+        if let Some(findings) = record.findings.render() {
+            fields.push(("findings", Field::Json(findings)));
         }
         Fields(fields)
     }
@@ -211,7 +210,7 @@ impl<'r> Fields<'r> {
                 Field::Own(text) => put_json_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
-                Field::List(json) => out.extend_from_slice(json.as_bytes()),
+                Field::Json(json) => out.extend_from_slice(json.as_bytes()),
                 Field::Rendered { json, .. } => out.extend_from_slice(json.as_bytes()),
             }
         }
@@ -227,9 +226,10 @@ impl<'r> Fields<'r> {
             out.push(b':');
             match field {
                 Field::Text(text) => put_ltsv_text(out, text),
-                Field::Own(text) | Field::List(text) => put_ltsv_text(out, text),
+                Field::Own(text) => put_ltsv_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
+                Field::Json(json) => put_ltsv_text(out, json),
                 Field::Rendered { plain, .. } => put_ltsv_text(out, plain),
             }
         }

@@ -155,6 +155,9 @@ fn put_calls(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     page.histograms("dockgate_request", "Time that a stage of a call took", stages)?;
     let denied = sums.denied.iter().map(|(rule, count)| ([("rule", rule.as_str())], *count));
     page.counters("dockgate_denied", "Calls that a policy refused, by its rule", None, denied)?;
+    let audited = sums.audited.iter().map(|(rule, count)| ([("rule", rule.as_str())], *count));
+    let help = "Calls that a policy which only audits would have refused, by its rules";
+    page.counters("dockgate_audit", help, None, audited)?;
     let bytes = sums.bytes.iter().map(|((listener, direction), count)| {
         ([("listener", &**listener), ("direction", *direction)], *count)
     });

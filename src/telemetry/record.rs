@@ -111,6 +111,39 @@ impl Labels {
     }
 }
 
+/// What policies that only audit would have refused in one call.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// JSON objects.
+    lines: Vec<String>,
+    left_out: usize,
+    /// Each once.
+    pub(super) rules: Vec<String>,
+}
+
+impl Findings {
+    /// Of one call: a body with thousands of mounts is thousands of findings, and a record is one line.
+    const MOST: usize = 64;
+
+    /// `line` is made if there is room for it.
+    pub fn add(&mut self, rule: &str, line: impl FnOnce() -> String) {
+        if !self.rules.iter().any(|known| known == rule) {
+            self.rules.push(rule.to_owned());
+        }
+        match self.lines.len() < Findings::MOST {
+            true => self.lines.push(line()),
+            false => self.left_out += 1,
+        }
+    }
+
+    /// A JSON list; what had no room is counted in its last element.
+    pub(super) fn render(&self) -> Option<String> {
+        let rest = (self.left_out > 0).then(|| format!("{{\"left_out\":{}}}", self.left_out));
+        let all: Vec<&str> = self.lines.iter().chain(&rest).map(String::as_str).collect();
+        (!all.is_empty()).then(|| format!("[{}]", all.join(",")))
+    }
+}
+
 #[derive(Debug)]
 pub struct Record {
     pub started: Instant,
@@ -127,7 +160,7 @@ pub struct Record {
     pub verdict: Verdict,
     pub rule: Option<String>,
     /// What policies that only audit would have refused.
-    pub findings: Vec<serde_json::Value>,
+    pub findings: Findings,
     pub client: Arc<str>,
     pub stages: Stages,
     /// The engine took the connection over: what comes now is the stream, no stage of the call.
@@ -148,7 +181,7 @@ impl Record {
             operation: "-",
             verdict: Verdict::default(),
             rule: None,
-            findings: Vec::new(),
+            findings: Findings::default(),
             client,
             stages: Stages::default(),
             relayed: false,
@@ -219,6 +252,19 @@ mod tests {
         record.relayed = true;
         record.mark(Stage::Answer);
         assert_eq!(stages(&record), ["send"]);
+    }
+
+    #[test]
+    fn a_record_has_room_for_so_many_findings_and_counts_the_rest() {
+        let mut findings = Findings::default();
+        assert_eq!(findings.render(), None);
+        for n in 0..Findings::MOST + 3 {
+            findings.add(["a", "b"][n % 2], || n.to_string());
+        }
+        assert_eq!(findings.rules, ["a", "b"]);
+        let rendered: serde_json::Value = findings.render().unwrap().parse().unwrap();
+        assert_eq!(rendered[Findings::MOST - 1], Findings::MOST - 1);
+        assert_eq!(rendered[Findings::MOST], serde_json::json!({ "left_out": 3 }));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) struct Sums {
     pub requests: BTreeMap<(Arc<str>, &'static str, u16, Verdict), u64>,
     pub stages: BTreeMap<(&'static str, usize), Histogram>,
     pub denied: BTreeMap<String, u64>,
+    pub audited: BTreeMap<String, u64>,
     pub streams: BTreeMap<&'static str, i64>,
     pub connections: BTreeMap<Arc<str>, i64>,
     pub handshakes: BTreeMap<(Arc<str>, &'static str), u64>,
@@ -40,6 +41,9 @@ impl Sums {
         }
         for (rule, count) in &counted.denied {
             *self.denied.entry(rule.clone()).or_default() += count;
+        }
+        for (rule, count) in &counted.audited {
+            *self.audited.entry(rule.clone()).or_default() += count;
         }
         for (kind, open) in &counted.streams {
             *self.streams.entry(kind).or_default() += open;

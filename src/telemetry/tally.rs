@@ -53,6 +53,7 @@ pub struct Tally {
 pub(super) struct Counted {
     pub operations: HashMap<&'static str, Operation>,
     pub denied: HashMap<String, u64>,
+    pub audited: HashMap<String, u64>,
     pub streams: Vec<(&'static str, i64)>,
     pub handshakes: Vec<(&'static str, u64)>,
     pub authentications: Vec<(String, &'static str, u64)>,
@@ -107,9 +108,11 @@ impl Tally {
                 histogram.observe(took);
             }
         }
+        let Counted { denied, audited, .. } = &mut *counted;
         if let (Verdict::Deny, Some(rule)) = (record.verdict, &record.rule) {
-            self.denied(&mut counted, rule);
+            self.rule(denied, rule);
         }
+        record.findings.rules.iter().for_each(|rule| self.rule(audited, rule));
     }
 
     /// A connection, open until the guard is dropped.
@@ -150,13 +153,13 @@ impl Tally {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn denied(&self, counted: &mut Counted, rule: &str) {
-        if let Some(count) = counted.denied.get_mut(rule) {
+    fn rule(&self, counts: &mut HashMap<String, u64>, rule: &str) {
+        if let Some(count) = counts.get_mut(rule) {
             *count += 1;
             return;
         }
         let label = if self.rules.admit(rule) { rule } else { OTHER };
-        *counted.denied.entry(label.to_owned()).or_default() += 1;
+        *counts.entry(label.to_owned()).or_default() += 1;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::engine::plain;
 use crate::support::tls::{Authority, BOTH, Says, connect};
-use crate::support::{Conn, Engine, Setup, text};
+use crate::support::{Conn, Engine, Gate, Setup, text};
 
 const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Of `secret`.
@@ -93,18 +93,26 @@ fn browsers_have_no_business_on_tcp() {
     assert!(body.contains("`Origin`"), "{body}");
     assert!(engine.seen().is_empty());
     assert_eq!(gate.client().ask(&request).0, 200, "a page cannot reach a unix socket");
-    let asks = |host: &str, more: &str| {
-        let request = format!("GET /v1.41/info HTTP/1.1\r\nHost: {host}\r\n{more}\r\n");
+    let asks = |gate: &Gate, host: &str| {
+        let request = format!("GET /v1.41/info HTTP/1.1\r\nHost: {host}\r\n\r\n");
         Conn::tcp(&gate.tcp_address()).ask(&request).0
     };
-    let browser = "Accept-Language: en\r\n";
-    assert_eq!(asks("evil.example:2375", browser), 403, "a name that was made to lead here");
-    assert_eq!(asks("evil.example", "Sec-Fetch-Mode: cors\r\n"), 403);
-    for (host, more) in
-        [("docker.example:2375", ""), ("127.0.0.1:2375", browser), ("docker", browser)]
-    {
-        assert_eq!(asks(host, more), 200, "{host} {more}");
+    for host in ["evil.example:2375", "evil.example", "127.0.0.1.evil.example:2375"] {
+        assert_eq!(asks(&gate, host), 403, "{host}: a name can be made to lead here");
     }
+    for host in [
+        "127.0.0.1:2375",
+        "[::1]:2375",
+        "localhost",
+        "docker:2375",
+        "ci.internal",
+        "api.moby.localhost",
+    ] {
+        assert_eq!(asks(&gate, host), 200, "{host}");
+    }
+    let named = Setup::new(&engine).tcp().listener("hosts = [\"Docker.Example.Com\"]\n").start();
+    assert_eq!(asks(&named, "docker.example.com:2375"), 200);
+    assert_eq!(asks(&named, "other.example.com"), 403);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn input_that_nobody_reads_does_not_cost_output() {
                 std::thread::spawn(move || while writer.try_send([b'i'; 4096]).is_ok() {});
             // A slow reader: most of it is still under way when the engine has ended.
             let mut came = 0;
-            while let Ok(block @ [_, ..]) = client.recv(64 * 1024).as_deref() {
+            while let Ok(block @ [_, ..]) = client.next(64 * 1024).as_deref() {
                 came += block.len();
                 std::thread::sleep(Duration::from_millis(2));
             }

@@ -71,8 +71,13 @@ impl Checking<'_> {
         let given = raw.policies.as_deref().unwrap_or_default();
         let chosen = given.iter().filter_map(|policy| self.policy(policy, policies)).collect();
         let max_connections = self.size(raw.max_connections, MOST_CONNECTIONS);
+        let mut hosts: Vec<String> =
+            raw.hosts.iter().flatten().map(|host| self.text(host)).collect();
+        if let Bind::Tcp { address } = &bind {
+            hosts.extend(address.rsplit_once(':').map(|(host, _)| host.to_owned()));
+        }
         let insecure = raw.insecure;
-        Listener { name, bind, tls, auth, policies: chosen, max_connections, insecure }
+        Listener { name, bind, tls, auth, policies: chosen, max_connections, hosts, insecure }
     }
 
     fn auth(

@@ -136,12 +136,7 @@ impl Checking<'_> {
     fn conservative(&mut self, raw: raw::Policy) -> Conservative {
         Conservative {
             rules: raw.rules.map(|rules| self.file(&rules)),
-            binds: raw
-                .binds
-                .unwrap_or_default()
-                .into_iter()
-                .map(|bind| self.bind_of(bind))
-                .collect(),
+            binds: self.binds(raw.binds.unwrap_or_default()),
             ports: raw.ports.map_or(Ports::default(), |ports| self.ports(&ports)),
             registries: raw
                 .registries
@@ -160,6 +155,26 @@ impl Checking<'_> {
             timeout: self.duration(raw.timeout, REGO_TIME),
             input_bytes: self.size(raw.input_bytes, REGO_INPUT),
         })
+    }
+
+    /// One within a directory that containers can write could be replaced by a link to anywhere.
+    fn binds(&mut self, raw: Vec<raw::AllowedBind>) -> Vec<AllowedBind> {
+        let spans: Vec<Range<usize>> = raw.iter().map(|bind| bind.host.span()).collect();
+        let binds: Vec<AllowedBind> = raw.into_iter().map(|bind| self.bind_of(bind)).collect();
+        for (bind, span) in binds.iter().zip(spans) {
+            let is_around = |other: &&AllowedBind| {
+                other.writable && bind.host != other.host && bind.host.starts_with(&other.host)
+            };
+            if let Some(open) = binds.iter().find(is_around) {
+                let what = format!(
+                    "`{}` is within `{}`, where containers can put a link in its place",
+                    bind.host.display(),
+                    open.host.display()
+                );
+                self.complain(span, what, "give one of them away, or make them neighbours");
+            }
+        }
+        binds
     }
 
     fn bind_of(&mut self, raw: raw::AllowedBind) -> AllowedBind {

@@ -12,6 +12,7 @@ pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
     for edit in edits {
         match edit {
             Edit::Name(index, name) => call.set_name(index, name),
+            Edit::Query(name, value) => call.query_mut().set(name, value),
             Edit::Body(steps, value) => {
                 if let Some(doc) = call.doc_mut() {
                     put(&mut doc.root, &steps, value);
@@ -35,7 +36,7 @@ pub(super) fn add_no_new_privileges(call: &mut Typed) {
     let Some(doc) = call.doc_mut() else { return };
     let Some(options) = doc.root.at_mut(&["HostConfig", "SecurityOpt"]) else { return };
     let has = options.items().iter().any(|option| {
-        option.as_str().is_some_and(|option| option.starts_with("no-new-privileges"))
+        matches!(option.as_str(), Some("no-new-privileges" | "no-new-privileges=true"))
     });
     if has {
         return;

@@ -8,9 +8,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::judge::{Holds, Judge};
-use super::rules::Allowed;
-use super::{Conservative, Surroundings, state};
+use super::judge::{Holds, Judge, yes};
+use super::rules::{Allowed, Scalar};
+use super::{Conservative, state};
 use crate::api::doc::Value;
 use crate::config::AllowedBind;
 use crate::policy::mounts::{self, BINDS, Mount, Source};
@@ -19,12 +19,16 @@ use crate::policy::{Answer, Context, Question};
 /// Options of a bind that change nothing but the container's own view.
 const PLAIN_OPTIONS: &[&str] =
     &["ro", "rw", "private", "rprivate", "nocopy", "consistent", "cached", "delegated", "default"];
+/// Orders to relabel files of the host for SELinux: taken out, as a way to trouble others.
+const RELABEL: &[&str] = &["z", "Z"];
 /// Where clients expect the engine's socket.
-const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
+pub(super) const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
 
-/// Whether a create body mounts a path of the host.
+/// Whether a create body mounts a path of the host, or may through another container.
 pub(super) fn is_mounted(create: &Value) -> bool {
-    mounts::of(create).iter().any(|mount| matches!(mount.source, Source::Host(_)))
+    let others = create.get("HostConfig").and_then(|host_config| host_config.get("VolumesFrom"));
+    others.is_some_and(|others| !others.is_zero())
+        || mounts::of(create).iter().any(|mount| matches!(mount.source, Source::Host(_)))
 }
 
 pub(super) fn mount(
@@ -42,9 +46,21 @@ pub(super) fn mount(
             state::volume(judge, with, name, cx).of(name)
         }
         (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
+        (Allowed::OneOf(items), _) => {
+            yes(items.iter().filter_map(Scalar::as_str).any(|text| is_this(text, mount)))
+        }
         (Allowed::OwnSocket, Source::Host(path)) => own_socket(judge, with, path, mount),
         _ => Holds::No,
     }
+}
+
+/// Whether what is mounted is what this text of `Binds` asks for.
+fn is_this(text: &str, mount: &Mount<'_>) -> bool {
+    let text = Value::String(text.to_owned());
+    let asked = mounts::of_bind(0, &text);
+    asked.source == mount.source
+        && asked.target == mount.target
+        && (mount.read_only || !asked.read_only)
 }
 
 fn bind(
@@ -57,103 +73,133 @@ fn bind(
     if with.binds.is_empty() {
         return Holds::No;
     }
-    if let Some(option) = mount.options.iter().find(|option| !PLAIN_OPTIONS.contains(option)) {
+    if let Some(option) = mount.options.iter().find(|option| !is_plain_option(option)) {
         return Holds::Because(format!("`{option}` is not for a path of the host"));
     }
     let Some(path) = clean(path) else {
         return Holds::Because("the path must be absolute, without `..`".to_owned());
     };
-    if !with.around.shares_host {
+    let real = match with.around.shares_host {
+        true => match resolve(judge, with, &path, cx) {
+            Ok(real) => real,
+            Err(holds) => return holds,
+        },
         // Its links are on another machine: only what was given away itself is sure to be what it says.
-        let given: Vec<AllowedBind> =
-            with.binds.iter().filter(|bind| bind.host == path).cloned().collect();
-        return decide(&path, &path, &given, mount, &with.around).into();
+        false => Real {
+            path: path.clone(),
+            given: with.binds.iter().filter(|bind| bind.host == path).cloned().collect(),
+            forbidden: Vec::new(),
+        },
+    };
+    let forbidden: Vec<PathBuf> =
+        with.around.forbidden.iter().chain(&real.forbidden).cloned().collect();
+    let given = Given { written: &with.binds, real: &real.given };
+    if let Err(why) = decide(&path, &real.path, &given, mount.read_only, &forbidden) {
+        return why.map_or(Holds::No, Holds::Because);
     }
-    let mut wanted = vec![path.clone()];
-    wanted.extend(with.binds.iter().map(|bind| bind.host.clone()));
-    wanted.extend(with.around.forbidden.iter().cloned());
-    let unknown: Vec<Question> = wanted
-        .into_iter()
-        .map(Question::HostPath)
-        .chain([Question::Info])
-        .filter(|question| cx.facts.get(question).is_none())
-        .collect();
-    if !unknown.is_empty() {
-        judge.asks.extend(unknown);
-        return Holds::Unknown;
+    let relabels = mount.options.iter().any(|option| RELABEL.contains(option));
+    if real.path != path || relabels {
+        replace_source(judge, mount, &real.path);
+    }
+    Holds::Yes
+}
+
+/// Where paths really lead.
+struct Real {
+    path: PathBuf,
+    given: Vec<AllowedBind>,
+    forbidden: Vec<PathBuf>,
+}
+
+/// Asks first for what the operator named, and for the client's path only when it is below that: nobody may
+/// learn here which files the host has.
+fn resolve(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    path: &Path,
+    cx: &Context<'_>,
+) -> Result<Real, Holds> {
+    let named = with.binds.iter().map(|bind| &bind.host).chain(&with.around.forbidden);
+    let mut wanted: Vec<Question> = named.cloned().map(Question::HostPath).collect();
+    wanted.push(Question::Info);
+    wanted.retain(|question| cx.facts.get(question).is_none());
+    if !wanted.is_empty() {
+        wanted.into_iter().for_each(|question| judge.ask(question, cx));
+        return Err(Holds::Unknown);
     }
     let resolved = |path: &Path| match cx.facts.get(&Question::HostPath(path.to_owned())) {
         Some(Answer::Path(path)) => Some(path.clone()),
         _ => None,
     };
-    let Some(real) = resolved(&path) else {
-        return Holds::Because("there is no such path, and the engine would make it".to_owned());
-    };
-    let given = with
-        .binds
-        .iter()
-        .filter_map(|bind| Some(AllowedBind { host: resolved(&bind.host)?, ..bind.clone() }));
-    let given: Vec<AllowedBind> = given.collect();
-    let mut around = with.around.clone();
-    around.forbidden.extend(with.around.forbidden.iter().filter_map(|path| resolved(path)));
+    let real_bind =
+        |bind: &AllowedBind| Some(AllowedBind { host: resolved(&bind.host)?, ..bind.clone() });
+    let given: Vec<AllowedBind> = with.binds.iter().filter_map(real_bind).collect();
+    if !with.binds.iter().chain(&given).any(|bind| path.starts_with(&bind.host)) {
+        return Err(Holds::No);
+    }
+    let mut forbidden: Vec<PathBuf> =
+        with.around.forbidden.iter().filter_map(|path| resolved(path)).collect();
     match cx.facts.get(&Question::Info) {
         Some(Answer::Json(info)) => {
             let root = info.get("DockerRootDir").and_then(|root| root.as_str());
-            around.forbidden.extend(root.map(PathBuf::from));
+            forbidden.extend(root.map(PathBuf::from));
         }
         Some(Answer::Absent) => {}
-        _ => return Holds::Because("the engine does not say where its data is".to_owned()),
+        _ => {
+            return Err(Holds::Because("cannot be judged: where is the engine's data?".to_owned()));
+        }
     }
-    let decided = decide(&path, &real, &given, mount, &around);
-    if decided.is_ok() && real != path {
-        replace_source(judge, mount, &real);
+    let question = Question::HostPath(path.to_owned());
+    match cx.facts.get(&question) {
+        Some(Answer::Path(path)) => Ok(Real { path: path.clone(), given, forbidden }),
+        Some(Answer::Absent) => {
+            Err(Holds::Because("there is no such path, and the engine would make it".to_owned()))
+        }
+        Some(_) => Err(Holds::Because("the path cannot be looked at".to_owned())),
+        None => {
+            judge.ask(question, cx);
+            Err(Holds::Unknown)
+        }
     }
-    decided.into()
+}
+
+/// What was given away: as the operator wrote it, and where that leads.
+struct Given<'g> {
+    written: &'g [AllowedBind],
+    real: &'g [AllowedBind],
 }
 
 /// Whether a path may be mounted; `real` is where it leads.
 fn decide(
     path: &Path,
     real: &Path,
-    given: &[AllowedBind],
-    mount: &Mount<'_>,
-    around: &Surroundings,
+    given: &Given<'_>,
+    read_only: bool,
+    forbidden: &[PathBuf],
 ) -> Result<(), Option<String>> {
     for one in [path, real] {
-        let holds_forbidden =
-            |forbidden: &PathBuf| one.starts_with(forbidden) || forbidden.starts_with(one);
-        if let Some(forbidden) = around.forbidden.iter().find(|path| holds_forbidden(path)) {
-            return Err(Some(format!("`{}` is never given to a container", forbidden.display())));
+        let is_around = |bad: &&PathBuf| one.starts_with(bad) || bad.starts_with(one);
+        if let Some(bad) = forbidden.iter().find(is_around) {
+            return Err(Some(format!("`{}` is never given to a container", bad.display())));
+        }
+        // As it was written too: a link in a writable directory can lead anywhere by now.
+        let is_within =
+            |bind: &&AllowedBind| bind.writable && one != bind.host && one.starts_with(&bind.host);
+        if let Some(open) = given.written.iter().chain(given.real).find(is_within) {
+            let open = open.host.display();
+            let why = format!("containers can write below `{open}`: only all of it can be mounted");
+            return Err(Some(why));
         }
     }
-    let Some(bind) = given.iter().find(|bind| real.starts_with(&bind.host)) else {
+    let Some(bind) = given.real.iter().find(|bind| real.starts_with(&bind.host)) else {
         return Err(None);
     };
-    if let Some(open) = given
-        .iter()
-        .find(|other| other.writable && real != other.host && real.starts_with(&other.host))
-    {
-        let open = open.host.display();
-        return Err(Some(format!(
-            "containers can write below `{open}`: only all of it can be mounted"
-        )));
-    }
-    let is_writable = given.iter().any(|other| other.writable && real == other.host);
-    if !mount.read_only && !is_writable {
+    let is_writable = given.real.iter().any(|other| other.writable && real == other.host);
+    if !read_only && !is_writable {
         let host = bind.host.display();
         return Err(Some(format!("`{host}` was given away for reading: mount it `ro`")));
     }
     Ok(())
-}
-
-impl From<Result<(), Option<String>>> for Holds {
-    fn from(decided: Result<(), Option<String>>) -> Holds {
-        match decided {
-            Ok(()) => Holds::Yes,
-            Err(None) => Holds::No,
-            Err(Some(why)) => Holds::Because(why),
-        }
-    }
 }
 
 /// Ryuk, compose and CI runners mount the socket that they know. They get the one that they came by.
@@ -163,17 +209,26 @@ fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mo
     if !is_known || (judge.is_made && path != *own) {
         return Holds::No;
     }
-    if mount.options.iter().any(|option| !PLAIN_OPTIONS.contains(option)) {
+    if !has_plain_options(mount) {
         return Holds::No;
     }
     replace_source(judge, mount, own);
     Holds::Yes
 }
 
+pub(super) fn has_plain_options(mount: &Mount<'_>) -> bool {
+    mount.options.iter().all(|option| is_plain_option(option))
+}
+
+pub(super) fn is_plain_option(option: &str) -> bool {
+    PLAIN_OPTIONS.contains(&option) || RELABEL.contains(&option)
+}
+
 fn replace_source(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
     let source = source.to_string_lossy();
     if mount.list == BINDS {
-        let options = mount.options.join(",");
+        let kept = mount.options.iter().filter(|option| !RELABEL.contains(option)).copied();
+        let options = kept.collect::<Vec<_>>().join(",");
         let tail = if options.is_empty() { String::new() } else { format!(":{options}") };
         judge.replace_here(None, format!("{source}:{}{tail}", mount.target));
     } else {
@@ -183,7 +238,7 @@ fn replace_source(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
 
 /// An absolute path without `.` and double slashes; none with `..`, which means something else where there
 /// are links.
-fn clean(path: &str) -> Option<PathBuf> {
+pub(super) fn clean(path: &str) -> Option<PathBuf> {
     let path = Path::new(path);
     let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     (path.is_absolute() && path.components().all(is_plain)).then(|| path.components().collect())
@@ -198,18 +253,9 @@ mod tests {
     }
 
     fn decides(path: &str, read_only: bool, given: &[AllowedBind]) -> Result<(), Option<String>> {
-        let mount = Mount {
-            list: BINDS,
-            index: 0,
-            source: Source::Host(path),
-            target: "/x",
-            read_only,
-            options: vec![],
-        };
-        let forbidden =
-            ["/run/docker.sock", "/var/lib/docker", "/proc"].map(PathBuf::from).to_vec();
-        let around = Surroundings { shares_host: true, forbidden, own_socket: None };
-        decide(Path::new(path), Path::new(path), given, &mount, &around)
+        let forbidden = ["/run/docker.sock", "/var/lib/docker", "/proc"].map(PathBuf::from);
+        let given = Given { written: given, real: given };
+        decide(Path::new(path), Path::new(path), &given, read_only, &forbidden)
     }
 
     #[test]
@@ -233,6 +279,16 @@ mod tests {
         assert!(decides("/srv/work/in", true, &binds).is_err(), "its parent is writable");
         assert!(decides("/srv/work", false, &binds).is_ok());
         assert!(decides("/srv/other", true, &binds).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_a_container_can_replace_by_a_link_is_not_given() {
+        let written = [given("/h/work", true), given("/h/work/in", false)];
+        // A container has put a link in the place of `in`.
+        let real = [given("/h/work", true), given("/root", false)];
+        let given = Given { written: &written, real: &real };
+        let decided = decide(Path::new("/h/work/in"), Path::new("/root"), &given, true, &[]);
+        assert!(matches!(decided, Err(Some(_))), "{decided:?}");
     }
 
     #[test]

@@ -4,20 +4,28 @@
 //! What must stay true: every value of the call that is not zero meets a rule or is a reason; a rule that
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
+use std::collections::HashSet;
+
 use super::registry;
 use super::rules::{Allowed, Must, Node, Operation, PathRule, Rule};
-use super::{Conservative, host, plain, state};
+use super::{Conservative, host, plain, seen, state};
 use crate::api::doc::{self, Value};
 use crate::api::endpoint::Resource;
 use crate::api::shape::Kind;
-use crate::api::{Row, Typed};
-use crate::policy::{Context, Question, Reason};
+use crate::api::{Endpoint, Row, Typed};
+use crate::policy::{Context, Found, Part, Question, Reason};
+
+/// Of one call: a create body may name many volumes and containers, and each of these others.
+const MOST_QUESTIONS: usize = 256;
+const TOO_MANY: &str = "facts.too-many";
+/// More than a record of the access log has room for: it says how many are left out.
+const MOST_REASONS: usize = 1024;
 
 /// What came of it.
 #[derive(Debug, Default)]
 pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
-    pub asks: Vec<Question>,
+    pub asks: HashSet<Question>,
     pub edits: Vec<Edit>,
     /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
     /// itself.
@@ -26,6 +34,12 @@ pub(super) struct Judge<'j> {
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
     pub is_made: bool,
+    /// By whose rules it is judged.
+    operation: &'static str,
+    /// Why something that the value in hand names could not have been made here.
+    pub causes: Vec<Found>,
+    /// Which elements of the list in hand are against the rule.
+    failing: Vec<usize>,
     path: Vec<Step<'j>>,
 }
 
@@ -33,12 +47,15 @@ pub(super) struct Judge<'j> {
 #[derive(Debug)]
 pub(super) enum Edit {
     Name(usize, String),
+    Query(&'static str, String),
     Body(Vec<OwnStep>, Option<Value>),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step<'j> {
     Key(&'j str),
+    /// A key of a map.
+    Each(&'j str),
     Index(usize),
     Query(&'static str),
     Header(&'static str),
@@ -74,8 +91,24 @@ impl Holds {
 
 impl<'j> Judge<'j> {
     /// For something that exists already; `seen` is being judged further out.
-    pub(super) fn of_made(seen: Vec<(String, Holds)>) -> Judge<'j> {
-        Judge { seen, is_made: true, ..Judge::default() }
+    pub(super) fn of_made(endpoint: Endpoint, seen: Vec<(String, Holds)>) -> Judge<'j> {
+        Judge { seen, is_made: true, operation: endpoint.id(), ..Judge::default() }
+    }
+
+    /// Wants to know something. A call that refers to too much is refused.
+    pub(super) fn ask(&mut self, question: Question, cx: &Context<'_>) {
+        if self.asks.len() + cx.facts.len() < MOST_QUESTIONS {
+            self.asks.insert(question);
+        } else if !self.reasons.iter().any(|reason| reason.rule == TOO_MANY) {
+            let why = format!("refers to more than {MOST_QUESTIONS} other things, directly or not");
+            self.push(Reason::new(TOO_MANY, self.here(), why, ""));
+        }
+    }
+
+    pub(super) fn push(&mut self, reason: Reason) {
+        if self.reasons.len() < MOST_REASONS {
+            self.reasons.push(reason);
+        }
     }
 
     /// Follows a call through the rules of its operation.
@@ -87,6 +120,7 @@ impl<'j> Judge<'j> {
         cx: &Context<'_>,
     ) {
         let row = call.row();
+        self.operation = row.endpoint.id();
         self.path_names(with, operation, row, call, cx);
         for (name, value) in call.query().iter() {
             let Some(param) = row.query.iter().find(|param| param.name == name) else { continue };
@@ -147,31 +181,34 @@ impl<'j> Judge<'j> {
             PathRule::Own => match row.path_names.first() {
                 Some(Resource::Container) => {
                     let holds = state::container(self, with, name, cx);
-                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of(name, cx)) {
+                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
                         self.edits.push(Edit::Name(0, id));
                     }
-                    self.not_own("container.not-own", holds);
+                    self.not_own("container.not-own", holds, cx);
                 }
                 Some(Resource::Network) => {
                     let holds = state::network(self, with, name, cx);
-                    self.not_own("network.not-own", holds);
+                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_network(name, cx)) {
+                        self.edits.push(Edit::Name(0, id));
+                    }
+                    self.not_own("network.not-own", holds, cx);
                 }
                 Some(Resource::Volume) => {
                     let holds = state::volume(self, with, name, cx);
-                    self.not_own("volume.not-own", holds);
+                    self.not_own("volume.not-own", holds, cx);
                 }
                 Some(Resource::Exec) => {
                     if let Some(reason) = state::exec(self, name, cx) {
-                        self.reasons.push(reason);
+                        self.refuse(reason, None, &Value::Null, cx);
                     }
                 }
-                _ => self.not_own("rules.own", Holds::No),
+                _ => self.not_own("rules.own", Holds::No, cx),
             },
         }
         self.path.pop();
     }
 
-    fn not_own(&mut self, id: &'static str, holds: Holds) {
+    fn not_own(&mut self, id: &'static str, holds: Holds, cx: &Context<'_>) {
         let why = match holds {
             Holds::Yes | Holds::Unknown => return,
             Holds::No => "could not have been made here".to_owned(),
@@ -179,7 +216,7 @@ impl<'j> Judge<'j> {
         };
         let hint =
             "what was made elsewhere with more than this listener allows cannot be used from here";
-        self.reasons.push(Reason::new(id, self.here(), why, hint));
+        self.refuse(Reason::new(id, self.here(), why, hint), None, &Value::Null, cx);
     }
 
     fn walk(&mut self, with: &Conservative, node: &'j Node, value: &'j Value, cx: &Context<'_>) {
@@ -193,7 +230,10 @@ impl<'j> Judge<'j> {
                 self.whole(with, Some(rule), value, cx);
             }
         }
-        if !node.looks_inside() {
+        // Of a whole body that nothing is said about, the fields are named.
+        let is_body = self.path.is_empty() && matches!(value, Value::Object(_));
+        let names_fields = is_body && node.rule.is_none();
+        if !node.looks_inside() && !names_fields {
             if node.rule.is_none() {
                 self.whole(with, None, value, cx);
             }
@@ -202,7 +242,10 @@ impl<'j> Judge<'j> {
         match value {
             Value::Object(entries) => {
                 for (key, value) in entries {
-                    self.path.push(Step::Key(key));
+                    self.path.push(match node.each {
+                        Some(_) => Step::Each(key),
+                        None => Step::Key(key),
+                    });
                     match node.field(key).or(node.each.as_deref()) {
                         Some(node) => self.walk(with, node, value, cx),
                         None => self.whole(with, None, value, cx),
@@ -234,12 +277,13 @@ impl<'j> Judge<'j> {
         let Some(rule) = rule else {
             if !value.is_zero() {
                 let why = "is not allowed by the rules of this listener";
-                let mut reason = Reason::new("rules.unlisted", self.here(), why, "leave it out");
-                reason.found = found(value);
-                self.reasons.push(reason);
+                let reason = Reason::new("rules.unlisted", self.here(), why, "leave it out");
+                self.refuse(reason, None, value, cx);
             }
             return;
         };
+        self.causes.clear();
+        self.failing.clear();
         let because = match &rule.must {
             Must::BeAnything | Must::BeDropped => return,
             Must::BeZero if value.is_zero() => return,
@@ -259,9 +303,29 @@ impl<'j> Judge<'j> {
             }
             (None, ..) => rule.why.clone(),
         };
-        let mut reason = Reason::new(rule.id.clone(), self.here(), why, rule.hint.clone());
-        reason.found = found(value);
-        self.reasons.push(reason);
+        let reason = Reason::new(rule.id.clone(), self.here(), why, rule.hint.clone());
+        self.refuse(reason, Some(&rule.must), value, cx);
+    }
+
+    /// Takes a reason down, with what was found where somebody audits.
+    fn refuse(&mut self, mut reason: Reason, must: Option<&Must>, value: &Value, cx: &Context<'_>) {
+        if cx.thorough {
+            let part = match self.path.first() {
+                Some(Step::Query(_)) => Part::Query,
+                Some(Step::Header(_)) => Part::Header,
+                Some(Step::Name(_)) => Part::Path,
+                Some(Step::Key(_) | Step::Each(_) | Step::Index(_)) | None => Part::Body,
+            };
+            let found = Found {
+                operation: self.operation.into(),
+                part,
+                place: self.place(),
+                found: must.and_then(|must| seen::value(must, value, &self.failing)),
+                causes: std::mem::take(&mut self.causes),
+            };
+            reason.found = Some(found.into());
+        }
+        self.push(reason);
     }
 
     /// Whether one of the alternatives holds; for lists of texts, for each of them.
@@ -272,34 +336,26 @@ impl<'j> Judge<'j> {
         value: &Value,
         cx: &Context<'_>,
     ) -> Holds {
-        let takes_whole = |one: &Allowed| {
-            !matches!(
-                one,
-                Allowed::OneOf(_)
-                    | Allowed::Matches(_)
-                    | Allowed::Outside(_)
-                    | Allowed::Capabilities(_)
-                    | Allowed::RegistryOfName
-                    | Allowed::RegistryAddress
-                    | Allowed::OwnContainer(_)
-                    | Allowed::Changes(_)
-                    | Allowed::NamedVolume
-                    | Allowed::Bind
-                    | Allowed::OwnSocket
-            )
-        };
         match value {
-            Value::List(items) if !allowed.iter().any(takes_whole) => {
+            Value::List(items) if allowed.iter().all(Allowed::is_of_elements) => {
                 let mut all = Holds::Yes;
                 for (index, item) in items.iter().enumerate() {
                     self.path.push(Step::Index(index));
                     let one = self.one(with, allowed, item, cx);
                     self.path.pop();
-                    match one {
-                        Holds::Yes => {}
-                        Holds::Unknown => all = Holds::Unknown,
-                        no => return no,
-                    }
+                    all = match (one, all) {
+                        (Holds::Yes, all) => all,
+                        (Holds::Unknown, Holds::Yes) => Holds::Unknown,
+                        (Holds::Unknown, all) => all,
+                        (no, _) if !cx.thorough => return no,
+                        (no, all) => {
+                            self.failing.push(index);
+                            match all {
+                                Holds::Yes | Holds::Unknown => no,
+                                all => all,
+                            }
+                        }
+                    };
                 }
                 all
             }
@@ -341,7 +397,13 @@ impl<'j> Judge<'j> {
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
                 // A prefix with nothing behind it names nobody.
                 Some("") if !prefix.is_empty() => Holds::No,
-                Some(name) => state::container(self, with, name, cx).of(name),
+                Some(name) => {
+                    let holds = state::container(self, with, name, cx).of(name);
+                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
+                        self.pin(text, name, &id);
+                    }
+                    holds
+                }
                 None => Holds::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
@@ -409,6 +471,24 @@ impl<'j> Judge<'j> {
         self.edits.push(Edit::Body(steps, Some(Value::String(text))));
     }
 
+    /// Puts the id that was judged in the place of a name, which could lead elsewhere a moment later.
+    fn pin(&mut self, text: &str, name: &str, id: &str) {
+        if self.is_made {
+            return;
+        }
+        let mut pinned = text.replacen(name, id, 1);
+        let is_link = self.path.iter().any(|step| matches!(step, Step::Key("Links")));
+        if is_link && !text.contains(':') {
+            // The name is the alias where none is given.
+            pinned = format!("{id}:{name}");
+        }
+        let pinned = pinned.trim_start_matches('/').to_owned();
+        match self.path.last() {
+            Some(Step::Query(name)) => self.edits.push(Edit::Query(name, pinned)),
+            _ => self.replace_here(None, pinned),
+        }
+    }
+
     fn drop_here(&mut self) {
         let steps = self.own_path();
         self.edits.push(Edit::Body(steps, None));
@@ -416,7 +496,7 @@ impl<'j> Judge<'j> {
 
     fn own_path(&self) -> Vec<OwnStep> {
         let own = |step: &Step<'_>| match step {
-            Step::Key(key) => Some(OwnStep::Key((*key).to_owned())),
+            Step::Key(key) | Step::Each(key) => Some(OwnStep::Key((*key).to_owned())),
             Step::Index(index) => Some(OwnStep::Index(*index)),
             Step::Query(_) | Step::Header(_) | Step::Name(_) => None,
         };
@@ -426,7 +506,7 @@ impl<'j> Judge<'j> {
     /// Where the judge stands, as messages say it.
     fn here(&self) -> String {
         let step = |step: &Step<'_>| match step {
-            Step::Key(key) => (*key).to_owned(),
+            Step::Key(key) | Step::Each(key) => (*key).to_owned(),
             Step::Index(index) => index.to_string(),
             Step::Query(name) => format!("?{name}"),
             Step::Header(name) => format!("header `{name}`"),
@@ -434,32 +514,35 @@ impl<'j> Judge<'j> {
         };
         self.path.iter().map(step).collect::<Vec<_>>().join(".")
     }
+
+    /// Where the judge stands, as files of rules say it.
+    fn place(&self) -> String {
+        let step = |step: &Step<'j>| match step {
+            Step::Key(key) => Some(*key),
+            Step::Each(_) | Step::Index(_) => Some("*"),
+            Step::Query(name) | Step::Header(name) => Some(*name),
+            Step::Name(_) => None,
+        };
+        self.path.iter().filter_map(step).collect::<Vec<_>>().join(".")
+    }
 }
 
-fn yes(holds: bool) -> Holds {
+pub(super) fn yes(holds: bool) -> Holds {
     if holds { Holds::Yes } else { Holds::No }
 }
 
 /// `container:NAME` with a prefix; `NAME[:alias or mode]` without one.
 fn container_of<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    match prefix {
-        "" => Some(text.split(':').next().unwrap_or_default()),
+    let name = match prefix {
+        "" => text.split(':').next(),
         prefix => text.strip_prefix(prefix),
-    }
+    };
+    // The engine writes names with a slash in front, and takes them so.
+    name.map(|name| name.strip_prefix('/').unwrap_or(name))
 }
 
 /// As dockerd reads it: JSON where it decodes JSON, text otherwise.
 fn query_value(text: &str, json: Option<Kind>) -> Value {
     let parsed = json.and_then(|kind| doc::parse(text.as_bytes(), &kind).ok());
     parsed.map_or_else(|| Value::String(text.to_owned()), |doc| doc.root)
-}
-
-/// What may stand in a log of somebody who audits.
-fn found(value: &Value) -> Option<Box<str>> {
-    let text = String::from_utf8(doc_text(value)).ok()?;
-    (text.len() <= 256).then(|| text.into())
-}
-
-fn doc_text(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
 }

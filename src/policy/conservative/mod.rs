@@ -11,20 +11,23 @@
 mod edit;
 mod host;
 mod judge;
+mod learn;
 mod plain;
 mod redact;
 mod registry;
 mod rules;
+mod seen;
 mod state;
 mod surroundings;
 
 use std::sync::Arc;
 
 use super::facts::Made;
-use super::{Answer, Context, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Found, Part, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, AllowedBind, Invalid, Ports};
 use judge::Judge;
+pub use learn::Lesson;
 use registry::Registries;
 pub use rules::Rules;
 pub use surroundings::Surroundings;
@@ -62,7 +65,29 @@ impl Conservative {
         })
     }
 
-    fn refuse(&self, row: &Row) -> Reason {
+    /// Why an operation is not allowed; where somebody audits, with all that was asked in it.
+    fn refuse(&self, call: &Typed, cx: &Context<'_>) -> Vec<Reason> {
+        let mut reason = self.not_allowed(call.row());
+        if !cx.thorough {
+            return vec![reason];
+        }
+        let found = Found {
+            operation: call.endpoint().id().into(),
+            part: Part::Operation,
+            place: String::new(),
+            found: None,
+            causes: Vec::new(),
+        };
+        reason.found = Some(found.into());
+        let nothing_said = rules::Operation::default();
+        let mut judge = Judge::default();
+        judge.call(self, &nothing_said, call, cx);
+        let mut reasons = vec![reason];
+        reasons.extend(judge.reasons);
+        reasons
+    }
+
+    fn not_allowed(&self, row: &Row) -> Reason {
         match self.rules.refused.get(&row.endpoint) {
             Some(refusal) => {
                 let rules::Refusal { id, why, hint } = refusal.clone();
@@ -84,7 +109,7 @@ impl Policy for Conservative {
 
     fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
         let Some(operation) = self.rules.operations.get(&call.endpoint()) else {
-            return Verdict::deny(self.refuse(call.row()));
+            return Verdict::Deny(self.refuse(call, cx));
         };
         let mut judge = Judge::default();
         judge.call(self, operation, call, cx);
@@ -93,7 +118,7 @@ impl Policy for Conservative {
             return Verdict::Deny(reasons);
         }
         if !asks.is_empty() {
-            return Verdict::Ask(asks);
+            return Verdict::Ask(asks.into_iter().collect());
         }
         edit::apply(call, edits);
         edit::fill(call, &operation.fills);

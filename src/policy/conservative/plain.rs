@@ -204,8 +204,8 @@ fn change(line: &str) -> bool {
             !rest.contains(['$', '\\', '"', '\'']) && is_outside(rest, &roots)
         }
         "HEALTHCHECK" => is_slow_probe(rest),
-        // It is carried out by a later build, with these words.
-        "ONBUILD" => change(rest),
+        // Carried out by a later build, with these words. The engine refuses one within another.
+        "ONBUILD" => instruction(rest).0 != "ONBUILD" && change(rest),
         _ => true,
     }
 }
@@ -218,6 +218,10 @@ fn instruction(line: &str) -> (String, &str) {
 /// `--interval=30s --start-interval=5s … CMD …`: whole seconds, minutes or hours.
 fn is_slow_probe(rest: &str) -> bool {
     let flags = rest.split_whitespace().take_while(|word| word.starts_with("--"));
+    // Docker takes quotes out of flags.
+    if flags.clone().any(|flag| flag.contains(['"', '\'', '\\'])) {
+        return false;
+    }
     flags.filter(|flag| flag.to_ascii_lowercase().contains("interval")).all(|flag| {
         let duration = flag.split_once('=').map_or("", |(_, duration)| duration);
         let number = duration.strip_suffix(['s', 'm', 'h']).unwrap_or_default();
@@ -302,6 +306,8 @@ mod tests {
             "HEALTHCHECK --interval=1ms CMD true",
             "HEALTHCHECK --timeout=1s --start-interval=0.1s CMD true",
             "HEALTHCHECK --interval CMD true",
+            "HEALTHCHECK --int'erval'=1ms CMD true",
+            "ONBUILD ONBUILD CMD x",
         ] {
             assert!(!changes(bad, &names), "{bad}");
         }

@@ -43,12 +43,18 @@ pub(super) fn host_of_name(name: &str) -> &str {
     }
 }
 
-/// The host in the address of a login: `https://registry.example.com/v1/`, or its host alone.
+/// The host in the address of a login: `https://registry.example.com/v1/`, or its host alone. Only these
+/// two schemes are cut off, and in lower case only: in front of anything else moby puts `https://`
+/// (`registry.newIndexInfo`), and a host would be read out of what is a scheme here.
 pub(super) fn host_of_address(address: &str) -> &str {
-    let bare = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let host = bare.split(['/', '?', '#']).next().unwrap_or_default();
-    // A user's name in front of `@` is no host.
-    host.rsplit('@').next().unwrap_or_default()
+    let bare = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    let bare = bare.unwrap_or(address);
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]/_".contains(&b);
+    // Nobody's: a user's name, a query, another scheme.
+    if bare.contains("://") || !bare.bytes().all(is_plain) {
+        return "";
+    }
+    bare.split('/').next().unwrap_or_default()
 }
 
 fn is_docker_hub(host: &str) -> bool {
@@ -124,8 +130,11 @@ mod tests {
             ("https://index.docker.io/v1/", "index.docker.io"),
             ("http://127.0.0.1:9000", "127.0.0.1:9000"),
             ("registry.example.com", "registry.example.com"),
-            ("http://docker.io@10.0.0.1/", "10.0.0.1"),
-            ("10.0.0.1?x=docker.io", "10.0.0.1"),
+            ("http://docker.io@10.0.0.1/", ""),
+            ("10.0.0.1?x=docker.io", ""),
+            ("127.0.0.1://docker.io", ""),
+            ("HTTP://docker.io", ""),
+            ("http://http://docker.io", ""),
             ("db", "db"),
         ] {
             assert_eq!(host_of_address(address), host, "{address}");

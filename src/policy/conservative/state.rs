@@ -4,6 +4,8 @@
 //! not have been created here cannot be used from here; what does not exist is the engine's to refuse; what
 //! cannot be understood is refused.
 
+use std::collections::HashSet;
+
 use serde_json::{Value as Json, json};
 
 use super::Conservative;
@@ -14,10 +16,10 @@ use crate::api::doc::{self, Value};
 use crate::api::shape::{Kind, Object};
 use crate::api::{Endpoint, container, network, volume};
 use crate::policy::mounts::{BINDS, Mount, Source};
-use crate::policy::{Answer, Context, Question, Reason};
+use crate::policy::{Answer, Context, Found, Met, Part, Question, Reason};
 
 /// Containers that lead to each other.
-const MOST_CONTAINERS: usize = 32;
+const MOST_CONTAINERS: usize = 8;
 /// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
 const RUNC: &[&str] =
     &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
@@ -68,7 +70,7 @@ fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<
     };
     cx.later.strip(&mut made, cx);
     let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Holds::No };
-    let mut inner = Judge::of_made(judge.seen.clone());
+    let mut inner = Judge::of_made(Endpoint::ContainerCreate, judge.seen.clone());
     inner.body(with, rules, &made, cx);
     mounted(&mut inner, with, rules, json, cx);
     let Judge { reasons, asks, seen, .. } = inner;
@@ -133,7 +135,7 @@ pub(super) fn exec(judge: &mut Judge<'_>, id: &str, cx: &Context<'_>) -> Option<
     let question = Question::Exec(id.to_owned());
     match cx.facts.get(&question) {
         None => {
-            judge.asks.push(question);
+            judge.ask(question, cx);
             None
         }
         Some(Answer::Exec(made))
@@ -150,8 +152,16 @@ pub(super) fn exec(judge: &mut Judge<'_>, id: &str, cx: &Context<'_>) -> Option<
 }
 
 /// The full id behind a container's name, once it is known.
-pub(super) fn id_of(name: &str, cx: &Context<'_>) -> Option<String> {
-    match cx.facts.get(&Question::Container(name.to_owned())) {
+pub(super) fn id_of_container(name: &str, cx: &Context<'_>) -> Option<String> {
+    id_of(&Question::Container(name.to_owned()), cx)
+}
+
+pub(super) fn id_of_network(name: &str, cx: &Context<'_>) -> Option<String> {
+    id_of(&Question::Network(name.to_owned()), cx)
+}
+
+fn id_of(question: &Question, cx: &Context<'_>) -> Option<String> {
+    match cx.facts.get(question) {
         Some(Answer::Json(json)) => Some(text(json, "Id").to_owned()).filter(|id| !id.is_empty()),
         _ => None,
     }
@@ -171,7 +181,7 @@ fn known<'f>(
         }
         Some(Answer::Path(_) | Answer::Exec(_)) => Err(Holds::No),
         None => {
-            judge.asks.push(question);
+            judge.ask(question, cx);
             Err(Holds::Unknown)
         }
     }
@@ -191,7 +201,7 @@ fn thing(
         Err(why) => return Holds::Because(why),
     };
     let Some(rules) = body_rules(with, endpoint) else { return Holds::No };
-    let mut inner = Judge::of_made(judge.seen.clone());
+    let mut inner = Judge::of_made(endpoint, judge.seen.clone());
     inner.body(with, rules, &made, cx);
     let Judge { reasons, asks, seen, .. } = inner;
     verdict(judge, reasons, asks, seen)
@@ -200,10 +210,15 @@ fn thing(
 fn verdict(
     judge: &mut Judge<'_>,
     reasons: Vec<Reason>,
-    asks: Vec<Question>,
+    asks: HashSet<Question>,
     seen: Vec<(String, Holds)>,
 ) -> Holds {
     judge.seen = seen;
+    let found = reasons.iter().filter_map(|reason| match reason.found.as_deref()? {
+        Met::ByRule(found) => Some(found.clone()),
+        Met::Text(_) => None,
+    });
+    judge.causes.extend(found);
     if let Some(Reason { rule, field, why, .. }) = reasons.first() {
         return Holds::Because(format!("could not have been made here: {field}: {why} ({rule})"));
     }
@@ -215,7 +230,7 @@ fn verdict(
 }
 
 fn body_rules(with: &Conservative, endpoint: Endpoint) -> Option<&Node> {
-    with.rules.operations.get(&endpoint).map(|operation| &operation.body)
+    with.rules.making(endpoint).map(|operation| &operation.body)
 }
 
 /// An inspected container as the body that would create it.
@@ -247,6 +262,16 @@ fn forget_defaults(
         let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
         if default.iter().all(has) {
             remove(host_config, key);
+        }
+    }
+    // The engine's own defaults of these are nowhere told, and what a container may use up was judged when
+    // it was made.
+    remove(host_config, "Ulimits");
+    let driver = host_config.pointer("/LogConfig/Type").and_then(Json::as_str).unwrap_or_default();
+    if !matches!(driver, "" | "json-file" | "local" | "none") {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
+            remove(host_config, "LogConfig");
         }
     }
     // With cgroup v1 the engine's default is the host's, and no more than every container there has.
@@ -282,8 +307,8 @@ fn mounted(
     json: &Json,
     cx: &Context<'_>,
 ) {
-    let binds = rules.field("HostConfig").and_then(|node| node.field("Binds"));
-    let rule = binds.and_then(|node| node.rule.as_ref());
+    let rule = |list| rules.field("HostConfig")?.field(list)?.rule.as_ref();
+    let (binds, ways) = (rule("Binds"), [rule("Binds"), rule("Mounts")]);
     let mounts = json.get("Mounts").and_then(Json::as_array);
     for (index, one) in mounts.into_iter().flatten().enumerate() {
         let source = match text(one, "Type") {
@@ -296,32 +321,57 @@ fn mounted(
         let read_only = one.get("RW") == Some(&Json::Bool(false));
         let target = text(one, "Destination");
         let mount = Mount { list: BINDS, index, source, target, read_only, options: Vec::new() };
-        let holds = match rule.map(|rule| &rule.must) {
-            Some(Must::BeAnything) => Holds::Yes,
-            Some(Must::Be(allowed)) => {
-                let mut best = Holds::No;
-                for one in allowed {
-                    match host::mount(judge, with, one, &mount, cx) {
-                        Holds::Yes => {
-                            best = Holds::Yes;
-                            break;
-                        }
-                        Holds::No => {}
-                        other => best = other,
-                    }
-                }
-                best
-            }
-            _ => Holds::No,
-        };
+        // Nobody can tell any more in which of the two ways it was asked for.
+        let mut holds = Holds::No;
+        for way in ways.into_iter().flatten() {
+            holds = match (holds, may_mount(judge, with, &way.must, &mount, cx)) {
+                (Holds::Yes, _) | (_, Holds::Yes) => Holds::Yes,
+                (Holds::No, other) => other,
+                (holds, _) => holds,
+            };
+        }
         let why = match holds {
             Holds::Yes | Holds::Unknown => continue,
             Holds::No => "must not be there".to_owned(),
             Holds::Because(why) => why,
         };
-        let id = rule.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
-        judge.reasons.push(Reason::new(id, format!("Mounts.{index}"), why, ""));
+        let id = binds.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
+        let mut reason = Reason::new(id, format!("Mounts.{index}"), why, "");
+        if cx.thorough {
+            let found = Found {
+                operation: Endpoint::ContainerCreate.id().into(),
+                part: Part::Body,
+                place: BINDS.to_owned(),
+                found: None,
+                causes: Vec::new(),
+            };
+            reason.found = Some(found.into());
+        }
+        judge.push(reason);
     }
+}
+
+fn may_mount(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    must: &Must,
+    mount: &Mount<'_>,
+    cx: &Context<'_>,
+) -> Holds {
+    let allowed = match must {
+        Must::BeAnything => return Holds::Yes,
+        Must::Be(allowed) => allowed,
+        Must::BeDropped | Must::BeZero | Must::BeNull => return Holds::No,
+    };
+    let mut best = Holds::No;
+    for one in allowed {
+        match host::mount(judge, with, one, mount, cx) {
+            Holds::Yes => return Holds::Yes,
+            Holds::No => {}
+            other => best = other,
+        }
+    }
+    best
 }
 
 /// JSON of the engine as a body, by the shape of that body.

@@ -54,6 +54,13 @@ impl Surroundings {
     }
 }
 
+/// Whether no configuration can give it away, whatever else is forbidden there.
+pub(super) fn is_never_given(path: &Path) -> bool {
+    let touches =
+        |forbidden: &&str| path.starts_with(forbidden) || Path::new(forbidden).starts_with(path);
+    FORBIDDEN.iter().any(touches)
+}
+
 fn socket(bind: &Bind) -> Option<&Path> {
     match bind {
         Bind::Unix { path, .. } => Some(path),

@@ -71,6 +71,20 @@ fn a_rule_without_a_denial_is_not_counted_as_one() {
 }
 
 #[test]
+fn a_finding_is_counted_by_each_rule_once_and_is_no_denial() {
+    let tally = tally();
+    let mut audited = record(200, Some("x"));
+    audited.verdict = Verdict::Audit;
+    for rule in ["x", "y", "x"] {
+        audited.findings.add(rule, String::new);
+    }
+    tally.call(&audited);
+    let counted = tally.counted();
+    assert!(counted.denied.is_empty());
+    assert_eq!((counted.audited["x"], counted.audited["y"]), (1, 1));
+}
+
+#[test]
 fn what_is_open_is_closed_by_its_guard() {
     let tally = tally();
     let guards = (tally.connection(), tally.stream("ContainerAttach"), tally.connection());

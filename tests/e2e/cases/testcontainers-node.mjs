@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 import { mkdirSync, writeFileSync } from 'node:fs';
 
-process.env.TESTCONTAINERS_RYUK_DISABLED = 'true';
+process.env.TESTCONTAINERS_RYUK_DISABLED ??= 'true';
 process.env.TESTCONTAINERS_HOST_OVERRIDE = 'localhost'; // or it pulls an image to find out
 const require = createRequire(process.env.E2E_NODE + '/');
 const { GenericContainer, Network, Wait } = require('testcontainers');

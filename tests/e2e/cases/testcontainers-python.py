@@ -1,10 +1,10 @@
 # e2e: netns=yes
-# testcontainers-python 4.15, without Ryuk (its image is in a registry); in the engine's namespace, for the ports.
+# testcontainers-python 4.15, without Ryuk (its image is in a registry) unless it is told otherwise; in the engine's namespace, for the ports.
 import os
 import re
 import urllib.request
 
-os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 from testcontainers.core.container import DockerContainer  # noqa: E402
 from testcontainers.core.image import DockerImage  # noqa: E402

@@ -20,3 +20,7 @@ services:
 X
 refused d compose up -d
 works - d compose down -v
+cp "$E2E_LIB/three-services.yaml" compose.yaml
+name() { d ps -q -f "label=com.docker.compose.service=$1"; }
+c() { d compose --progress plain -p k7 "$@" 2>&1 | grep -v 'is obsolete' ; return "${PIPESTATUS[0]}"; }
+. "$E2E_LIB/three-services.sh"

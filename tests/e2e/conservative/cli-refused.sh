@@ -20,6 +20,30 @@ refused d swarm init
 refused d swarm join --token x 127.0.0.1
 refused d plugin ls
 refused d plugin install x
+# and what would reach others, or what is given to others
+refused d run --rm -p 8080:80 busybox true
+refused d create --restart always busybox
+refused d run --rm -w /proc/self/fd/7 busybox true
+refused d run --rm --runtime nothing busybox true
+refused d run --rm --log-driver syslog busybox true
+refused d run --rm --cgroupns host busybox true
+refused d run --rm --oom-kill-disable busybox true
+refused d run --rm --oom-score-adj -100 busybox true
+refused d run --rm --security-opt label=disable busybox true
+refused d run --rm --health-cmd true --health-interval 100ms busybox true
+refused d run --rm --volume-driver nfs -v v:/v busybox true
+refused d run --rm --ulimit nofile=2000000 busybox true
+refused d run --rm --label io.dockgate.x=y busybox true
+refused d volume create -o type=none -o o=bind -o device=/ v
+refused d volume create -d nfs v
+refused d network create -d macvlan n
+refused d network create --subnet 10.9.0.0/16 n
+refused d network create -o com.docker.network.bridge.name=docker0 n
+refused d pull 127.0.0.1:5000/x
+refused d import http://192.0.2.1/x.tar
+refused d container prune -f
+refused d volume prune -f
+refused d system prune -f
 # what the CLI does not offer, or does not show the reason of
 denied() { # METHOD PATH
     works 403 curl -s -m 20 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" -X "$1" "${@:3}" "http://engine$2"

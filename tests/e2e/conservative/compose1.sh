@@ -11,3 +11,7 @@ works - c up -d
 works hi c exec -T web echo hi
 works - c logs
 works - c down -v
+cp "$E2E_LIB/three-services.yaml" docker-compose.yml
+name() { d ps -q -f "label=com.docker.compose.service=$1"; }
+c() { timeout -k 2 90 docker-compose --no-ansi -p k6 "$@"; }
+. "$E2E_LIB/three-services.sh"

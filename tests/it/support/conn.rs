@@ -159,6 +159,14 @@ impl Conn {
         Ok(block)
     }
 
+    /// What came already behind the head, or else what one read gives.
+    pub fn next(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        match self.buffer.is_empty() {
+            true => self.recv(most),
+            false => Ok(std::mem::take(&mut self.buffer)),
+        }
+    }
+
     /// Reads once into the buffer; false at the end, which a reset is too.
     pub fn fill(&mut self) -> bool {
         match self.recv(64 * 1024) {

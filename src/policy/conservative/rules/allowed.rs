@@ -143,10 +143,17 @@ fn decimal(number: &DeInteger<'_>) -> Option<i64> {
 
 impl Pattern {
     fn new(value: &DeValue<'_>) -> Result<Pattern, String> {
-        let source = text(value).ok_or("must be a regular expression in a string")?;
-        let regex = Regex::new(&format!("^(?:{source})$"));
+        Pattern::of(text(value).ok_or("must be a regular expression in a string")?)
+    }
+
+    pub(in super::super) fn of(source: String) -> Result<Pattern, String> {
+        let regex = Regex::new(&format!("(?s)^(?:{source})$"));
         let regex = regex.map_err(|error| error.to_string().replace('\n', " "))?;
         Ok(Pattern { source, regex })
+    }
+
+    pub(in super::super) fn source(&self) -> &str {
+        &self.source
     }
 
     pub(in super::super) fn holds(&self, text: &str) -> bool {
@@ -155,6 +162,13 @@ impl Pattern {
 }
 
 impl Scalar {
+    pub(in super::super) fn as_str(&self) -> Option<&str> {
+        match self {
+            Scalar::Text(text) => Some(text),
+            Scalar::Number(_) | Scalar::Bool(_) => None,
+        }
+    }
+
     pub(in super::super) fn is(&self, value: &Value) -> bool {
         match (self, value) {
             (Scalar::Text(wanted), Value::String(text)) => wanted == text,
@@ -168,6 +182,34 @@ impl Scalar {
 }
 
 impl Allowed {
+    /// Whether, of a list, it is for each element.
+    pub(in super::super) fn is_of_elements(&self) -> bool {
+        match self {
+            Allowed::OneOf(_)
+            | Allowed::Matches(_)
+            | Allowed::Outside(_)
+            | Allowed::Capabilities(_)
+            | Allowed::RegistryOfName
+            | Allowed::RegistryAddress
+            | Allowed::OwnContainer(_)
+            | Allowed::Changes(_)
+            | Allowed::NamedVolume
+            | Allowed::Bind
+            | Allowed::OwnSocket => true,
+            Allowed::Range { .. }
+            | Allowed::KeysMatch(_)
+            | Allowed::KeysNotMatch(_)
+            | Allowed::Ulimits(_)
+            | Allowed::Retries(_)
+            | Allowed::VolumeOptions
+            | Allowed::TmpfsOptions(_)
+            | Allowed::FiltersWith(_)
+            | Allowed::Ports
+            | Allowed::OwnNetwork
+            | Allowed::NoHostMounts => false,
+        }
+    }
+
     /// Words that go on from "must be".
     pub(in super::super) fn describe(&self) -> String {
         let named = |items: &[String]| {

@@ -5,8 +5,10 @@
 //! endpoint tables.
 
 mod allowed;
+mod page;
 mod read;
 mod tree;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,13 +17,16 @@ use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::config::{File, Invalid};
 
-pub(super) use allowed::Allowed;
+pub(super) use allowed::{Allowed, Pattern, Scalar};
 use read::Raw;
+pub(super) use write::quote;
 
 #[derive(Debug)]
 pub struct Rules {
     pub(super) operations: BTreeMap<Endpoint, Operation>,
     pub(super) refused: BTreeMap<Endpoint, Refusal>,
+    /// Not allowed themselves, but what exists is judged by them: those that `only` left out.
+    judging: BTreeMap<Endpoint, Operation>,
 }
 
 /// What may be said with one operation.
@@ -87,7 +92,7 @@ pub(super) struct Refusal {
 
 impl Rules {
     /// The rules that are compiled in.
-    pub(super) fn builtin() -> Result<Rules, Invalid> {
+    pub fn builtin() -> Result<Rules, Invalid> {
         tree::grow(Raw::builtin()?)
     }
 
@@ -95,6 +100,12 @@ impl Rules {
         let text = String::from_utf8(file.read()?)
             .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))?;
         Rules::parse(&text, &file.path)
+    }
+
+    /// By which rules something is judged that this operation makes: also where the operation itself is
+    /// not allowed, as long as no file refuses it by name.
+    pub(super) fn making(&self, endpoint: Endpoint) -> Option<&Operation> {
+        self.operations.get(&endpoint).or_else(|| self.judging.get(&endpoint))
     }
 
     /// `path` stands in complaints.

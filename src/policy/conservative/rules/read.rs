@@ -35,6 +35,8 @@ pub(super) struct Raw {
     pub(super) refuse: Vec<Named<RawRefusal>>,
     pub(super) groups: Vec<Named<Vec<Named<Entry>>>>,
     pub(super) operations: Vec<Named<RawOperation>>,
+    /// What `only` left out.
+    pub(super) judging: Vec<Named<RawOperation>>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +102,7 @@ impl Reading<'_> {
 
     fn file(&mut self, table: &DeTable<'_>) -> Raw {
         let mut raw = Raw::default();
-        let mut only: Option<Vec<String>> = None;
+        let mut only = None;
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "extends" => {
@@ -110,7 +112,7 @@ impl Reading<'_> {
                         raw = builtin;
                     }
                 }
-                "only" => only = Some(self.strings(value)),
+                "only" => only = Some(self.placed_strings(value)),
                 "refuse" | "group" | "operation" => {}
                 other => {
                     let what = format!("`{other}` is not a part of a file of rules");
@@ -120,7 +122,17 @@ impl Reading<'_> {
             }
         }
         if let Some(only) = only {
-            raw.operations.retain(|operation| only.contains(&operation.name));
+            for (id, place) in &only {
+                if !raw.operations.iter().any(|operation| operation.name == *id) {
+                    let what = format!("`{id}` is not an operation of what the file extends");
+                    let hint = "`only` chooses among operations that are allowed there";
+                    self.complaints.extend(Invalid::at(place, what, hint));
+                }
+            }
+            let (listed, left_out) = std::mem::take(&mut raw.operations)
+                .into_iter()
+                .partition(|operation| only.iter().any(|(id, _)| *id == operation.name));
+            (raw.operations, raw.judging) = (listed, left_out);
         }
         for (key, value) in in_order(table) {
             let Some(part) = self.part(key, value) else { continue };
@@ -359,12 +371,16 @@ fn why(must: &Must) -> String {
     }
 }
 
-/// What a later file says of a place replaces what an earlier one said of it and of all below it.
+/// What a later file says of a place replaces what an earlier one said of it, and of all below it unless
+/// it is a predicate: that is about the whole, and its parts keep their rules.
 fn merge_entries(into: &mut Vec<Named<Entry>>, from: Vec<Named<Entry>>) {
-    for entry in &from {
-        let below = format!("{}.", entry.name);
-        into.retain(|old| {
-            old.name != entry.name && (entry.name.is_empty() || !old.name.starts_with(&below))
+    for Named { name, value, .. } in &from {
+        let is_predicate =
+            matches!(value, Entry::Rule { rule, .. } if matches!(rule.must, Must::Be(_)));
+        let below = format!("{name}.");
+        into.retain(|old| match old.name == *name {
+            true => is_predicate && matches!(old.value, Entry::Group(_)),
+            false => is_predicate || name.is_empty() || !old.name.starts_with(&below),
         });
     }
     into.extend(from);

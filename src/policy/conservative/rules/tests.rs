@@ -106,6 +106,10 @@ fn a_wrong_file_is_told_with_its_place() {
             "r.toml:2:1: `paths` says nothing of an operation",
         ),
         ("extends = \"liberal\"", "r.toml:1:11: must be `conservative`"),
+        (
+            "extends = \"conservative\"\nonly = [\"SystemPing\", \"SystemPong\"]",
+            "r.toml:2:23: `SystemPong` is not an operation of what the file extends",
+        ),
         ("operations = 1", "r.toml:1:1: `operations` is not a part of a file of rules"),
         ("[refuse.x]\noperations = [\"SystemPing\"]", "r.toml:1:9: a refusal needs `why`"),
         (
@@ -155,4 +159,35 @@ fn what_a_file_says_replaces_what_it_extends() {
     let mounts = create.body.field("HostConfig").unwrap().field("Mounts").unwrap();
     assert!(!mounts.looks_inside(), "nothing below is judged any more");
     assert_eq!(create.fills.len(), 1, "only CgroupnsMode is filled in");
+}
+
+#[test]
+fn a_predicate_for_a_whole_leaves_the_rules_of_its_parts_standing() {
+    let text = r#"
+        extends = "conservative"
+        [operation.ContainerCreate.body]
+        "HostConfig.Mounts" = { named-volume = true, own-socket = true, rule = "container.mount" }
+    "#;
+    let rules = Rules::parse(text, Path::new("r.toml")).unwrap();
+    let create = &rules.operations[&Endpoint::ContainerCreate];
+    let mounts = create.body.field("HostConfig").unwrap().field("Mounts").unwrap();
+    let options = mounts.each.as_ref().unwrap().field("VolumeOptions").unwrap();
+    assert!(options.field("DriverConfig").unwrap().field("Options").unwrap().rule.is_some());
+}
+
+#[test]
+fn a_predicate_leaves_the_rules_of_its_parts_and_anything_else_takes_them_away() {
+    let below = |rule: &str| {
+        let text = format!(
+            "extends = \"conservative\"\n[operation.ContainerCreate.body]\n\
+             \"HostConfig.Mounts\" = {rule}\n\"HostConfig.RestartPolicy\" = {rule}"
+        );
+        let text = text.replacen("RULE", "named-volume = true", 1).replace("RULE", "retries = 5");
+        let rules = Rules::parse(&text, Path::new("r.toml")).unwrap();
+        let create = &rules.operations[&Endpoint::ContainerCreate];
+        let host_config = create.body.field("HostConfig").unwrap();
+        ["Mounts", "RestartPolicy"].map(|name| host_config.field(name).unwrap().looks_inside())
+    };
+    assert_eq!(below(r#"{ RULE, rule = "x" }"#), [true, true]);
+    assert_eq!(below("\"any\""), [false, false]);
 }

@@ -18,7 +18,8 @@ const MOST_DEPTH: usize = 4;
 
 pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
     let mut growing = Growing { groups: &raw.groups, complaints: Invalid::default() };
-    let mut rules = Rules { operations: BTreeMap::new(), refused: BTreeMap::new() };
+    let mut rules =
+        Rules { operations: BTreeMap::new(), refused: BTreeMap::new(), judging: BTreeMap::new() };
     for refusal in &raw.refuse {
         for (id, place) in &refusal.value.operations {
             if let Some(row) = growing.row(id, place) {
@@ -31,6 +32,11 @@ pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
     for operation in &raw.operations {
         if let Some(row) = growing.row(&operation.name, &operation.place) {
             rules.operations.insert(row.endpoint, growing.operation(row, operation));
+        }
+    }
+    for operation in &raw.judging {
+        if let Some(row) = growing.row(&operation.name, &operation.place) {
+            rules.judging.insert(row.endpoint, growing.operation(row, operation));
         }
     }
     growing.complaints.or(rules)

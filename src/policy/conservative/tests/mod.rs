@@ -139,7 +139,7 @@ fn other_calls_that_elevate_are_refused() {
         ("POST /networks/prune?filters={}", "", "prune.unfiltered"),
         ("POST /images/prune?filters={\"dangling\":[\"0\"]}", "", "prune.unfiltered"),
         ("POST /images/prune?filters={\"label\":{}}", "", "prune.unfiltered"),
-        ("POST /build/prune?all=1", "", "prune.unfiltered"),
+        ("POST /build/prune?all=1", "", "build.prune"),
         ("POST /commit?container=x&changes=WORKDIR+/proc", "", "image.changes"),
         ("POST /images/create?fromSrc=http://169.254.169.254/", "", "image.from-src"),
         ("POST /images/create?fromImage=169.254.169.254/x", "", "registry.host"),

@@ -1,0 +1,48 @@
+# e2e: netns=yes timeout=240
+# Testcontainers under `testcontainers.toml`, with a Ryuk that starts only if the socket it got is the listener's.
+. "$E2E_LIB/gate.sh"
+engine=$DOCKER_HOST
+gate g << X
+[[listener]]
+name = "ci"
+url = "unix://$E2E_TMP/ci.sock"
+policies = ["testcontainers"]
+[policy.testcontainers]
+kind = "conservative"
+rules = "$E2E_LIB/../../../policies/testcontainers.toml"
+X
+mkdir ryuk
+cat > ryuk/Dockerfile << X
+FROM busybox
+EXPOSE 8080
+ENV WANTED=$(stat -c %d:%i "$E2E_TMP/ci.sock")
+CMD ["sh", "/start"]
+COPY start /start
+X
+cat > ryuk/start << 'X'
+[ "$(stat -c %d:%i /var/run/docker.sock)" = "$WANTED" ] || exit 1
+echo 2000/01/01 00:00:00 Started!
+while :; do nc -l -p 8080 -e sh -c 'while read line; do echo ACK; done'; done
+X
+export DOCKER_BUILDKIT=0
+works - d build -t ryuk:e2e ryuk
+
+# it is the listener's own, whatever a client takes for the engine's
+works - d -H "unix://$E2E_TMP/ci.sock" create --name own -v /var/run/docker.sock:/s busybox
+works "[\"$E2E_TMP/ci.sock:/s\"]" d inspect -f '{{json .HostConfig.Binds}}' own
+refused d -H "unix://$E2E_TMP/ci.sock" create -v "${engine#unix://}:/s" busybox
+refused d -H "unix://$E2E_TMP/ci.sock" create -v "$E2E_TMP:/s" busybox
+works own d rm own
+
+cases=$E2E_LIB/../cases
+export RYUK_CONTAINER_IMAGE=ryuk:e2e TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE=/var/run/docker.sock
+with_python() { (mkdir "$1" && cd "$1" && exec "$E2E_PYTHON" "$cases/testcontainers-python.py"); }
+with_node() { (mkdir "$1" && cd "$1" && exec node "$cases/testcontainers-node.mjs"); }
+ryuks() { d events --since "$1" --until "$(date +%s)" --filter event=create --filter image=ryuk:e2e --format x; }
+for client in python node; do
+    direct=$("with_$client" "$client-direct" 2> /dev/null)
+    since=$(date +%s)
+    TESTCONTAINERS_RYUK_DISABLED=false DOCKER_HOST=unix://$E2E_TMP/ci.sock works "$direct" "with_$client" "$client-gate"
+    works x ryuks "$since"
+    sleep 1 # the next one's second is another
+done
