@@ -24,23 +24,17 @@ def build(c, label, query, dockerfile, bites, **more):
 def options(c):
     netns = host_netns(c)
     look = "FROM busybox\nRUN readlink /proc/self/ns/net\n"
-    for query in (
-        "networkmode=host",
-        "networkmode=%68ost",
-        "network%6dode=host",
-        "networkmode=host&networkmode=default",
-        "networkmode=HOST",
-    ):
-        build(c, query, query, look, lambda out: netns in out, maybe=query.endswith("HOST"))
+    for query in ("networkmode=host", "networkmode=%68ost", "network%6dode=host", "networkmode=host&networkmode=default"):
+        build(c, query, query, look, lambda out: netns in out)
     c.make("foreign107", start=True, HostConfig={"NetworkMode": "host"})
     ident = c.inspect("foreign107")["Id"]
-    for known in ("foreign107", ident, ident[:12]):
+    for known in ("foreign107", ident[:12]):
         build(c, f"networkmode=container:{known[:10]}", f"networkmode=container:{known}", look, lambda out: netns in out)
     host = next(n["Id"] for n in c.rig.admin("GET", "/networks").json() if n["Name"] == "host")
-    for known in (host, host[:12]):
+    for known in (host,):
         build(c, f"the host network's id {len(known)}", f"networkmode={known}", look, lambda out: netns in out, maybe=True)
     build(c, "cgroupparent", "cgroupparent=/other107", "FROM busybox\nRUN cat /proc/self/cgroup\n", lambda out: "other107" in out)
-    for limits in ([{"Name": "rtprio", "Hard": 0, "Soft": 0}], [{"Name": "nice", "Hard": 1, "Soft": 1}]):
+    for limits in ([{"Name": "rtprio", "Hard": 0, "Soft": 0}],):
         build(
             c,
             f"ulimits {limits[0]['Name']}",

@@ -192,41 +192,35 @@ def networks(c):
             ),
             maybe=True,
         )
-    for driver in ("host", "null", "overlay", f"dgv{rig.index}", "Bridge", "BRIDGE"):
-        if driver.startswith("dgv"):
-            c.unseen(driver, "POST", "/networks/create", {"Name": "n115", "Driver": driver})
-        else:
-            net(driver, {"Driver": driver}, maybe=True)
+    for driver in ("host", "null", "overlay"):
+        net(driver, {"Driver": driver}, maybe=True)
+    for driver in (f"dgv{rig.index}", "Bridge", "BRIDGE", "bridge "):  # the engine looks for plugins of that name
+        c.unseen(driver, "POST", "/networks/create", {"Name": "n115", "Driver": driver})
     bridge = "com.docker.network.bridge."
     for key, value in (
         (bridge + "name", "docker0"),
-        (bridge + "name", "eth0"),
         (bridge + "name", "br115"),
         (bridge + "host_binding_ipv4", "127.0.0.1"),
         (bridge + "gateway_mode_ipv4", "routed"),
+        (bridge + "enable_ip_masquerade", "false"),
+        ("unknown", "x"),
+    ):
+        net(f"{key}={value}", {"Driver": "bridge", "Options": {key: value}}, maybe=value in ("docker0", "routed"))
+    for key, value in (
+        (bridge + "name", "eth0"),
+        (bridge + "NAME", "docker0"),
         (bridge + "gateway_mode_ipv4", "nat-unprotected"),
         (bridge + "gateway_mode_ipv6", "routed"),
         (bridge + "trusted_host_interfaces", "eth0"),
         (bridge + "inhibit_ipv4", "true"),
-        (bridge + "enable_ip_masquerade", "false"),
-        ("com.docker.network.host_ipv4", "127.0.0.1"),
         (bridge + "default_bridge", "true"),
+        ("com.docker.network.host_ipv4", "127.0.0.1"),
         ("parent", "eth0"),
-        ("com.docker.network.bridge.NAME", "docker0"),
-        ("com.docker.network.mtu", "1"),
-        ("unknown", "x"),
     ):
-        net(
-            f"{key.replace('com.docker.network', '…')}={value}",
-            {"Driver": "bridge", "Options": {key: value}},
-            maybe=value in ("docker0", "eth0", "routed", "nat-unprotected"),
-        )
-    for subnet in ("8.8.8.0/24", "10.0.0.0/8", f"10.66.{rig.index}.0/24", "169.254.169.0/24", "192.168.0.0/16"):
-        net(
-            f"subnet {subnet}",
-            {"IPAM": {"Config": [{"Subnet": subnet}]}},
-            maybe="66" in subnet or "/8" in subnet or subnet.startswith("169"),
-        )
+        c.unseen(f"{key}={value}", "POST", "/networks/create", {"Name": "n115", "Driver": "bridge", "Options": {key: value}})
+    net("a subnet of others", {"IPAM": {"Config": [{"Subnet": "8.8.8.0/24"}]}})
+    for subnet in ("10.0.0.0/8", f"10.66.{rig.index}.0/24", "169.254.169.0/24", "192.168.0.0/16", "0.0.0.0/0", "fd00::/8"):
+        c.unseen(f"subnet {subnet}", "POST", "/networks/create", {"Name": "n115", "IPAM": {"Config": [{"Subnet": subnet}]}})
     net(
         "gateway",
         {

@@ -289,12 +289,14 @@ def checkpoints(c):
 @vector(102, "rename, start, stop, remove of others")
 def others(c):
     for label, (host, config) in {**DANGERS, "privileged": ({"Privileged": True}, {})}.items():
+        quiet = {} if label == "port" else {"NetworkMode": "none"}
         c.call(
             f"start of {label}",
             "POST",
             "/containers/{id}/start",
-            setup=lambda host=host, config=config: {"id": c.make(HostConfig=host, **config)},
-            bites=lambda a, s: a.engines and (a.status == 204 or "error while creating" in a.text or a.status == 500 or a.status == 400),
+            setup=lambda host=host, config=config: {"id": c.make(HostConfig={**quiet, **host}, **config)},
+            # two that this machine's root may not give: the engine tries
+            bites=lambda a, _, tried=label in ("oom", "privileged"): a.status == 204 or (tried and a.engines and a.status == 500),
         )
 
     def danger():

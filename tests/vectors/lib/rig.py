@@ -140,10 +140,10 @@ class Rig:
         self.watcher = Watcher(self.socket)
         subprocess.run([E2E / "image.sh", self.socket], check=True, stdout=subprocess.DEVNULL)
         # holds the image, whatever is pruned
-        keeper = self.admin(
-            "POST", "/containers/create", {"Image": "busybox", "Cmd": ["sleep", "1000000"], "HostConfig": {"NetworkMode": "none"}}
-        )
-        self.admin("POST", f"/containers/{keeper.json()['Id']}/start")
+        keeper = {"Image": "busybox", "Cmd": ["sleep", "1000000"], "StopTimeout": 0, "HostConfig": {"NetworkMode": "none"}}
+        ident = self.admin("POST", "/containers/create", keeper).json()["Id"]
+        self.admin("POST", f"/containers/{ident}/start")
+        self.endings.append(lambda: self.admin("DELETE", f"/containers/{ident}?force=1"))
         self.canary = Canary(f"10.66.{self.index}.1")
         self.canary.start()
         self.serve("gate", config(self))
