@@ -23,7 +23,7 @@ refused as build-only ps
 refused as build-only build --network host ctx
 
 works - d run -d --init --name up -e SECRET=hushhush -v vol:/data built
-works - d run -d --init --name mighty --privileged busybox sh -c 'echo logged; exec sleep 300'
+works - d run -d --init --name mighty --pid host busybox sh -c 'echo logged; exec sleep 300'
 discreet() { # COMMAND...: works, and shows something, but nothing secret
     works - as read-only "$@"
     [ -s .out ] && ! grep -q hushhush .out || bad "shows nothing, or too much: $*"
@@ -48,7 +48,8 @@ refused as read-only exec up env
 refused as read-only cp up:/etc .
 refused as read-only export up
 refused as read-only save built
-refused as read-only attach up
+# the CLI does not read the body of a refused upgrade
+fails 'received 403' as read-only attach up
 refused as read-only pull busybox
 refused as read-only stop up
 refused as read-only volume rm vol
