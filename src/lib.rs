@@ -14,6 +14,7 @@ pub mod run;
 pub mod admin;
 pub mod listener;
 
+pub mod cache;
 pub mod gateway;
 
 pub mod auth;

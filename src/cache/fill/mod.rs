@@ -1,0 +1,1 @@
+//! How an object comes in while others read it.

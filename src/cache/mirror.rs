@@ -1,0 +1,1 @@
+//! The generic mirror of HTTP, and its rules by host and path.

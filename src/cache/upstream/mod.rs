@@ -1,0 +1,1 @@
+//! How origins are asked.
