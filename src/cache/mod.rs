@@ -10,6 +10,7 @@ pub mod asked;
 pub mod fill;
 pub mod fresh;
 pub mod front;
+pub mod hosts;
 pub mod key;
 pub mod meta;
 pub mod mirror;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// What a route or the configuration adds to what the origin says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Reuse of answers to requests with `Authorization` as RFC 9111 §3.5 allows it.
     pub share_authorized: bool,
