@@ -16,5 +16,6 @@ pub mod meta;
 pub mod mirror;
 pub mod range;
 pub mod route;
+pub mod settings;
 pub mod store;
 pub mod upstream;

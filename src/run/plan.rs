@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::auth::{Door, Keepers};
+use crate::cache::settings::Settings;
 use crate::config::{self, Config, Invalid, Place, PolicyKind};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
@@ -46,6 +47,9 @@ impl Plan {
             .iter()
             .map(|one| note(&mut complaints, Part::of(config, one, &mut keepers)))
             .collect();
+        for cache in &config.caches {
+            note(&mut complaints, Settings::of(cache));
+        }
         complaints.or(())?;
         // Without a complaint nothing is missing.
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");
