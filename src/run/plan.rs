@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::auth::{Door, Keepers};
-use crate::cache::settings::Settings;
+use crate::cache;
 use crate::config::{self, Config, Invalid, Place, PolicyKind};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
@@ -48,7 +48,7 @@ impl Plan {
             .map(|one| note(&mut complaints, Part::of(config, one, &mut keepers)))
             .collect();
         for cache in &config.caches {
-            note(&mut complaints, Settings::of(cache));
+            note(&mut complaints, cache::plan::Plan::of(cache, "dockgate"));
         }
         complaints.or(())?;
         // Without a complaint nothing is missing.

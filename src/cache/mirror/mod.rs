@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::fresh;
-use super::key::{Key, Partition, Scheme};
+use super::key::{Key, Scheme};
 use super::route::{Asked, Fetch, Kind, Mirror, Route, Source, Verify};
 pub use rules::Rules;
 use rules::{Query, Rule, Treat};
@@ -66,7 +66,7 @@ impl Mirror for Http {
         let ignores_query = rule.is_some_and(|rule| rule.query == Query::Ignored);
         let (kind, rules) = self.freshness(rule, found.as_ref().is_some_and(|f| f.is_known));
         let key = Key {
-            partition: if rules.share_authorized { Partition::Shared } else { asked.partition },
+            partition: asked.partition,
             scheme: asked.scheme,
             host: asked.host.into(),
             path: asked.path.into(),

@@ -2,6 +2,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::cache::hosts::Hosts;
+use crate::cache::key::Partition;
 
 fn http(rules: Rules) -> Http {
     Http::new(rules, fresh::Rules::default(), [])
@@ -224,7 +225,7 @@ fn every_key_of_a_rule_does_what_it_says() {
         assert_eq!(a.rules.stale_if_error, minutes(120));
         assert_eq!(a.negative, Some(Duration::from_secs(30)));
         assert!(a.follow && a.rules.share_authorized);
-        assert_eq!((a.key.query, a.key.partition), (None, Partition::Shared));
+        assert_eq!((a.key.query, a.key.partition), (None, Partition::Own(7)));
         let Source::Fetch(fetch) = a.source else { panic!("no fetch") };
         assert_eq!(fetch.target, "/a/1?q=1", "the origin sees the query");
     }
