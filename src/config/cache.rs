@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{File, Text, Tls};
+use super::{Bind, File, Text, Tls};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
@@ -57,6 +57,12 @@ pub struct CacheListen {
     pub has_tls: bool,
 }
 
+impl CacheListen {
+    pub fn bind(&self) -> Bind {
+        Bind::Tcp { address: self.address.clone() }
+    }
+}
+
 /// Who is given an answer to a request with credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authorization {
@@ -68,7 +74,7 @@ pub enum Authorization {
 }
 
 impl Cache {
-    pub(super) fn files(&self) -> Vec<&File> {
+    pub fn files(&self) -> Vec<&File> {
         let tls = self.tls.iter().flat_map(Tls::files);
         tls.chain(&self.upstream_ca).chain(&self.rules).collect()
     }

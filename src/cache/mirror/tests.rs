@@ -2,7 +2,6 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::cache::hosts::Hosts;
-use crate::cache::key::Partition;
 
 fn http(rules: Rules) -> Http {
     Http::new(rules, fresh::Rules::default(), [])

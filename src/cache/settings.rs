@@ -4,31 +4,33 @@
 //! network; what can be wrong with a file or a name that the configuration gives is found here.
 
 use std::net::{IpAddr, Ipv4Addr};
+
 use std::sync::Arc;
 
-use http::{HeaderName, Uri};
+use http::Uri;
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 
 use super::asked::host_key;
+use super::fresh;
 use super::hosts::{Hosts, Pattern};
 use super::key::Scheme;
 use super::mirror::{Http, Origin, Rules};
-use super::route::Mirror;
-use super::{Settings, fresh, store, upstream};
 use crate::config::{Authorization, Cache, Invalid, Text};
 
-/// All that a cache is made of, before anything is opened.
 #[derive(Debug)]
-pub struct Plan {
-    pub settings: Settings,
-    pub mirrors: Vec<Arc<dyn Mirror>>,
-    pub upstream: upstream::Settings,
-    pub store: store::Settings,
+pub struct Understood {
+    /// What may be asked for; also where redirects may lead.
+    pub domains: Hosts,
+    /// The mirror of last resort.
+    pub http: Arc<Http>,
+    pub next_hop: Option<Uri>,
+    /// Trusted beside the system's authorities.
+    pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
-impl Plan {
-    /// `id` is what `Via` and `CDN-Loop` name this gateway by. Proxies are the environment's business.
-    pub fn of(config: &Cache, id: &str) -> Result<Plan, Invalid> {
+impl Understood {
+    pub fn of(config: &Cache) -> Result<Understood, Invalid> {
         let mut complaints = Invalid::default();
         let rules = match &config.rules {
             Some(file) => Rules::load(file),
@@ -36,14 +38,18 @@ impl Plan {
         };
         let rules = note(&mut complaints, rules);
         let domains = config.domains.iter().map(pattern);
-        let domains: Hosts = domains.filter_map(|one| note(&mut complaints, one)).collect();
-        let mut origins = Vec::new();
-        for (host, url) in &config.origins {
-            let keys = note(&mut complaints, keys(host)).unwrap_or_default();
-            if let Some(origin) = note(&mut complaints, origin(url, &config.allow_private)) {
-                origins.extend(keys.into_iter().map(|key| (key, origin.clone())));
-            }
-        }
+        let asked_for = config.origins.iter().map(|(host, _)| named_host(host));
+        let patterns: Vec<Pattern> =
+            domains.chain(asked_for).filter_map(|one| note(&mut complaints, one)).collect();
+        let origins: Vec<(String, Origin)> = config
+            .origins
+            .iter()
+            .filter_map(|(host, url)| {
+                let origin = note(&mut complaints, origin(url, &config.allow_private))?;
+                Some((host, origin))
+            })
+            .flat_map(|(host, origin)| keys(host).map(move |key| (key, origin.clone())))
+            .collect();
         let extra_roots = match &config.upstream_ca {
             Some(file) => note(&mut complaints, file.certificates()).unwrap_or_default(),
             None => Vec::new(),
@@ -53,49 +59,17 @@ impl Plan {
             note(&mut complaints, tls.key.private_key());
         }
         let next_hop = config.next_hop.as_ref().and_then(|url| note(&mut complaints, uri(url)));
-        complaints.or(())?;
-        let settings = Settings {
-            domains,
-            origins: origins.iter().map(|(host, _)| host.clone()).collect(),
-            forward: config.forward,
-            offline: config.offline,
-            memory: config.memory,
-            tenants: config
-                .tenants
-                .iter()
-                .map(|(net, name)| (*net, name.as_str().into()))
-                .collect(),
-            id: id.to_owned(),
+        let general = fresh::Rules {
+            share_authorized: config.authorization == Authorization::Rfc9111,
+            // They were found to be names of fields before.
+            targeted: config.targeted.iter().filter_map(|name| name.parse().ok()).collect(),
+            ..fresh::Rules::default()
         };
+        complaints.or(())?;
         // Without a complaint there are rules.
         let rules = rules.map_or_else(Rules::builtin, Ok)?;
-        Ok(Plan {
-            settings,
-            mirrors: vec![Arc::new(Http::new(rules, general(config), origins))],
-            upstream: upstream::Settings {
-                id: id.to_owned(),
-                next_hop,
-                extra_roots,
-                allow_private: config.allow_private.clone(),
-                per_host: config.connections_per_host,
-                ..upstream::Settings::default()
-            },
-            store: store::Settings {
-                dir: config.dir.clone(),
-                size: config.size,
-                free: config.free,
-                fsync: config.fsync,
-            },
-        })
-    }
-}
-
-fn general(config: &Cache) -> fresh::Rules {
-    let targeted = config.targeted.iter();
-    fresh::Rules {
-        share_authorized: config.authorization == Authorization::Rfc9111,
-        targeted: targeted.filter_map(|name| HeaderName::try_from(name).ok()).collect(),
-        ..fresh::Rules::default()
+        let http = Arc::new(Http::new(rules, general, origins));
+        Ok(Understood { domains: patterns.into_iter().collect(), http, next_hop, extra_roots })
     }
 }
 
@@ -110,16 +84,21 @@ fn pattern(domain: &Text) -> Result<Pattern, Invalid> {
     })
 }
 
-/// How a host with an origin of its own may stand in a key: a scheme's own port is left out.
-fn keys(host: &Text) -> Result<Vec<String>, Invalid> {
-    let of = |scheme| {
-        let hint = "one name, such as `example.com` or `localhost:8080`";
-        host_key(&host.text, scheme)
-            .map_err(|_| host.invalid(format!("`{}` is not a host", host.text), hint))
-    };
-    let mut keys = vec![of(Scheme::Http)?, of(Scheme::Https)?];
-    keys.dedup();
-    Ok(keys)
+/// A host with an origin of its own: one name, without a star.
+fn named_host(host: &Text) -> Result<Pattern, Invalid> {
+    let bad = || host.invalid(format!("`{}` is not a host", host.text), "such as `example.com`");
+    match host.text.contains('*') {
+        true => Err(bad()),
+        false => Pattern::parse(&host.text).ok_or_else(bad),
+    }
+}
+
+/// How a host may stand in a key: a scheme's own port is left out.
+fn keys(host: &Text) -> impl Iterator<Item = String> {
+    let of = |scheme| host_key(&host.text, scheme).ok();
+    let (http, https) = (of(Scheme::Http), of(Scheme::Https));
+    let other = https.filter(|https| Some(https) != http.as_ref());
+    http.into_iter().chain(other)
 }
 
 fn origin(url: &Text, allow_private: &[IpNet]) -> Result<Origin, Invalid> {
