@@ -1,3 +1,5 @@
+//! Routes with rules and without, each ecosystem's paths, and complaints about files of rules.
+
 use http::{HeaderMap, Method};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a configuration comes to, and what is said about what is wrong.
+
 use std::path::Path;
 
 use super::*;
