@@ -205,6 +205,3 @@ fn within(late_ms: u64, seconds: u64) -> bool {
 fn whole(duration: Duration) -> u64 {
     duration.as_secs().min(FOREVER)
 }
-
-#[cfg(test)]
-mod tests;
