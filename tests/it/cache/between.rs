@@ -97,7 +97,7 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
     ] {
         let mut client = rig.client();
         client.write(request.as_bytes());
-        assert_eq!(client.answer(false).status, 400, "{request}");
+        assert_eq!(client.answer(false).status, 400, "{request:?}");
     }
     assert_eq!(origin.count(), 0);
 }
