@@ -13,7 +13,10 @@ use std::time::Duration;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::Authority;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -36,9 +39,9 @@ mod redirect;
 pub use body::{AnswerBody, RequestBody};
 pub use fault::Fault;
 pub use proxies::Proxies;
-pub use redirect::{Follow, Unfollowed};
+pub use redirect::{Allowed, Follow, Unfollowed};
 
-use connect::Connector;
+use connect::{Connector, port_is_sound};
 use guard::Guard;
 use hosts::{Asker, Hosts};
 use mark::Mark;
@@ -220,6 +223,10 @@ impl Shared {
         if let Some(credentials) = self.proxies.credentials(&uri) {
             headers.insert(PROXY_AUTHORIZATION, credentials);
         }
+        // RFC 9110 §8.6; hyper says it only of bodies that are there.
+        if body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let (body, progress) = body.sent();
         let mut request = Request::new(body);
         *request.method_mut() = method.clone();
@@ -295,14 +302,11 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 fn uri(fetch: &Fetch) -> Result<Uri, Fault> {
     let text = format!("{}://{}{}", fetch.scheme.as_str(), fetch.host, fetch.target);
     let uri: Uri = text.parse().map_err(|_| Fault::Target(text.clone()))?;
-    match uri.authority() {
-        Some(authority) if authority.as_str() != fetch.host => Err(Fault::Target(text)),
-        Some(authority) if authority.host().is_empty() || !connect::port_is_sound(authority) => {
-            Err(Fault::Target(text))
-        }
-        Some(_) => Ok(uri),
-        None => Err(Fault::Target(text)),
-    }
+    let sound = |authority: &Authority| {
+        let (text, host) = (authority.as_str(), authority.host());
+        text == fetch.host && !host.is_empty() && !text.contains('@') && port_is_sound(authority)
+    };
+    if uri.authority().is_some_and(sound) { Ok(uri) } else { Err(Fault::Target(text)) }
 }
 
 /// Said anew for each connection.
