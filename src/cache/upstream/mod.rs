@@ -328,7 +328,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// For what reads an HTTP/2 connection of which nothing is heard.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Also the longest head of an HTTP/1.1 answer.
-const READ_BUFFER: usize = 256 * 1024;
+const READ_BUFFER: usize = 128 * 1024;
 const HEAD_BYTES: u32 = 64 * 1024;
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
