@@ -25,6 +25,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::key::Scheme;
 use super::route::Fetch;
 
 mod body;
@@ -162,8 +163,8 @@ impl Upstream {
         host: &str,
         port: u16,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
-        let target = format!("https://{host}:{port}/");
-        let uri = target.parse().map_err(|_| Fault::Target(target))?;
+        let (host, target) = (format!("{host}:{port}"), "/".to_owned());
+        let uri = uri(&Fetch { scheme: Scheme::Https, host, target })?;
         self.connector.tunnel(uri).await
     }
 

@@ -10,7 +10,6 @@ mod secure;
 use bytes::Bytes;
 
 use super::*;
-use crate::cache::key::Scheme;
 use origin::{Origin, answer};
 
 fn settings() -> Settings {

@@ -46,6 +46,21 @@ async fn a_connection_is_kept_when_the_body_was_read() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_was_closed_meanwhile_is_not_used() {
+    let origin = Origin::new(|_| vec![Act::Send(answer("200 OK", &[], "hello")), Act::Close]).await;
+    let upstream = upstream();
+    for _ in 0..3 {
+        let mut answer = upstream.get(&origin, "/").await.unwrap();
+        assert_eq!(answer.body.text().await.unwrap(), "hello");
+        // The origin closes; the connection's task hears of it.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!((origin.heads().len(), origin.connections()), (3, 3));
+}
+
+#[tokio::test]
 async fn chunks_have_no_length_and_trailers_are_dropped() {
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
                    2\r\nhe\r\n3\r\nllo\r\n0\r\nx-trailer: 1\r\n\r\n";

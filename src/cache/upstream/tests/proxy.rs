@@ -73,6 +73,42 @@ async fn tls_goes_through_a_tunnel_and_is_verified_behind_it() {
     assert_eq!(upstream.get_with(&wrong, &[]).await.unwrap_err().name(), "tls-failed");
 }
 
+/// What a client sends through a CONNECT comes back.
+async fn echoed(upstream: &Upstream, host: &str, port: u16) -> Result<[u8; 5], Fault> {
+    let mut stream = upstream.tunnel(host, port).await?;
+    stream.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).await.unwrap();
+    Ok(back)
+}
+
+#[tokio::test]
+async fn a_blind_tunnel_goes_straight_or_by_the_proxy_and_is_judged() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let echo = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut read, mut write) = stream.split();
+            copy(&mut read, &mut write).await.unwrap();
+        }
+    });
+    assert_eq!(&echoed(&upstream(), "127.0.0.1", echo.port()).await.unwrap(), b"hello");
+    let (proxy, asked) = tunnel(echo, None).await;
+    let upstream = Upstream::new(by(format!("http://{proxy}"))).unwrap();
+    assert_eq!(&echoed(&upstream, "origin.example", 22).await.unwrap(), b"hello");
+    assert!(asked.lock().unwrap().starts_with("CONNECT origin.example:22 HTTP/1.1\r\n"));
+    let settings = Settings { allow_private: Vec::new(), ..settings() };
+    let upstream = Upstream::new(settings).unwrap();
+    for (host, fault) in [
+        ("127.0.0.1", "address-refused"),
+        ("user@127.0.0.1", "target-invalid"),
+        ("127.0.0.1/x", "target-invalid"),
+    ] {
+        assert_eq!(echoed(&upstream, host, echo.port()).await.unwrap_err().name(), fault);
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_may_itself_have_tls() {
     let trust = trust("localhost", &[]);
