@@ -85,7 +85,6 @@ impl Setup {
         mirrors.push(Arc::new(Http::new(rules, general, [])));
         let settings = Settings {
             domains: self.domains.iter().map(|text| Pattern::parse(text).unwrap()).collect::<Hosts>(),
-            origins: Vec::new(),
             forward: true,
             offline: self.offline,
             memory: 1 << 20,
@@ -94,7 +93,8 @@ impl Setup {
         };
         let upstream = Upstream::new(upstream).unwrap();
         let cache =
-            Cache::new("test", settings, mirrors, Arc::new(store), b"secret", upstream).unwrap();
+            Cache::new("test", settings, mirrors, Arc::new(store), b"secret", upstream, Arc::default())
+                .unwrap();
         let cache = Arc::new(cache);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
