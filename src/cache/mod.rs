@@ -107,7 +107,8 @@ impl Cache {
         upstream: Upstream,
         stats: Arc<Stats>,
     ) -> io::Result<Cache> {
-        let via = HeaderValue::try_from(format!("1.1 {}", settings.id)).map_err(io::Error::other)?;
+        let via =
+            HeaderValue::try_from(format!("1.1 {}", settings.id)).map_err(io::Error::other)?;
         Ok(Cache {
             name: name.to_owned(),
             hot: Hot::new(settings.memory.max(1)),
@@ -205,7 +206,10 @@ impl Cache {
         self.disk_errors.fetch_add(1, Ordering::Relaxed);
         let (now, told) = (self.now(), self.disk_told.load(Ordering::Relaxed));
         let is_first = now.saturating_sub(told) >= PAUSE
-            && self.disk_told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && self
+                .disk_told
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if is_first {
             tracing::error!(
                 cache = %self.name, %error,

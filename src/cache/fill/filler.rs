@@ -120,9 +120,9 @@ impl Job {
 
     /// Whether what was found may answer in place of an error of the origin.
     fn may_use_stale(&self) -> bool {
-        let reuse = self.found().map(|found| {
-            fresh::reuse(&found.meta, &self.request, self.began, &self.route.rules)
-        });
+        let reuse = self
+            .found()
+            .map(|found| fresh::reuse(&found.meta, &self.request, self.began, &self.route.rules));
         matches!(reuse, Some(fresh::Reuse::Stale { if_error: true, .. }))
     }
 
@@ -241,7 +241,10 @@ async fn send(
 
 fn follow(cache: &Cache) -> Follow {
     let settings = Arc::clone(&cache.settings);
-    Follow { most: MOST_REDIRECTS, allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)) }
+    Follow {
+        most: MOST_REDIRECTS,
+        allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)),
+    }
 }
 
 /// One of the documents that another is made of.
@@ -307,8 +310,13 @@ async fn confirmed(cache: &Cache, found: &Found, headers: &HeaderMap, times: (u6
 /// What an answer to HEAD says of the stored response (RFC 9111 §4.3.5).
 async fn learn(cache: &Cache, job: &Job, begun: &Begun) {
     let Some(found) = job.found() else { return };
-    match fresh::head_update(&found.meta, begun.status, &begun.headers, begun.times.0, begun.times.1)
-    {
+    match fresh::head_update(
+        &found.meta,
+        begun.status,
+        &begun.headers,
+        begun.times.0,
+        begun.times.1,
+    ) {
         fresh::HeadUpdate::Nothing => {}
         fresh::HeadUpdate::Refreshed(meta) => {
             cache.hot.forget(&found.meta.key);
@@ -435,7 +443,8 @@ fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
     if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
         return Err(Unstored::Error);
     }
-    fresh::may_store(&Method::GET, &job.request, *status, headers, &route.rules).map_err(Unstored::Response)
+    fresh::may_store(&Method::GET, &job.request, *status, headers, &route.rules)
+        .map_err(Unstored::Response)
 }
 
 fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
@@ -547,7 +556,10 @@ async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<In
     let Source::Fetch(fetch) = &job.route.source else { return None };
     let Incoming::Origin(_) = &begun.body else { return None };
     let etag = begun.headers.get(header::ETAG)?;
-    if begun.status != StatusCode::OK || job.method != Method::GET || etag.as_bytes().starts_with(b"W/") {
+    if begun.status != StatusCode::OK
+        || job.method != Method::GET
+        || etag.as_bytes().starts_with(b"W/")
+    {
         return None;
     }
     let mut headers = job.request.clone();

@@ -248,7 +248,10 @@ pub struct Reader {
 #[derive(Debug)]
 pub enum Piece {
     /// In the draft's file, from this byte of the body on.
-    File { at: u64, length: u64 },
+    File {
+        at: u64,
+        length: u64,
+    },
     Bytes(Bytes),
 }
 
@@ -270,7 +273,9 @@ impl Reader {
                 Some(answer) => return answer,
                 // The sender lives as long as `growing` does.
                 None if self.state.changed().await.is_ok() => {}
-                None => return Answer::Failed(Arc::new(Fault::Closed("the fill has ended".to_owned()))),
+                None => {
+                    return Answer::Failed(Arc::new(Fault::Closed("the fill has ended".to_owned())));
+                }
             }
         }
     }

@@ -70,7 +70,8 @@ pub(super) async fn connection(
                 continue;
             }
             // Boxed: an idle connection does not keep the room of a request.
-            let one = Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
+            let one =
+                Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
             if one.await == Next::Close {
                 linger(&mut reader, &mut writer, &mut buffer).await;
                 break;
@@ -314,7 +315,9 @@ async fn write_body(
             true => body.next().await,
             false => {
                 let mut first = Box::pin(body.next());
-                match std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx))).await {
+                match std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx)))
+                    .await
+                {
                     std::task::Poll::Ready(next) => next,
                     std::task::Poll::Pending => {
                         in_time(writer.write_all(head)).await.map_err(gone)?;
@@ -526,7 +529,11 @@ async fn linger(reader: &mut Reader<'_>, writer: &mut Writer<'_>, buffer: &mut B
 }
 
 /// Status line and fields of an answer with a body of this length, for `hot`.
-pub(in crate::cache) fn head_of(status: StatusCode, headers: &HeaderMap, length: u64) -> bytes::Bytes {
+pub(in crate::cache) fn head_of(
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: u64,
+) -> bytes::Bytes {
     let mut head = status_line(status);
     put_headers(&mut head, headers);
     put_number(&mut head, b"content-length: ", length);

@@ -201,11 +201,7 @@ fn send(reply: Reply, to_head: bool) -> Response {
     response
 }
 
-async fn send_body(
-    mut body: Body,
-    pieces: mpsc::Sender<Result<Bytes, Broken>>,
-    account: Account,
-) {
+async fn send_body(mut body: Body, pieces: mpsc::Sender<Result<Bytes, Broken>>, account: Account) {
     let mut sent = 0;
     while let Some(next) = body.next().await.transpose() {
         let mut chunk = match next {
