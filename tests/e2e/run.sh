@@ -245,7 +245,8 @@ run_script() {
         E2E_LIB="$here/lib" PYTHONPATH="$here/lib" PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore E2E_NODE="$cache/node" \
         E2E_PYTHON="$cache/venv/bin/python" E2E_BOLLARD="$cache/bollard" \
         E2E_DOCKGATE="$dockgate" E2E_INDEX="$index" E2E_ENGINE_TLS="10.66.$index.2:2376" E2E_ENGINE_CERTS="$work/e$index/certs" \
-        E2E_ENGINE_CONTROL="$work/control.$index" E2E_ENGINE_PID="$work/e$index/pid" E2E_GATEWAY_LOG="$work/$index.gateway-log" \
+        E2E_ENGINE_CONTROL="$work/control.$index" E2E_ENGINE_PID="$work/e$index/pid" \
+        E2E_ENGINE_PLUGINS="$work/e$index/run/docker/plugins" E2E_GATEWAY_LOG="$work/$index.gateway-log" \
         "$command" "$file" > "$out.raw" 2>&1 < /dev/null) || rc=$?
     python3 "$here/lib/normalise.py" "$out.raw" "$sock=SOCKET" "$dir/tmp=TMP" "$dir/config=CONFIG" "$dir/home=HOME" > "$out"
     [ "$rc" = 0 ] || echo "the script ended with status $rc" >> "$out"
