@@ -13,6 +13,8 @@
 # BINDIR folder with another dockerd, containerd, shim and docker-proxy ("-": the installed ones).
 #        Only these: runc and iptables always come from the machine itself.
 #
+# ENGINE_MEMORY=1        keeps images, containers and volumes in memory, if there is enough of it: what an engine waits for
+#                        most is the disk
 # ENGINE_NAT=1           lets containers reach the outside (adds three iptables rules on the host, removed by `down`)
 # DOCKER_MIN_API_VERSION is handed to dockerd; nothing else of the caller's environment is.
 set -euo pipefail
@@ -85,6 +87,13 @@ net_down() {
     [ ! -e "/run/netns/$name" ] || ip netns del "$name" || true
 }
 
+# (on the machine, and not in the engine's namespace: it outlives a `stop`)
+data_up() {
+    [ "${ENGINE_MEMORY:-}" = 1 ] && [ "$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)" -ge 6000000 ] || return 0
+    mkdir -p "$dir/data"
+    mount -t tmpfs -o mode=711,size=2g dockgate-engine "$dir/data"
+}
+
 # What dockerd looks for in a fixed place: plugins (moby's pkg/plugins/discovery*.go: a dead socket there holds up every
 # call about an unknown volume for 30 s), a containerd of the machine's (`systemContainerdRunning`), whose containers the
 # engines would share.
@@ -150,7 +159,7 @@ stop() {
     rm -f "$dir/pid"
 }
 
-# An engine's mounts end with its namespace. But what anybody has mounted below DIR on the machine, `rm -rf DIR` goes into.
+# An engine's own mounts end with its namespace. What is mounted below DIR on the machine, `rm -rf DIR` would go into.
 unmount_all() {
     local round m left=
     for round in 1 2 3 4 5; do
@@ -168,6 +177,7 @@ case $action in
     up)
         mkdir -p "$dir"
         net_up
+        data_up
         start "$@"
         ;;
     start) start "$@" ;;

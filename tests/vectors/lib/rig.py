@@ -156,7 +156,10 @@ class Rig:
 
     def engine_sh(self, action, *more):
         done = subprocess.run(
-            [E2E / "engine.sh", action, f"dgv{self.index}", self.dir, str(self.index), *more], capture_output=True, text=True
+            [E2E / "engine.sh", action, f"dgv{self.index}", self.dir, str(self.index), *more],
+            env={**os.environ, "ENGINE_MEMORY": "1"},
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise SystemExit(f"engine.sh {action}: {done.stderr.strip()}")
