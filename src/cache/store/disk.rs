@@ -5,9 +5,9 @@
 //! commits is found; the directory may be missing, full or read-only, and only `begin`, `commit` and
 //! `refresh` fail then.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ use http::HeaderName;
 use super::draft::Draft;
 use super::drafts::Drafts;
 use super::lock::Lock;
-use super::room::{Room, is_absence};
+use super::room::{Room, is_absence, make_dir};
 use super::{
     Body, BoxFuture, Found, Listed, Page, Purged, Scope, Store, Usage, Variant, Verified, head,
     layout, pages, scan,
@@ -61,7 +61,7 @@ impl Disk {
     /// Makes the directory if it can, and begins to count what is in it in a thread of its own.
     pub fn open(settings: Settings) -> io::Result<Disk> {
         let Settings { dir, size, free, fsync } = settings;
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        make_dir(&dir)?;
         let (wake, woken) = mpsc::sync_channel(1);
         let room = Arc::new(Room::new(dir.clone(), size, free, wake));
         let drafts = Drafts::new(dir.join(DRAFTS));

@@ -7,6 +7,7 @@
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
@@ -178,7 +179,14 @@ impl Room {
 
     /// How much is missing to the floor of free space.
     fn short_of(&self, bytes: u64) -> io::Result<Option<u64>> {
-        let disk = rustix::fs::statvfs(&self.dir)?;
+        let disk = match rustix::fs::statvfs(&self.dir) {
+            // Somebody took the whole directory away.
+            Err(rustix::io::Errno::NOENT) => {
+                make_dir(&self.dir)?;
+                rustix::fs::statvfs(&self.dir)?
+            }
+            disk => disk?,
+        };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let wanted = self.floor.saturating_add(bytes);
         Ok(wanted.checked_sub(free).filter(|short| *short > 0))
@@ -264,6 +272,11 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.release();
     }
+}
+
+/// The store's own: for nobody else, as some of what is in it may be one user's.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Whether something was removed.
