@@ -233,15 +233,15 @@ impl Inner {
     fn begin(&self, text: &[u8], expected: Option<u64>) -> io::Result<Draft> {
         let start = head::length_for(text)? as u64;
         let room = self.room.reserve(start.saturating_add(expected.unwrap_or(0)))?;
-        let (file, path) = self.drafts.create().inspect_err(|error| {
-            if error.kind() == ErrorKind::StorageFull {
-                self.room.was_full();
-            }
-        })?;
+        let (file, path) = self.drafts.create().inspect_err(|error| self.room.failed(error))?;
         Ok(Draft::new(file, path, start, room))
     }
 
     fn commit(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
+        self.put(draft, meta).inspect_err(|error| self.room.failed(error))
+    }
+
+    fn put(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
         if draft.written() != meta.length {
             let message = format!("{} of {} bytes were written", draft.written(), meta.length);
             return Err(io::Error::new(ErrorKind::InvalidData, message));
@@ -328,7 +328,8 @@ impl Inner {
         }
         match head::next(&read, &head::text(meta)?)? {
             Some((at, bytes)) => {
-                OpenOptions::new().write(true).open(&path)?.write_all_at(&bytes, at)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.write_all_at(&bytes, at).inspect_err(|error| self.room.failed(error))?;
                 Ok(Refreshed::Done)
             }
             None => Ok(Refreshed::Grown(file)),

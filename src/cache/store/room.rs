@@ -131,9 +131,12 @@ impl Room {
         }
     }
 
-    pub(super) fn was_full(&self) {
-        self.full.store(true, Relaxed);
-        self.wake();
+    /// Something could not be written: if that is for want of space, some is made.
+    pub(super) fn failed(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::StorageFull {
+            self.full.store(true, Relaxed);
+            self.wake();
+        }
     }
 
     pub(super) fn after_growth(&self) {
@@ -250,8 +253,8 @@ impl Reservation {
         self.take((bytes - self.bytes).max(step))
     }
 
-    pub(super) fn was_full(&self) {
-        self.room.was_full();
+    pub(super) fn failed(&self, error: &io::Error) {
+        self.room.failed(error);
     }
 
     pub(super) fn release(&mut self) {
