@@ -65,6 +65,8 @@ fn the_last_byte_waits_for_the_verdict() {
     assert_eq!(rig.get(&origin, &right).body, BODY);
     rig.settle();
     assert!(rig.get(&origin, &right).how().contains("hit"));
+    let compressed = Origin::always("200 OK\nContent-Encoding: gzip", BODY);
+    assert!(!failed(&rig.get(&compressed, wrong)), "the digest is of what is in it");
 }
 
 #[test]
