@@ -24,13 +24,13 @@ QUERY = "?size=16M&rate=4M"
 HERD = 50
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(prog="probes.py")
     parser.add_argument("--subject", choices=subjects.NAMES, action="append")
     parser.add_argument("--only", choices=PROBES)
     parser.add_argument("--assert", dest="judge", action="store_true")
     parser.add_argument("--markdown", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     wrong, rows = [], []
     with Origin() as origin, tempfile.TemporaryDirectory(prefix="dockgate-probes.") as folder:
         pathlib.Path(folder).chmod(0o755)
