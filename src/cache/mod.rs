@@ -6,6 +6,7 @@
 //! speaks to clients. What must stay true: nothing here knows a package format's name (that is data
 //! in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
 
+pub mod asked;
 pub mod fill;
 pub mod fresh;
 pub mod front;

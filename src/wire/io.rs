@@ -85,6 +85,16 @@ impl Stream {
         self.tls().map_or_else(Vec::new, |tls| tls.certificates())
     }
 
+    /// The protocol agreed on under TLS (ALPN).
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        self.tls()?.protocol()
+    }
+
+    /// The name that a client asked for under TLS (SNI).
+    pub fn server_name(&self) -> Option<String> {
+        self.tls()?.server_name()
+    }
+
     /// Whether what is written is what goes over the wire.
     pub fn is_plain(&self) -> bool {
         self.tls.is_none()

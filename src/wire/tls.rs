@@ -80,6 +80,19 @@ impl Tls {
         shown.iter().map(|one| one.clone().into_owned()).collect()
     }
 
+    /// The protocol that both sides agreed on (ALPN, RFC 7301).
+    pub(super) fn protocol(&self) -> Option<Vec<u8>> {
+        self.conn.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// The name that a client asked for (SNI, RFC 6066 §3).
+    pub(super) fn server_name(&self) -> Option<String> {
+        match &self.conn {
+            Connection::Server(conn) => conn.server_name().map(str::to_owned),
+            Connection::Client(_) => None,
+        }
+    }
+
     /// Whether a read would give something at once: bytes, the end or an error.
     pub(super) fn is_ready(&mut self) -> bool {
         if !self.has_news() && !self.pending.is_empty() {
