@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::fill::{Broken, Piece, Reader};
+use super::range;
 use super::stats::Account;
 use super::store::ReadRange;
 
@@ -49,9 +50,9 @@ pub enum Part {
 #[derive(Debug)]
 pub struct Growth {
     pub reader: Reader,
-    /// Where the range ends; none: where the body does.
-    pub end: Option<u64>,
     pub draft: Option<(Arc<File>, u64)>,
+    /// What of the body is sent, and what goes between; none: all of it.
+    pub plan: Option<VecDeque<range::Piece>>,
 }
 
 /// What can be sent at once.
@@ -78,14 +79,40 @@ impl Body {
 
 impl Growth {
     async fn next(&mut self) -> Result<Option<Chunk>, Broken> {
-        Ok(match self.reader.next(self.end).await? {
-            Some(Piece::Bytes(bytes)) => Some(Chunk::Bytes(bytes)),
-            Some(Piece::File { at, length }) => {
-                let (file, start) = self.draft.as_ref().ok_or(Broken)?;
-                Some(Chunk::File { file: Arc::clone(file), at: start + at, length })
+        let Some(plan) = &mut self.plan else {
+            let piece = self.reader.next(None).await?;
+            return piece.map(|piece| chunk(piece, self.draft.as_ref())).transpose();
+        };
+        loop {
+            match plan.front_mut() {
+                None => return Ok(None),
+                Some(range::Piece::Text(text)) => {
+                    let text = std::mem::take(text);
+                    plan.pop_front();
+                    return Ok(Some(Chunk::Bytes(text)));
+                }
+                Some(range::Piece::Body(span)) => {
+                    self.reader.go_to(span.start);
+                    let Some(piece) = self.reader.next(Some(span.end)).await? else {
+                        plan.pop_front();
+                        continue;
+                    };
+                    let chunk = chunk(piece, self.draft.as_ref())?;
+                    span.start += chunk.len();
+                    return Ok(Some(chunk));
+                }
             }
-            None => None,
-        })
+        }
+    }
+}
+
+fn chunk(piece: Piece, draft: Option<&(Arc<File>, u64)>) -> Result<Chunk, Broken> {
+    match piece {
+        Piece::Bytes(bytes) => Ok(Chunk::Bytes(bytes)),
+        Piece::File { at, length } => {
+            let (file, start) = draft.ok_or(Broken)?;
+            Ok(Chunk::File { file: Arc::clone(file), at: start + at, length })
+        }
     }
 }
 
@@ -98,7 +125,7 @@ async fn next_part(parts: &mut VecDeque<Part>) -> Result<Option<Chunk>, Broken> 
             Part::File { file, at, length } => Chunk::File { file, at, length },
             Part::Remote { object, at, length } => {
                 let now = length.min(BLOCK);
-                let bytes = object.read(at, now).await.map_err(|_| Broken)?;
+                let bytes = object.read(at..at + now).await.map_err(|_| Broken)?;
                 if bytes.len() as u64 != now {
                     return Err(Broken);
                 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
-use super::asked::{self, Connection};
+use super::asked::{self, Arrival, Named, Said};
 use super::fill::Interim;
 use super::front::Caller;
 use super::fresh;
@@ -39,12 +39,19 @@ pub struct Request {
     pub interim: Interim,
 }
 
+/// What a client wants.
+#[derive(Debug)]
+pub enum Understood {
+    Request(Request),
+    /// A blind way to another host.
+    Tunnel { host: String, port: u16 },
+}
+
 /// Why a request is not even looked up.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub status: StatusCode,
     pub why: String,
-    pub host: Option<String>,
 }
 
 /// Makes a body's two ends.
@@ -77,7 +84,7 @@ impl Request {
         head: &RequestHead,
         upload: RequestBody,
         interim: Interim,
-    ) -> Result<Request, Refusal> {
+    ) -> Result<Understood, Refusal> {
         let invalid = |what: &str| Refusal::new(StatusCode::BAD_REQUEST, what);
         let method = Method::from_bytes(head.method().as_bytes())
             .map_err(|_| invalid("invalid method"))?;
@@ -92,48 +99,44 @@ impl Request {
             let value = HeaderValue::from_bytes(value).map_err(|_| invalid("invalid field"))?;
             headers.append(name, value);
         }
-        Request::of_parts(cache, caller, method, head.target(), &hosts, headers, upload, interim)
+        let said =
+            Said { method: &method, target: head.target(), authority: None, hosts: &hosts };
+        Request::of_parts(cache, caller, &said, headers, upload, interim)
     }
 
     /// Of what either version of HTTP gives.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn of_parts(
         cache: &Cache,
         caller: &Caller,
-        method: Method,
-        target: &[u8],
-        hosts: &[&[u8]],
+        said: &Said<'_>,
         mut headers: HeaderMap,
         upload: RequestBody,
         interim: Interim,
-    ) -> Result<Request, Refusal> {
-        let connection = Connection {
-            scheme: caller.scheme,
-            server_name: caller.server_name.as_deref(),
-            forward: cache.settings.forward,
+    ) -> Result<Understood, Refusal> {
+        let sni = caller.server_name.as_deref();
+        let arrival = Arrival { scheme: caller.scheme, sni, forward: cache.settings.forward };
+        let named = asked::validate(said, &arrival)
+            .map_err(|refused| Refusal::new(refused.status(), &refused.to_string()))?;
+        let resource = match named {
+            Named::Tunnel { host, port } if cache.settings.domains.cover_tunnel(&host, port) => {
+                return Ok(Understood::Tunnel { host, port });
+            }
+            Named::Tunnel { host, port } => return Err(not_served(&format!("{host}:{port}"))),
+            Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => resource,
+            Named::Resource(resource) => return Err(not_served(&resource.host)),
         };
-        let asked = asked::validate(&method, target, hosts, &connection)
-            .map_err(|refused| Refusal::new(refused.status, &refused.reason))?;
-        if !cache.settings.serves(&asked.host) {
-            let mut refusal = Refusal::new(
-                StatusCode::MISDIRECTED_REQUEST,
-                &format!("`{}` is not a host of this cache. hint: add it to `domains`", asked.host),
-            );
-            refusal.host = None;
-            return Err(refusal);
-        }
         fresh::strip_forwarded(&mut headers);
-        Ok(Request {
-            method,
-            scheme: asked.scheme,
-            host: asked.host,
-            path: asked.path,
-            query: asked.query,
+        Ok(Understood::Request(Request {
+            method: said.method.clone(),
+            scheme: resource.scheme,
+            host: resource.host,
+            path: resource.path,
+            query: resource.query,
             headers,
             upload,
             tenant: Arc::clone(&caller.tenant),
             interim,
-        })
+        }))
     }
 
     /// Whether it says who asks.
@@ -154,7 +157,7 @@ impl Request {
 
 impl Refusal {
     pub fn new(status: StatusCode, why: &str) -> Refusal {
-        Refusal { status, why: why.to_owned(), host: None }
+        Refusal { status, why: why.to_owned() }
     }
 
     pub fn malformed(error: &dyn std::error::Error) -> Refusal {
@@ -162,10 +165,15 @@ impl Refusal {
     }
 
     pub fn reply(&self, cache: &Cache, tenant: &str) -> Reply {
-        let domain = self.host.as_deref().unwrap_or("-");
-        let account = cache.stats.account(domain, tenant, Outcome::Refused);
+        // Not by the host: a stranger could name any.
+        let account = cache.stats.account("-", tenant, Outcome::Refused);
         plain(self.status, &self.why, account)
     }
+}
+
+fn not_served(host: &str) -> Refusal {
+    let why = format!("`{host}` is not a host of this cache. hint: add it to `domains`");
+    Refusal::new(StatusCode::MISDIRECTED_REQUEST, &why)
 }
 
 /// An answer of our own, for a person to read.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
 use super::flights::Flight;
@@ -25,6 +25,7 @@ use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
 
 /// The most that a document may have which is held in memory, in bytes.
 const LARGEST_DOCUMENT: usize = 64 << 20;
+const MOST_REDIRECTS: u8 = 5;
 /// How often a body is asked for from where it broke off.
 const MOST_RESUMPTIONS: u32 = 5;
 
@@ -43,8 +44,9 @@ pub struct Job {
 
 #[derive(Debug)]
 pub enum Purpose {
-    /// Into the store, if it may be; renewing what was found there.
-    Fill { flight: Flight, found: Option<Found> },
+    /// Into the store, if it may be; renewing what was found there. `alone`: what comes is for one
+    /// client, and nobody waits for it.
+    Fill { flight: Flight, found: Option<Found>, alone: bool },
     /// To one client only.
     Pass { found: Option<Found> },
 }
@@ -129,8 +131,8 @@ fn is_conditional(job: &Job) -> bool {
 /// Between processes that share the store, one asks.
 async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
     match &job.purpose {
-        Purpose::Fill { flight, .. } => cache.store.lock(&flight.key).await.ok(),
-        Purpose::Pass { .. } => None,
+        Purpose::Fill { flight, alone: false, .. } => cache.store.lock(&flight.key).await.ok(),
+        Purpose::Fill { .. } | Purpose::Pass { .. } => None,
     }
 }
 
@@ -231,7 +233,7 @@ async fn send(
 
 fn follow(cache: &Cache) -> Follow {
     let settings = Arc::clone(&cache.settings);
-    Follow::new(move |host: &str| settings.serves(host))
+    Follow { most: MOST_REDIRECTS, allowed: Arc::new(move |scheme, host| settings.follows(scheme, host)) }
 }
 
 /// One of the documents that another is made of.
@@ -538,7 +540,7 @@ async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<In
     }
     let mut headers = job.request.clone();
     fresh::strip_conditions(&mut headers);
-    headers.insert(header::RANGE, HeaderValue::from_str(&format!("bytes={from}-")).ok()?);
+    headers.insert(header::RANGE, range::rest(from));
     headers.insert(header::IF_RANGE, etag.clone());
     job.account.asked();
     let follow = job.route.follow.then(|| follow(cache));
@@ -547,11 +549,12 @@ async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<In
         .send(fetch, Method::GET, headers, RequestBody::Empty, follow.as_ref(), None)
         .await
         .ok()?;
-    let range = range::content_range(answer.headers.get(header::CONTENT_RANGE)?)?;
+    let rest = range::content_range_of(&answer.headers)?;
     let is_rest = answer.status == StatusCode::PARTIAL_CONTENT
         && answer.headers.get(header::ETAG) == Some(etag)
-        && range.start == from
-        && begun.length.is_none_or(|length| range.end == length && range.whole == Some(length));
+        && rest.span.start == from
+        && begun.length.is_none_or(|length| rest.span.end == length)
+        && rest.complete.is_none_or(|complete| rest.span.end == complete);
     is_rest.then(|| Incoming::Origin(Box::new(answer.body)))
 }
 

@@ -261,9 +261,9 @@ impl Reader {
         }
     }
 
-    /// Goes on from a later byte.
-    pub fn skip_to(&mut self, at: u64) {
-        self.at = self.at.max(at);
+    /// Goes on from another byte.
+    pub fn go_to(&mut self, at: u64) {
+        self.at = at;
         self.tell(&mut self.growing.passage());
         self.growing.moved.notify_waiters();
     }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Caller;
 use crate::cache::fill::Interim;
 use crate::cache::reply::{Body, Chunk, Reply};
-use crate::cache::request::{Pieces, Refusal, Request, Upload};
+use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
 use crate::cache::stats::Outcome;
 use crate::cache::{Cache, serve};
 use crate::wire::buffer::{Buffer, give_block, take_block};
@@ -52,18 +52,21 @@ pub(super) async fn connection(
     drain: &CancellationToken,
 ) {
     let mut buffer = Buffer::new();
+    let counts = cache.stats.tenant(&caller.tenant);
     {
         let (mut reader, mut writer) = stream.split();
         while let Some(end) = head(&mut reader, &mut buffer, drain).await {
             let head = buffer.unread().get(..end).unwrap_or_default();
-            if let Some(hit) = cache.hot.find(caller.scheme, head, cache.now()) {
+            if let Some(hit) = cache.hot.find(&caller, head, cache.now()) {
                 buffer.consume(end);
-                let (answer, sent, goes_on) = hit.render();
-                let sending = timeout(PIECE_TIME, send_two(&mut writer, &answer, &hit.body(sent)));
-                if !matches!(sending.await, Ok(Ok(()))) || !goes_on {
+                if in_time(send_two(&mut writer, &hit.head(), hit.body())).await.is_err() {
                     break;
                 }
-                hit.close(cache, sent, &caller.tenant);
+                hit.close(cache, &counts);
+                if hit.closes() {
+                    linger(&mut reader, &mut writer, &mut buffer).await;
+                    break;
+                }
                 continue;
             }
             // Boxed: an idle connection does not keep the room of a request.
@@ -144,12 +147,12 @@ async fn exchange(
     let (upload, pieces) = Upload::channel(&framing);
     let made = Request::new(cache, caller, &head, upload, Interim::new(interim));
     let request = match made {
-        Ok(request) => request,
+        Ok(Understood::Request(request)) => request,
+        Ok(Understood::Tunnel { host, port }) => {
+            return tunnel(cache, caller, (&host, port), reader, writer, buffer).await;
+        }
         Err(refusal) => return refuse(cache, caller, writer, refusal).await,
     };
-    if request.method == Method::CONNECT {
-        return tunnel(cache, request, reader, writer, buffer).await;
-    }
     let is_old = head.version == 0;
     let closes = is_old && !head.headers.lists("connection", "keep-alive")
         || head.headers.lists("connection", "close");
@@ -414,7 +417,7 @@ async fn send_two(writer: &mut Writer<'_>, first: &[u8], second: &[u8]) -> io::R
     Ok(())
 }
 
-async fn in_time<T>(sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(super) async fn in_time<T>(sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(PIECE_TIME, sending).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
@@ -432,19 +435,22 @@ async fn refuse(
 /// A blind way to another host, for clients that use a proxy for what they encrypt.
 async fn tunnel(
     cache: &Arc<Cache>,
-    request: Request,
+    caller: &Caller,
+    (host, port): (&str, u16),
     reader: &mut Reader<'_>,
     writer: &mut Writer<'_>,
     buffer: &mut Buffer,
 ) -> Next {
-    let mut through = match serve::tunnel(cache, &request).await {
-        Ok(through) => through,
-        Err(reply) => {
+    let mut through = match cache.upstream.tunnel(host, port).await {
+        Ok(socket) => socket,
+        Err(fault) => {
+            let account = cache.stats.account(host, &caller.tenant, Outcome::Failed);
+            let reply = serve::failed(&fault, account);
             let _ = write_reply(writer, reply, false, false, Next::Close).await;
             return Next::Close;
         }
     };
-    let account = cache.stats.account(&request.host, &request.tenant, Outcome::Passed);
+    let account = cache.stats.account(host, &caller.tenant, Outcome::Passed);
     let mut sent = 0;
     if writer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
         let (mut far_reader, mut far_writer) = through.split();
@@ -502,6 +508,14 @@ async fn linger(reader: &mut Reader<'_>, writer: &mut Writer<'_>, buffer: &mut B
         }
     })
     .await;
+}
+
+/// Status line and fields of an answer with a body of this length, for `hot`.
+pub(super) fn head_of(status: StatusCode, headers: &HeaderMap, length: u64) -> bytes::Bytes {
+    let mut head = status_line(status);
+    put_headers(&mut head, headers);
+    put_number(&mut head, b"content-length: ", length);
+    head.into()
 }
 
 fn status_line(status: StatusCode) -> Vec<u8> {
