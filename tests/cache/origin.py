@@ -7,10 +7,11 @@ Every path is an object; the query says how it is served (the query is part of w
   size=16M         its length (K, M, G); the bytes follow from the path alone: `body(path, start, end)`
   rate=4M          bytes a second of each answer
   cc=max-age=60    Cache-Control (default max-age=3600; `none`: no such field); header=Name:value any further one
-  etag=weak|none|change   default: a strong one; `change`: another with each answer
+  etag=weak|none|change   default: a strong one; `change`: another with each request, and other bytes: those of PATH#N
   framing=chunked|close   default: Content-Length
   ranges=no        Range is ignored
-  status=503       instead of an object; retry=2 adds Retry-After; times=N: only the first N requests of this path
+  status=503       instead of an object; retry=2 adds Retry-After; times=N: only the first N requests of this path;
+                   after=N: only those after the first N
 and the lies:
   lie=long         Content-Length is 1,000 more than what comes before the end
   lie=short        1,000 bytes more come than Content-Length said
@@ -21,7 +22,7 @@ and the lies:
   lie=slowhead     a byte of the head a second
   lie=range        the answer to a Range says other bytes than it has
   drop=N           the connection ends after N bytes of the body; stall=N: nothing more comes after N bytes;
-                   both with times=K: only the first K requests
+                   all lies with times and after
 
 /-/counts  JSON: by path {requests, full, ranged, conditional, bytes, methods}, and `total`
 /-/reset   forgets them
@@ -140,8 +141,9 @@ class Answer:
         self.counted["methods"][method] = self.counted["methods"].get(method, 0) + 1
         self.nth = origin.seen[self.path] = origin.seen.get(self.path, 0) + 1
         # whether the lies, the drop and the status still hold for this one
-        self.bad = self.nth <= int(self.options.get("times", 1 << 30))
+        self.bad = int(self.options.get("after", 0)) < self.nth <= int(self.options.get("times", 1 << 30))
         self.lie = self.options.get("lie") if self.bad else None
+        self.content = f"{self.path}#{self.nth}" if self.options.get("etag") == "change" else self.path
         self.etag = {"none": None, "weak": 'W/"v1"', "change": f'"v{self.nth}"'}.get(self.options.get("etag"), '"v1"')
 
     async def send(self):
@@ -232,17 +234,17 @@ class Answer:
     def pieces(self, start, end):
         if self.lie == "infinite":
             while True:
-                yield from body(self.path, 0, self.size)
+                yield from body(self.content, 0, self.size)
         half = (start + end) // 2
-        yield from body(self.path, start, half)
+        yield from body(self.content, start, half)
         if self.lie == "flip":
-            piece = next(body(self.path, half, half + 1))
+            piece = next(body(self.content, half, half + 1))
             yield bytes([piece[0] ^ 1])
             half += 1
         if self.lie == "badchunk":
             self.writer.write(b"this is no chunk\r\n")
             raise Gone
-        yield from body(self.path, half, end)
+        yield from body(self.content, half, end)
 
     async def strange_head(self):
         self.counted["full"] += 1

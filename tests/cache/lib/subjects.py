@@ -82,7 +82,7 @@ class Missing(Exception):
 
 def start(name, folder, origin, **options):
     """Options: plain (nginx and squid as the conformance suite configures them), workers; for dockgate store, size, free,
-    more (lines of TOML), wrap (a command in front), wait (False: return at once)."""
+    more (lines of TOML), or toml (all of it) with address and ports."""
     program = {"nginx": which("nginx"), "squid": which("squid"), "dockgate": DOCKGATE}[name]
     if not program or not os.access(program, os.X_OK):
         raise Missing(f"no {name} at {program}")
@@ -94,7 +94,8 @@ class Subject:
         self.name, self.dir, self.origin, self.options = name, folder, origin, options
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        self.http, self.https = free_ports(2)
+        self.address = options.get("address", "127.0.0.1")
+        self.http, self.https = options.get("ports") or free_ports(2)
         if not (folder / "cert.pem").exists():
             certificate(folder)
         self.log = folder / "error.log"
@@ -107,11 +108,10 @@ class Subject:
         """Starts it (again)."""
         output = open(self.dir / "output", "ab")
         # setpriv: it ends when we do, however we end
-        words = ["setpriv", "--pdeathsig", "KILL", *self.options.get("wrap", []), *self.command]
+        words = ["setpriv", "--pdeathsig", "KILL", *self.command]
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         output.close()
-        if self.options.get("wait", True):
-            self.answers()
+        self.answers()
 
     def answers(self):
         """Waits until both ports accept."""
@@ -121,10 +121,10 @@ class Subject:
                 if self.process.poll() is not None:
                     raise RuntimeError(f"{self.name} ended with status {self.process.returncode}:\n{self.tail()}")
                 try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    socket.create_connection((self.address, port), 1).close()
                     break
                 except OSError:
-                    time.sleep(0.05)
+                    time.sleep(0.01)
             else:
                 raise RuntimeError(f"{self.name} does not accept at {port}:\n{self.tail()}")
 
@@ -189,14 +189,24 @@ class Subject:
 
     def _dockgate(self, program):
         self.store.mkdir(parents=True, exist_ok=True)
+        conf = self.dir / "dockgate.toml"
+        if "toml" in self.options:
+            conf.write_text(self.options["toml"])
+            return program, "serve", "-c", conf
         hosts = [f"{host}:{port}" for host in ("127.0.0.1", "localhost") for port in (self.http, self.https)]
         text = DOCKGATE_TOML.format(
             dir=self.dir, http=self.http, https=self.https, store=self.store,
             size=self.options.get("size", "8GB"), free=self.options.get("free", "100MB"),
             origins=", ".join(f'"{host}" = "http://127.0.0.1:{self.origin}"' for host in hosts),
             more=self.options.get("more", ""))
-        (self.dir / "dockgate.toml").write_text(text)
-        return program, "serve", "-c", self.dir / "dockgate.toml"
+        conf.write_text(text)
+        return program, "serve", "-c", conf
+
+    def cache(self, *words):
+        """`dockgate cache WORDS`: its status and what it says."""
+        done = subprocess.run([DOCKGATE, "cache", *words, "-c", self.dir / "dockgate.toml"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=300)
+        return done.returncode, done.stdout + done.stderr
 
 
 def certificate(folder, names=("localhost",)):
