@@ -146,7 +146,7 @@ impl Hot {
 
     /// The answer to a whole HTTP/1.1 head, if it is here and the request has nothing that could make
     /// another answer right.
-    pub fn find(&self, caller: &Caller, head: &[u8], now: u64) -> Option<Hit> {
+    pub(super) fn find(&self, caller: &Caller, head: &[u8], now: u64) -> Option<Hit> {
         let (asked, scheme) = (Asked::parse(head)?, caller.scheme);
         if caller.server_name.as_ref().is_some_and(|name| name.as_bytes() != asked.host) {
             return None;

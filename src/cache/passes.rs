@@ -13,7 +13,7 @@ const MOST: usize = 10_000;
 
 /// Until when, in ms since 1970.
 #[derive(Debug)]
-pub struct Passes(Map<Key, u64>);
+pub(super) struct Passes(Map<Key, u64>);
 
 impl Default for Passes {
     fn default() -> Passes {
@@ -22,15 +22,15 @@ impl Default for Passes {
 }
 
 impl Passes {
-    pub fn remember(&self, key: &Key, now: u64) {
+    pub(super) fn remember(&self, key: &Key, now: u64) {
         self.0.insert(key.clone(), now + KEPT.as_millis() as u64);
     }
 
-    pub fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &Key) {
         self.0.remove(key);
     }
 
-    pub fn knows(&self, key: &Key, now: u64) -> bool {
+    pub(super) fn knows(&self, key: &Key, now: u64) -> bool {
         self.0.get(key).is_some_and(|until| now < until)
     }
 }

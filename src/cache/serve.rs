@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use super::Cache;
 use super::fill::{self, Answer, Flight, Head, Interim, Job, Purpose, Reader};
 use super::fresh::{self, CacheStatus, Forwarded, Precondition, Reuse};
+use super::front;
 use super::hot::{self, Ready};
 use super::key::{Key, Partition};
 use super::meta::Meta;
@@ -37,7 +38,7 @@ struct Case<'c> {
     now: u64,
 }
 
-pub async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
+pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     let own = cache.partition(&request.headers);
     let Some(route) = cache.route(&request, own) else {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
@@ -47,7 +48,7 @@ pub async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     if !case.reads() {
         return case.pass(None, Forwarded::Method).await;
     }
-    if case.route.kind == Kind::PassThrough {
+    if case.route.kind == Kind::PassThrough || case.only_the_origin_can_tell() {
         return case.pass(None, Forwarded::Bypass).await;
     }
     let epoch = cache.hot.epoch();
@@ -57,10 +58,10 @@ pub async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
         (Some(found), Some(Reuse::Fresh { ttl, .. })) => case.hit(&found, ttl, epoch).await,
         (Some(found), Some(Reuse::WhileRevalidating { ttl, .. })) => {
             case.renew_behind(&found);
-            case.stored(&found, Outcome::Stale, CacheStatus::hit(ttl)).await
+            case.stored(&found, Outcome::Stale, from_store(ttl)).await
         }
         (Some(found), Some(_)) if cache.settings.offline => {
-            let status = CacheStatus::hit(0).with_detail("offline");
+            let status = CacheStatus { detail: Some("offline".to_owned()), ..from_store(0) };
             case.stored(&found, Outcome::Stale, status).await
         }
         (None, _) if cache.settings.offline => case.unavailable("offline, and it is not stored"),
@@ -72,13 +73,13 @@ pub async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
 }
 
 /// What a client is told when the origin cannot be asked.
-pub fn failed(fault: &Fault, account: Account) -> Reply {
+pub(super) fn failed(fault: &Fault, account: Account) -> Reply {
     let hint = fault.hint().map(|hint| format!(". hint: {hint}")).unwrap_or_default();
     let mut reply = plain(fault.status(), &format!("{fault}{hint}"), account);
     if let Some(pause) = fault.retry_after() {
         reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
     }
-    let status = CacheStatus::forwarded(Forwarded::UriMiss).with_detail(fault.name());
+    let status = CacheStatus { detail: Some(fault.name().to_owned()), ..forwarded(Forwarded::UriMiss) };
     say(&mut reply.headers, &status);
     reply
 }
@@ -86,6 +87,15 @@ pub fn failed(fault: &Fault, account: Account) -> Reply {
 impl Case<'_> {
     fn reads(&self) -> bool {
         self.request.method == Method::GET || self.request.method == Method::HEAD
+    }
+
+    /// Conditions that may hold for what the origin has and not for what is stored; or a body, which
+    /// some origins read, so that the URL does not say what is asked for.
+    fn only_the_origin_can_tell(&self) -> bool {
+        let headers = &self.request.headers;
+        headers.contains_key(header::IF_MATCH)
+            || headers.contains_key(header::IF_UNMODIFIED_SINCE)
+            || !matches!(self.request.upload, RequestBody::Empty)
     }
 
     fn account(&self, outcome: Outcome) -> Account {
@@ -120,7 +130,7 @@ impl Case<'_> {
 
     async fn hit(&self, found: &Found, ttl: i64, epoch: u64) -> Reply {
         self.cache.store.touch(found.id);
-        let reply = self.stored(found, Outcome::Hit, CacheStatus::hit(ttl)).await;
+        let reply = self.stored(found, Outcome::Hit, from_store(ttl)).await;
         if let (StatusCode::OK, Body::Parts(parts)) = (reply.status, &reply.body) {
             self.warm(found, parts, epoch);
         }
@@ -148,7 +158,7 @@ impl Case<'_> {
         self.cache.via(&mut headers);
         let age = fresh::age(meta, self.now);
         let ready = Ready {
-            head: crate::cache::front::head_of(meta.status, &headers, meta.length),
+            head: front::head_of(meta.status, &headers, meta.length),
             body: body.into(),
             born: self.now.saturating_sub(age * 1000),
             fresh_until: fresh::fresh_until_ms(meta, &self.route.rules),
@@ -170,8 +180,8 @@ impl Case<'_> {
                 headers = fresh::not_modified_headers(&headers);
                 empty(StatusCode::NOT_MODIFIED, headers, account)
             }
-            Precondition::Failed => empty(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), account),
-            Precondition::None => match self.render(found, &mut headers).await {
+            // `answer` has sent those conditions to the origin.
+            Precondition::None | Precondition::Origin => match self.render(found, &mut headers).await {
                 Some(Ok(body)) => {
                     self.laid_out(meta, headers, body.len() as u64, |span| {
                         let (start, end) = (usize_of(span.start), usize_of(span.end));
@@ -276,9 +286,11 @@ impl Case<'_> {
             match answer {
                 Answer::Stored(stored) if self.is_mine(&stored.meta) => {
                     let outcome = if led { Outcome::Revalidated } else { Outcome::Collapsed };
-                    let status = CacheStatus::forwarded(fwd)
-                        .with_fwd_status(StatusCode::NOT_MODIFIED)
-                        .with_collapsed(!led);
+                    let status = CacheStatus {
+                        forwarded_status: Some(StatusCode::NOT_MODIFIED),
+                        collapsed: !led,
+                        ..forwarded(fwd)
+                    };
                     return self.stored(&stored, outcome, status).await;
                 }
                 // Somebody else's answer: it may be neither for this variant nor for two.
@@ -296,7 +308,7 @@ impl Case<'_> {
     }
 
     /// A place in the flight, and whether this request leads it.
-    fn board(&mut self, flight: &Flight, found: &Option<Found>, alone: bool) -> (Reader, bool) {
+    fn board(&self, flight: &Flight, found: &Option<Found>, alone: bool) -> (Reader, bool) {
         let (reader, started) = match alone {
             true => {
                 let (growing, reader) = fill::Growing::begin();
@@ -307,7 +319,7 @@ impl Case<'_> {
         let led = started.is_some();
         if let Some(growing) = started {
             let purpose = Purpose::Fill { flight: flight.clone(), found: found.clone(), alone };
-            let job = self.job(purpose, std::mem::take(&mut self.request.upload));
+            let job = self.job(purpose, RequestBody::Empty);
             self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
         }
         (reader, led)
@@ -356,16 +368,10 @@ impl Case<'_> {
         if let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged)
             && matches!(meta.status.as_u16(), 500 | 502 | 503 | 504)
         {
-            let status = CacheStatus::hit(0).with_fwd_status(meta.status).with_detail("stale-if-error");
+            let status = CacheStatus { forwarded_status: Some(meta.status), detail: Some("stale-if-error".to_owned()), ..from_store(0) };
             return self.stored(found, Outcome::Stale, status).await;
         }
-        let mut status = CacheStatus::forwarded(fwd)
-            .with_fwd_status(meta.status)
-            .with_stored(head.draft.is_some())
-            .with_collapsed(!led);
-        if let Err(reason) = &head.stored {
-            status = status.with_detail(&reason.to_string());
-        }
+        let status = CacheStatus { collapsed: !led, ..taken_in(head, fwd) };
         let outcome = match (led, &head.draft) {
             (false, _) => Outcome::Collapsed,
             (true, Some(_)) => Outcome::Miss,
@@ -378,8 +384,8 @@ impl Case<'_> {
             Precondition::NotModified => {
                 empty(StatusCode::NOT_MODIFIED, fresh::not_modified_headers(&headers), account)
             }
-            Precondition::Failed => empty(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), account),
-            Precondition::None if self.route.render.is_some() && meta.status == StatusCode::OK => {
+            // `answer` has sent those conditions to the origin.
+            Precondition::None | Precondition::Origin if self.route.render.is_some() && meta.status == StatusCode::OK => {
                 // It needs the whole, which is stored by then.
                 while let Ok(Some(_)) = reader.next(None).await {}
                 match self.find(&meta.key).await {
@@ -387,7 +393,7 @@ impl Case<'_> {
                     None => plain(StatusCode::BAD_GATEWAY, "the document could not be stored", account),
                 }
             }
-            Precondition::None => {
+            Precondition::None | Precondition::Origin => {
                 let wanted = match (head.length, meta.status) {
                     (Some(length), StatusCode::OK) => range::wanted(method, request, &meta.headers, length),
                     _ => Wanted::Whole,
@@ -416,7 +422,7 @@ impl Case<'_> {
             && (*if_unreachable || *if_error)
             && fault.is_origin()
         {
-            let status = CacheStatus::hit(0).with_detail(fault.name());
+            let status = CacheStatus { detail: Some(fault.name().to_owned()), ..from_store(0) };
             return self.stored(found, Outcome::Stale, status).await;
         }
         let mut reply = failed(fault, self.account(Outcome::Failed));
@@ -443,13 +449,7 @@ impl Case<'_> {
                 let mut headers = head.meta.headers.clone();
                 headers.remove(header::CONTENT_LENGTH);
                 self.cache.via(&mut headers);
-                let mut status = CacheStatus::forwarded(fwd)
-                    .with_fwd_status(head.meta.status)
-                    .with_stored(head.draft.is_some());
-                if let Err(reason) = &head.stored {
-                    status = status.with_detail(&reason.to_string());
-                }
-                say(&mut headers, &status);
+                say(&mut headers, &taken_in(&head, fwd));
                 let draft = head.draft.clone();
                 Reply {
                     status: head.meta.status,
@@ -460,8 +460,7 @@ impl Case<'_> {
                 }
             }
             Answer::Stored(found) => {
-                let status = CacheStatus::forwarded(fwd);
-                self.stored(&found, Outcome::Revalidated, status).await
+                self.stored(&found, Outcome::Revalidated, forwarded(fwd)).await
             }
             Answer::Failed(fault) => self.fallen(&fault, None, None).await,
         }
@@ -469,6 +468,24 @@ impl Case<'_> {
 }
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+fn from_store(ttl: i64) -> CacheStatus {
+    CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() }
+}
+
+fn forwarded(why: Forwarded) -> CacheStatus {
+    CacheStatus { forwarded: Some(why), ..CacheStatus::default() }
+}
+
+/// What became of an answer of the origin.
+fn taken_in(head: &Head, why: Forwarded) -> CacheStatus {
+    CacheStatus {
+        forwarded_status: Some(head.meta.status),
+        stored: head.draft.is_some(),
+        detail: head.stored.err().map(|reason| reason.to_string()),
+        ..forwarded(why)
+    }
+}
 
 /// Adds what happened here to what caches before have said (RFC 9211 §2).
 fn say(headers: &mut HeaderMap, status: &CacheStatus) {

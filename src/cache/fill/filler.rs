@@ -12,9 +12,9 @@ use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
 use super::flights::Flight;
-use super::growing::{Answer, End, Growing, Head};
+use super::growing::{Answer, End, Growing, Head, Unstored};
 use crate::cache::Cache;
-use crate::cache::fresh::{self, NotStored};
+use crate::cache::fresh;
 use crate::cache::key::{Key, Partition};
 use crate::cache::meta::{Meta, Stored};
 use crate::cache::range;
@@ -116,6 +116,14 @@ impl Job {
         match &self.purpose {
             Purpose::Fill { found, .. } | Purpose::Pass { found } => found.as_ref(),
         }
+    }
+
+    /// Whether what was found may answer in place of an error of the origin.
+    fn may_use_stale(&self) -> bool {
+        let reuse = self.found().map(|found| {
+            fresh::reuse(&found.meta, &self.request, self.began, &self.route.rules)
+        });
+        matches!(reuse, Some(fresh::Reuse::Stale { if_error: true, .. }))
     }
 
     fn fills(&self) -> bool {
@@ -302,13 +310,13 @@ async fn learn(cache: &Cache, job: &Job, begun: &Begun) {
     match fresh::head_update(&found.meta, begun.status, &begun.headers, begun.times.0, begun.times.1)
     {
         fresh::HeadUpdate::Nothing => {}
-        fresh::HeadUpdate::Refresh(meta) => {
+        fresh::HeadUpdate::Refreshed(meta) => {
             cache.hot.forget(&found.meta.key);
             if let Err(error) = cache.store.refresh(found, *meta).await {
                 cache.disk_failed(&error);
             }
         }
-        fresh::HeadUpdate::Invalidate => cache.forget(&found.meta.key).await,
+        fresh::HeadUpdate::Invalid => cache.forget(&found.meta.key).await,
     }
 }
 
@@ -337,13 +345,10 @@ async fn receive(
         rewrite.rewrite(&mut begun.headers);
     }
     let prepared = prepare(&job, &mut begun).await;
-    let stored = match &prepared {
+    let mut stored = match &prepared {
         Ok(()) => storable(&job, &begun),
-        Err(_) => Err(NotStored::Broken),
+        Err(_) => Err(Unstored::Wrong),
     };
-    if let Err(reason) = &stored {
-        cache.stats.not_stored(&reason.to_string());
-    }
     fresh::strip_forwarded(&mut begun.headers);
     fresh::repair_date(&mut begun.headers, begun.times.1);
     let meta = meta(&job, &begun, stored.is_ok());
@@ -351,7 +356,10 @@ async fn receive(
     if stored.is_ok() {
         match cache.store.begin(&meta, begun.length) {
             Ok(begun) => draft = Some(begun),
-            Err(error) => cache.disk_failed(&error),
+            Err(error) => {
+                cache.disk_failed(&error);
+                stored = Err(Unstored::Disk);
+            }
         }
     } else {
         drop(lock);
@@ -359,7 +367,8 @@ async fn receive(
             cache.passes.remember(&job.route.key, cache.now());
         }
     }
-    if draft.is_none() {
+    if let Err(reason) = &stored {
+        cache.stats.not_stored(&reason.to_string());
         growing.pass_from(0);
     }
     let head = Arc::new(Head {
@@ -415,15 +424,18 @@ async fn prepare(job: &Job, begun: &mut Begun) -> Result<(), Failure> {
     Ok(())
 }
 
-fn storable(job: &Job, begun: &Begun) -> Result<(), NotStored> {
+fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
     let Begun { status, headers, .. } = begun;
-    if fresh::post_as_get(&job.route.key, &job.method, *status, headers) {
-        return fresh::may_store(&Method::GET, &job.request, *status, headers, &job.route.rules);
+    let route = &job.route;
+    let as_get = fresh::post_as_get(&route.key, &job.method, *status, headers, &route.rules);
+    if route.kind == Kind::PassThrough || (!job.fills() && !as_get) {
+        return Err(Unstored::PassThrough);
     }
-    if !job.fills() || job.route.kind == Kind::PassThrough {
-        return Err(NotStored::PassThrough);
+    // What is stored is worth more than an error.
+    if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
+        return Err(Unstored::Error);
     }
-    fresh::may_store(&job.method, &job.request, *status, headers, &job.route.rules)
+    fresh::may_store(&Method::GET, &job.request, *status, headers, &route.rules).map_err(Unstored::Response)
 }
 
 fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {

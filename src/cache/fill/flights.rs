@@ -10,7 +10,7 @@ use super::growing::{Growing, Reader};
 use crate::cache::key::Key;
 
 /// A variant is only known after the first answer; until then all share one flight.
-pub type Variant = Vec<(String, Option<String>)>;
+pub(super) type Variant = Vec<(String, Option<String>)>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Flight {

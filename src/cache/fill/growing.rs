@@ -31,7 +31,7 @@ pub struct Growing {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub(super) struct State {
     /// 1xx answers so far.
     pub interim: Vec<Arc<(StatusCode, HeaderMap)>>,
     pub answer: Option<Answer>,
@@ -55,13 +55,31 @@ pub struct Head {
     pub meta: Meta,
     /// The body's, if the origin says it.
     pub length: Option<u64>,
-    pub stored: Result<(), NotStored>,
+    pub stored: Result<(), Unstored>,
     /// The draft, and where the body begins in it.
     pub draft: Option<(Arc<File>, u64)>,
 }
 
+/// Why an answer goes into no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unstored {
+    #[error("{0}")]
+    Response(NotStored),
+    #[error("pass-through")]
+    PassThrough,
+    /// A check has found it wrong.
+    #[error("wrong")]
+    Wrong,
+    /// An error of the origin, while something older may be used.
+    #[error("stale-if-error")]
+    Error,
+    /// The disk does not take it.
+    #[error("disk")]
+    Disk,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     Whole,
     Broken,
 }
@@ -137,10 +155,6 @@ impl Growing {
 
     pub(super) fn end(&self, end: End) {
         self.state.send_modify(|state| state.end = Some(end));
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.state.borrow().end.is_some()
     }
 
     /// From here on the body passes through memory.

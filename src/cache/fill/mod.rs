@@ -8,7 +8,7 @@ mod flights;
 mod growing;
 mod thread;
 
-pub use filler::{Job, Purpose};
+pub use filler::{Job, Purpose, run};
 pub use flights::{Flight, Flights};
-pub use growing::{Answer, Broken, End, Growing, Head, Interim, Piece, Reader};
+pub use growing::{Answer, Broken, Growing, Head, Interim, Piece, Reader, Unstored};
 pub use thread::Thread;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use rustix::io::Errno;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -441,8 +442,8 @@ async fn tunnel(
     writer: &mut Writer<'_>,
     buffer: &mut Buffer,
 ) -> Next {
-    let mut through = match cache.upstream.tunnel(host, port).await {
-        Ok(socket) => socket,
+    let through = match cache.upstream.tunnel(host, port).await {
+        Ok(stream) => stream,
         Err(fault) => {
             let account = cache.stats.account(host, &caller.tenant, Outcome::Failed);
             let reply = serve::failed(&fault, account);
@@ -453,32 +454,35 @@ async fn tunnel(
     let account = cache.stats.account(host, &caller.tenant, Outcome::Passed);
     let mut sent = 0;
     if writer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
-        let (mut far_reader, mut far_writer) = through.split();
+        let (mut far_reader, mut far_writer) = tokio::io::split(through);
         let up = async {
             loop {
-                let bytes = buffer.unread();
-                if !bytes.is_empty() {
-                    far_writer.write_all(bytes).await?;
-                    let all = bytes.len();
-                    buffer.consume(all);
-                }
+                far_writer.write_all(buffer.unread()).await?;
+                buffer.clear();
                 if buffer.fill(reader, LONGEST_HEAD).await? == 0 {
-                    return far_writer.close_write().await;
+                    return far_writer.shutdown().await;
                 }
             }
         };
         let down = async {
-            let mut back = Buffer::new();
-            while back.fill(&mut far_reader, LONGEST_HEAD).await? > 0 {
-                let bytes = back.unread();
-                writer.write_all(bytes).await?;
-                sent += bytes.len() as u64;
-                let all = bytes.len();
-                back.consume(all);
-            }
-            writer.close_write().await
+            let mut block = take_block();
+            let result = loop {
+                let read = match far_reader.read(&mut block).await {
+                    Ok(0) => break writer.close_write().await,
+                    Ok(read) => read,
+                    Err(error) => break Err(error),
+                };
+                let written = in_time(writer.write_all(block.get(..read).unwrap_or_default()));
+                if let Err(error) = written.await {
+                    break Err(error);
+                }
+                sent += read as u64;
+            };
+            give_block(block);
+            result
         };
-        let _: (io::Result<()>, io::Result<()>) = tokio::join!(up, down);
+        // When one direction fails the other has nobody to speak to.
+        let _ = tokio::try_join!(up, down);
     }
     account.close(sent);
     Next::Close
@@ -511,7 +515,7 @@ async fn linger(reader: &mut Reader<'_>, writer: &mut Writer<'_>, buffer: &mut B
 }
 
 /// Status line and fields of an answer with a body of this length, for `hot`.
-pub(super) fn head_of(status: StatusCode, headers: &HeaderMap, length: u64) -> bytes::Bytes {
+pub(in crate::cache) fn head_of(status: StatusCode, headers: &HeaderMap, length: u64) -> bytes::Bytes {
     let mut head = status_line(status);
     put_headers(&mut head, headers);
     put_number(&mut head, b"content-length: ", length);

@@ -4,8 +4,6 @@
 //! must stay true: a request that cannot be understood in one way only gets 400 and the end of its
 //! connection; whatever a client does or does not do, it holds up nobody else.
 
-pub(super) use h1::head_of;
-
 mod h1;
 mod h2;
 pub mod tls;
@@ -25,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Cache;
+pub(super) use h1::head_of;
 use super::key::Scheme;
 use crate::wire::io::{Stream, watch};
 

@@ -32,6 +32,7 @@ use super::{Settings, Unusable};
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     origin: HttpsConnector<Way>,
+    way: Way,
     timeout: Duration,
 }
 
@@ -47,12 +48,21 @@ impl Connector {
             .https_or_http()
             .enable_http1()
             .wrap_connector(ToProxy);
+        let way = Way { guard, proxies, proxy };
         let origin = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(Way { guard, proxies, proxy });
-        Ok(Connector { origin, timeout: settings.connect_timeout })
+            .wrap_connector(way.clone());
+        Ok(Connector { origin, way, timeout: settings.connect_timeout })
+    }
+
+    /// To the bytes behind a port, whatever is spoken there.
+    pub(super) async fn tunnel(&self, uri: Uri) -> Result<TokioIo<Transport>, Fault> {
+        let (host, wait) = (host(&uri).to_owned(), self.timeout);
+        let connecting = self.way.clone().call(uri);
+        let connected = timeout(wait, connecting).await;
+        connected.unwrap_or(Err(Fault::ConnectTimeout { host, wait })).map(TokioIo::new)
     }
 }
 

@@ -19,6 +19,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
 use super::route::Fetch;
@@ -119,6 +120,7 @@ pub struct Answer {
 #[derive(Clone)]
 pub struct Upstream {
     shared: Arc<Shared>,
+    connector: Connector,
 }
 
 struct Shared {
@@ -145,9 +147,21 @@ impl Upstream {
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(HEAD_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .build(connector);
+            .build(connector.clone());
         let hosts = Hosts::new(settings.per_host);
-        Ok(Upstream { shared: Arc::new(Shared { client, proxies, hosts, mark, settings }) })
+        let shared = Arc::new(Shared { client, proxies, hosts, mark, settings });
+        Ok(Upstream { shared, connector })
+    }
+
+    /// A way to a port for CONNECT, through a proxy if there is one; judged by the guard like all others.
+    pub async fn tunnel(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
+        let target = format!("https://{host}:{port}/");
+        let uri = target.parse().map_err(|_| Fault::Target(target))?;
+        self.connector.tunnel(uri).await
     }
 
     /// Sends a request; `headers` without those that concern one connection only.

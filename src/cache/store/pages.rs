@@ -1,0 +1,186 @@
+//! Objects of a scope, one after the other: `list`, `verify` and `purge`.
+//!
+//! Called by `disk` on a thread that may block. What must stay true: the order is that of the names, so
+//! that a page goes on where the last one ended while objects come and go.
+
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use super::disk::{Stored, place_of, read};
+use super::room::{Room, is_absence};
+use super::scope::Bounds;
+use super::{Listed, Page, Purged, Scope, Verified, Wrong, layout};
+use crate::cache::meta::Meta;
+
+pub(super) fn list(
+    room: &Room,
+    scope: &Scope,
+    after: Option<&str>,
+    most: usize,
+) -> io::Result<Page<Listed>> {
+    page(room, scope, after, most, |_, stored| {
+        let meta = stored.head.ok()?.meta;
+        Some(Listed {
+            key: meta.key,
+            kind: meta.kind,
+            status: meta.status.as_u16(),
+            vary: meta.vary,
+            length: meta.length,
+            stored_ms: meta.response_time,
+        })
+    })
+}
+
+pub(super) fn verify(
+    room: &Room,
+    scope: &Scope,
+    after: Option<&str>,
+    most: usize,
+) -> io::Result<Page<Verified>> {
+    page(room, scope, after, most, |place, stored| {
+        Some(match &stored.head {
+            Ok(read) => {
+                let (name, length) = (read.meta.key.to_string(), read.meta.length);
+                let start = read.length as u64;
+                Verified { name, length, wrong: wrong(place, &stored, &read.meta, start) }
+            }
+            Err(wrong) => Verified {
+                name: place.to_owned(),
+                length: stored.length,
+                wrong: Some(wrong.clone()),
+            },
+        })
+    })
+}
+
+pub(super) fn purge(room: &Room, scope: &Scope) -> io::Result<Purged> {
+    let bounds = Bounds::new(scope);
+    let mut purged = Purged::default();
+    let mut failed = None;
+    let _ = walk(room, &bounds, layout::OBJECTS, &[], &mut |place| {
+        let path = room.at(place);
+        let length = match fs::symlink_metadata(&path) {
+            Ok(known) => known.len(),
+            Err(_) => return ControlFlow::Continue(()),
+        };
+        if bounds.reads_heads() {
+            // One whose head cannot be read could be of any URL.
+            let meta = read(&path).ok().flatten().and_then(|stored| stored.head.ok());
+            if meta.is_some_and(|read| !bounds.has(&read.meta.key)) {
+                return ControlFlow::Continue(());
+            }
+        }
+        match room.remove(place) {
+            Ok(removed) => {
+                purged.objects += u64::from(removed);
+                purged.bytes += if removed { length } else { 0 };
+                room.remove_empty_folders(&path);
+            }
+            Err(error) => failed = Some(error),
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map_or(Ok(purged), Err)
+}
+
+fn page<T>(
+    room: &Room,
+    scope: &Scope,
+    after: Option<&str>,
+    most: usize,
+    mut item: impl FnMut(&str, Stored) -> Option<T>,
+) -> io::Result<Page<T>> {
+    let bounds = Bounds::new(scope);
+    let after: Vec<&str> =
+        after.map(|after| after.split('/').skip(1).collect()).unwrap_or_default();
+    let mut page = Page { items: Vec::new(), next: None };
+    let mut last = String::new();
+    let _ = walk(room, &bounds, layout::OBJECTS, &after, &mut |place| {
+        if page.items.len() >= most.max(1) {
+            page.next = Some(std::mem::take(&mut last));
+            return ControlFlow::Break(());
+        }
+        // What is gone by now is not an error.
+        let Ok(Some(stored)) = read(&room.at(place)) else { return ControlFlow::Continue(()) };
+        let outside =
+            |read: &super::head::Read| bounds.reads_heads() && !bounds.has(&read.meta.key);
+        if !stored.head.as_ref().is_ok_and(outside) {
+            page.items.extend(item(place, stored));
+        }
+        place.clone_into(&mut last);
+        ControlFlow::Continue(())
+    })?;
+    Ok(page)
+}
+
+/// Visits the objects behind `after` in the order of their names.
+fn walk(
+    room: &Room,
+    bounds: &Bounds,
+    folder: &str,
+    after: &[&str],
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let entries = match fs::read_dir(room.at(folder)) {
+        Ok(entries) => entries,
+        Err(error) if is_absence(&error) => return Ok(ControlFlow::Continue(())),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else {
+            continue;
+        };
+        if after.first().is_none_or(|first| *first <= name.as_str()) {
+            names.push((name, kind.is_dir()));
+        }
+    }
+    names.sort_unstable();
+    for (name, is_folder) in names {
+        let after = match after.split_first() {
+            Some((first, behind)) if *first == name => Some(behind),
+            _ => None,
+        };
+        let place = format!("{folder}/{name}");
+        let flow = if is_folder && bounds.enters(&place) {
+            walk(room, bounds, &place, after.unwrap_or_default(), visit)?
+        } else if !is_folder
+            && after.is_none()
+            && layout::is_object(folder, &name)
+            && bounds.may_have(&place)
+        {
+            visit(&place)
+        } else {
+            ControlFlow::Continue(())
+        };
+        if flow.is_break() {
+            return Ok(flow);
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn wrong(place: &str, stored: &Stored, meta: &Meta, start: u64) -> Option<Wrong> {
+    if place_of(meta) != place {
+        return Some(Wrong::Place);
+    }
+    let mut sum = Context::new(&SHA256);
+    let mut buffer = vec![0; 256 << 10];
+    let mut at = start;
+    while at < stored.length {
+        match stored.file.read_at(&mut buffer, at) {
+            Ok(0) => return Some(Wrong::Length { stored: at - start }),
+            Ok(count) => {
+                sum.update(buffer.get(..count).unwrap_or_default());
+                at += count as u64;
+            }
+            Err(error) => return Some(Wrong::Unreadable(error.to_string())),
+        }
+    }
+    (sum.finish().as_ref() != meta.sha256).then_some(Wrong::Digest)
+}
