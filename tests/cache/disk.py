@@ -164,7 +164,10 @@ def failing_writes(rig):
     disk, fails = failing_disk(rig, "writes")
     with rig.gate(store=disk / "store") as gate:
         served(gate, "/writes/before", MIB)
-        fails()
+        flying = Download(gate.http, f"/writes/flying?size={4 * MIB}&rate=2M")
+        run([flying, Later(1, fails)])
+        if flying.complete and not right(flying, "/writes/flying", 4 * MIB):
+            raise Wrong("a wrong body was completed for the one on its way when the disk failed")
         for _ in range(2):
             for number in range(12):
                 served(gate, f"/writes/{number}", MIB)
