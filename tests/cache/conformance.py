@@ -16,6 +16,14 @@ sys.path.insert(0, str(HERE))
 
 from lib import subjects  # noqa: E402
 
+# what an optimal cache does of its own will: heuristic freshness, and to share what RFC 9111 §3.5 permits
+RULES = '''
+[[rule]]
+name = "suite"
+paths = ["/**"]
+heuristic = true
+'''
+
 
 def main():
     parser = argparse.ArgumentParser(prog="conformance.sh")
@@ -60,7 +68,9 @@ def one(name, suite, engine, folder, args):
         stderr=subprocess.STDOUT)
     try:
         answers(f"http://127.0.0.1:{port}/state/none")
-        with subjects.start(name, folder / name, port, plain=True) as subject:
+        (folder / "rules.toml").write_text(RULES)
+        more = f'authorization = "rfc9111"\nrules = "{folder}/rules.toml"'
+        with subjects.start(name, folder / name, port, plain=True, more=more) as subject:
             base = f"http://localhost:{subject.http}"
             # a proxy that saw its origin down before it was up needs a moment to forget it
             answers(f"{base}/state/none")

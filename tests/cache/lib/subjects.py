@@ -4,6 +4,7 @@
 `subject.resident()` and `subject.log`. What was started ends with the block, or with the process that started it.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -205,6 +206,13 @@ class Subject:
             more=self.options.get("more", ""))
         conf.write_text(text)
         return program, "serve", "-c", conf
+
+    def statistics(self):
+        """`dockgate cache stats`, by domain, of this one."""
+        status, text = self.cache("stats", "--json")
+        if status:
+            raise RuntimeError(f"`cache stats` ended with status {status}: {text}")
+        return json.loads(text)
 
     def cache(self, *words):
         """`dockgate cache WORDS`: its status and what it says."""
