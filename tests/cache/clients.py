@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 import urllib.parse
 import urllib.request
 
@@ -50,6 +51,9 @@ def main():
             except Failed as why:
                 failed += 1
                 print(f"FAIL {name}: {why}", flush=True)
+            except Exception:
+                failed += 1
+                print(f"FAIL {name}: {traceback.format_exc()}", flush=True)
     return 1 if failed else 0
 
 

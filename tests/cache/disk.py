@@ -120,12 +120,18 @@ def size_is_kept(rig):
 # ---- read-only ----
 
 
+def read_only(disk):
+    """From now on, for whoever opens a path there; another mount on top, because files may be open for writing."""
+    mount("--bind", disk, disk)
+    mount("-o", "remount,bind,ro", disk)
+
+
 @case("a disk that turns read-only: what is stored is served from it, all else passes through")
 def read_only_disk(rig):
     disk = small_disk(rig.folder / "readonly", "64m")
     with rig.gate(store=disk / "store") as gate:
         served(gate, "/readonly/stored", MIB)
-        mount("-o", "remount,ro", disk)
+        read_only(disk)
         served(gate, "/readonly/stored", MIB)
         expect(rig.origin.counts("/readonly/stored")["requests"], 1, "requests for what was stored")
         for _ in range(2):
@@ -133,7 +139,7 @@ def read_only_disk(rig):
         expect(rig.origin.counts("/readonly/new")["requests"], 2, "requests for what cannot be stored")
         stale = fetch(gate.http, "/readonly/stored?size=1048576", headers={"Cache-Control": "no-cache"})
         expect(stale.status, 200, "status of a revalidation whose result cannot be written")
-        mount("-o", "remount,rw", disk)
+        subprocess.run(["umount", disk], check=True)
         served(gate, "/readonly/later", MIB)
         served(gate, "/readonly/later", MIB)
         expect(rig.origin.counts("/readonly/later")["requests"], 1, "requests, once it can be written again")
@@ -147,7 +153,7 @@ def read_only_from_the_start(rig):
     try:
         served(gate, "/readonly2/stored", MIB)
         gate.stop()
-        mount("-o", "remount,ro", disk)
+        read_only(disk)
         gate.run()
         served(gate, "/readonly2/stored", MIB)
         expect(rig.origin.counts("/readonly2/stored")["requests"], 1, "requests for what was stored")

@@ -6,6 +6,7 @@
 
 import argparse
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -58,6 +59,10 @@ class Rig:
         if self.shared:
             self.shared.stop()
         self.origin.process.kill()
+        # what cases have mounted, the newest first: the folders are removed next
+        mounted = [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+        for path in reversed([path for path in mounted if path.startswith(f"{self.folder}/")]):
+            subprocess.run(["umount", "-l", path], check=False)
 
 
 def main(doc):
