@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The caching proxy from outside: the conformance suite, cold objects, lying origins, failing disks, real clients.
 #
-#   run.sh quick|all [conformance|probes|liars|disk|clients]...
+#   run.sh quick|all [conformance|probes|modes|liars|disk|clients]...
 #
 # DOCKGATE=path of the binary (default: target/release/dockgate of this repository). See README.md.
 set -euo pipefail
@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 tier=${1:-}
 case $tier in quick | all) shift ;; *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;; esac
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(conformance probes liars disk clients)
+[ ${#parts[@]} -gt 0 ] || parts=(conformance probes modes liars disk clients)
 
 export DOCKGATE=${DOCKGATE:-$here/../../target/release/dockgate}
 [ -x "$DOCKGATE" ] || { echo "run.sh: no gateway at $DOCKGATE; cargo build --release, or set DOCKGATE" >&2; exit 1; }
@@ -39,8 +39,7 @@ part() {
     case $1 in
         conformance) exec "$here/conformance.sh" --assert "$here/conformance.thresholds" ;;
         probes) if [ "$tier" = all ]; then exec "$here/probes.py"; else exec "$here/probes.py" --subject dockgate; fi ;;
-        liars) exec "$here/liars.py" "$tier" ;;
-        disk) exec "$here/disk.py" "$tier" ;;
+        modes | liars | disk) exec "$here/$1.py" "$tier" ;;
         clients) exec "$here/clients.py" ;;
         *) echo "FAIL $1: no such part"; exit 2 ;;
     esac

@@ -41,10 +41,10 @@ class Rig:
     def __init__(self, folder):
         self.folder, self.origin, self.shared, self.count = folder, Origin(), None, 0
 
-    def gate(self, **options):
+    def gate(self, folder=None, **options):
         """A dockgate of this case's own."""
         self.count += 1
-        return subjects.start("dockgate", self.folder / f"gate{self.count}", self.origin.port, **options)
+        return subjects.start("dockgate", folder or self.folder / f"gate{self.count}", self.origin.port, **options)
 
     def get(self, target, **options):
         """A request to the dockgate that the cases share."""

@@ -5,6 +5,7 @@ import json
 import pathlib
 import selectors
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,10 +22,11 @@ from lib.subjects import free_ports  # noqa: E402
 class Origin:
     """origin.py as a process of its own."""
 
-    def __init__(self):
+    def __init__(self, tls=()):
         self.port, = free_ports(1)
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, HERE.parent / "origin.py", str(self.port)], stdin=subprocess.DEVNULL)
+        self.tls = ssl.create_default_context(cafile=pathlib.Path(tls[0]).parent / "ca.pem") if tls else None
+        words = ["setpriv", "--pdeathsig", "KILL", sys.executable, HERE.parent / "origin.py", str(self.port)]
+        self.process = subprocess.Popen(words + (["--tls", *map(str, tls)] if tls else []), stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -36,7 +38,8 @@ class Origin:
                 time.sleep(0.05)
 
     def ask(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        scheme = "https" if self.tls else "http"
+        with urllib.request.urlopen(f"{scheme}://127.0.0.1:{self.port}{path}", timeout=10, context=self.tls) as answer:
             return json.load(answer)
 
     def counts(self, path=None):
