@@ -15,6 +15,7 @@ pub mod hot;
 pub mod key;
 pub mod meta;
 pub mod mirror;
+mod open;
 mod partition;
 mod passes;
 pub mod range;
@@ -22,6 +23,7 @@ pub mod reply;
 pub mod request;
 pub mod route;
 mod serve;
+pub mod settings;
 pub mod stats;
 pub mod store;
 pub mod upstream;
@@ -62,7 +64,7 @@ pub struct Cache {
     pub hot: Hot,
     flights: Flights,
     passes: Passes,
-    pub stats: Stats,
+    pub stats: Arc<Stats>,
     secret: Secret,
     thread: Thread,
     via: HeaderValue,
@@ -74,10 +76,8 @@ pub struct Cache {
 /// What the configuration says of a cache, beside its store and its upstream.
 #[derive(Debug)]
 pub struct Settings {
-    /// Hosts that it serves.
+    /// Hosts that it serves, and that redirects may lead to.
     pub domains: Hosts,
-    /// Hosts that stand for an origin of another name: served too.
-    pub origins: Vec<String>,
     /// Also requests with a whole URL, and CONNECT.
     pub forward: bool,
     /// No origin is asked.
@@ -92,16 +92,12 @@ pub struct Settings {
 
 impl Settings {
     fn serves(&self, host: &str, scheme: Scheme) -> bool {
-        self.domains.cover(host, scheme) || self.origins.iter().any(|origin| origin == host)
-    }
-
-    /// Whether a redirect to there is followed inside.
-    fn follows(&self, scheme: Scheme, host: &str) -> bool {
         self.domains.cover(host, scheme)
     }
 }
 
 impl Cache {
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         name: &str,
         settings: Settings,
@@ -109,6 +105,7 @@ impl Cache {
         store: Arc<dyn Store>,
         secret: &[u8],
         upstream: Upstream,
+        stats: Arc<Stats>,
     ) -> io::Result<Cache> {
         let via = HeaderValue::try_from(format!("1.1 {}", settings.id)).map_err(io::Error::other)?;
         Ok(Cache {
@@ -120,7 +117,7 @@ impl Cache {
             upstream,
             flights: Flights::default(),
             passes: Passes::default(),
-            stats: Stats::default(),
+            stats,
             secret: Secret::new(secret),
             thread: Thread::spawn(name)?,
             via,

@@ -99,6 +99,10 @@ impl Request {
             let value = HeaderValue::from_bytes(value).map_err(|_| invalid("invalid field"))?;
             headers.append(name, value);
         }
+        // RFC 9112 §3.2: whatever the target says.
+        if hosts.is_empty() && head.version > 0 {
+            return Err(invalid("the request has no `Host`"));
+        }
         let said =
             Said { method: &method, target: head.target(), authority: None, hosts: &hosts };
         Request::of_parts(cache, caller, &said, headers, upload, interim)

@@ -183,10 +183,7 @@ impl Case<'_> {
             // `answer` has sent those conditions to the origin.
             Precondition::None | Precondition::Origin => match self.render(found, &mut headers).await {
                 Some(Ok(body)) => {
-                    self.laid_out(meta, headers, body.len() as u64, |span| {
-                        let (start, end) = (usize_of(span.start), usize_of(span.end));
-                        Part::Bytes(body.get(start..end).map(|_| body.slice(start..end)).unwrap_or_default())
-                    }, account)
+                    self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account)
                 }
                 Some(Err(why)) => return plain(StatusCode::BAD_GATEWAY, &why, account),
                 None => self.laid_out(meta, headers, meta.length, |span| part(&found.body, span), account),
@@ -357,7 +354,7 @@ impl Case<'_> {
     /// An answer whose body is still coming.
     async fn grown(
         &self,
-        mut reader: Reader,
+        reader: Reader,
         head: &Arc<Head>,
         led: bool,
         fwd: Forwarded,
@@ -385,13 +382,11 @@ impl Case<'_> {
                 empty(StatusCode::NOT_MODIFIED, fresh::not_modified_headers(&headers), account)
             }
             // `answer` has sent those conditions to the origin.
-            Precondition::None | Precondition::Origin if self.route.render.is_some() && meta.status == StatusCode::OK => {
-                // It needs the whole, which is stored by then.
-                while let Ok(Some(_)) = reader.next(None).await {}
-                match self.find(&meta.key).await {
-                    Some(found) => return self.stored(&found, outcome, status).await,
-                    None => plain(StatusCode::BAD_GATEWAY, "the document could not be stored", account),
-                }
+            Precondition::None | Precondition::Origin
+                if self.route.render.is_some() && meta.status == StatusCode::OK =>
+            {
+                let draft = head.draft.clone();
+                self.rendered(meta, Growth { reader, draft, plan: None }, account).await
             }
             Precondition::None | Precondition::Origin => {
                 let wanted = match (head.length, meta.status) {
@@ -414,6 +409,22 @@ impl Case<'_> {
         self.cache.via(&mut reply.headers);
         say(&mut reply.headers, &status);
         reply
+    }
+
+    /// A document that is made for this client, of one that is still coming.
+    async fn rendered(&self, meta: &Meta, growth: Growth, account: Account) -> Reply {
+        let mut headers = meta.headers.clone();
+        let made = match whole(Body::Growing(growth)).await {
+            Some(body) => match &self.route.render {
+                Some(render) => render.render(&self.request.headers, &mut headers, body),
+                None => Ok(body),
+            },
+            None => Err("the origin's answer broke off or was wrong".to_owned()),
+        };
+        match made {
+            Ok(body) => self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account),
+            Err(why) => plain(StatusCode::BAD_GATEWAY, &why, account),
+        }
     }
 
     /// The origin could not be asked: what is stored may do.
@@ -521,6 +532,31 @@ async fn read(found: &Found) -> std::io::Result<Bytes> {
         }
         store::Body::Remote(object) => object.read(0..length).await,
     }
+}
+
+/// A body that fits into memory.
+async fn whole(mut body: Body) -> Option<Bytes> {
+    let mut all = Vec::new();
+    while let Some(mut chunk) = body.next().await.ok()? {
+        let mut block = vec![0; usize_of(chunk.len().min(1 << 20))];
+        loop {
+            let read = chunk.read_block(&mut block).ok()?;
+            all.extend_from_slice(block.get(..read)?);
+            if all.len() as u64 > LARGEST_DOCUMENT {
+                return None;
+            }
+            if !chunk.advance(read) {
+                break;
+            }
+        }
+    }
+    Some(all.into())
+}
+
+fn slice(body: &Bytes, span: range::Span) -> Part {
+    let (start, end) = (usize_of(span.start), usize_of(span.end));
+    // `Bytes::slice` panics on what is outside.
+    Part::Bytes(if start <= end && end <= body.len() { body.slice(start..end) } else { Bytes::new() })
 }
 
 fn usize_of(number: u64) -> usize {

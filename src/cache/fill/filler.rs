@@ -241,7 +241,7 @@ async fn send(
 
 fn follow(cache: &Cache) -> Follow {
     let settings = Arc::clone(&cache.settings);
-    Follow { most: MOST_REDIRECTS, allowed: Arc::new(move |scheme, host| settings.follows(scheme, host)) }
+    Follow { most: MOST_REDIRECTS, allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)) }
 }
 
 /// One of the documents that another is made of.

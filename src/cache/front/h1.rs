@@ -3,7 +3,6 @@
 //! What must stay true: one answer for each request, in order; framing is ours and never the
 //! origin's; an answer that breaks off ends the connection, so that nobody takes it for whole.
 
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Caller;
 use crate::cache::fill::Interim;
 use crate::cache::reply::{Body, Chunk, Reply};
-use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
+use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload, plain};
 use crate::cache::stats::Outcome;
 use crate::cache::{Cache, serve};
 use crate::wire::buffer::{Buffer, give_block, take_block};
@@ -190,8 +189,7 @@ async fn exchange(
         true => Next::Close,
         false => Next::Again,
     };
-    let (sent, whole) = write_reply(writer, reply, is_old, to_head, next).await;
-    match whole && sent {
+    match write_reply(writer, reply, is_old, to_head, next).await {
         true => next,
         false => Next::Close,
     }
@@ -244,14 +242,14 @@ async fn write_interim(
     writer.write_all(&head).await
 }
 
-/// Whether it could be written, and whether it was whole.
+/// Whether it was whole, and written.
 async fn write_reply(
     writer: &mut Writer<'_>,
     mut reply: Reply,
     is_old: bool,
     to_head: bool,
     next: Next,
-) -> (bool, bool) {
+) -> bool {
     let mut head = status_line(reply.status);
     put_headers(&mut head, &reply.headers);
     let has_body = !matches!(reply.status.as_u16(), 100..200 | 204 | 304);
@@ -271,12 +269,26 @@ async fn write_reply(
         reply.body = Body::Empty;
     }
     let mut sent = 0;
-    let result = write_body(writer, head, &mut reply.body, chunked, &mut sent).await;
+    let result = write_body(writer, &mut head, &mut reply.body, chunked, &mut sent).await;
+    // It is emptied when it is sent, and never before.
+    let head_sent = head.is_empty() || sent > 0;
     reply.account.close(sent);
     match result {
-        Ok(()) => (true, true),
-        Err(Unsent::Broken) => (true, false),
-        Err(Unsent::Gone) => (false, false),
+        Ok(()) => true,
+        // Nothing of it was sent: the client can be told.
+        Err(Unsent::Broken) if !head_sent => {
+            let why = "the origin's answer broke off or was wrong";
+            let Reply { headers, body, length, .. } =
+                plain(StatusCode::BAD_GATEWAY, why, reply.account);
+            let mut head = status_line(StatusCode::BAD_GATEWAY);
+            put_headers(&mut head, &headers);
+            put_number(&mut head, b"content-length: ", length.unwrap_or(0));
+            head.extend_from_slice(b"connection: close\r\n\r\n");
+            let mut body = body;
+            let _ = write_body(writer, &mut head, &mut body, false, &mut sent).await;
+            false
+        }
+        Err(Unsent::Broken | Unsent::Gone) => false,
     }
 }
 
@@ -290,7 +302,7 @@ enum Unsent {
 
 async fn write_body(
     writer: &mut Writer<'_>,
-    mut head: Vec<u8>,
+    head: &mut Vec<u8>,
     body: &mut Body,
     chunked: bool,
     sent: &mut u64,
@@ -305,7 +317,7 @@ async fn write_body(
                 match std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx))).await {
                     std::task::Poll::Ready(next) => next,
                     std::task::Poll::Pending => {
-                        in_time(writer.write_all(&head)).await.map_err(gone)?;
+                        in_time(writer.write_all(head)).await.map_err(gone)?;
                         head.clear();
                         first.await
                     }
@@ -315,11 +327,9 @@ async fn write_body(
         let Some(mut chunk) = next.map_err(|_| Unsent::Broken)? else { break };
         let length = chunk.len();
         if chunked {
-            let mut line = String::new();
-            let _ = write!(line, "{length:x}\r\n");
-            head.extend_from_slice(line.as_bytes());
+            head.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         }
-        write_chunk(writer, &mut head, &mut chunk).await?;
+        write_chunk(writer, head, &mut chunk).await?;
         *sent += length;
         if chunked {
             head.extend_from_slice(b"\r\n");
@@ -329,7 +339,8 @@ async fn write_body(
         head.extend_from_slice(b"0\r\n\r\n");
     }
     if !head.is_empty() {
-        in_time(writer.write_all(&head)).await.map_err(gone)?;
+        in_time(writer.write_all(head)).await.map_err(gone)?;
+        head.clear();
     }
     Ok(())
 }
