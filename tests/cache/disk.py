@@ -17,7 +17,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from lib.case import Skipped, Wrong, case, expect, script  # noqa: E402
+from lib.case import Skipped, Wrong, case, expect, script, stored  # noqa: E402
 from lib.measure import Download, fetch, right, run  # noqa: E402
 
 MIB = 1 << 20
@@ -71,6 +71,7 @@ def full_disk(rig):
             served(gate, f"/full/after/{number}", 100 << 10)
         filler.unlink()
         served(gate, "/full/again", 100 << 10)
+        stored(gate, f"/full/again?size={100 << 10}")
         before = rig.origin.counts("/full/again")["requests"]
         served(gate, "/full/again", 100 << 10)
         expect(rig.origin.counts("/full/again")["requests"], before, "requests, once there is room again")
@@ -131,6 +132,7 @@ def read_only_disk(rig):
     disk = small_disk(rig.folder / "readonly", "64m")
     with rig.gate(store=disk / "store") as gate:
         served(gate, "/readonly/stored", MIB)
+        stored(gate, f"/readonly/stored?size={MIB}")
         read_only(disk)
         served(gate, "/readonly/stored", MIB)
         expect(rig.origin.counts("/readonly/stored")["requests"], 1, "requests for what was stored")
@@ -141,6 +143,7 @@ def read_only_disk(rig):
         expect(stale.status, 200, "status of a revalidation whose result cannot be written")
         subprocess.run(["umount", disk], check=True)
         served(gate, "/readonly/later", MIB)
+        stored(gate, f"/readonly/later?size={MIB}")
         served(gate, "/readonly/later", MIB)
         expect(rig.origin.counts("/readonly/later")["requests"], 1, "requests, once it can be written again")
         verified(gate)
@@ -152,6 +155,7 @@ def read_only_from_the_start(rig):
     gate = rig.gate(store=disk / "store")
     try:
         served(gate, "/readonly2/stored", MIB)
+        stored(gate, f"/readonly2/stored?size={MIB}")
         gate.stop()
         read_only(disk)
         gate.run()
@@ -186,6 +190,7 @@ def failing_reads(rig):
     with rig.gate(store=disk / "store", more='memory = "0"') as gate:
         for number in range(8):
             served(gate, f"/reads/{number}", MIB)
+            stored(gate, f"/reads/{number}?size={MIB}")
         fails()
         broken = 0
         for number in range(8):
@@ -232,8 +237,9 @@ def verify_finds_what_is_wrong(rig):
         paths = [f"/verify/{what}" for what in ("flipped", "cut", "head", "whole")]
         for path in paths:
             served(gate, path, 300 << 10)
+            stored(gate, f"{path}?size={300 << 10}")
         verified(gate)
-        flipped, cut, head, _ = [stored(gate, path) for path in paths]
+        flipped, cut, head, _ = [file_of(gate, path) for path in paths]
         gate.stop()
         poke(flipped, -1000)
         os.truncate(cut, cut.stat().st_size - 1)
@@ -252,7 +258,7 @@ def verify_finds_what_is_wrong(rig):
         gate.stop()
 
 
-def stored(gate, path):
+def file_of(gate, path):
     """The file of an object."""
     found = [file for file in gate.store.rglob("*") if file.is_file() and path.split("/")[-1] in str(file.relative_to(gate.store))]
     if len(found) != 1:

@@ -13,7 +13,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from lib.case import Wrong, case, expect, script  # noqa: E402
+from lib.case import Wrong, case, expect, script, stored  # noqa: E402
 from lib.measure import Download, fetch, right, run  # noqa: E402
 
 import origin as origins  # noqa: E402
@@ -293,6 +293,7 @@ def slow_client(rig):
 def from_the_stored_copy(rig):
     path, query = "/stored/copy", "?size=1M"
     etag = rig.get(path + query).head["etag"]
+    stored(rig.usual(), path + query)
     one = rig.get(path + query, headers={"Range": "bytes=-10"})
     expect((one.status, right(one, path, MIB, MIB - 10)), (206, True), "the last ten bytes")
     many = rig.get(path + query, headers={"Range": "bytes=0-9,100-109,-5"})
@@ -313,6 +314,16 @@ def from_the_stored_copy(rig):
     unchanged = rig.get(path + query, headers={"If-None-Match": etag})
     expect(unchanged.status, 304, "If-None-Match")
     expect(rig.origin.counts(path)["requests"], 1, "origin requests")
+
+
+@case("what is complete at a client can be found at once")
+def found_at_once(rig):
+    for number in range(20):
+        path = f"/at/once/{number}"
+        expect(rig.get(f"{path}?size=200K").complete, True, "complete")
+        last = rig.get(f"{path}?size=200K", headers={"Range": "bytes=-10"})
+        expect((last.status, last.length), (206, 10), "status and length of the last ten bytes")
+        expect(rig.origin.counts(path)["requests"], 1, f"origin requests ({last.head.get('cache-status')})")
 
 
 if __name__ == "__main__":

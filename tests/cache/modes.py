@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from lib import subjects  # noqa: E402
-from lib.case import Wrong, case, expect, script  # noqa: E402
+from lib.case import Wrong, case, expect, script, stored  # noqa: E402
 from lib.measure import Download, Origin, fetch, right, run  # noqa: E402
 
 MIB = 1 << 20
@@ -109,6 +109,7 @@ def offline(rig):
     with rig.gate(**common) as gate:
         whole(fetch(gate.http, "/offline/a?size=100K"), "/offline/a", 100 << 10)
         whole(fetch(gate.http, "/offline/stale?size=100K&cc=max-age=0"), "/offline/stale", 100 << 10)
+        stored(gate, "/offline/a?size=100K")
     before = rig.origin.counts()["requests"]
     with rig.gate(more="offline = true", **common) as gate:
         whole(fetch(gate.http, "/offline/a?size=100K"), "/offline/a", 100 << 10)
@@ -170,6 +171,7 @@ def restart(rig):
     try:
         for number in range(20):
             whole(fetch(gate.http, f"/restart/{number}?size=50K"), f"/restart/{number}", 50 << 10)
+            stored(gate, f"/restart/{number}?size=50K")
         expect(gate.stop(), 0, "status after SIGTERM")
         gate.run()
         for number in range(20):

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import os
 import pathlib
 import subprocess
 import sys
@@ -33,6 +34,17 @@ def case(about, tier="quick"):
 def expect(found, wanted, what):
     if found != wanted:
         raise Wrong(f"{what}: {found!r}, expected {wanted!r}")
+
+
+def stored(gate, target, **options):
+    """Waits until the gate answers it without the origin."""
+    headers = options.pop("headers", {}) | {"Cache-Control": "only-if-cached"}
+    deadline = time.monotonic() + 20
+    while (got := fetch(gate.http, target, headers=headers, **options)).status == 504:
+        if time.monotonic() > deadline:
+            raise Wrong(f"{target} is not stored: {got.head}")
+        time.sleep(0.02)
+    return got
 
 
 class Rig:
@@ -70,6 +82,8 @@ def main(doc):
     parser.add_argument("tier", choices=("quick", "all"))
     parser.add_argument("name", nargs="*", help="only cases whose name contains one of these")
     args = parser.parse_args()
+    if not os.access(subjects.DOCKGATE, os.X_OK):
+        sys.exit(f"no gateway at {subjects.DOCKGATE}; cargo build --release, or set DOCKGATE")
     failed = ran = 0
     with tempfile.TemporaryDirectory(prefix="dockgate-cache.") as folder:
         pathlib.Path(folder).chmod(0o755)
