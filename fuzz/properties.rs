@@ -15,6 +15,9 @@ use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
 use dockgate::auth::{Authorization, Token};
+use dockgate::cache::fresh::{self, Reuse, Rules};
+use dockgate::cache::key::{Key, Partition, Scheme};
+use dockgate::cache::meta::{Meta, Stored};
 use dockgate::config::{ClientAuth, File, Place, Tls};
 use dockgate::listener::tls::Server;
 use dockgate::wire::chunked::{Chunked, Dialect};
@@ -252,6 +255,84 @@ pub fn client_hello(data: &[u8]) {
         assert_ne!(why.kind(), "too_slow", "all has been sent");
         assert!(!why.to_string().is_empty());
     });
+}
+
+/// A request's and a response's head, one field a line and an empty line between them, as a cache judges
+/// them: each judgement ends, and the quick one agrees with the thorough one. The first line is the
+/// status and how many milliseconds have passed.
+pub fn freshness(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let first = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let mut numbers = first.split(' ').map(|text| text.parse::<u64>().unwrap_or(200));
+    let status = numbers.next().and_then(|it| u16::try_from(it).ok()).unwrap_or(200);
+    let status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::OK);
+    let after = numbers.next().unwrap_or(0);
+    let lines: Vec<&[u8]> = lines.collect();
+    let mut heads = lines.split(|line| line.is_empty()).map(fields);
+    let request = heads.next().unwrap_or_default();
+    let mut response = heads.next().unwrap_or_default();
+    let rules = Rules { heuristic: true, share_authorized: true, ..Rules::default() };
+
+    let stored = fresh::may_store(&http::Method::GET, &request, status, &response, &rules);
+    let _ = (fresh::shareable(&request, &response, &rules), fresh::only_if_cached(&request));
+    fresh::strip_stored(&mut response);
+    fresh::repair_date(&mut response, FETCHED);
+    let key = Key {
+        partition: Partition::Shared,
+        scheme: Scheme::Https,
+        host: "a.example".into(),
+        path: "/x/y".into(),
+        query: None,
+    };
+    for target in fresh::invalidated_targets(&key, &response) {
+        assert!(target.starts_with("https://a.example/"), "{target} is not of its host");
+    }
+    let names = fresh::vary_names(&response);
+    let vary = fresh::variant(&names, &request);
+    assert_eq!(vary.len(), names.len());
+    let meta = Meta {
+        key,
+        kind: Stored::Metadata,
+        status,
+        headers: response,
+        request_time: FETCHED,
+        response_time: FETCHED,
+        vary,
+        length: 0,
+        sha256: [0; 32],
+    };
+    let now = FETCHED.saturating_add(after);
+    let plain = fresh::reuse(&meta, &http::HeaderMap::new(), now, &rules);
+    let until = fresh::fresh_until_ms(&meta, &rules);
+    assert_eq!(matches!(plain, Reuse::Fresh { .. }), now < until, "the quick judgement");
+    assert!(fresh::age(&meta, now) >= (now - FETCHED) / 1000);
+    if stored == Err(fresh::NotStored::NoFreshness) {
+        assert!(until <= FETCHED, "without freshness, and fresh");
+    }
+    let _ = fresh::reuse(&meta, &request, now, &rules);
+    let _ = fresh::precondition(&http::Method::GET, &request, status, &meta.headers);
+    let mut ours = request.clone();
+    fresh::strip_forwarded(&mut ours);
+    fresh::add_validators(&meta, &mut ours);
+    assert!(!ours.contains_key("if-match") && !ours.contains_key("range"));
+    let once = fresh::updated(&meta, &request, now, now);
+    assert_eq!(fresh::updated(&once, &request, now, now), once, "an update again");
+}
+
+/// Sun, 01 Jan 2034 00:00:00 GMT, in ms.
+const FETCHED: u64 = 2_019_686_400_000;
+
+fn fields(lines: &[&[u8]]) -> http::HeaderMap {
+    let mut headers = http::HeaderMap::new();
+    for line in lines {
+        let Some(at) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = http::HeaderName::from_bytes(&line[..at]);
+        let value = http::HeaderValue::from_bytes(line[at + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }
 
 fn tls_server() -> Server {

@@ -153,6 +153,3 @@ fn is_unchanged_since(request: &HeaderMap, condition: &HeaderName, response: &He
     };
     changed.is_some_and(|changed| changed <= since)
 }
-
-#[cfg(test)]
-mod tests;

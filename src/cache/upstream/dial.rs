@@ -23,7 +23,8 @@ pub(super) async fn dial(host: &str, port: u16, guard: Option<&Guard>) -> Result
         .partition(|address| guard.is_none_or(|guard| guard.permits(address.ip())));
     match (permitted.is_empty(), refused.first()) {
         (true, Some(first)) => {
-            Err(Fault::AddressRefused { host: host.to_owned(), address: first.ip() })
+            let why = format!("its address is {}", first.ip());
+            Err(Fault::AddressRefused { host: host.to_owned(), why })
         }
         _ => {
             let stream = connect(in_turns(permitted)).await;
@@ -98,8 +99,7 @@ mod tests {
 
     #[test]
     fn families_take_turns() {
-        let [a, b, c, d] =
-            ["[::1]:1", "[::2]:1", "[::3]:1", "127.0.0.1:1"].map(|text| address(text));
+        let [a, b, c, d] = ["[::1]:1", "[::2]:1", "[::3]:1", "127.0.0.1:1"].map(address);
         assert_eq!(in_turns(vec![a, b, c, d]), [a, d, b, c]);
         assert_eq!(in_turns(vec![d, a]), [d, a]);
         assert_eq!(in_turns(Vec::new()), []);

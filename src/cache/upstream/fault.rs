@@ -5,15 +5,14 @@
 //! answer may be used) or we refused.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("the address {address} of `{host}` is not public")]
-    AddressRefused { host: String, address: IpAddr },
+    #[error("`{host}` is not public: {why}")]
+    AddressRefused { host: String, why: String },
     #[error("the answer's body broke off: {0}")]
     BodyBroken(String),
     #[error("no byte of the answer's body came for {0:?}")]

@@ -13,7 +13,10 @@ use std::time::Duration;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, Version};
+use http::uri::Authority;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,6 +25,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use super::key::Scheme;
 use super::route::Fetch;
 
 mod body;
@@ -37,9 +41,9 @@ mod redirect;
 pub use body::{AnswerBody, RequestBody};
 pub use fault::Fault;
 pub use proxies::Proxies;
-pub use redirect::{Follow, Unfollowed};
+pub use redirect::{Allowed, Follow, Unfollowed};
 
-use connect::Connector;
+use connect::{Connector, port_is_sound};
 use guard::Guard;
 use hosts::{Asker, Hosts};
 use mark::Mark;
@@ -159,8 +163,8 @@ impl Upstream {
         host: &str,
         port: u16,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
-        let target = format!("https://{host}:{port}/");
-        let uri = target.parse().map_err(|_| Fault::Target(target))?;
+        let (host, target) = (format!("{host}:{port}"), "/".to_owned());
+        let uri = uri(&Fetch { scheme: Scheme::Https, host, target })?;
         self.connector.tunnel(uri).await
     }
 
@@ -233,6 +237,10 @@ impl Shared {
         let slot = self.hosts.slot(&fetch.host, asker, self.settings.queue_timeout).await?;
         if let Some(credentials) = self.proxies.credentials(&uri) {
             headers.insert(PROXY_AUTHORIZATION, credentials);
+        }
+        // RFC 9110 §8.6; hyper says it only of bodies that are there.
+        if body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let (body, progress) = body.sent();
         let mut request = Request::new(body);
@@ -309,14 +317,11 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 fn uri(fetch: &Fetch) -> Result<Uri, Fault> {
     let text = format!("{}://{}{}", fetch.scheme.as_str(), fetch.host, fetch.target);
     let uri: Uri = text.parse().map_err(|_| Fault::Target(text.clone()))?;
-    match uri.authority() {
-        Some(authority) if authority.as_str() != fetch.host => Err(Fault::Target(text)),
-        Some(authority) if authority.host().is_empty() || !connect::port_is_sound(authority) => {
-            Err(Fault::Target(text))
-        }
-        Some(_) => Ok(uri),
-        None => Err(Fault::Target(text)),
-    }
+    let sound = |authority: &Authority| {
+        let (text, host) = (authority.as_str(), authority.host());
+        text == fetch.host && !host.is_empty() && !text.contains('@') && port_is_sound(authority)
+    };
+    if uri.authority().is_some_and(sound) { Ok(uri) } else { Err(Fault::Target(text)) }
 }
 
 /// Said anew for each connection.
@@ -338,7 +343,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// For what reads an HTTP/2 connection of which nothing is heard.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Also the longest head of an HTTP/1.1 answer.
-const READ_BUFFER: usize = 256 * 1024;
+const READ_BUFFER: usize = 128 * 1024;
 const HEAD_BYTES: u32 = 64 * 1024;
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;

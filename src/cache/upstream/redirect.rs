@@ -18,12 +18,15 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use crate::cache::key::Scheme;
 use crate::cache::route::Fetch;
 
+/// Whether this host may be asked over this scheme.
+pub type Allowed = Arc<dyn Fn(Scheme, &str) -> bool + Send + Sync>;
+
 /// How far redirects of a GET or HEAD are followed.
 #[derive(Clone)]
 pub struct Follow {
     pub most: u8,
     /// By scheme and host, as in `Fetch`.
-    pub allowed: Arc<dyn Fn(Scheme, &str) -> bool + Send + Sync>,
+    pub allowed: Allowed,
 }
 
 impl fmt::Debug for Follow {

@@ -1,3 +1,5 @@
+//! Addresses that pass and that do not, each form of them.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Where a `Location` leads, and what goes with a request there.
+
 use http::HeaderValue;
 use proptest::prelude::*;
 
