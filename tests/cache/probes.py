@@ -45,6 +45,9 @@ def main(words=None):
                                 line(probe, name, figures, faults)
             except subjects.Missing as missing:
                 print(f"SKIPPED {name}: {missing}", file=sys.stderr)
+            except RuntimeError as error:
+                failed += name == "dockgate"
+                print(f"FAIL {name}: {error}", file=sys.stderr)
     if args.markdown:
         table(rows, args.subject or subjects.NAMES)
     return 1 if failed or not rows else 0
