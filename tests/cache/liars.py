@@ -227,16 +227,16 @@ def infinite(rig):
 def too_many_requests(rig):
     with rig.gate() as gate:
         path = "/status/429"
-        first = fetch(gate.http, f"{path}?status=429&retry=3&times=1")
-        again = fetch(gate.http, f"{path}?status=429&retry=3&times=1")
+        first = fetch(gate.http, f"{path}?status=429&retry=5&times=1")
+        again = fetch(gate.http, f"{path}?status=429&retry=5&times=1")
         for got in (first, again):
             if got.status not in (429, 503):
                 raise Wrong(f"status {got.status}, expected 429 or 503")
             if "retry-after" not in got.head:
                 raise Wrong(f"no Retry-After in {got.head}")
         expect(rig.origin.counts(path)["requests"], 1, "requests before the time has come")
-        deadline = time.monotonic() + 15
-        while (got := fetch(gate.http, f"{path}?status=429&retry=3&times=1")).status != 200:
+        deadline = time.monotonic() + 20
+        while (got := fetch(gate.http, f"{path}?status=429&retry=5&times=1")).status != 200:
             if time.monotonic() > deadline:
                 raise Wrong(f"still status {got.status}")
             time.sleep(0.3)
@@ -264,15 +264,50 @@ def stale_if_error(rig):
 
 @case("stale-while-revalidate: one request in the background, however many ask")
 def stale_while_revalidate(rig):
-    path, query = "/status/swr", "?cc=max-age=1,stale-while-revalidate=600&size=1000"
+    path, query = "/status/swr", "?cc=max-age=3,stale-while-revalidate=600&size=1000"
     rig.get(path + query)
-    time.sleep(2.1)
+    time.sleep(4.1)
     for got in run([Download(rig.usual().http, path + query) for _ in range(20)]):
         expect(right(got, path, 1000), True, "right")
     time.sleep(0.5)
     counts = rig.origin.counts(path)
     # those that came after the revalidation was done may have found it fresh; none asked a second time
     expect((counts["requests"], counts["conditional"]), (2, 1), "origin requests, conditional ones")
+
+
+# ---- what may not be shared ----
+
+
+@case("an answer that is stale when it comes, or `no-cache`, is asked for anew by who comes later")
+def stale_on_arrival(rig):
+    for control in ("max-age=0", "no-cache"):
+        for number in range(15):
+            path = f"/stale/{control}/{number}"
+            for requests in (1, 2, 3):
+                got = rig.get(f"{path}?size=20K&cc={control}")
+                expect(right(got, path, 20 << 10), True, "right")
+                counts = rig.origin.counts(path)
+                expect(counts["requests"], requests, f"origin requests ({control}, {got.head.get('cache-status')})")
+
+
+@case("clients that ask at once for what nobody may store get an answer each of their own")
+def nothing_private_is_shared(rig):
+    for control in ("private", "no-store", "private,max-age=60"):
+        path = f"/unshared/{control}"
+        target = f"{path}?size=200K&rate=400K&cc={control}"
+        for got in run([Download(rig.usual().http, target) for _ in range(8)]):
+            expect(right(got, path, 200 << 10), True, f"complete and right ({got.status}, {got.error})")
+        expect(rig.origin.counts(path)["requests"], 8, f"origin requests ({control})")
+
+
+@case("clients that ask at once with different credentials get an answer each of their own")
+def nobody_joins_with_other_credentials(rig):
+    for field in ("Authorization", "Cookie"):
+        path = f"/unshared/{field}"
+        target = f"{path}?size=200K&rate=400K&cc=max-age=60"
+        for got in run([Download(rig.usual().http, target, headers={field: f"Basic {n}"}) for n in range(8)]):
+            expect(right(got, path, 200 << 10), True, f"complete and right ({got.status}, {got.error})")
+        expect(rig.origin.counts(path)["requests"], 8, f"origin requests ({field})")
 
 
 # ---- clients ----

@@ -11,12 +11,8 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 const [suite, resultsFile, thresholdsFile] = process.argv.slice(2)
-const load = async name => (await import(pathToFileURL(path.resolve(suite, 'tests', name)))).default
-const suites = await load('index.mjs')
-// the package of npm has these apart
-if (!suites.some(s => s.id === 'surrogate-control') && fs.existsSync(path.join(suite, 'tests/surrogate-control.mjs'))) {
-  suites.push(await load('surrogate-control.mjs'))
-}
+// Surrogate-Control, which the package of npm has apart, is no standard
+const suites = (await import(pathToFileURL(path.resolve(suite, 'tests/index.mjs')))).default
 const results = JSON.parse(fs.readFileSync(resultsFile, 'utf8'))
 const tests = new Map(suites.flatMap(s => s.tests.map(t => [t.id, { ...t, suite: s.id }])))
 const kindOf = test => test.kind ?? 'required'
