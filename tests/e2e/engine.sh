@@ -97,6 +97,7 @@ data_up() {
 # What dockerd looks for in a fixed place: plugins (moby's pkg/plugins/discovery*.go: a dead socket there holds up every
 # call about an unknown volume for 30 s), a containerd of the machine's (`systemContainerdRunning`), whose containers the
 # engines would share.
+# shellcheck disable=SC2016
 own_mounts='
     mount --bind "$1/run/docker" /run/docker
     mount --bind "$1/run/containerd" /run/containerd
