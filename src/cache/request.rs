@@ -127,7 +127,7 @@ impl Request {
             Named::Tunnel { host, port } if cache.settings.domains.cover_tunnel(&host, port) => {
                 return Ok(Understood::Tunnel { host, port });
             }
-            Named::Tunnel { host, port } => return Err(not_served(&format!("{host}:{port}"))),
+            Named::Tunnel { host, port } => return Err(no_tunnel(&host, port)),
             Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => {
                 resource
             }
@@ -185,6 +185,15 @@ fn not_served(host: &str) -> Refusal {
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, &why)
 }
 
+fn no_tunnel(host: &str, port: u16) -> Refusal {
+    let hint = match port {
+        443 => "add it to `domains`",
+        _ => "only 443 is tunnelled to unless `domains` names the host with this port",
+    };
+    let why = format!("there is no tunnel to `{host}:{port}`. hint: {hint}");
+    Refusal::new(StatusCode::FORBIDDEN, &why)
+}
+
 /// An answer of our own, for a person to read.
 pub fn plain(status: StatusCode, why: &str, account: super::stats::Account) -> Reply {
     let text = format!("dockgate: {why}\n");
@@ -192,5 +201,6 @@ pub fn plain(status: StatusCode, why: &str, account: super::stats::Account) -> R
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Reply { status, headers, length: Some(text.len() as u64), body: Body::bytes(text), account }
+    let length = Some(text.len() as u64);
+    Reply { status, headers, length, body: Body::bytes(text), account, stored: None }
 }

@@ -39,6 +39,11 @@ struct Case<'c> {
 }
 
 pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
+    // Before it joins a flight, which may be its own.
+    if cache.upstream.is_loop(&request.headers) {
+        let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
+        return failed(&Fault::Loop, account);
+    }
     let own = cache.partition(&request.headers);
     let Some(route) = cache.route(&request, own) else {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
@@ -122,6 +127,11 @@ impl Case<'_> {
     }
 
     async fn find(&self, key: &Key) -> Option<Found> {
+        // What is whole and on its way into the store is newer than what is there.
+        let landed = self.cache.flights.landed(key, |meta| self.is_mine(meta));
+        if landed.is_some() {
+            return landed;
+        }
         let found = self.cache.store.find(key, &|names| self.variant(names)).await;
         found.unwrap_or_else(|error| {
             self.cache.disk_failed(&error);
@@ -248,7 +258,8 @@ impl Case<'_> {
             range::Piece::Body(span) => part(span),
         });
         let length = Some(layout.length);
-        Reply { status, headers, length, body: Body::Parts(parts.collect()), account }
+        let body = Body::Parts(parts.collect());
+        Reply { status, headers, length, body, account, stored: Some(meta.key.clone()) }
     }
 
     /// One request behind the scenes, whoever asks how often.
@@ -437,7 +448,7 @@ impl Case<'_> {
                 headers.remove(header::CONTENT_LENGTH);
                 let draft = head.draft.clone();
                 let body = Body::Growing(Growth { reader, draft, plan });
-                Reply { status, headers, length, body, account }
+                Reply { status, headers, length, body, account, stored: None }
             }
         };
         self.cache.via(&mut reply.headers);
@@ -504,6 +515,7 @@ impl Case<'_> {
                     length: head.length,
                     body: Body::Growing(Growth { reader, draft, plan: None }),
                     account: self.account(Outcome::Passed),
+                    stored: None,
                 }
             }
             Answer::Stored(found) => {
@@ -543,7 +555,7 @@ fn say(headers: &mut HeaderMap, status: &CacheStatus) {
 
 fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
     let length = (status != StatusCode::NOT_MODIFIED).then_some(0);
-    Reply { status, headers, body: Body::Empty, length, account }
+    Reply { status, headers, body: Body::Empty, length, account, stored: None }
 }
 
 fn part(body: &store::Body, span: range::Span) -> Part {

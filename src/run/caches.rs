@@ -50,11 +50,12 @@ impl Caches {
         &self,
         parts: Vec<CachePart>,
         inherited: &mut Inherited,
+        tasks: &TaskTracker,
     ) -> anyhow::Result<Vec<Staged>> {
-        parts.into_iter().map(|part| self.stage_one(part, inherited)).collect()
+        parts.into_iter().map(|part| self.stage_one(part, inherited, tasks)).collect()
     }
 
-    fn stage_one(&self, part: CachePart, inherited: &mut Inherited) -> anyhow::Result<Staged> {
+    fn stage_one(&self, part: CachePart, inherited: &mut Inherited, tasks: &TaskTracker) -> anyhow::Result<Staged> {
         let name = &part.config.name;
         let before = self.0.iter().position(|running| running.config.name == *name);
         let same = before
@@ -76,7 +77,7 @@ impl Caches {
         let sockets = sockets.collect::<anyhow::Result<Vec<_>>>()?;
         let stats =
             before.and_then(|at| self.0.get(at)).map(|running| Arc::clone(&running.cache.stats));
-        let cache = Cache::open(&part.config, &part.understood, stats.unwrap_or_default());
+        let cache = Cache::open(&part.config, &part.understood, stats.unwrap_or_default(), tasks.clone());
         let cache = Arc::new(cache.with_context(context)?);
         Ok(Staged::New(Box::new(part), cache, sockets))
     }

@@ -144,12 +144,16 @@ async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
     }
 }
 
-/// What another process has stored while this one waited for the lock.
+/// What another request, or another process, has stored since this one looked.
 async fn newer(cache: &Cache, job: &Job) -> Option<Found> {
-    let Purpose::Fill { flight, .. } = &job.purpose else { return None };
+    let Purpose::Fill { flight, alone: false, .. } = &job.purpose else { return None };
     let variant = |names: &[http::HeaderName]| fresh::variant(names, &job.request);
     let found = cache.store.find(&flight.key, &variant).await.ok()??;
-    (found.meta.response_time > job.began).then_some(found)
+    let seen = job.found().map(|found| found.meta.response_time);
+    let reuse = fresh::reuse(&found.meta, &job.request, cache.now(), &job.route.rules);
+    let is_usable =
+        matches!(reuse, fresh::Reuse::Fresh { .. } | fresh::Reuse::WhileRevalidating { .. });
+    (seen != Some(found.meta.response_time) && is_usable).then_some(found)
 }
 
 /// Asks, and asks again without conditions if the origin means another answer than the stored one.
@@ -391,12 +395,17 @@ async fn receive(
         Err(failure) => Err(failure),
     };
     match result {
-        Ok((length, sha256)) => {
-            growing.end(End::Whole);
-            if let Some(draft) = draft {
-                commit(cache, &job, draft, Meta { length, sha256, ..meta }).await;
+        Ok((length, sha256)) => match draft {
+            Some(draft) => {
+                let meta = Meta { length, sha256, ..meta };
+                let body = Body::File { file: draft.file(), start: draft.start() };
+                growing.land(Found { meta: Arc::new(meta.clone()), id: 0, body });
+                cache.hot.forget(&meta.key);
+                growing.end(End::Whole);
+                commit(cache, &job, draft, meta).await;
             }
-        }
+            None => growing.end(End::Whole),
+        },
         Err(failure) => {
             match failure {
                 Failure::Origin(fault) => {

@@ -165,7 +165,7 @@ async fn exchange(
     let mut answering = Box::pin(serve::answer(cache, request));
     let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
     let mut upload_done = None;
-    let reply = loop {
+    let mut reply = loop {
         tokio::select! {
             biased;
             Some(one) = interims.recv(), if !is_old => {
@@ -190,9 +190,14 @@ async fn exchange(
         true => Next::Close,
         false => Next::Again,
     };
-    match write_reply(writer, reply, is_old, to_head, next).await {
-        true => next,
-        false => Next::Close,
+    let stored = reply.stored.take();
+    match (write_reply(writer, reply, is_old, to_head, next).await, stored) {
+        (Written::Whole, _) => next,
+        (Written::Broken, Some(key)) => {
+            cache.damaged(&key).await;
+            Next::Close
+        }
+        (Written::Broken | Written::Gone, _) => Next::Close,
     }
 }
 
@@ -243,14 +248,23 @@ async fn write_interim(
     writer.write_all(&head).await
 }
 
-/// Whether it was whole, and written.
+/// How the writing of an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// The body is not whole.
+    Broken,
+    /// The client has left, or takes nothing.
+    Gone,
+}
+
 async fn write_reply(
     writer: &mut Writer<'_>,
     mut reply: Reply,
     is_old: bool,
     to_head: bool,
     next: Next,
-) -> bool {
+) -> Written {
     let mut head = status_line(reply.status);
     put_headers(&mut head, &reply.headers);
     let has_body = !matches!(reply.status.as_u16(), 100..200 | 204 | 304);
@@ -275,7 +289,7 @@ async fn write_reply(
     let head_sent = head.is_empty() || sent > 0;
     reply.account.close(sent);
     match result {
-        Ok(()) => true,
+        Ok(()) => Written::Whole,
         // Nothing of it was sent: the client can be told.
         Err(Unsent::Broken) if !head_sent => {
             let why = "the origin's answer broke off or was wrong";
@@ -287,9 +301,10 @@ async fn write_reply(
             head.extend_from_slice(b"connection: close\r\n\r\n");
             let mut body = body;
             let _ = write_body(writer, &mut head, &mut body, false, &mut sent).await;
-            false
+            Written::Broken
         }
-        Err(Unsent::Broken | Unsent::Gone) => false,
+        Err(Unsent::Broken) => Written::Broken,
+        Err(Unsent::Gone) => Written::Gone,
     }
 }
 
