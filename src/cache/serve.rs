@@ -167,7 +167,7 @@ impl Case<'_> {
         }
         let mut headers = meta.headers.clone();
         headers.remove(header::AGE);
-        headers.remove(CACHE_STATUS);
+        headers.remove(header::CONTENT_LENGTH);
         self.cache.via(&mut headers);
         let age = fresh::age(meta, self.now);
         let ready = Ready {

@@ -59,7 +59,7 @@ pub(super) async fn connection(
             let head = buffer.unread().get(..end).unwrap_or_default();
             if let Some(hit) = cache.hot.find(&caller, head, cache.now()) {
                 buffer.consume(end);
-                if in_time(send_two(&mut writer, &hit.head(), hit.body())).await.is_err() {
+                if in_time(writer.write_two(&hit.head(), hit.body())).await.is_err() {
                     break;
                 }
                 hit.close(cache, &counts);
@@ -373,7 +373,7 @@ async fn write_chunk(
     match chunk {
         Chunk::Bytes(bytes) => {
             let first = std::mem::take(before);
-            in_time(send_two(writer, &first, bytes)).await.map_err(gone)
+            in_time(writer.write_two(&first, bytes)).await.map_err(gone)
         }
         Chunk::File { file, at, length } if writer.is_plain() => {
             if !before.is_empty() {
@@ -417,34 +417,11 @@ async fn write_blocks(
         let read = file.read_block(block).map_err(|_| Unsent::Broken)?;
         let bytes = block.get(..read).unwrap_or_default();
         let first = std::mem::take(before);
-        in_time(send_two(writer, &first, bytes)).await.map_err(|_| Unsent::Gone)?;
+        in_time(writer.write_two(&first, bytes)).await.map_err(|_| Unsent::Gone)?;
         if !file.advance(read) {
             return Ok(());
         }
     }
-}
-
-/// Two pieces in one system call, where that is possible.
-async fn send_two(writer: &mut Writer<'_>, first: &[u8], second: &[u8]) -> io::Result<()> {
-    if !writer.is_plain() {
-        if first.is_empty() {
-            return writer.write_all(second).await;
-        }
-        // One record rather than two.
-        let mut both = Vec::with_capacity(first.len() + second.len());
-        both.extend_from_slice(first);
-        both.extend_from_slice(second);
-        return writer.write_all(&both).await;
-    }
-    let all = first.len() + second.len();
-    let mut sent = 0;
-    while sent < all {
-        let one = first.get(sent..).unwrap_or_default();
-        let two = second.get(sent.saturating_sub(first.len())..).unwrap_or_default();
-        let both = [io::IoSlice::new(one), io::IoSlice::new(two)];
-        sent += writer.write_with(|socket| Ok(rustix::io::writev(socket, &both)?)).await?;
-    }
-    Ok(())
 }
 
 pub(super) async fn in_time<T>(sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
