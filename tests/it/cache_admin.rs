@@ -48,8 +48,13 @@ impl Cached {
         Cached { gate, origin, address }
     }
 
+    /// Asks, and waits until what came is stored: a client has it all before the disk does.
     fn get(&self, host: &str, path: &str) {
         get(&self.address, host, path);
+        wait_until("it is stored", || {
+            let stats: Value = self.admin("/cache/stats").1.parse().unwrap();
+            stats["caches"].as_array().unwrap().iter().all(|cache| cache["in_flight"] == 0)
+        });
     }
 
     fn socket(&self) -> PathBuf {
@@ -330,7 +335,7 @@ fn a_reload_keeps_sockets_objects_and_statistics() {
 
 #[test]
 fn a_cache_that_comes_back_goes_on_counting() {
-    let more = "[cache.second]\nlisten = [\"http://127.0.0.1:0\"]\ndir = \"second\"\n";
+    let more = "[cache.second]\nlisten = [\"http://127.0.0.2:0\"]\ndir = \"second\"\n";
     let cached = Cached::with(more);
     cached.get(HOST, "/a");
     cached.stats_of(1);
@@ -352,7 +357,7 @@ fn a_cache_that_comes_back_goes_on_counting() {
 #[test]
 fn with_several_caches_one_is_named() {
     let cached =
-        Cached::with("[cache.second]\nlisten = [\"http://127.0.0.1:0\"]\ndir = \"second\"\n");
+        Cached::with("[cache.second]\nlisten = [\"http://127.0.0.2:0\"]\ndir = \"second\"\n");
     cached.get(HOST, "/a");
     let output = cached.run(&["purge", "--all"]);
     assert_eq!(output.status.code(), Some(1));
