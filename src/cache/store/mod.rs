@@ -21,6 +21,8 @@ use super::meta::{Meta, Stored};
 pub use disk::{Disk, Settings};
 pub use draft::Draft;
 pub use lock::Lock;
+#[cfg(feature = "object-store")]
+pub use remote::Remote;
 
 mod disk;
 mod draft;
@@ -34,9 +36,16 @@ mod lock;
 mod measure;
 mod packed;
 mod pages;
+#[cfg(feature = "object-store")]
+mod remote;
 mod room;
 mod scan;
 mod scope;
+
+/// What an object's head says: the first bytes of its file. None: nothing, or nothing that holds.
+pub fn stored_meta(file: &[u8]) -> Option<Meta> {
+    head::read(file).map(|read| read.meta)
+}
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -158,6 +167,19 @@ pub struct Listed {
     pub length: u64,
     /// When the answer's head came, in ms since 1970.
     pub stored_ms: u64,
+}
+
+impl From<Meta> for Listed {
+    fn from(meta: Meta) -> Listed {
+        Listed {
+            key: meta.key,
+            kind: meta.kind,
+            status: meta.status.as_u16(),
+            vary: meta.vary,
+            length: meta.length,
+            stored_ms: meta.response_time,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,17 +22,7 @@ pub(super) fn list(
     after: Option<&str>,
     most: usize,
 ) -> io::Result<Page<Listed>> {
-    page(room, scope, after, most, |_, stored| {
-        let meta = stored.head.ok()?.meta;
-        Some(Listed {
-            key: meta.key,
-            kind: meta.kind,
-            status: meta.status.as_u16(),
-            vary: meta.vary,
-            length: meta.length,
-            stored_ms: meta.response_time,
-        })
-    })
+    page(room, scope, after, most, |_, stored| Some(Listed::from(stored.head.ok()?.meta)))
 }
 
 pub(super) fn verify(
