@@ -20,6 +20,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("head", properties::head),
     ("authorization", properties::authorization),
     ("client_hello", properties::client_hello),
+    ("stored_head", properties::stored_head),
 ];
 
 #[test]

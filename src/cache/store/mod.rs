@@ -28,7 +28,7 @@ mod disk;
 mod draft;
 mod drafts;
 mod ghosts;
-mod head;
+pub mod head;
 mod index;
 mod layout;
 mod lock;
@@ -41,11 +41,6 @@ mod remote;
 mod room;
 mod scan;
 mod scope;
-
-/// What an object's head says: the first bytes of its file. None: nothing, or nothing that holds.
-pub fn stored_meta(file: &[u8]) -> Option<Meta> {
-    head::read(file).map(|read| read.meta)
-}
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
