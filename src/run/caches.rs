@@ -94,3 +94,90 @@ impl Caches {
             match one {
                 Staged::Kept(at) => self.running.extend(old.get_mut(at).and_then(Option::take)),
                 Staged::New(part, cache, sockets) => {
+                    lines.extend(part.config.listen.iter().zip(&sockets).map(|(listen, (_, socket))| {
+                        announcement(&part.config.name, listen, socket)
+                    }));
+                    self.stats.insert(cache.name.clone(), Arc::clone(&cache.stats));
+                    self.running.push(serve(*part, cache, sockets, opening));
+                }
+            }
+        }
+        for gone in old.into_iter().flatten() {
+            gone.cache.stats.store_closed(gone.cache.store.usage().evicted);
+            for (bind, _) in &gone.sockets {
+                if self.socket(bind).is_none() {
+                    inherit::forget(bind);
+                }
+            }
+            gone.drain.cancel();
+        }
+        lines
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Cache>> {
+        self.running.iter().map(|running| Arc::clone(&running.cache)).collect()
+    }
+
+    /// Each listening socket, by the cache and its address.
+    pub(super) fn bound(&self) -> Vec<(String, Socket)> {
+        let each = self.running.iter().flat_map(|running| {
+            running.config.listen.iter().zip(&running.sockets).map(|(listen, (_, socket))| {
+                let name = format!("cache {} {}", running.config.name, url(listen, socket));
+                (name, socket.clone())
+            })
+        });
+        each.collect()
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.running.iter().map(|running| running.config.name.as_str()).collect()
+    }
+
+    /// Every listening socket, for the process that takes over.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (&Bind, &Socket)> {
+        self.running.iter().flat_map(|running| &running.sockets).map(|(bind, socket)| (bind, socket))
+    }
+
+    /// Accepts nothing more.
+    pub(super) fn close(&mut self) {
+        self.running.drain(..).for_each(|running| running.drain.cancel());
+    }
+
+    fn socket(&self, bind: &Bind) -> Option<Socket> {
+        let (_, socket) = self.sockets().find(|(other, _)| other.is_same_place(bind))?;
+        Some(socket.clone())
+    }
+}
+
+fn serve(
+    part: CachePart,
+    cache: Arc<Cache>,
+    sockets: Vec<(Bind, Socket)>,
+    opening: &Opening<'_>,
+) -> Running {
+    let drain = opening.drain.child_token();
+    for (listen, (bind, socket)) in part.config.listen.iter().zip(&sockets) {
+        inherit::store(bind, socket);
+        let tls = part.tls.clone().filter(|_| listen.has_tls);
+        let gate = Gate::new(Arc::clone(&cache), tls, drain.clone(), opening.tasks.clone());
+        let gate = Arc::new(gate);
+        for worker in opening.workers {
+            match socket.as_fd().try_clone_to_owned() {
+                Ok(socket) => worker.serve(Arc::clone(&gate), socket),
+                Err(error) => tracing::error!(%listen, %error, "a worker cannot accept"),
+            }
+        }
+    }
+    Running { config: part.config, cache, sockets, drain }
+}
+
+fn announcement(name: &str, listen: &CacheListen, socket: &Socket) -> String {
+    format!("listening on {} cache={name}", url(listen, socket))
+}
+
+/// With the port that it really has.
+fn url(listen: &CacheListen, socket: &Socket) -> String {
+    let scheme = if listen.has_tls { "https" } else { "http" };
+    let address = socket.place().strip_prefix("tcp://").unwrap_or_else(|| socket.place());
+    format!("{scheme}://{address}")
+}
