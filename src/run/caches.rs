@@ -50,14 +50,16 @@ impl Caches {
         &self,
         parts: Vec<CachePart>,
         inherited: &mut Inherited,
+        tasks: &TaskTracker,
     ) -> anyhow::Result<Vec<Staged>> {
-        parts.into_iter().map(|part| self.stage_one(part, inherited)).collect()
+        parts.into_iter().map(|part| self.stage_one(part, inherited, tasks)).collect()
     }
 
-    fn stage_one(&self, part: CachePart, inherited: &mut Inherited) -> anyhow::Result<Staged> {
+    fn stage_one(&self, part: CachePart, inherited: &mut Inherited, tasks: &TaskTracker) -> anyhow::Result<Staged> {
         let name = &part.config.name;
         let before = self.0.iter().position(|running| running.config.name == *name);
-        let same = before.filter(|at| self.0.get(*at).is_some_and(|running| running.config == part.config));
+        let same = before
+            .filter(|at| self.0.get(*at).is_some_and(|running| running.config == part.config));
         // What its files hold may have changed.
         if let (Some(at), true) = (same, part.config.files().is_empty()) {
             return Ok(Staged::Kept(at));
@@ -73,8 +75,9 @@ impl Caches {
             Ok((bind, socket))
         });
         let sockets = sockets.collect::<anyhow::Result<Vec<_>>>()?;
-        let stats = before.and_then(|at| self.0.get(at)).map(|running| Arc::clone(&running.cache.stats));
-        let cache = Cache::open(&part.config, &part.understood, stats.unwrap_or_default());
+        let stats =
+            before.and_then(|at| self.0.get(at)).map(|running| Arc::clone(&running.cache.stats));
+        let cache = Cache::open(&part.config, &part.understood, stats.unwrap_or_default(), tasks.clone());
         let cache = Arc::new(cache.with_context(context)?);
         Ok(Staged::New(Box::new(part), cache, sockets))
     }
@@ -87,9 +90,9 @@ impl Caches {
             match one {
                 Staged::Kept(at) => self.0.extend(old.get_mut(at).and_then(Option::take)),
                 Staged::New(part, cache, sockets) => {
-                    lines.extend(part.config.listen.iter().zip(&sockets).map(|(listen, (_, socket))| {
-                        announcement(&part.config.name, listen, socket)
-                    }));
+                    lines.extend(part.config.listen.iter().zip(&sockets).map(
+                        |(listen, (_, socket))| announcement(&part.config.name, listen, socket),
+                    ));
                     self.0.push(serve(*part, cache, sockets, opening));
                 }
             }

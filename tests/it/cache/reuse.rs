@@ -50,7 +50,9 @@ fn an_error_is_answered_by_what_is_stale_where_that_may_be() {
     for (fields, expected) in [("stale-if-error=60", 200), ("must-revalidate", 503)] {
         let origin = Origin::new(move |before, _, stream| {
             let answer = match before {
-                0 => whole(&format!("200 OK\nCache-Control: max-age=0, {fields}\nETag: \"1\""), b"x"),
+                0 => {
+                    whole(&format!("200 OK\nCache-Control: max-age=0, {fields}\nETag: \"1\""), b"x")
+                }
                 _ => whole("503 Service Unavailable", b"down"),
             };
             stream.write_all(&answer).is_ok()
