@@ -586,7 +586,7 @@ async fn read(found: &Found) -> std::io::Result<Bytes> {
 async fn whole(mut body: Body) -> Option<Bytes> {
     let mut all = Vec::new();
     while let Some(mut chunk) = body.next().await.ok()? {
-        let mut block = vec![0; usize_of(chunk.len().min(1 << 20))];
+        let mut block = vec![0; usize_of(chunk.length().min(1 << 20))];
         loop {
             let read = chunk.read_block(&mut block).ok()?;
             all.extend_from_slice(block.get(..read)?);

@@ -25,9 +25,13 @@ pub(super) fn list(
     after: Option<&str>,
     most: usize,
 ) -> io::Result<Page<Listed>> {
-    page(room, scope, after, |items: &[Listed]| items.len() >= most.max(1), |_, stored| {
-        Some(Listed::from(stored.head.ok()?.meta))
-    })
+    page(
+        room,
+        scope,
+        after,
+        |items: &[Listed]| items.len() >= most.max(1),
+        |_, stored| Some(Listed::from(stored.head.ok()?.meta)),
+    )
 }
 
 pub(super) fn verify(

@@ -96,7 +96,7 @@ impl Source {
         if answer.status != StatusCode::OK {
             return Err(answer.message());
         }
-        let read = serde_json::from_slice(&answer.body);
+        let read = serde_json::from_reader(&answer.body[..]);
         read.map_err(|error| format!("the answer of the admin socket is not understood: {error}"))
     }
 }
