@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
@@ -14,12 +15,14 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
+use super::h1::PIECE_TIME;
 use crate::cache::asked::Said;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
@@ -34,6 +37,8 @@ use crate::wire::io::Stream;
 const PIPE: usize = 256 * 1024;
 const MOST_STREAMS: u32 = 250;
 const LONGEST_HEAD: u32 = 64 * 1024;
+/// A peer that has vanished is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn connection(
     cache: &Arc<Cache>,
@@ -51,6 +56,8 @@ pub(super) async fn connection(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LONGEST_HEAD)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
             .serve_connection(TokioIo::new(far), service)
     );
     let mut pumping = std::pin::pin!(pump(stream, near));
@@ -168,6 +175,8 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
     while let Some(frame) = body.frame().await {
         let piece = match frame {
             Ok(frame) => match frame.into_data() {
+                // An empty one would say that this was all.
+                Ok(bytes) if bytes.is_empty() => continue,
                 Ok(bytes) => Ok(bytes),
                 // Trailers are dropped (RFC 9110 §6.5.1).
                 Err(_) => continue,
@@ -179,6 +188,7 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
             return;
         }
     }
+    let _ = pieces.send(Ok(Bytes::new())).await;
 }
 
 fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
@@ -223,7 +233,7 @@ async fn send_body(
             Ok(true) => {}
             Ok(false) => break,
             Err(broken) => {
-                let _ = pieces.send(Err(broken)).await;
+                let _ = pieces.try_send(Err(broken));
                 is_whole = false;
                 break;
             }
@@ -251,8 +261,11 @@ async fn send_chunk(
             }
         };
         let length = bytes.len();
-        if pieces.send(Ok(bytes)).await.is_err() {
-            return Ok(false);
+        // A client that opens no window must not keep the origin's connection.
+        match timeout(PIECE_TIME, pieces.send(Ok(bytes))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(false),
+            Err(_) => return Err(Broken),
         }
         *sent += length as u64;
         if !chunk.advance(length) {
