@@ -176,7 +176,11 @@ impl Hit {
         head.extend_from_slice(itoa::Buffer::new().format(age).as_bytes());
         head.extend_from_slice(b"\r\ncache-status: dockgate; hit; ttl=");
         head.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
-        head.extend_from_slice(if self.closes { b"\r\nconnection: close\r\n\r\n" } else { b"\r\n\r\n" });
+        head.extend_from_slice(if self.closes {
+            b"\r\nconnection: close\r\n\r\n"
+        } else {
+            b"\r\n\r\n"
+        });
         head
     }
 
@@ -315,11 +319,19 @@ mod tests {
             "CDN-Loop: dockgate",
         ] {
             let head = format!("GET /x HTTP/1.1\r\nHost: a.example\r\n{line}\r\n\r\n");
-            assert!(hot.find(&caller(Scheme::Http, None), head.as_bytes(), 3_500).is_none(), "{line}");
+            assert!(
+                hot.find(&caller(Scheme::Http, None), head.as_bytes(), 3_500).is_none(),
+                "{line}"
+            );
         }
-        for head in ["GET /x HTTP/1.0\r\nHost: a.example\r\n\r\n", "PUT /x HTTP/1.1\r\nHost: a.example\r\n\r\n"]
-        {
-            assert!(hot.find(&caller(Scheme::Http, None), head.as_bytes(), 3_500).is_none(), "{head}");
+        for head in [
+            "GET /x HTTP/1.0\r\nHost: a.example\r\n\r\n",
+            "PUT /x HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        ] {
+            assert!(
+                hot.find(&caller(Scheme::Http, None), head.as_bytes(), 3_500).is_none(),
+                "{head}"
+            );
         }
     }
 

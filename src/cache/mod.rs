@@ -37,6 +37,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use ipnet::IpNet;
+use tokio_util::task::TaskTracker;
 
 use asked::{Arrival, Named, Said};
 use fill::{Flights, Thread};
@@ -106,8 +107,10 @@ impl Cache {
         secret: &[u8],
         upstream: Upstream,
         stats: Arc<Stats>,
+        tasks: TaskTracker,
     ) -> io::Result<Cache> {
-        let via = HeaderValue::try_from(format!("1.1 {}", settings.id)).map_err(io::Error::other)?;
+        let via =
+            HeaderValue::try_from(format!("1.1 {}", settings.id)).map_err(io::Error::other)?;
         Ok(Cache {
             name: name.to_owned(),
             hot: Hot::new(settings.memory.max(1)),
@@ -119,7 +122,7 @@ impl Cache {
             passes: Passes::default(),
             stats,
             secret: Secret::new(secret),
-            thread: Thread::spawn(name)?,
+            thread: Thread::spawn(name, tasks)?,
             via,
             disk_told: AtomicU64::new(0),
         })
@@ -194,13 +197,25 @@ impl Cache {
         self.hot.forget(key);
     }
 
+    /// What is stored could not be read: the next request fetches it anew.
+    async fn damaged(&self, key: &Key) {
+        self.disk_failed(&io::Error::other(format!("`{key}` cannot be read")));
+        self.hot.forget(key);
+        if let Err(error) = self.store.remove(key).await {
+            self.disk_failed(&error);
+        }
+    }
+
     /// Clients get their answers past the disk; the operator hears of it, not more than once a minute.
     fn disk_failed(&self, error: &io::Error) {
         const PAUSE: u64 = 60_000;
         self.stats.disk_failed();
         let (now, told) = (self.now(), self.disk_told.load(Ordering::Relaxed));
         let is_first = now.saturating_sub(told) >= PAUSE
-            && self.disk_told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && self
+                .disk_told
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if is_first {
             tracing::error!(
                 cache = %self.name, %error,

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+use tokio_util::task::TaskTracker;
 
 use super::settings::Understood;
 use super::stats::Stats;
@@ -26,6 +27,7 @@ impl Cache {
         config: &config::Cache,
         understood: &Understood,
         stats: Arc<Stats>,
+        tasks: TaskTracker,
     ) -> io::Result<Cache> {
         let store = open_store(config)?;
         let secret = secret(&config.dir)?;
@@ -53,7 +55,7 @@ impl Cache {
             id,
         };
         let mirrors = vec![Arc::clone(&understood.http) as _];
-        Cache::new(&config.name, settings, mirrors, store, &secret, upstream, stats)
+        Cache::new(&config.name, settings, mirrors, store, &secret, upstream, stats, tasks)
     }
 }
 

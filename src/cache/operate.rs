@@ -66,7 +66,9 @@ impl Scope {
 
     pub fn of_partition(text: &str) -> Result<Scope, String> {
         let partition = text.parse::<Partition>().map_err(|()| {
-            format!("`{text}` is not a partition. hint: `shared`, or `own-` and 16 digits as listed")
+            format!(
+                "`{text}` is not a partition. hint: `shared`, or `own-` and 16 digits as listed"
+            )
         })?;
         Ok(Scope::Partition(partition))
     }
@@ -92,7 +94,8 @@ mod tests {
         let is = |text: &str| Ok(Scope::Prefix(text.to_owned()));
         assert_eq!(prefix("https://A.example:443/Simple"), is("https://a.example/Simple"));
         assert_eq!(prefix("http://a.example"), is("http://a.example/"));
-        for bad in ["", "a.example/x", "ftp://a.example/", "https://", "https:///x", "http://u@a/x"] {
+        for bad in ["", "a.example/x", "ftp://a.example/", "https://", "https:///x", "http://u@a/x"]
+        {
             assert!(prefix(bad).is_err(), "{bad}");
         }
     }

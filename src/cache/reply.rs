@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::fill::{Broken, Piece, Reader};
+use super::key::Key;
 use super::range;
 use super::stats::Account;
 use super::store::ReadRange;
@@ -29,6 +30,8 @@ pub struct Reply {
     pub length: Option<u64>,
     /// Who is charged for what is sent.
     pub account: Account,
+    /// Where the body is stored, if it is: what cannot be read is not to be found again.
+    pub stored: Option<Key>,
 }
 
 #[derive(Debug)]

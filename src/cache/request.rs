@@ -10,15 +10,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
+use super::Cache;
 use super::asked::{self, Arrival, Named, Said};
 use super::fill::Interim;
-use super::front::Caller;
 use super::fresh;
+use super::front::Caller;
 use super::key::{Key, Partition, Scheme};
 use super::reply::{Body, Reply};
 use super::stats::Outcome;
 use super::upstream::RequestBody;
-use super::Cache;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
 
@@ -44,7 +44,10 @@ pub struct Request {
 pub enum Understood {
     Request(Request),
     /// A blind way to another host.
-    Tunnel { host: String, port: u16 },
+    Tunnel {
+        host: String,
+        port: u16,
+    },
 }
 
 /// Why a request is not even looked up.
@@ -86,8 +89,8 @@ impl Request {
         interim: Interim,
     ) -> Result<Understood, Refusal> {
         let invalid = |what: &str| Refusal::new(StatusCode::BAD_REQUEST, what);
-        let method = Method::from_bytes(head.method().as_bytes())
-            .map_err(|_| invalid("invalid method"))?;
+        let method =
+            Method::from_bytes(head.method().as_bytes()).map_err(|_| invalid("invalid method"))?;
         let mut headers = HeaderMap::with_capacity(16);
         let mut hosts = Vec::new();
         for (name, value) in head.headers.iter() {
@@ -103,8 +106,7 @@ impl Request {
         if hosts.is_empty() && head.version > 0 {
             return Err(invalid("the request has no `Host`"));
         }
-        let said =
-            Said { method: &method, target: head.target(), authority: None, hosts: &hosts };
+        let said = Said { method: &method, target: head.target(), authority: None, hosts: &hosts };
         Request::of_parts(cache, caller, &said, headers, upload, interim)
     }
 
@@ -125,8 +127,10 @@ impl Request {
             Named::Tunnel { host, port } if cache.settings.domains.cover_tunnel(&host, port) => {
                 return Ok(Understood::Tunnel { host, port });
             }
-            Named::Tunnel { host, port } => return Err(not_served(&format!("{host}:{port}"))),
-            Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => resource,
+            Named::Tunnel { host, port } => return Err(no_tunnel(&host, port)),
+            Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => {
+                resource
+            }
             Named::Resource(resource) => return Err(not_served(&resource.host)),
         };
         fresh::strip_forwarded(&mut headers);
@@ -145,7 +149,8 @@ impl Request {
 
     /// Whether it says who asks.
     pub fn has_credentials(&self) -> bool {
-        self.headers.contains_key(header::AUTHORIZATION) || self.headers.contains_key(header::COOKIE)
+        self.headers.contains_key(header::AUTHORIZATION)
+            || self.headers.contains_key(header::COOKIE)
     }
 
     pub fn key(&self, partition: Partition) -> Key {
@@ -180,6 +185,15 @@ fn not_served(host: &str) -> Refusal {
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, &why)
 }
 
+fn no_tunnel(host: &str, port: u16) -> Refusal {
+    let hint = match port {
+        443 => "add it to `domains`",
+        _ => "only 443 is tunnelled to unless `domains` names the host with this port",
+    };
+    let why = format!("there is no tunnel to `{host}:{port}`. hint: {hint}");
+    Refusal::new(StatusCode::FORBIDDEN, &why)
+}
+
 /// An answer of our own, for a person to read.
 pub fn plain(status: StatusCode, why: &str, account: super::stats::Account) -> Reply {
     let text = format!("dockgate: {why}\n");
@@ -187,6 +201,6 @@ pub fn plain(status: StatusCode, why: &str, account: super::stats::Account) -> R
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Reply { status, headers, length: Some(text.len() as u64), body: Body::bytes(text), account }
+    let length = Some(text.len() as u64);
+    Reply { status, headers, length, body: Body::bytes(text), account, stored: None }
 }
-

@@ -39,6 +39,11 @@ struct Case<'c> {
 }
 
 pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
+    // Before it joins a flight, which may be its own.
+    if cache.upstream.is_loop(&request.headers) {
+        let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
+        return failed(&Fault::Loop, account);
+    }
     let own = cache.partition(&request.headers);
     let Some(route) = cache.route(&request, own) else {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
@@ -79,7 +84,8 @@ pub(super) fn failed(fault: &Fault, account: Account) -> Reply {
     if let Some(pause) = fault.retry_after() {
         reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
     }
-    let status = CacheStatus { detail: Some(fault.name().to_owned()), ..forwarded(Forwarded::UriMiss) };
+    let status =
+        CacheStatus { detail: Some(fault.name().to_owned()), ..forwarded(Forwarded::UriMiss) };
     say(&mut reply.headers, &status);
     reply
 }
@@ -121,6 +127,11 @@ impl Case<'_> {
     }
 
     async fn find(&self, key: &Key) -> Option<Found> {
+        // What is whole and on its way into the store is newer than what is there.
+        let landed = self.cache.flights.landed(key, |meta| self.is_mine(meta));
+        if landed.is_some() {
+            return landed;
+        }
         let found = self.cache.store.find(key, &|names| self.variant(names)).await;
         found.unwrap_or_else(|error| {
             self.cache.disk_failed(&error);
@@ -145,7 +156,9 @@ impl Case<'_> {
             && self.request.method == Method::GET
             && self.route.render.is_none()
             && self.cache.settings.memory > 0;
-        let Some(Part::File { file, at, length }) = parts.front().filter(|_| is_plain) else { return };
+        let Some(Part::File { file, at, length }) = parts.front().filter(|_| is_plain) else {
+            return;
+        };
         let mut body = vec![0; usize::try_from(*length).unwrap_or(0)];
         if *length != meta.length
             || std::os::unix::fs::FileExt::read_exact_at(&**file, &mut body, *at).is_err()
@@ -154,7 +167,7 @@ impl Case<'_> {
         }
         let mut headers = meta.headers.clone();
         headers.remove(header::AGE);
-        headers.remove(CACHE_STATUS);
+        headers.remove(header::CONTENT_LENGTH);
         self.cache.via(&mut headers);
         let age = fresh::age(meta, self.now);
         let ready = Ready {
@@ -181,20 +194,36 @@ impl Case<'_> {
                 empty(StatusCode::NOT_MODIFIED, headers, account)
             }
             // `answer` has sent those conditions to the origin.
-            Precondition::None | Precondition::Origin => match self.render(found, &mut headers).await {
-                Some(Ok(body)) => {
-                    self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account)
+            Precondition::None | Precondition::Origin => {
+                match self.render(found, &mut headers).await {
+                    Some(Ok(body)) => self.laid_out(
+                        meta,
+                        headers,
+                        body.len() as u64,
+                        |span| slice(&body, span),
+                        account,
+                    ),
+                    Some(Err(why)) => return plain(StatusCode::BAD_GATEWAY, &why, account),
+                    None => self.laid_out(
+                        meta,
+                        headers,
+                        meta.length,
+                        |span| part(&found.body, span),
+                        account,
+                    ),
                 }
-                Some(Err(why)) => return plain(StatusCode::BAD_GATEWAY, &why, account),
-                None => self.laid_out(meta, headers, meta.length, |span| part(&found.body, span), account),
-            },
+            }
         };
         self.cache.via(&mut reply.headers);
         say(&mut reply.headers, &status);
         reply
     }
 
-    async fn render(&self, found: &Found, headers: &mut HeaderMap) -> Option<Result<Bytes, String>> {
+    async fn render(
+        &self,
+        found: &Found,
+        headers: &mut HeaderMap,
+    ) -> Option<Result<Bytes, String>> {
         let render = self.route.render.as_ref().filter(|_| found.meta.status == StatusCode::OK)?;
         if found.meta.length > LARGEST_DOCUMENT {
             return Some(Err("the document is too large".to_owned()));
@@ -216,7 +245,9 @@ impl Case<'_> {
         account: Account,
     ) -> Reply {
         let wanted = match meta.status {
-            StatusCode::OK => range::wanted(&self.request.method, &self.request.headers, &meta.headers, length),
+            StatusCode::OK => {
+                range::wanted(&self.request.method, &self.request.headers, &meta.headers, length)
+            }
             _ => Wanted::Whole,
         };
         let layout = range::layout(&wanted, length, &mut headers, &self.cache.boundary());
@@ -227,7 +258,8 @@ impl Case<'_> {
             range::Piece::Body(span) => part(span),
         });
         let length = Some(layout.length);
-        Reply { status, headers, length, body: Body::Parts(parts.collect()), account }
+        let body = Body::Parts(parts.collect());
+        Reply { status, headers, length, body, account, stored: Some(meta.key.clone()) }
     }
 
     /// One request behind the scenes, whoever asks how often.
@@ -298,8 +330,14 @@ impl Case<'_> {
                 Answer::Stored(stored) => {
                     flight.variant = Some(self.variant(&fresh::vary_names(&stored.meta.headers)));
                 }
-                Answer::New(head) => return self.grown(reader, &head, led, fwd, found.as_ref(), judged.as_ref()).await,
-                Answer::Failed(fault) => return self.fallen(&fault, found.as_ref(), judged.as_ref()).await,
+                Answer::New(head) => {
+                    return self
+                        .grown(reader, &head, led, fwd, found.as_ref(), judged.as_ref())
+                        .await;
+                }
+                Answer::Failed(fault) => {
+                    return self.fallen(&fault, found.as_ref(), judged.as_ref()).await;
+                }
             }
         }
     }
@@ -365,7 +403,11 @@ impl Case<'_> {
         if let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged)
             && matches!(meta.status.as_u16(), 500 | 502 | 503 | 504)
         {
-            let status = CacheStatus { forwarded_status: Some(meta.status), detail: Some("stale-if-error".to_owned()), ..from_store(0) };
+            let status = CacheStatus {
+                forwarded_status: Some(meta.status),
+                detail: Some("stale-if-error".to_owned()),
+                ..from_store(0)
+            };
             return self.stored(found, Outcome::Stale, status).await;
         }
         let status = CacheStatus { collapsed: !led, ..taken_in(head, fwd) };
@@ -390,20 +432,23 @@ impl Case<'_> {
             }
             Precondition::None | Precondition::Origin => {
                 let wanted = match (head.length, meta.status) {
-                    (Some(length), StatusCode::OK) => range::wanted(method, request, &meta.headers, length),
+                    (Some(length), StatusCode::OK) => {
+                        range::wanted(method, request, &meta.headers, length)
+                    }
                     _ => Wanted::Whole,
                 };
                 let (plan, status, length) = match (wanted, head.length) {
                     (Wanted::Whole, length) | (_, length @ None) => (None, meta.status, length),
                     (wanted, Some(length)) => {
-                        let layout = range::layout(&wanted, length, &mut headers, &self.cache.boundary());
+                        let layout =
+                            range::layout(&wanted, length, &mut headers, &self.cache.boundary());
                         (Some(layout.pieces.into()), layout.status, Some(layout.length))
                     }
                 };
                 headers.remove(header::CONTENT_LENGTH);
                 let draft = head.draft.clone();
                 let body = Body::Growing(Growth { reader, draft, plan });
-                Reply { status, headers, length, body, account }
+                Reply { status, headers, length, body, account, stored: None }
             }
         };
         self.cache.via(&mut reply.headers);
@@ -422,7 +467,9 @@ impl Case<'_> {
             None => Err("the origin's answer broke off or was wrong".to_owned()),
         };
         match made {
-            Ok(body) => self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account),
+            Ok(body) => {
+                self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account)
+            }
             Err(why) => plain(StatusCode::BAD_GATEWAY, &why, account),
         }
     }
@@ -468,6 +515,7 @@ impl Case<'_> {
                     length: head.length,
                     body: Body::Growing(Growth { reader, draft, plan: None }),
                     account: self.account(Outcome::Passed),
+                    stored: None,
                 }
             }
             Answer::Stored(found) => {
@@ -507,7 +555,7 @@ fn say(headers: &mut HeaderMap, status: &CacheStatus) {
 
 fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
     let length = (status != StatusCode::NOT_MODIFIED).then_some(0);
-    Reply { status, headers, body: Body::Empty, length, account }
+    Reply { status, headers, body: Body::Empty, length, account, stored: None }
 }
 
 fn part(body: &store::Body, span: range::Span) -> Part {
@@ -556,7 +604,11 @@ async fn whole(mut body: Body) -> Option<Bytes> {
 fn slice(body: &Bytes, span: range::Span) -> Part {
     let (start, end) = (usize_of(span.start), usize_of(span.end));
     // `Bytes::slice` panics on what is outside.
-    Part::Bytes(if start <= end && end <= body.len() { body.slice(start..end) } else { Bytes::new() })
+    Part::Bytes(if start <= end && end <= body.len() {
+        body.slice(start..end)
+    } else {
+        Bytes::new()
+    })
 }
 
 fn usize_of(number: u64) -> usize {

@@ -63,10 +63,7 @@ impl Outcome {
 
     /// Whether the origin sent no body for it.
     fn saves(self) -> bool {
-        matches!(
-            self,
-            Outcome::Hit | Outcome::Stale | Outcome::Revalidated | Outcome::Collapsed
-        )
+        matches!(self, Outcome::Hit | Outcome::Stale | Outcome::Revalidated | Outcome::Collapsed)
     }
 }
 

@@ -141,7 +141,9 @@ async fn verify(args: &Look) -> Result<ExitCode, String> {
         all.objects += page.objects;
         all.bytes += page.bytes;
         if !args.asked.json {
-            page.wrong.iter().for_each(|Fault { object, fault }| say(&format!("{object}: {fault}")));
+            page.wrong
+                .iter()
+                .for_each(|Fault { object, fault }| say(&format!("{object}: {fault}")));
         }
         all.wrong.extend(page.wrong);
         all.next = page.next;

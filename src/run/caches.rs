@@ -56,14 +56,22 @@ impl Caches {
         &self,
         parts: Vec<CachePart>,
         inherited: &mut Inherited,
+        tasks: &TaskTracker,
     ) -> anyhow::Result<Vec<Staged>> {
-        parts.into_iter().map(|part| self.stage_one(part, inherited)).collect()
+        parts.into_iter().map(|part| self.stage_one(part, inherited, tasks)).collect()
     }
 
-    fn stage_one(&self, part: CachePart, inherited: &mut Inherited) -> anyhow::Result<Staged> {
+    fn stage_one(
+        &self,
+        part: CachePart,
+        inherited: &mut Inherited,
+        tasks: &TaskTracker,
+    ) -> anyhow::Result<Staged> {
         let name = &part.config.name;
-        let before = self.running.iter().position(|running| running.config.name == *name);
-        let same = before.filter(|at| self.running.get(*at).is_some_and(|running| running.config == part.config));
+        let same =
+            self.running.iter().position(|running| running.config.name == *name).filter(|at| {
+                self.running.get(*at).is_some_and(|running| running.config == part.config)
+            });
         // What its files hold may have changed.
         if let (Some(at), true) = (same, part.config.files().is_empty()) {
             return Ok(Staged::Kept(at));
@@ -80,7 +88,7 @@ impl Caches {
         });
         let sockets = sockets.collect::<anyhow::Result<Vec<_>>>()?;
         let stats = self.stats.get(name).cloned().unwrap_or_default();
-        let cache = Cache::open(&part.config, &part.understood, stats);
+        let cache = Cache::open(&part.config, &part.understood, stats, tasks.clone());
         let cache = Arc::new(cache.with_context(context)?);
         Ok(Staged::New(Box::new(part), cache, sockets))
     }
@@ -93,9 +101,9 @@ impl Caches {
             match one {
                 Staged::Kept(at) => self.running.extend(old.get_mut(at).and_then(Option::take)),
                 Staged::New(part, cache, sockets) => {
-                    lines.extend(part.config.listen.iter().zip(&sockets).map(|(listen, (_, socket))| {
-                        announcement(&part.config.name, listen, socket)
-                    }));
+                    lines.extend(part.config.listen.iter().zip(&sockets).map(
+                        |(listen, (_, socket))| announcement(&part.config.name, listen, socket),
+                    ));
                     self.stats.insert(cache.name.clone(), Arc::clone(&cache.stats));
                     self.running.push(serve(*part, cache, sockets, opening));
                 }
@@ -134,7 +142,10 @@ impl Caches {
 
     /// Every listening socket, for the process that takes over.
     pub(super) fn sockets(&self) -> impl Iterator<Item = (&Bind, &Socket)> {
-        self.running.iter().flat_map(|running| &running.sockets).map(|(bind, socket)| (bind, socket))
+        self.running
+            .iter()
+            .flat_map(|running| &running.sockets)
+            .map(|(bind, socket)| (bind, socket))
     }
 
     /// Accepts nothing more.

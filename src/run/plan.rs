@@ -72,11 +72,8 @@ impl Plan {
             .iter()
             .map(|one| note(&mut complaints, Part::of(config, one, &mut keepers)))
             .collect();
-        let caches: Vec<Option<CachePart>> = config
-            .caches
-            .iter()
-            .map(|one| note(&mut complaints, CachePart::of(one)))
-            .collect();
+        let caches: Vec<Option<CachePart>> =
+            config.caches.iter().map(|one| note(&mut complaints, CachePart::of(one))).collect();
         complaints.or(())?;
         // Without a complaint nothing is missing.
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");

@@ -90,7 +90,7 @@ impl World {
             staged.push(self.stage(part, &staged, inherited)?);
         }
         let admin = self.stage_admin(&config, inherited)?;
-        let caches = self.caches.stage(plan.caches, inherited)?;
+        let caches = self.caches.stage(plan.caches, inherited, &self.tasks)?;
         self.tighten(&plan.listeners, &staged)?;
         // From here on nothing fails.
         let engine = Engine::new(plan.engine, config.engine.patience);

@@ -296,6 +296,27 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Two pieces, in one system call where that is possible.
+    pub async fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let rest = |sent: usize| {
+            let of_second = second.get(sent.saturating_sub(first.len())..).unwrap_or_default();
+            (first.get(sent..).unwrap_or_default(), of_second)
+        };
+        let (mut sent, all) = (0, first.len() + second.len());
+        while sent < all {
+            let (one, two) = rest(sent);
+            sent += if self.stream.is_plain() {
+                let both = [io::IoSlice::new(one), io::IoSlice::new(two)];
+                self.write_with(|socket| Ok(rustix::io::writev(socket, &both)?)).await?
+            } else {
+                let taken = self.stream.tls().map_or(Ok(all), |mut tls| tls.put_two(one, two))?;
+                Box::pin(self.flush()).await?;
+                taken
+            };
+        }
+        Ok(())
+    }
+
     async fn write_tls(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let taken = match self.stream.tls() {

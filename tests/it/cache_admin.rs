@@ -170,7 +170,8 @@ fn a_cache_is_in_the_metrics() {
         let labels = [here, ("domain", HOST), ("result", result)];
         assert_eq!(page.value("dockgate_cache_requests_total", &labels), count, "{result}");
     }
-    for (direction, bytes) in [("sent", 30.0), ("saved", 20.0), ("fetched", 10.0), ("stored", 10.0)] {
+    for (direction, bytes) in [("sent", 30.0), ("saved", 20.0), ("fetched", 10.0), ("stored", 10.0)]
+    {
         let labels = [here, ("direction", direction)];
         assert_eq!(page.value("dockgate_cache_bytes_total", &labels), bytes, "{direction}");
     }
@@ -264,7 +265,9 @@ fn pages_follow_each_other() {
             }
         }
         match what {
-            "ls" => assert_eq!(seen.iter().map(|one| one["url"].clone()).collect::<Vec<_>>(), wanted),
+            "ls" => {
+                assert_eq!(seen.iter().map(|one| one["url"].clone()).collect::<Vec<_>>(), wanted)
+            }
             _ => assert_eq!(seen, [3, 3, 1]),
         }
     }

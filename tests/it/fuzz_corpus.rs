@@ -21,6 +21,8 @@ const TARGETS: &[(&str, Property)] = &[
     ("authorization", properties::authorization),
     ("client_hello", properties::client_hello),
     ("freshness", properties::freshness),
+    ("asked", properties::asked),
+    ("ranges", properties::ranges),
 ];
 
 #[test]

@@ -1,3 +1,5 @@
+//! Requests that name a resource in one way only, and the others.
+
 use proptest::prelude::*;
 
 use super::*;

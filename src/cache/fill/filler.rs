@@ -120,9 +120,9 @@ impl Job {
 
     /// Whether what was found may answer in place of an error of the origin.
     fn may_use_stale(&self) -> bool {
-        let reuse = self.found().map(|found| {
-            fresh::reuse(&found.meta, &self.request, self.began, &self.route.rules)
-        });
+        let reuse = self
+            .found()
+            .map(|found| fresh::reuse(&found.meta, &self.request, self.began, &self.route.rules));
         matches!(reuse, Some(fresh::Reuse::Stale { if_error: true, .. }))
     }
 
@@ -144,12 +144,16 @@ async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
     }
 }
 
-/// What another process has stored while this one waited for the lock.
+/// What another request, or another process, has stored since this one looked.
 async fn newer(cache: &Cache, job: &Job) -> Option<Found> {
-    let Purpose::Fill { flight, .. } = &job.purpose else { return None };
+    let Purpose::Fill { flight, alone: false, .. } = &job.purpose else { return None };
     let variant = |names: &[http::HeaderName]| fresh::variant(names, &job.request);
     let found = cache.store.find(&flight.key, &variant).await.ok()??;
-    (found.meta.response_time > job.began).then_some(found)
+    let seen = job.found().map(|found| found.meta.response_time);
+    let reuse = fresh::reuse(&found.meta, &job.request, cache.now(), &job.route.rules);
+    let is_usable =
+        matches!(reuse, fresh::Reuse::Fresh { .. } | fresh::Reuse::WhileRevalidating { .. });
+    (seen != Some(found.meta.response_time) && is_usable).then_some(found)
 }
 
 /// Asks, and asks again without conditions if the origin means another answer than the stored one.
@@ -241,7 +245,10 @@ async fn send(
 
 fn follow(cache: &Cache) -> Follow {
     let settings = Arc::clone(&cache.settings);
-    Follow { most: MOST_REDIRECTS, allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)) }
+    Follow {
+        most: MOST_REDIRECTS,
+        allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)),
+    }
 }
 
 /// One of the documents that another is made of.
@@ -307,8 +314,13 @@ async fn confirmed(cache: &Cache, found: &Found, headers: &HeaderMap, times: (u6
 /// What an answer to HEAD says of the stored response (RFC 9111 §4.3.5).
 async fn learn(cache: &Cache, job: &Job, begun: &Begun) {
     let Some(found) = job.found() else { return };
-    match fresh::head_update(&found.meta, begun.status, &begun.headers, begun.times.0, begun.times.1)
-    {
+    match fresh::head_update(
+        &found.meta,
+        begun.status,
+        &begun.headers,
+        begun.times.0,
+        begun.times.1,
+    ) {
         fresh::HeadUpdate::Nothing => {}
         fresh::HeadUpdate::Refreshed(meta) => {
             cache.hot.forget(&found.meta.key);
@@ -383,12 +395,17 @@ async fn receive(
         Err(failure) => Err(failure),
     };
     match result {
-        Ok((length, sha256)) => {
-            growing.end(End::Whole);
-            if let Some(draft) = draft {
-                commit(cache, &job, draft, Meta { length, sha256, ..meta }).await;
+        Ok((length, sha256)) => match draft {
+            Some(draft) => {
+                let meta = Meta { length, sha256, ..meta };
+                let body = Body::File { file: draft.file(), start: draft.start() };
+                growing.land(Found { meta: Arc::new(meta.clone()), id: 0, body });
+                cache.hot.forget(&meta.key);
+                growing.end(End::Whole);
+                commit(cache, &job, draft, meta).await;
             }
-        }
+            None => growing.end(End::Whole),
+        },
         Err(failure) => {
             match failure {
                 Failure::Origin(fault) => {
@@ -435,7 +452,8 @@ fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
     if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
         return Err(Unstored::Error);
     }
-    fresh::may_store(&Method::GET, &job.request, *status, headers, &route.rules).map_err(Unstored::Response)
+    fresh::may_store(&Method::GET, &job.request, *status, headers, &route.rules)
+        .map_err(Unstored::Response)
 }
 
 fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
@@ -506,8 +524,10 @@ async fn take_in(
     if begun.length.is_some_and(|declared| declared != length) && job.method != Method::HEAD {
         return Err(Failure::Wrong(format!("its length is {length} and not what it says")));
     }
+    // A compressed transfer of a file is not the file that the digest is of.
+    let is_file = begun.status == StatusCode::OK && !begun.headers.contains_key(header::CONTENT_ENCODING);
     match &job.route.verify {
-        Some(Verify::Sha256(expected)) if begun.status == StatusCode::OK && *expected != sha256 => {
+        Some(Verify::Sha256(expected)) if is_file && *expected != sha256 => {
             Err(Failure::Wrong("its SHA-256 is not the one that it must have".to_owned()))
         }
         _ => Ok((length, sha256)),
@@ -547,7 +567,10 @@ async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<In
     let Source::Fetch(fetch) = &job.route.source else { return None };
     let Incoming::Origin(_) = &begun.body else { return None };
     let etag = begun.headers.get(header::ETAG)?;
-    if begun.status != StatusCode::OK || job.method != Method::GET || etag.as_bytes().starts_with(b"W/") {
+    if begun.status != StatusCode::OK
+        || job.method != Method::GET
+        || etag.as_bytes().starts_with(b"W/")
+    {
         return None;
     }
     let mut headers = job.request.clone();

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::growing::{Growing, Reader};
 use crate::cache::key::Key;
+use crate::cache::meta::Meta;
+use crate::cache::store::Found;
 
 /// A variant is only known after the first answer; until then all share one flight.
 pub(super) type Variant = Vec<(String, Option<String>)>;
@@ -22,11 +24,12 @@ pub struct Flight {
 pub struct Flights(Mutex<HashMap<Flight, Arc<Growing>>>);
 
 impl Flights {
-    /// A place in the flight, and the flight itself if it has just begun.
+    /// A place in the flight, and the flight itself if it has just begun. What has landed is joined by
+    /// nobody: it is as good as stored, and who asks the origin nevertheless wants something newer.
     pub fn join(&self, flight: &Flight) -> (Reader, Option<Arc<Growing>>) {
         let mut all = self.all();
         if let Some(growing) = all.get(flight)
-            && !growing.is_broken()
+            && growing.is_flying()
             && let Some(reader) = growing.reader()
         {
             return (reader, None);
@@ -38,7 +41,15 @@ impl Flights {
 
     /// The flight, if it is on its way.
     pub fn find(&self, flight: &Flight) -> Option<Reader> {
-        self.all().get(flight).filter(|growing| !growing.is_broken())?.reader()
+        self.all().get(flight).filter(|growing| growing.is_flying())?.reader()
+    }
+
+    /// What is whole and not committed yet, if it is for whom it is wanted.
+    pub fn landed(&self, key: &Key, is_wanted: impl Fn(&Meta) -> bool) -> Option<Found> {
+        let all = self.all();
+        let of_key = all.iter().filter(|(flight, _)| flight.key == *key);
+        let mut landed = of_key.filter_map(|(_, growing)| growing.landed());
+        landed.find(|found| is_wanted(&found.meta))
     }
 
     /// It has ended: what came of it is in the store, or nowhere.

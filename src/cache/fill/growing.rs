@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -28,6 +28,7 @@ pub struct Growing {
     passage: Mutex<Passage>,
     /// A reader has moved on, or gone.
     moved: Notify,
+    landed: OnceLock<Found>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -104,15 +105,21 @@ impl Growing {
             state: watch::Sender::new(State::default()),
             passage: Mutex::default(),
             moved: Notify::new(),
+            landed: OnceLock::new(),
         });
         let reader = growing.seat(&mut growing.passage());
         (growing, reader)
     }
 
-    /// Whether it has failed already: nobody is to join it any more.
-    pub fn is_broken(&self) -> bool {
+    /// Whether something may still come of it.
+    pub fn is_flying(&self) -> bool {
         let state = self.state.borrow();
-        state.end == Some(End::Broken) || matches!(state.answer, Some(Answer::Failed(_)))
+        state.end.is_none() && !matches!(state.answer, Some(Answer::Failed(_) | Answer::Stored(_)))
+    }
+
+    /// What was found whole and right, while it is on its way into the store.
+    pub fn landed(&self) -> Option<Found> {
+        self.landed.get().cloned()
     }
 
     /// How much of the body can be read.
@@ -151,6 +158,11 @@ impl Growing {
 
     pub(super) fn written(&self, bytes: u64) {
         self.state.send_modify(|state| state.written = bytes);
+    }
+
+    /// It is whole and right, and this is what will be stored.
+    pub(super) fn land(&self, found: Found) {
+        let _ = self.landed.set(found);
     }
 
     pub(super) fn end(&self, end: End) {
@@ -248,7 +260,10 @@ pub struct Reader {
 #[derive(Debug)]
 pub enum Piece {
     /// In the draft's file, from this byte of the body on.
-    File { at: u64, length: u64 },
+    File {
+        at: u64,
+        length: u64,
+    },
     Bytes(Bytes),
 }
 
@@ -270,7 +285,9 @@ impl Reader {
                 Some(answer) => return answer,
                 // The sender lives as long as `growing` does.
                 None if self.state.changed().await.is_ok() => {}
-                None => return Answer::Failed(Arc::new(Fault::Closed("the fill has ended".to_owned()))),
+                None => {
+                    return Answer::Failed(Arc::new(Fault::Closed("the fill has ended".to_owned())));
+                }
             }
         }
     }

@@ -7,15 +7,20 @@ use std::io;
 
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::task::TaskTracker;
 
 use crate::cache::store::BoxFuture;
 
 #[derive(Clone, Debug)]
-pub struct Thread(UnboundedSender<BoxFuture<'static, ()>>);
+pub struct Thread {
+    work: UnboundedSender<BoxFuture<'static, ()>>,
+    /// A process that ends waits for it.
+    tasks: TaskTracker,
+}
 
 impl Thread {
     /// It ends when nobody can give it work any more.
-    pub fn spawn(name: &str) -> io::Result<Thread> {
+    pub fn spawn(name: &str, tasks: TaskTracker) -> io::Result<Thread> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (sender, mut work) = unbounded_channel();
         std::thread::Builder::new().name(format!("fetch {name}")).spawn(move || {
@@ -25,11 +30,11 @@ impl Thread {
                 }
             });
         })?;
-        Ok(Thread(sender))
+        Ok(Thread { work: sender, tasks })
     }
 
     pub fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         // It fails only when the thread has ended, and then the program does.
-        let _ = self.0.send(Box::pin(work));
+        let _ = self.work.send(Box::pin(self.tasks.track_future(work)));
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn connection(
             let head = buffer.unread().get(..end).unwrap_or_default();
             if let Some(hit) = cache.hot.find(&caller, head, cache.now()) {
                 buffer.consume(end);
-                if in_time(send_two(&mut writer, &hit.head(), hit.body())).await.is_err() {
+                if in_time(writer.write_two(&hit.head(), hit.body())).await.is_err() {
                     break;
                 }
                 hit.close(cache, &counts);
@@ -70,7 +70,8 @@ pub(super) async fn connection(
                 continue;
             }
             // Boxed: an idle connection does not keep the room of a request.
-            let one = Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
+            let one =
+                Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
             if one.await == Next::Close {
                 linger(&mut reader, &mut writer, &mut buffer).await;
                 break;
@@ -164,7 +165,7 @@ async fn exchange(
     let mut answering = Box::pin(serve::answer(cache, request));
     let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
     let mut upload_done = None;
-    let reply = loop {
+    let mut reply = loop {
         tokio::select! {
             biased;
             Some(one) = interims.recv(), if !is_old => {
@@ -189,9 +190,14 @@ async fn exchange(
         true => Next::Close,
         false => Next::Again,
     };
-    match write_reply(writer, reply, is_old, to_head, next).await {
-        true => next,
-        false => Next::Close,
+    let stored = reply.stored.take();
+    match (write_reply(writer, reply, is_old, to_head, next).await, stored) {
+        (Written::Whole, _) => next,
+        (Written::Broken, Some(key)) => {
+            cache.damaged(&key).await;
+            Next::Close
+        }
+        (Written::Broken | Written::Gone, _) => Next::Close,
     }
 }
 
@@ -242,14 +248,23 @@ async fn write_interim(
     writer.write_all(&head).await
 }
 
-/// Whether it was whole, and written.
+/// How the writing of an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// The body is not whole.
+    Broken,
+    /// The client has left, or takes nothing.
+    Gone,
+}
+
 async fn write_reply(
     writer: &mut Writer<'_>,
     mut reply: Reply,
     is_old: bool,
     to_head: bool,
     next: Next,
-) -> bool {
+) -> Written {
     let mut head = status_line(reply.status);
     put_headers(&mut head, &reply.headers);
     let has_body = !matches!(reply.status.as_u16(), 100..200 | 204 | 304);
@@ -274,7 +289,7 @@ async fn write_reply(
     let head_sent = head.is_empty() || sent > 0;
     reply.account.close(sent);
     match result {
-        Ok(()) => true,
+        Ok(()) => Written::Whole,
         // Nothing of it was sent: the client can be told.
         Err(Unsent::Broken) if !head_sent => {
             let why = "the origin's answer broke off or was wrong";
@@ -286,9 +301,10 @@ async fn write_reply(
             head.extend_from_slice(b"connection: close\r\n\r\n");
             let mut body = body;
             let _ = write_body(writer, &mut head, &mut body, false, &mut sent).await;
-            false
+            Written::Broken
         }
-        Err(Unsent::Broken | Unsent::Gone) => false,
+        Err(Unsent::Broken) => Written::Broken,
+        Err(Unsent::Gone) => Written::Gone,
     }
 }
 
@@ -314,7 +330,9 @@ async fn write_body(
             true => body.next().await,
             false => {
                 let mut first = Box::pin(body.next());
-                match std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx))).await {
+                match std::future::poll_fn(|cx| std::task::Poll::Ready(first.as_mut().poll(cx)))
+                    .await
+                {
                     std::task::Poll::Ready(next) => next,
                     std::task::Poll::Pending => {
                         in_time(writer.write_all(head)).await.map_err(gone)?;
@@ -355,7 +373,7 @@ async fn write_chunk(
     match chunk {
         Chunk::Bytes(bytes) => {
             let first = std::mem::take(before);
-            in_time(send_two(writer, &first, bytes)).await.map_err(gone)
+            in_time(writer.write_two(&first, bytes)).await.map_err(gone)
         }
         Chunk::File { file, at, length } if writer.is_plain() => {
             if !before.is_empty() {
@@ -399,34 +417,11 @@ async fn write_blocks(
         let read = file.read_block(block).map_err(|_| Unsent::Broken)?;
         let bytes = block.get(..read).unwrap_or_default();
         let first = std::mem::take(before);
-        in_time(send_two(writer, &first, bytes)).await.map_err(|_| Unsent::Gone)?;
+        in_time(writer.write_two(&first, bytes)).await.map_err(|_| Unsent::Gone)?;
         if !file.advance(read) {
             return Ok(());
         }
     }
-}
-
-/// Two pieces in one system call, where that is possible.
-async fn send_two(writer: &mut Writer<'_>, first: &[u8], second: &[u8]) -> io::Result<()> {
-    if !writer.is_plain() {
-        if first.is_empty() {
-            return writer.write_all(second).await;
-        }
-        // One record rather than two.
-        let mut both = Vec::with_capacity(first.len() + second.len());
-        both.extend_from_slice(first);
-        both.extend_from_slice(second);
-        return writer.write_all(&both).await;
-    }
-    let all = first.len() + second.len();
-    let mut sent = 0;
-    while sent < all {
-        let one = first.get(sent..).unwrap_or_default();
-        let two = second.get(sent.saturating_sub(first.len())..).unwrap_or_default();
-        let both = [io::IoSlice::new(one), io::IoSlice::new(two)];
-        sent += writer.write_with(|socket| Ok(rustix::io::writev(socket, &both)?)).await?;
-    }
-    Ok(())
 }
 
 pub(super) async fn in_time<T>(sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -526,7 +521,11 @@ async fn linger(reader: &mut Reader<'_>, writer: &mut Writer<'_>, buffer: &mut B
 }
 
 /// Status line and fields of an answer with a body of this length, for `hot`.
-pub(in crate::cache) fn head_of(status: StatusCode, headers: &HeaderMap, length: u64) -> bytes::Bytes {
+pub(in crate::cache) fn head_of(
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: u64,
+) -> bytes::Bytes {
     let mut head = status_line(status);
     put_headers(&mut head, headers);
     put_number(&mut head, b"content-length: ", length);

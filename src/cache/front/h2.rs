@@ -129,7 +129,7 @@ async fn respond(
         }
         Err(refusal) => refusal.reply(cache, &caller.tenant),
     };
-    send(reply, to_head)
+    send(cache, reply, to_head)
 }
 
 fn understand(
@@ -181,8 +181,8 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
     }
 }
 
-fn send(reply: Reply, to_head: bool) -> Response {
-    let Reply { status, mut headers, body, length, account } = reply;
+fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
+    let Reply { status, mut headers, body, length, account, stored } = reply;
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     headers.remove(KEEP_ALIVE);
     let has_body = !to_head && !matches!(status.as_u16(), 204 | 304);
@@ -191,7 +191,13 @@ fn send(reply: Reply, to_head: bool) -> Response {
     }
     let (pieces, receiver) = mpsc::channel(2);
     if has_body {
-        tokio::spawn(send_body(body, pieces, account));
+        let cache = Arc::clone(cache);
+        tokio::spawn(async move {
+            let is_whole = send_body(body, pieces, account).await;
+            if let (false, Some(key)) = (is_whole, stored) {
+                cache.damaged(&key).await;
+            }
+        });
     } else {
         account.close(0);
     }
@@ -201,53 +207,56 @@ fn send(reply: Reply, to_head: bool) -> Response {
     response
 }
 
+/// Whether the body was whole; the client may have left before its end.
 async fn send_body(
     mut body: Body,
     pieces: mpsc::Sender<Result<Bytes, Broken>>,
     account: Account,
-) {
-    let mut sent = 0;
+) -> bool {
+    let (mut sent, mut is_whole) = (0, true);
     while let Some(next) = body.next().await.transpose() {
-        let mut chunk = match next {
-            Ok(chunk) => chunk,
+        let done = match next {
+            Ok(mut chunk) => send_chunk(&mut chunk, &pieces, &mut sent).await,
+            Err(broken) => Err(broken),
+        };
+        match done {
+            Ok(true) => {}
+            Ok(false) => break,
             Err(broken) => {
                 let _ = pieces.send(Err(broken)).await;
+                is_whole = false;
                 break;
             }
-        };
-        if !send_chunk(&mut chunk, &pieces, &mut sent).await {
-            break;
         }
     }
     account.close(sent);
+    is_whole
 }
 
+/// False when the client has left.
 async fn send_chunk(
     chunk: &mut Chunk,
     pieces: &mpsc::Sender<Result<Bytes, Broken>>,
     sent: &mut u64,
-) -> bool {
+) -> Result<bool, Broken> {
     const BLOCK: usize = 64 * 1024;
     loop {
         let bytes = match &*chunk {
             Chunk::Bytes(bytes) => bytes.clone(),
             file => {
                 let mut block = vec![0; BLOCK.min(usize::try_from(file.len()).unwrap_or(BLOCK))];
-                let Ok(read) = file.read_block(&mut block) else {
-                    let _ = pieces.send(Err(Broken)).await;
-                    return false;
-                };
+                let read = file.read_block(&mut block).map_err(|_| Broken)?;
                 block.truncate(read);
                 block.into()
             }
         };
         let length = bytes.len();
         if pieces.send(Ok(bytes)).await.is_err() {
-            return false;
+            return Ok(false);
         }
         *sent += length as u64;
         if !chunk.advance(length) {
-            return true;
+            return Ok(true);
         }
     }
 }

@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Cache;
-pub(super) use h1::head_of;
 use super::key::Scheme;
 use crate::wire::io::{Stream, watch};
+pub(super) use h1::head_of;
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// A peer behind a NAT that forgot the connection is noticed.
@@ -128,9 +128,7 @@ impl Gate {
 async fn accept(watched: &AsyncFd<OwnedFd>) -> io::Result<(Stream, Option<SocketAddr>)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (socket, address) = watched
-        .async_io(Interest::READABLE, |listener| {
-            Ok(rustix::net::acceptfrom_with(listener, flags)?)
-        })
+        .async_io(Interest::READABLE, |listener| Ok(rustix::net::acceptfrom_with(listener, flags)?))
         .await?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_keepalive(&socket, true)?;

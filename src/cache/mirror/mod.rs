@@ -42,16 +42,12 @@ impl Http {
         Http { rules, general, origins }
     }
 
-    fn fetch(&self, asked: &Asked<'_>) -> Fetch {
-        let target = match asked.query {
-            Some(query) => format!("{}?{query}", asked.path),
-            None => asked.path.to_owned(),
-        };
-        let (scheme, host) = match self.origins.get(asked.host) {
-            Some(origin) => (origin.scheme, origin.host.clone()),
-            None => (asked.scheme, asked.host.to_owned()),
-        };
-        Fetch { scheme, host, target }
+    /// Where the resource is: the rules are about that host.
+    fn origin<'a>(&'a self, asked: &Asked<'a>) -> (Scheme, &'a str) {
+        match self.origins.get(asked.host) {
+            Some(origin) => (origin.scheme, &origin.host),
+            None => (asked.scheme, asked.host),
+        }
     }
 }
 
@@ -61,7 +57,8 @@ impl Mirror for Http {
     }
 
     fn route(&self, asked: &Asked<'_>) -> Option<Route> {
-        let found = self.rules.find(asked);
+        let (scheme, host) = self.origin(asked);
+        let found = self.rules.find(asked, host);
         let rule = found.as_ref().map(|found| found.rule);
         let ignores_query = rule.is_some_and(|rule| rule.query == Query::Ignored);
         let (kind, rules) = self.freshness(rule, found.as_ref().is_some_and(|f| f.is_known));
@@ -72,10 +69,14 @@ impl Mirror for Http {
             path: asked.path.into(),
             query: asked.query.filter(|_| !ignores_query).map(Into::into),
         };
+        let target = match asked.query {
+            Some(query) => format!("{}?{query}", asked.path),
+            None => asked.path.to_owned(),
+        };
         Some(Route {
             key,
             kind,
-            source: Source::Fetch(self.fetch(asked)),
+            source: Source::Fetch(Fetch { scheme, host: host.to_owned(), target }),
             verify: found.as_ref().and_then(|found| found.sha256).map(Verify::Sha256),
             rewrite: None,
             headers: None,

@@ -87,11 +87,12 @@ impl Rules {
         read::rules(text, path)
     }
 
-    pub(super) fn find(&self, asked: &Asked<'_>) -> Option<Found<'_>> {
+    /// `host` is where the resource comes from.
+    pub(super) fn find(&self, asked: &Asked<'_>, host: &str) -> Option<Found<'_>> {
         let matched = self.patterns.matches(asked.path.as_bytes());
         matched.iter().find_map(|pattern| {
             let rule = self.rules.get(*self.rule_of.get(pattern)?)?;
-            let is_known = rule.hosts.name(asked.host);
+            let is_known = rule.hosts.name(host);
             let is_for = is_known || matches!(rule.treat, Treat::Artifact { elsewhere: true });
             let holds = is_for && rule.methods.contains(asked.method);
             holds.then(|| Found { rule, is_known, sha256: rule.digest_in(asked.path) })

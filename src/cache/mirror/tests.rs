@@ -1,7 +1,10 @@
+//! Routes with rules and without, each ecosystem's paths, and complaints about files of rules.
+
 use http::{HeaderMap, Method};
 
 use super::*;
 use crate::cache::hosts::Hosts;
+use crate::cache::key::Partition;
 
 fn http(rules: Rules) -> Http {
     Http::new(rules, fresh::Rules::default(), [])
@@ -183,6 +186,14 @@ fn a_host_may_be_somewhere_else() {
     assert_eq!(there.key.to_string(), "https://x.org/a?q=1", "kept under the name asked for");
     let Source::Fetch(fetch) = route(&mirror, "y.org", "/a").source else { panic!("no fetch") };
     assert_eq!(&*fetch.host, "y.org");
+    let host = "archive.ubuntu.com".to_owned();
+    let known = [("apt.x.org".to_owned(), Origin { scheme: Scheme::Http, host })];
+    let mirror = Http::new(Rules::builtin().unwrap(), fresh::Rules::default(), known);
+    assert_eq!(
+        route(&mirror, "apt.x.org", "/pool/a.deb").kind,
+        Kind::Artifact,
+        "rules are about it"
+    );
 }
 
 #[test]
@@ -337,4 +348,23 @@ fn the_built_in_rules_name_each_rule_once_and_no_host_twice() {
     assert_eq!(names.len(), count);
     assert!(rules.rules.iter().all(|rule| rule.hosts != Hosts::default()
         || matches!(rule.treat, Treat::Artifact { elsewhere: true })));
+}
+
+#[test]
+fn the_documentation_has_every_key_and_its_example_is_right() {
+    let page = include_str!("../../../docs/cache.md");
+    let (_, example) = page.split_once("```toml\n# rules.toml\n").unwrap();
+    let example = example.split("```").next().unwrap();
+    let mirror = http(Rules::parse(example, "rules.toml".as_ref()).unwrap());
+    assert_eq!(route(&mirror, "deb.example.com", "/pool/a.deb").kind, Kind::Artifact);
+    let nightly = route(&mirror, "x.example.com", "/a/nightly/b.zip").kind;
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    assert_eq!(nightly, Kind::Metadata { ttl: Some(minutes(10)), stale: minutes(60) });
+    let rule = "[[rule]]\nfrob = 1";
+    let unknown = Rules::parse(rule, "x".as_ref()).unwrap_err().to_string();
+    let known: Vec<&str> = unknown.split('`').skip(3).step_by(2).collect();
+    assert!(known.len() > 10, "{unknown}");
+    for key in known {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
 }

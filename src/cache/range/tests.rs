@@ -1,3 +1,5 @@
+//! Ranges: what is read of them, and that clients get what they ask for.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -5,9 +5,9 @@
 //! commits is found; the directory may be missing, full or read-only, and only `begin`, `commit` and
 //! `refresh` fail then.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ use http::HeaderName;
 use super::draft::Draft;
 use super::drafts::Drafts;
 use super::lock::Lock;
-use super::room::{Room, is_absence};
+use super::room::{Room, is_absence, make_dir};
 use super::{
     Body, BoxFuture, Found, Listed, Page, Purged, Scope, Store, Usage, Variant, Verified, head,
     layout, pages, scan,
@@ -61,7 +61,7 @@ impl Disk {
     /// Makes the directory if it can, and begins to count what is in it in a thread of its own.
     pub fn open(settings: Settings) -> io::Result<Disk> {
         let Settings { dir, size, free, fsync } = settings;
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        make_dir(&dir)?;
         let (wake, woken) = mpsc::sync_channel(1);
         let room = Arc::new(Room::new(dir.clone(), size, free, wake));
         let drafts = Drafts::new(dir.join(DRAFTS));
@@ -243,15 +243,15 @@ impl Inner {
     fn begin(&self, text: &[u8], expected: Option<u64>) -> io::Result<Draft> {
         let start = head::length_for(text)? as u64;
         let room = self.room.reserve(start.saturating_add(expected.unwrap_or(0)))?;
-        let (file, path) = self.drafts.create().inspect_err(|error| {
-            if error.kind() == ErrorKind::StorageFull {
-                self.room.was_full();
-            }
-        })?;
+        let (file, path) = self.drafts.create().inspect_err(|error| self.room.failed(error))?;
         Ok(Draft::new(file, path, start, room))
     }
 
     fn commit(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
+        self.put(draft, meta).inspect_err(|error| self.room.failed(error))
+    }
+
+    fn put(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
         if draft.written() != meta.length {
             let message = format!("{} of {} bytes were written", draft.written(), meta.length);
             return Err(io::Error::new(ErrorKind::InvalidData, message));
@@ -338,7 +338,8 @@ impl Inner {
         }
         match head::next(&read, &head::text(meta)?)? {
             Some((at, bytes)) => {
-                OpenOptions::new().write(true).open(&path)?.write_all_at(&bytes, at)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.write_all_at(&bytes, at).inspect_err(|error| self.room.failed(error))?;
                 Ok(Refreshed::Done)
             }
             None => Ok(Refreshed::Grown(file)),

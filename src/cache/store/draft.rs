@@ -30,11 +30,8 @@ impl Draft {
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.start + self.written + bytes.len() as u64;
         self.room.grow_to(end)?;
-        self.file.write_all_at(bytes, self.start + self.written).inspect_err(|error| {
-            if error.kind() == io::ErrorKind::StorageFull {
-                self.room.was_full();
-            }
-        })?;
+        let written = self.file.write_all_at(bytes, self.start + self.written);
+        written.inspect_err(|error| self.room.failed(error))?;
         self.written += bytes.len() as u64;
         Ok(())
     }

@@ -7,7 +7,7 @@
 use hashbrown::HashTable;
 
 use super::ghosts::Ghosts;
-use super::packed;
+use super::packed::{self, Hosts};
 
 /// Sizes are counted in these.
 pub(super) const BLOCK: u64 = 4096;
@@ -28,6 +28,7 @@ pub(super) struct Index {
     small: Queue,
     main: Queue,
     ghosts: Ghosts,
+    hosts: Hosts,
     small_blocks: u64,
 }
 
@@ -35,6 +36,7 @@ pub(super) struct Index {
 struct Slot {
     id: u64,
     place: Box<[u8]>,
+    host: u16,
     /// Towards the ones that came later.
     next: u32,
     previous: u32,
@@ -66,6 +68,7 @@ impl Index {
             small: Queue::new(),
             main: Queue::new(),
             ghosts: Ghosts::default(),
+            hosts: Hosts::default(),
             small_blocks: limit / BLOCK * SMALL_SHARE / 100,
         }
     }
@@ -134,7 +137,8 @@ impl Index {
                 self.link(at, true);
                 continue;
             }
-            let victim = Victim { id: slot.id, place: packed::unpack(&slot.place) };
+            let place = format!("{}{}", self.hosts.name(slot.host), packed::unpack(&slot.place));
+            let victim = Victim { id: slot.id, place };
             if !slot.in_main {
                 self.ghosts.put(victim.id, self.table.len());
             }
@@ -155,9 +159,11 @@ impl Index {
             self.link(at, in_main);
             return;
         }
+        let (host, rest) = self.hosts.split(place);
         let slot = Slot {
             id,
-            place: packed::pack(place),
+            place: packed::pack(rest),
+            host,
             next: NONE,
             previous: NONE,
             blocks,

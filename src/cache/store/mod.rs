@@ -30,6 +30,8 @@ mod head;
 mod index;
 mod layout;
 mod lock;
+#[cfg(test)]
+mod measure;
 mod packed;
 mod pages;
 mod room;

@@ -2,39 +2,56 @@
 //!
 //! Part of `index`. What must stay true: what is unpacked is what was packed.
 //!
-//! `objects/` and the usual partition and schemes are one byte; digits of a hash are packed two in a
-//! byte. Places are ASCII: a byte from 0x80 on says how many packed digits follow.
+//! What a host's objects have in common is stored once. Digits of a hash are packed two in a byte:
+//! places are ASCII, so a byte from 0x80 on says how many packed digits follow.
 
-use super::layout::OBJECTS;
-
-/// The common beginnings; the number is the first byte. The last fits every place.
-const BEGINNINGS: [&str; 3] = ["shared/https/", "shared/http/", ""];
+use std::collections::HashMap;
 
 /// Fewer are not worth the byte that says so.
 const SHORTEST_RUN: usize = 8;
 const LONGEST_RUN: usize = SHORTEST_RUN + 0x7f;
+/// `objects/<partition>/<scheme>/<host>`
+const FOLDERS: usize = 4;
+
+/// The folders of hosts. They are never forgotten: there can be 65,535 of them, then names are long.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    names: Vec<Box<str>>,
+    numbers: HashMap<Box<str>, u16>,
+}
+
+impl Hosts {
+    /// The number of the host's folder, 0 if it has none, and what is to be kept beside it.
+    pub(super) fn split<'a>(&mut self, place: &'a str) -> (u16, &'a str) {
+        let Some((end, _)) = place.match_indices('/').nth(FOLDERS - 1) else { return (0, place) };
+        let Some((folder, rest)) = place.split_at_checked(end) else { return (0, place) };
+        if let Some(number) = self.numbers.get(folder) {
+            return (*number, rest);
+        }
+        let Ok(number) = u16::try_from(self.names.len() + 1) else { return (0, place) };
+        self.names.push(folder.into());
+        self.numbers.insert(folder.into(), number);
+        (number, rest)
+    }
+
+    pub(super) fn name(&self, number: u16) -> &str {
+        let at = usize::from(number).checked_sub(1);
+        at.and_then(|at| self.names.get(at)).map_or("", |name| name)
+    }
+}
 
 pub(super) fn pack(place: &str) -> Box<[u8]> {
-    let rest = place.strip_prefix(OBJECTS).and_then(|rest| rest.strip_prefix('/')).unwrap_or(place);
-    let mut packed = Vec::with_capacity(rest.len() + 1);
-    let mut rest = rest.as_bytes();
-    for (number, beginning) in (0..).zip(BEGINNINGS) {
-        if let Some(behind) = rest.strip_prefix(beginning.as_bytes()) {
-            packed.push(number);
-            rest = behind;
-            break;
-        }
-    }
+    let mut packed = Vec::with_capacity(place.len());
+    let mut rest = place.as_bytes();
     while let Some(first) = rest.first() {
         let run = rest.iter().take(LONGEST_RUN).take_while(|byte| digit(**byte).is_some()).count();
         let (digits, behind) = rest.split_at_checked(run).unwrap_or_default();
         if run >= SHORTEST_RUN {
             packed.push(0x80 | (run - SHORTEST_RUN) as u8);
-            let values = |pair: &[u8]| {
+            packed.extend(digits.chunks(2).map(|pair| {
                 let mut values = pair.iter().filter_map(|byte| digit(*byte));
                 values.next().unwrap_or(0) << 4 | values.next().unwrap_or(0)
-            };
-            packed.extend(digits.chunks(2).map(values));
+            }));
             rest = behind;
         } else if run > 0 {
             packed.extend_from_slice(digits);
@@ -44,14 +61,13 @@ pub(super) fn pack(place: &str) -> Box<[u8]> {
             rest = rest.get(1..).unwrap_or_default();
         }
     }
-    packed.into_boxed_slice()
+    // A copy of its very size; shrinking would leave holes that nobody fills.
+    Box::from(packed.as_slice())
 }
 
 pub(super) fn unpack(packed: &[u8]) -> String {
-    let mut place = format!("{OBJECTS}/");
+    let mut place = String::with_capacity(packed.len() * 2);
     let mut bytes = packed.iter().copied();
-    let number = bytes.next().unwrap_or_default();
-    place.push_str(BEGINNINGS.get(usize::from(number)).copied().unwrap_or_default());
     while let Some(byte) = bytes.next() {
         if byte < 0x80 {
             place.push(char::from(byte));
@@ -80,19 +96,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_and_beginnings_take_little() {
-        let hash = "0123456789abcdef".repeat(4);
-        let place = format!("objects/shared/https/h/{hash}/x,o");
-        assert_eq!(pack(&place).len(), 1 + 2 + 1 + 32 + 4);
+    fn hashes_take_half() {
+        let place = format!("/{}/x,o", "0123456789abcdef".repeat(4));
+        assert_eq!(pack(&place).len(), 1 + 1 + 32 + 4);
         assert_eq!(unpack(&pack(&place)), place);
+    }
+
+    #[test]
+    fn what_a_host_has_in_common_is_kept_once() {
+        let mut hosts = Hosts::default();
+        assert_eq!(hosts.split("objects/shared/https/a/b/c,o"), (1, "/b/c,o"));
+        assert_eq!(hosts.split("objects/shared/https/b/,o"), (2, "/,o"));
+        assert_eq!(hosts.split("objects/shared/https/a/d,o"), (1, "/d,o"));
+        assert_eq!(hosts.split("objects/x"), (0, "objects/x"));
+        assert_eq!((hosts.name(0), hosts.name(2)), ("", "objects/shared/https/b"));
+        for n in 0..70_000 {
+            let place = format!("objects/shared/http/{n}/x");
+            let (number, rest) = hosts.split(&place);
+            assert_eq!(format!("{}{rest}", hosts.name(number)), place);
+        }
     }
 
     proptest! {
         #[test]
-        fn what_is_unpacked_is_what_was_packed(
-            rest in "(shared/https?/|own-[0-9a-f]{16}/http/)?([!-~]{0,20}|[0-9a-f]{1,300}|/){0,6}",
-        ) {
-            let place = format!("objects/{rest}");
+        fn what_is_unpacked_is_what_was_packed(place in "([!-~]{0,20}|[0-9a-f]{1,300}|/){0,6}") {
             prop_assert_eq!(unpack(&pack(&place)), place);
         }
     }

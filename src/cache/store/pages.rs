@@ -25,17 +25,23 @@ pub(super) fn list(
     after: Option<&str>,
     most: usize,
 ) -> io::Result<Page<Listed>> {
-    page(room, scope, after, |items: &[Listed]| items.len() >= most.max(1), |_, stored| {
-        let meta = stored.head.ok()?.meta;
-        Some(Listed {
-            key: meta.key,
-            kind: meta.kind,
-            status: meta.status.as_u16(),
-            vary: meta.vary,
-            length: meta.length,
-            stored_ms: meta.response_time,
-        })
-    })
+    page(
+        room,
+        scope,
+        after,
+        |items: &[Listed]| items.len() >= most.max(1),
+        |_, stored| {
+            let meta = stored.head.ok()?.meta;
+            Some(Listed {
+                key: meta.key,
+                kind: meta.kind,
+                status: meta.status.as_u16(),
+                vary: meta.vary,
+                length: meta.length,
+                stored_ms: meta.response_time,
+            })
+        },
+    )
 }
 
 pub(super) fn verify(

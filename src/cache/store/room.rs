@@ -7,6 +7,7 @@
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
@@ -130,9 +131,12 @@ impl Room {
         }
     }
 
-    pub(super) fn was_full(&self) {
-        self.full.store(true, Relaxed);
-        self.wake();
+    /// Something could not be written: if that is for want of space, some is made.
+    pub(super) fn failed(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::StorageFull {
+            self.full.store(true, Relaxed);
+            self.wake();
+        }
     }
 
     pub(super) fn after_growth(&self) {
@@ -178,7 +182,14 @@ impl Room {
 
     /// How much is missing to the floor of free space.
     fn short_of(&self, bytes: u64) -> io::Result<Option<u64>> {
-        let disk = rustix::fs::statvfs(&self.dir)?;
+        let disk = match rustix::fs::statvfs(&self.dir) {
+            // Somebody took the whole directory away.
+            Err(rustix::io::Errno::NOENT) => {
+                make_dir(&self.dir)?;
+                rustix::fs::statvfs(&self.dir)?
+            }
+            disk => disk?,
+        };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let wanted = self.floor.saturating_add(bytes);
         Ok(wanted.checked_sub(free).filter(|short| *short > 0))
@@ -242,8 +253,8 @@ impl Reservation {
         self.take((bytes - self.bytes).max(step))
     }
 
-    pub(super) fn was_full(&self) {
-        self.room.was_full();
+    pub(super) fn failed(&self, error: &io::Error) {
+        self.room.failed(error);
     }
 
     pub(super) fn release(&mut self) {
@@ -264,6 +275,11 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.release();
     }
+}
+
+/// The store's own: for nobody else, as some of what is in it may be one user's.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Whether something was removed.

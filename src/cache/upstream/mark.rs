@@ -29,11 +29,16 @@ impl Mark {
         })
     }
 
-    pub(super) fn leave(&self, headers: &mut HeaderMap) -> Result<(), Fault> {
+    /// Whether a request has been here before.
+    pub(super) fn is_on(&self, headers: &HeaderMap) -> bool {
         // `1.1 id (comment)`; `id; parameter`. A comment that is cut at its comma is not harmful.
         let vias = items(headers, VIA).filter_map(|item| item.split_ascii_whitespace().nth(1));
         let ids = items(headers, CDN_LOOP).filter_map(|item| item.split(';').next());
-        if vias.chain(ids).any(|id| id.trim().eq_ignore_ascii_case(&self.id)) {
+        vias.chain(ids).any(|id| id.trim().eq_ignore_ascii_case(&self.id))
+    }
+
+    pub(super) fn leave(&self, headers: &mut HeaderMap) -> Result<(), Fault> {
+        if self.is_on(headers) {
             return Err(Fault::Loop);
         }
         headers.append(VIA, self.via.clone());

@@ -157,6 +157,11 @@ impl Upstream {
         Ok(Upstream { shared, connector })
     }
 
+    /// Whether a request came from here: it would wait for itself.
+    pub fn is_loop(&self, headers: &HeaderMap) -> bool {
+        self.shared.mark.is_on(headers)
+    }
+
     /// A way to a port for CONNECT, through a proxy if there is one; judged by the guard like all others.
     pub async fn tunnel(
         &self,

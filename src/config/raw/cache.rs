@@ -39,5 +39,4 @@ pub(in crate::config) struct Cache {
 pub(in crate::config) struct Tls {
     pub cert: Spanned<String>,
     pub key: Spanned<String>,
-    pub handshake_time: Option<Spanned<String>>,
 }

@@ -34,7 +34,7 @@ fn every_key_is_read() {
         r#"
         [cache.packages]
         listen = ["http://0.0.0.0", "https://[::1]", "https://cache.example:8443/"]
-        tls = { cert = "c.pem", key = "/k.pem", handshake_time = "3s" }
+        tls = { cert = "c.pem", key = "/k.pem" }
         dir = "store"
         size = "1.5GB"
         free = "0"
@@ -60,7 +60,6 @@ fn every_key_is_read() {
     assert_eq!(listen, ["http://0.0.0.0:80", "https://[::1]:443", "https://cache.example:8443"]);
     let tls = cache.tls.as_ref().unwrap();
     assert_eq!(tls.cert.path, PathBuf::from("/etc/dockgate/c.pem"), "relative to the file");
-    assert_eq!(tls.handshake_time, Duration::from_secs(3));
     assert_eq!(cache.dir, PathBuf::from("/etc/dockgate/store"));
     assert_eq!((cache.size, cache.free, cache.memory), (3 << 29, 0, 1 << 20));
     assert_eq!(texts(&cache.domains), ["*.example.com", "a.example"]);
@@ -197,4 +196,27 @@ fn every_complaint_about_a_cache_says_where_and_what_to_do() {
         let error = cache(&format!("{LISTEN}object_store = \"s3://x/y\"")).unwrap_err();
         assert!(error.contains("built without `object-store`"), "{error}");
     }
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_right() {
+    let page = include_str!("../../../docs/cache.md");
+    let blocks = page.split("```toml\n").skip(1);
+    let examples: Vec<&str> = blocks
+        .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
+        .filter(|example| example.starts_with("[cache."))
+        .collect();
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        let config = read(example).unwrap_or_else(|wrong| panic!("{example}\n{wrong}"));
+        assert_eq!(config.caches.len(), 1);
+    }
+    let table = page.split("## `[cache.NAME]`").nth(1).unwrap().split("\n## ").next().unwrap();
+    let keys: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let unknown = read("[cache.x]\nfrob = 1").unwrap_err();
+    let known: Vec<&str> = unknown.split('`').skip(3).step_by(2).collect();
+    assert!(known.len() > 15, "{unknown}");
+    assert!(known.iter().all(|key| keys.contains(key)), "{known:?}\n{keys:?}");
+    assert!(keys.iter().all(|key| known.contains(key)), "{known:?}\n{keys:?}");
 }

@@ -36,7 +36,11 @@ fn where_the_configuration_allows_it_rfc_9111_decides_what_is_shared() {
         assert_eq!(rig.ask(&origin, "GET", "/x", &["Authorization: a"]).text(), "a");
         rig.settle();
         let expected = if shared { "a" } else { "b" };
-        assert_eq!(rig.ask(&origin, "GET", "/x", &["Authorization: b"]).text(), expected, "{fields}");
+        assert_eq!(
+            rig.ask(&origin, "GET", "/x", &["Authorization: b"]).text(),
+            expected,
+            "{fields}"
+        );
     }
 }
 
@@ -88,8 +92,12 @@ fn requests_that_could_be_read_in_two_ways_are_refused() {
         format!("GET http://{host}/a/%2e%2e/x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         format!("GET http://u:p@{host}/x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         format!("GET http://{host}/x HTTP/1.1\r\n\r\n"),
-        format!("GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        format!("GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: xchunked\r\n\r\n"),
+        format!(
+            "GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
+        format!(
+            "GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: xchunked\r\n\r\n"
+        ),
         format!("GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: +1\r\n\r\nx"),
         format!("GET http://{host}/x HTTP/1.1\r\nHost : {host}\r\n\r\n"),
         "GET / HTTP/9.9\r\nHost: x\r\n\r\n".to_owned(),

@@ -65,6 +65,8 @@ fn the_last_byte_waits_for_the_verdict() {
     assert_eq!(rig.get(&origin, &right).body, BODY);
     rig.settle();
     assert!(rig.get(&origin, &right).how().contains("hit"));
+    let compressed = Origin::always("200 OK\nContent-Encoding: gzip", BODY);
+    assert!(!failed(&rig.get(&compressed, wrong)), "the digest is of what is in it");
 }
 
 #[test]
@@ -172,8 +174,10 @@ fn an_origin_that_says_nothing_is_a_504_and_one_that_stops_is_no_whole_body() {
         ..upstream::Settings::default()
     };
     let rig = Setup { upstream: settings, ..Setup::default() }.start();
-    let silent = Origin::new(|_, _, _| loop {
-        std::thread::park();
+    let silent = Origin::new(|_, _, _| {
+        loop {
+            std::thread::park();
+        }
     });
     let answer = rig.get(&silent, "/x");
     assert_eq!(answer.status, 504);

@@ -27,7 +27,11 @@ impl Mirror for Toy {
 
     fn route(&self, asked: &Asked<'_>) -> Option<Route> {
         let path = asked.path.strip_prefix("/toy")?;
-        let fetch = |target: &str| Fetch { scheme: Scheme::Http, host: self.0.clone(), target: target.into() };
+        let fetch = |target: &str| Fetch {
+            scheme: Scheme::Http,
+            host: self.0.clone(),
+            target: target.into(),
+        };
         let source = match path {
             "/list" => Source::Compose(vec![fetch("/a"), fetch("/b")], Arc::new(Joined)),
             "/numbers" => Source::Produce(Arc::new(Numbers)),
@@ -35,7 +39,13 @@ impl Mirror for Toy {
         };
         let (host, path_) = (asked.host.into(), asked.path.into());
         Some(Route {
-            key: Key { partition: asked.partition, scheme: asked.scheme, host, path: path_, query: None },
+            key: Key {
+                partition: asked.partition,
+                scheme: asked.scheme,
+                host,
+                path: path_,
+                query: None,
+            },
             kind: Kind::Metadata { ttl: Some(Duration::from_secs(60)), stale: Duration::ZERO },
             source,
             verify: path.starts_with("/checked").then(|| Verify::Document(Arc::new(BeginsOk))),

@@ -31,7 +31,9 @@ fn parts_come_out_of_the_whole() {
     let several = rig.ask(&origin, "GET", "/x", &["Range: bytes=0-1,-1"]);
     assert!(several.field("content-type").unwrap().starts_with("multipart/byteranges"));
     let text = several.text();
-    assert!(text.contains("bytes 0-1/10\r\n\r\n01\r\n") && text.contains("bytes 9-9/10\r\n\r\n9\r\n"));
+    assert!(
+        text.contains("bytes 0-1/10\r\n\r\n01\r\n") && text.contains("bytes 9-9/10\r\n\r\n9\r\n")
+    );
 }
 
 #[test]

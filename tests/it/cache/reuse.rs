@@ -22,6 +22,36 @@ fn what_is_fresh_is_not_asked_for_again_and_tells_its_age() {
 }
 
 #[test]
+fn what_is_asked_for_again_and_again_is_answered_as_the_first_time() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60\nETag: \"1\"\nA: b\nCache-Status: far; hit", b"x");
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    let mut answers = Vec::new();
+    // The first one is from the disk, the others from memory, as requests in origin form are.
+    for _ in 0..3 {
+        let mut client = rig.client();
+        client.send("GET", "/x", &origin.host(), &[]);
+        let mut answer = client.answer(false);
+        assert!(answer.how().contains("far") || answer.how().contains("hit"));
+        answer.fields.retain(|(name, _)| name != "age" && name != "cache-status");
+        answer.fields.sort();
+        answers.push((answer.status, answer.fields, answer.body));
+    }
+    assert!(rig.cache.hot.bytes() > 0);
+    assert_eq!(answers[0].1.iter().filter(|(name, _)| name == "content-length").count(), 1);
+    assert_eq!(answers[1], answers[0]);
+    assert_eq!(answers[2], answers[0]);
+    assert_eq!(origin.count(), 1);
+    // What changes is forgotten there too.
+    let mut client = rig.client();
+    client.send("PUT", "/x", &origin.host(), &["Content-Length: 0"]);
+    client.answer(false);
+    client.send("GET", "/x", &origin.host(), &[]);
+    assert!(!client.answer(false).how().contains("hit"));
+}
+
+#[test]
 fn what_is_stale_is_confirmed_and_then_updated() {
     let origin = Origin::new(|before, asked, stream| match before {
         0 => stream
@@ -50,7 +80,9 @@ fn an_error_is_answered_by_what_is_stale_where_that_may_be() {
     for (fields, expected) in [("stale-if-error=60", 200), ("must-revalidate", 503)] {
         let origin = Origin::new(move |before, _, stream| {
             let answer = match before {
-                0 => whole(&format!("200 OK\nCache-Control: max-age=0, {fields}\nETag: \"1\""), b"x"),
+                0 => {
+                    whole(&format!("200 OK\nCache-Control: max-age=0, {fields}\nETag: \"1\""), b"x")
+                }
                 _ => whole("503 Service Unavailable", b"down"),
             };
             stream.write_all(&answer).is_ok()

@@ -84,7 +84,11 @@ impl Setup {
         let mut mirrors = self.mirrors;
         mirrors.push(Arc::new(Http::new(rules, general, [])));
         let settings = Settings {
-            domains: self.domains.iter().map(|text| Pattern::parse(text).unwrap()).collect::<Hosts>(),
+            domains: self
+                .domains
+                .iter()
+                .map(|text| Pattern::parse(text).unwrap())
+                .collect::<Hosts>(),
             forward: true,
             offline: self.offline,
             memory: 1 << 20,
@@ -92,9 +96,16 @@ impl Setup {
             id: "dockgate".to_owned(),
         };
         let upstream = Upstream::new(upstream).unwrap();
-        let cache =
-            Cache::new("test", settings, mirrors, Arc::new(store), b"secret", upstream, Arc::default())
-                .unwrap();
+        let cache = Cache::new(
+            "test",
+            settings,
+            mirrors,
+            Arc::new(store),
+            b"secret",
+            upstream,
+            Arc::default(),
+        )
+        .unwrap();
         let cache = Arc::new(cache);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -102,7 +113,8 @@ impl Setup {
         let drain = CancellationToken::new();
         let gate = Arc::new(Gate::new(Arc::clone(&cache), None, drain.clone(), TaskTracker::new()));
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(gate.serve(listener.into())).unwrap();
         });
         Rig { cache, address, dir, drain, _dir: temporary }
@@ -208,7 +220,8 @@ impl Client {
         let mut interim = Vec::new();
         loop {
             let line = self.line();
-            let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("`{line}`")).parse().unwrap();
+            let status =
+                line.split(' ').nth(1).unwrap_or_else(|| panic!("`{line}`")).parse().unwrap();
             let mut fields = Vec::new();
             loop {
                 let line = self.line();

@@ -98,7 +98,7 @@ fn a_longer_head_goes_where_it_fits() {
     let read = read_of(&file).unwrap();
     assert!(next(&read, &text(&long).unwrap()).unwrap().is_none());
     file = self::file(&long);
-    assert_eq!(file.len(), 8192);
+    assert_eq!(file.len(), 12288);
     assert_eq!(read_of(&file).unwrap().meta, long);
     long.headers.insert("x-long", HeaderValue::from_bytes(&vec![b'x'; LONGEST]).unwrap());
     assert!(length_for(&text(&long).unwrap()).is_err());
