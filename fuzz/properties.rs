@@ -20,6 +20,7 @@ use dockgate::cache::fresh::{self, Reuse, Rules};
 use dockgate::cache::key::{Key, Partition, Scheme};
 use dockgate::cache::meta::{Meta, Stored};
 use dockgate::cache::range::{self, Piece};
+use dockgate::cache::store::head as stored;
 use dockgate::config::{ClientAuth, File, Place, Tls};
 use dockgate::listener::tls::Server;
 use dockgate::wire::chunked::{Chunked, Dialect};
@@ -413,4 +414,23 @@ fn tls_server() -> Server {
     let server = Server::new(&tls).expect("a server");
     let _ = std::fs::remove_dir_all(&dir);
     server
+}
+
+/// The head of a stored object, as a file or as the text in it: what is read of it can be written, and
+/// is read as the same.
+pub fn stored_head(data: &[u8]) {
+    for file in [Some(data.to_vec()), sealed(data)].into_iter().flatten() {
+        let Some(read) = stored::read(&file) else { continue };
+        let text = stored::text(&read.meta).expect("what was read can be written");
+        let again = sealed(&text).and_then(|file| stored::read(&file)).expect("and read");
+        assert_eq!(again.meta, read.meta);
+    }
+}
+
+/// A head with this text, as if it had been written.
+fn sealed(text: &[u8]) -> Option<Vec<u8>> {
+    let length = stored::length_for(text).ok()?;
+    let mut file = stored::first(length, text).ok()?.expect("there is space for it");
+    file.resize(length, 0);
+    Some(file)
 }

@@ -23,6 +23,7 @@ const TARGETS: &[(&str, Property)] = &[
     ("freshness", properties::freshness),
     ("asked", properties::asked),
     ("ranges", properties::ranges),
+    ("stored_head", properties::stored_head),
 ];
 
 #[test]

@@ -80,6 +80,17 @@ impl Disk {
         Ok(Disk { inner: Arc::new(Inner { room, drafts, fsync: false }) })
     }
 
+    /// For `remote`: writes the head, and the draft stays one.
+    #[cfg(feature = "object-store")]
+    pub(super) async fn seal(&self, draft: Draft, meta: Meta) -> io::Result<(Draft, Meta)> {
+        self.blocking(move |inner| Ok((inner.seal(draft, &meta)?, meta))).await
+    }
+
+    #[cfg(feature = "object-store")]
+    pub(super) fn id(&self, place: &str) -> u64 {
+        self.inner.room.id(place)
+    }
+
     /// Runs what may wait for the disk where waiting hurts nobody.
     fn blocking<'a, T: Send + 'static>(
         &self,
@@ -191,7 +202,7 @@ impl Inner {
         place.truncate(end);
         place.push_str(layout::VARIANTS);
         let mut newest: Option<Found> = None;
-        for set in self.name_sets(&place)? {
+        for set in name_sets(&self.names(&place)?) {
             let vary = variant(&set);
             let place = format!("{place}/{}", layout::variant_name(&vary));
             let Some(found) = self.found_at(&place, key, &vary)? else { continue };
@@ -227,19 +238,6 @@ impl Inner {
         Ok(Some(Found { meta: Arc::new(read.meta), id, body }))
     }
 
-    /// The sets of fields that responses in this folder vary by, the newest first.
-    fn name_sets(&self, folder: &str) -> io::Result<Vec<Vec<HeaderName>>> {
-        let text = match fs::read_to_string(self.room.at(folder).join(layout::NAMES)) {
-            Ok(text) => text,
-            Err(error) if is_absence(&error) || error.kind() == ErrorKind::InvalidData => {
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        };
-        let set = |line: &str| line.split(',').map(|name| name.parse().ok()).collect();
-        Ok(text.lines().take(MOST_NAME_SETS).filter_map(set).collect())
-    }
-
     fn begin(&self, text: &[u8], expected: Option<u64>) -> io::Result<Draft> {
         let start = head::length_for(text)? as u64;
         let room = self.room.reserve(start.saturating_add(expected.unwrap_or(0)))?;
@@ -252,25 +250,34 @@ impl Inner {
     }
 
     fn put(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
+        let draft = self.seal(draft, &meta)?;
+        if self.fsync {
+            rustix::fs::fdatasync(&*draft.file())?;
+        }
+        let body = Body::File { file: draft.file(), start: draft.start() };
+        let id = self.put_in_place(draft, &meta)?;
+        Ok(Found { meta: Arc::new(meta), id, body })
+    }
+
+    /// Writes the head before the body.
+    fn seal(&self, draft: Draft, meta: &Meta) -> io::Result<Draft> {
         if draft.written() != meta.length {
             let message = format!("{} of {} bytes were written", draft.written(), meta.length);
             return Err(io::Error::new(ErrorKind::InvalidData, message));
         }
-        let text = head::text(&meta)?;
+        let text = head::text(meta)?;
         let length = usize::try_from(draft.start()).map_err(io::Error::other)?;
         let Some(bytes) = head::first(length, &text)? else {
-            return self.copy(&draft.file(), draft.start(), meta);
+            // It has grown since the draft was begun.
+            let copy = self.copy(&draft.file(), draft.start(), meta)?;
+            return self.seal(copy, meta);
         };
         let file = draft.file();
         file.write_all_at(&bytes, 0)?;
         if meta.length == 0 {
             file.set_len(draft.start())?;
         }
-        if self.fsync {
-            rustix::fs::fdatasync(&*file)?;
-        }
-        let id = self.put_in_place(draft, &meta)?;
-        Ok(Found { body: Body::File { file, start: length as u64 }, meta: Arc::new(meta), id })
+        Ok(draft)
     }
 
     fn put_in_place(&self, mut draft: Draft, meta: &Meta) -> io::Result<u64> {
@@ -301,28 +308,25 @@ impl Inner {
         Ok(id)
     }
 
-    fn add_names(&self, variants: &str, meta: &Meta) -> io::Result<()> {
-        let names: Vec<&str> = meta.vary.iter().map(|(name, _)| name.as_str()).collect();
-        let line = names.join(",");
-        let path = self.room.at(variants).join(layout::NAMES);
-        let before = match fs::read_to_string(&path) {
-            Ok(text) => text,
+    /// What a folder says its responses vary by.
+    fn names(&self, folder: &str) -> io::Result<String> {
+        match fs::read_to_string(self.room.at(folder).join(layout::NAMES)) {
             Err(error) if is_absence(&error) || error.kind() == ErrorKind::InvalidData => {
-                String::new()
+                Ok(String::new())
             }
-            Err(error) => return Err(error),
-        };
-        if before.lines().any(|set| set == line) {
-            return Ok(());
+            text => text,
         }
-        let sets: Vec<&str> =
-            std::iter::once(line.as_str()).chain(before.lines()).take(MOST_NAME_SETS).collect();
+    }
+
+    fn add_names(&self, variants: &str, meta: &Meta) -> io::Result<()> {
+        let path = self.room.at(variants).join(layout::NAMES);
+        let Some(text) = add_name_set(&self.names(variants)?, meta) else { return Ok(()) };
         let (file, draft) = self.drafts.create()?;
-        file.write_all_at(format!("{}\n", sets.join("\n")).as_bytes(), 0)
-            .and_then(|()| rename(&draft, &path))
-            .inspect_err(|_| {
+        file.write_all_at(text.as_bytes(), 0).and_then(|()| rename(&draft, &path)).inspect_err(
+            |_| {
                 let _ = fs::remove_file(&draft);
-            })
+            },
+        )
     }
 
     fn refresh(&self, found: &Found, meta: &Meta) -> io::Result<Refreshed> {
@@ -349,11 +353,11 @@ impl Inner {
     /// Stores a body again, with a longer head.
     fn rewrite(&self, file: &File, old: &Meta, meta: Meta) -> io::Result<Found> {
         let start = file.metadata()?.len().saturating_sub(old.length);
-        self.copy(file, start, meta)
+        self.commit(self.copy(file, start, &meta)?, meta)
     }
 
-    fn copy(&self, from: &File, start: u64, meta: Meta) -> io::Result<Found> {
-        let mut draft = self.begin(&head::text(&meta)?, Some(meta.length))?;
+    fn copy(&self, from: &File, start: u64, meta: &Meta) -> io::Result<Draft> {
+        let mut draft = self.begin(&head::text(meta)?, Some(meta.length))?;
         let mut buffer = vec![0; 256 << 10];
         while draft.written() < meta.length {
             let count = from.read_at(&mut buffer, start + draft.written())?;
@@ -363,7 +367,7 @@ impl Inner {
                 _ => return Err(ErrorKind::UnexpectedEof.into()),
             }
         }
-        self.commit(draft, meta)
+        Ok(draft)
     }
 
     fn remove(&self, url: &str) -> io::Result<u64> {
@@ -406,6 +410,24 @@ impl Inner {
         }
         Ok(removed)
     }
+}
+
+/// The sets of fields that responses vary by, the newest first.
+pub(super) fn name_sets(text: &str) -> Vec<Vec<HeaderName>> {
+    let set = |line: &str| line.split(',').map(|name| name.parse().ok()).collect();
+    text.lines().take(MOST_NAME_SETS).filter_map(set).collect()
+}
+
+/// With the set of this response as the newest. None: it is there.
+pub(super) fn add_name_set(before: &str, meta: &Meta) -> Option<String> {
+    let names: Vec<&str> = meta.vary.iter().map(|(name, _)| name.as_str()).collect();
+    let line = names.join(",");
+    if before.lines().any(|set| set == line) {
+        return None;
+    }
+    let sets: Vec<&str> =
+        std::iter::once(line.as_str()).chain(before.lines()).take(MOST_NAME_SETS).collect();
+    Some(format!("{}\n", sets.join("\n")))
 }
 
 /// Where a response is.

@@ -30,7 +30,7 @@ const LONGEST: usize = 1 << 20;
 
 /// The length of a head for this text, with space for a later one that is somewhat longer. The body
 /// begins there: a page of memory is then a page of the body.
-pub(super) fn length_for(text: &[u8]) -> io::Result<usize> {
+pub fn length_for(text: &[u8]) -> io::Result<usize> {
     let slot = SLOT_LINE + text.len() + text.len() / 4 + 64;
     let length = (LINE + 2 * slot).next_multiple_of(COMMON);
     if length > LONGEST {
@@ -40,7 +40,7 @@ pub(super) fn length_for(text: &[u8]) -> io::Result<usize> {
 }
 
 /// The first line and the first slot. None: it does not fit.
-pub(super) fn first(length: usize, text: &[u8]) -> io::Result<Option<Vec<u8>>> {
+pub fn first(length: usize, text: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let slot = slot(length, 1, text)?;
     Ok((slot.len() <= slot_size(length)).then(|| [line(length), slot].concat()))
 }
@@ -56,10 +56,10 @@ pub(super) fn next(read: &Read, text: &[u8]) -> io::Result<Option<(u64, Vec<u8>)
 
 /// A head as it was read.
 #[derive(Debug)]
-pub(super) struct Read {
-    pub(super) meta: Meta,
+pub struct Read {
+    pub meta: Meta,
     /// Of the head: where the body begins.
-    pub(super) length: usize,
+    pub length: usize,
     number: u64,
     in_first: bool,
 }
@@ -73,7 +73,7 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads a head of which all bytes are there.
-pub(super) fn read(bytes: &[u8]) -> Option<Read> {
+pub fn read(bytes: &[u8]) -> Option<Read> {
     let length = length(bytes)?;
     let size = slot_size(length);
     let one = Slot::at(bytes, length, LINE);
@@ -93,7 +93,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Read> {
 }
 
 /// What is known, as lines of text.
-pub(super) fn text(meta: &Meta) -> io::Result<Vec<u8>> {
+pub fn text(meta: &Meta) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(1024);
     let key = &meta.key;
     put(&mut text, "partition", layout::partition_name(key.partition).as_bytes())?;

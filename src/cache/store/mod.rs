@@ -21,12 +21,14 @@ use super::meta::{Meta, Stored};
 pub use disk::{Disk, Settings};
 pub use draft::Draft;
 pub use lock::Lock;
+#[cfg(feature = "object-store")]
+pub use remote::Remote;
 
 mod disk;
 mod draft;
 mod drafts;
 mod ghosts;
-mod head;
+pub mod head;
 mod index;
 mod layout;
 mod lock;
@@ -34,6 +36,8 @@ mod lock;
 mod measure;
 mod packed;
 mod pages;
+#[cfg(feature = "object-store")]
+mod remote;
 mod room;
 mod scan;
 mod scope;
@@ -158,6 +162,19 @@ pub struct Listed {
     pub length: u64,
     /// When the answer's head came, in ms since 1970.
     pub stored_ms: u64,
+}
+
+impl From<Meta> for Listed {
+    fn from(meta: Meta) -> Listed {
+        Listed {
+            key: meta.key,
+            kind: meta.kind,
+            status: meta.status.as_u16(),
+            vary: meta.vary,
+            length: meta.length,
+            stored_ms: meta.response_time,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,17 +30,7 @@ pub(super) fn list(
         scope,
         after,
         |items: &[Listed]| items.len() >= most.max(1),
-        |_, stored| {
-            let meta = stored.head.ok()?.meta;
-            Some(Listed {
-                key: meta.key,
-                kind: meta.kind,
-                status: meta.status.as_u16(),
-                vary: meta.vary,
-                length: meta.length,
-                stored_ms: meta.response_time,
-            })
-        },
+        |_, stored| Some(Listed::from(stored.head.ok()?.meta)),
     )
 }
 
