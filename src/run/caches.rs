@@ -68,10 +68,10 @@ impl Caches {
         tasks: &TaskTracker,
     ) -> anyhow::Result<Staged> {
         let name = &part.config.name;
-        let same =
-            self.running.iter().position(|running| running.config.name == *name).filter(|at| {
-                self.running.get(*at).is_some_and(|running| running.config == part.config)
-            });
+        let before = self.running.iter().position(|running| running.config.name == *name);
+        let same = before.filter(|at| {
+            self.running.get(*at).is_some_and(|running| running.config == part.config)
+        });
         // What its files hold may have changed.
         if let (Some(at), true) = (same, part.config.files().is_empty()) {
             return Ok(Staged::Kept(at));

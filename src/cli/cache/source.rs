@@ -96,9 +96,8 @@ impl Source {
         if answer.status != StatusCode::OK {
             return Err(answer.message());
         }
-        let bad = |why: String| format!("the answer of the admin socket is not understood: {why}");
-        let text = std::str::from_utf8(&answer.body).map_err(|error| bad(error.to_string()))?;
-        serde_json::from_str(text).map_err(|error| bad(error.to_string()))
+        let read = serde_json::from_reader(&answer.body[..]);
+        read.map_err(|error| format!("the answer of the admin socket is not understood: {error}"))
     }
 }
 
