@@ -10,7 +10,7 @@ mod source;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-use self::savings::{size, write_savings};
+use self::savings::{objects, size, write_savings};
 use self::source::Source;
 use super::ask::{self, Process};
 use crate::admin::report::{Checked, Fault, Object, Objects, Purged, Savings};
@@ -154,7 +154,7 @@ async fn verify(args: &Look) -> Result<ExitCode, String> {
     let wrong = all.wrong.len();
     match args.asked.json {
         true => say(&to_json(&all)?),
-        false => say(&format!("{} objects, {}: {wrong} wrong", all.objects, size(all.bytes))),
+        false => say(&format!("{}, {}: {wrong} wrong", objects(all.objects), size(all.bytes))),
     }
     Ok(ExitCode::from(u8::from(wrong > 0)))
 }
@@ -171,7 +171,7 @@ async fn purge(args: &Purge) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let bytes = purged.bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
-    say(&format!("purged {} objects{bytes}", purged.objects));
+    say(&format!("purged {}{bytes}", objects(purged.objects)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -257,6 +257,17 @@ mod tests {
             "purge --all --dir /x",
         ] {
             assert!(!accepts(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_commands_of_the_documentation_are_understood() {
+        let docs = include_str!("../../docs/cache-admin.md");
+        let commands: Vec<_> =
+            docs.lines().filter_map(|line| line.strip_prefix("$ dockgate cache ")).collect();
+        assert!(commands.len() >= 5, "{commands:?}");
+        for command in commands {
+            assert!(accepts(command), "{command}");
         }
     }
 

@@ -22,6 +22,10 @@ pub(super) fn write_savings(savings: &Savings) -> String {
     out
 }
 
+pub(super) fn objects(count: u64) -> String {
+    format!("{count} object{}", if count == 1 { "" } else { "s" })
+}
+
 /// Three digits and a binary unit, as in the configuration.
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 pub(super) fn size(bytes: u64) -> String {
@@ -44,10 +48,10 @@ fn write(out: &mut String, saving: &Saving) {
     let scanning = if saving.scanning { ", still counting" } else { "" };
     let _ = write!(
         out,
-        "cache {}: {} objects, {} of {}{scanning}\n\
+        "cache {}: {}, {} of {}{scanning}\n\
          evicted {}, in flight {}, disk errors {}, in memory {}\n\n",
         saving.name,
-        saving.objects,
+        objects(saving.objects),
         size(saving.bytes),
         size(saving.limit),
         saving.evicted,
