@@ -16,10 +16,10 @@ run: ## dockgate in front of an engine, with a demonstration; Ctrl-C ends it (EN
 test: ## installs what the tests need and runs all quick ones
 	@scripts/test.sh quick
 
-test-all: ## also the slow ones: more engines, more clients, fuzzing
+test-all: ## also the slow ones: more engines, more clients, hundreds of kills of the cache, fuzzing
 	@scripts/test.sh all
 
-bench: have-cargo ## the benchmark table
+bench: have-cargo ## the benchmark tables: the gateway beside HAProxy, the caching proxy beside nginx and squid
 	@benches/run.sh
 
 build: have-cargo ## target/release/dockgate

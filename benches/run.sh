@@ -1,7 +1,7 @@
 #!/bin/sh
-# make bench: builds the gateway and its benchmark, installs HAProxy if it is missing, and prints
-# the table. Arguments go to `bench run` (--quick, --only NAME). Nothing of it needs a network
-# but the installation.
+# make bench: builds the gateway and its benchmark, installs HAProxy, nginx, squid and wrk if they are
+# missing, and prints the tables. Arguments are --quick and --only NAME (`--only cache`: the second
+# table only). Nothing of it needs a network but the installation.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 DOCKGATE=${DOCKGATE:-$here/../target/release/dockgate}
@@ -21,4 +21,18 @@ TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/dockgate-bench.XXXXXX")
 export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT TERM
-"$here/target/release/bench" run --dockgate "$DOCKGATE" --haproxy "$HAPROXY" "$@"
+chmod 755 "$TMPDIR" # squid changes its user
+status=0
+case " $*" in
+    *' --only cache'*) ;;
+    *) "$here/target/release/bench" run --dockgate "$DOCKGATE" --haproxy "$HAPROXY" "$@" || status=$? ;;
+esac
+case " $*" in
+    *' --only '[!c]*) ;;
+    *)
+        "$here/../tests/cache/setup.sh" bench || true # what is missing becomes a note
+        echo
+        DOCKGATE=$DOCKGATE "$here/cache.py" "$@" || status=$?
+        ;;
+esac
+exit "$status"

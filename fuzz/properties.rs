@@ -15,6 +15,11 @@ use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
 use dockgate::auth::{Authorization, Token};
+use dockgate::cache::asked::{self, Arrival, Named, Said};
+use dockgate::cache::fresh::{self, Reuse, Rules};
+use dockgate::cache::key::{Key, Partition, Scheme};
+use dockgate::cache::meta::{Meta, Stored};
+use dockgate::cache::range::{self, Piece};
 use dockgate::cache::store::head as stored;
 use dockgate::config::{ClientAuth, File, Place, Tls};
 use dockgate::listener::tls::Server;
@@ -253,6 +258,141 @@ pub fn client_hello(data: &[u8]) {
         assert_ne!(why.kind(), "too_slow", "all has been sent");
         assert!(!why.to_string().is_empty());
     });
+}
+
+/// A request's and a response's head, one field a line and an empty line between them, as a cache judges
+/// them: each judgement ends, and the quick one agrees with the thorough one. The first line is the
+/// status and how many milliseconds have passed.
+pub fn freshness(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let first = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let mut numbers = first.split(' ').map(|text| text.parse::<u64>().unwrap_or(200));
+    let status = numbers.next().and_then(|it| u16::try_from(it).ok()).unwrap_or(200);
+    let status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::OK);
+    let after = numbers.next().unwrap_or(0);
+    let lines: Vec<&[u8]> = lines.collect();
+    let mut heads = lines.split(|line| line.is_empty()).map(fields);
+    let request = heads.next().unwrap_or_default();
+    let mut response = heads.next().unwrap_or_default();
+    let rules = Rules { heuristic: true, share_authorized: true, ..Rules::default() };
+
+    let stored = fresh::may_store(&http::Method::GET, &request, status, &response, &rules);
+    let _ = (fresh::shareable(&request, &response, &rules), fresh::only_if_cached(&request));
+    fresh::strip_stored(&mut response);
+    fresh::repair_date(&mut response, FETCHED);
+    let key = Key {
+        partition: Partition::Shared,
+        scheme: Scheme::Https,
+        host: "a.example".into(),
+        path: "/x/y".into(),
+        query: None,
+    };
+    for target in fresh::invalidated_targets(&key, &response) {
+        assert!(target.starts_with("https://a.example/"), "{target} is not of its host");
+    }
+    let names = fresh::vary_names(&response);
+    let vary = fresh::variant(&names, &request);
+    assert_eq!(vary.len(), names.len());
+    let meta = Meta {
+        key,
+        kind: Stored::Metadata,
+        status,
+        headers: response,
+        request_time: FETCHED,
+        response_time: FETCHED,
+        vary,
+        length: 0,
+        sha256: [0; 32],
+    };
+    let now = FETCHED.saturating_add(after);
+    let plain = fresh::reuse(&meta, &http::HeaderMap::new(), now, &rules);
+    let until = fresh::fresh_until_ms(&meta, &rules);
+    assert_eq!(matches!(plain, Reuse::Fresh { .. }), now < until, "the quick judgement");
+    assert!(fresh::age(&meta, now) >= (now - FETCHED) / 1000);
+    if stored == Err(fresh::NotStored::NoFreshness) {
+        assert!(until <= FETCHED, "without freshness, and fresh");
+    }
+    let _ = fresh::reuse(&meta, &request, now, &rules);
+    let _ = fresh::precondition(&http::Method::GET, &request, status, &meta.headers);
+    let mut ours = request.clone();
+    fresh::strip_forwarded(&mut ours);
+    fresh::add_validators(&meta, &mut ours);
+    assert!(!ours.contains_key("if-match") && !ours.contains_key("range"));
+    let once = fresh::updated(&meta, &request, now, now);
+    assert_eq!(fresh::updated(&once, &request, now, now), once, "an update again");
+}
+
+/// A target, a `Host` and a name asked for by TLS, one a line: what is let through is asked for by the URL
+/// that it makes too, and climbs nowhere however it is decoded.
+pub fn asked(data: &[u8]) {
+    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let line = |index: usize| lines.get(index).copied().unwrap_or_default();
+    let sni = std::str::from_utf8(line(2)).ok().filter(|sni| !sni.is_empty());
+    for (method, forward) in
+        [(http::Method::GET, false), (http::Method::GET, true), (http::Method::CONNECT, true)]
+    {
+        let arrival = Arrival { scheme: Scheme::Https, sni, forward };
+        let hosts = [line(1)];
+        let said = Said { method: &method, target: line(0), authority: None, hosts: &hosts };
+        let Ok(named) = asked::validate(&said, &arrival) else { continue };
+        let Named::Resource(resource) = &named else { continue };
+        let query = resource.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let (scheme, host) = (resource.scheme.as_str(), resource.host.as_str());
+        let url = format!("{scheme}://{host}{}{query}", resource.path);
+        let said = Said { method: &method, target: url.as_bytes(), authority: None, hosts: &[] };
+        let forward = Arrival { forward: true, sni: None, ..arrival };
+        if url.len() > 16 << 10 {
+            continue;
+        }
+        assert_eq!(asked::validate(&said, &forward), Ok(named.clone()), "{url}");
+        let path = resource.path.to_ascii_lowercase();
+        for path in [path.replace("%2e", "."), path.replace("%2e", ".").replace("%2f", "/")] {
+            assert!(!path.split('/').any(|one| one == "." || one == ".."), "{url}");
+        }
+    }
+}
+
+/// Fields of a request, an empty line, and those of a 200, whose length the first byte gives: the parts
+/// that are sent lie within the body, are together no longer, and are as long as is said.
+pub fn ranges(data: &[u8]) {
+    let Some((first, data)) = data.split_first() else { return };
+    let length = if *first == 255 { u64::MAX } else { u64::from(*first) };
+    let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let mut parts = lines.split(|line| line.is_empty());
+    let request = fields(parts.next().unwrap_or_default());
+    let mut response = fields(parts.next().unwrap_or_default());
+    let _ = range::content_range_of(&response);
+    let wanted = range::wanted(&http::Method::GET, &request, &response, length);
+    let layout = range::layout(&wanted, length, &mut response, "boundary");
+    let (mut body, mut text) = (0, 0);
+    for piece in &layout.pieces {
+        match piece {
+            Piece::Text(piece) => text += piece.len() as u64,
+            Piece::Body(span) => {
+                assert!(span.start < span.end && span.end <= length, "{span:?} of {length}");
+                body += span.length();
+            }
+        }
+    }
+    assert!(body <= length, "{body} bytes of {length}");
+    assert_eq!(layout.length, body.saturating_add(text), "the length");
+    assert_eq!(layout.status == 200, wanted == range::Wanted::Whole, "the status");
+}
+
+/// Sun, 01 Jan 2034 00:00:00 GMT, in ms.
+const FETCHED: u64 = 2_019_686_400_000;
+
+fn fields(lines: &[&[u8]]) -> http::HeaderMap {
+    let mut headers = http::HeaderMap::new();
+    for line in lines {
+        let Some(at) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = http::HeaderName::from_bytes(&line[..at]);
+        let value = http::HeaderValue::from_bytes(line[at + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }
 
 fn tls_server() -> Server {

@@ -26,6 +26,7 @@ cargo deny --version > /dev/null 2>&1 || step cargo install --locked cargo-deny
 # it installs Debian packages, clients and engines; packages must not start a second dockerd
 as_root true
 without_services as_root env PATH="$PATH" tests/e2e/setup.sh "$tier"
+as_root env PATH="$PATH" tests/cache/setup.sh "$tier"
 
 # ---- the checks ----
 
@@ -44,6 +45,8 @@ step cargo test --doc # what must not compile, does not
 step cargo build --release
 end_to_end() { as_root env PATH="$PATH" tests/e2e/run.sh "$@"; }
 step end_to_end "$tier" # `all` contains the quick ones
+caching_proxy() { as_root env PATH="$PATH" tests/cache/run.sh "$@"; }
+step caching_proxy "$tier"
 attack_vectors() { as_root env PATH="$PATH" tests/vectors/run.py; }
 step attack_vectors
 

@@ -1,18 +1,240 @@
 //! The caching proxy: one origin request, the first byte at once, never a wrong byte.
 //!
-//! `run` starts one `Cache` for each `[cache.NAME]`. The story of a request is `serve::answer`: ask,
-//! route, look up, decide, fetch, answer. `route`, `mirror`, `fresh` and `range` are pure; `store`
+//! `run` opens one `Cache` for each `[cache.NAME]`. The story of a request is `serve::answer`: route,
+//! look up, judge, fetch, answer. `asked`, `route`, `mirror`, `fresh` and `range` are pure; `store`
 //! keeps objects, `upstream` asks origins, `fill` brings an object in while others read it, `front`
 //! speaks to clients. What must stay true: nothing here knows a package format's name (that is data
 //! in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
 
+pub mod asked;
 pub mod fill;
 pub mod fresh;
 pub mod front;
+pub mod hosts;
+pub mod hot;
 pub mod key;
 pub mod meta;
 pub mod mirror;
+mod open;
+mod partition;
+mod passes;
 pub mod range;
+pub mod reply;
+pub mod request;
 pub mod route;
+mod serve;
+pub mod settings;
+pub mod stats;
 pub mod store;
 pub mod upstream;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use ipnet::IpNet;
+use tokio_util::task::TaskTracker;
+
+use asked::{Arrival, Named, Said};
+use fill::{Flights, Thread};
+use hosts::Hosts;
+use hot::Hot;
+use key::{Key, Partition, Scheme};
+use partition::Secret;
+use passes::Passes;
+use request::Request;
+use route::{Kind, Mirror, Route};
+use stats::Stats;
+use store::Store;
+use upstream::Upstream;
+
+/// Who asks where no network of `tenants` has the address.
+const NOBODY: &str = "-";
+
+/// A running cache.
+#[derive(Debug)]
+pub struct Cache {
+    pub name: String,
+    pub settings: Arc<Settings>,
+    mirrors: Vec<Arc<dyn Mirror>>,
+    pub store: Arc<dyn Store>,
+    upstream: Upstream,
+    pub hot: Hot,
+    flights: Flights,
+    passes: Passes,
+    pub stats: Arc<Stats>,
+    secret: Secret,
+    thread: Thread,
+    via: HeaderValue,
+    /// Errors of the disk since the start; and when one was last written down, in ms since 1970.
+    disk_errors: AtomicU64,
+    disk_told: AtomicU64,
+}
+
+/// What the configuration says of a cache, beside its store and its upstream.
+#[derive(Debug)]
+pub struct Settings {
+    /// Hosts that it serves, and that redirects may lead to.
+    pub domains: Hosts,
+    /// Also requests with a whole URL, and CONNECT.
+    pub forward: bool,
+    /// No origin is asked.
+    pub offline: bool,
+    /// For small objects, in bytes.
+    pub memory: u64,
+    /// Whose a client's address is.
+    pub tenants: Vec<(IpNet, Arc<str>)>,
+    /// What `Via` names this gateway by.
+    pub id: String,
+}
+
+impl Settings {
+    fn serves(&self, host: &str, scheme: Scheme) -> bool {
+        self.domains.cover(host, scheme)
+    }
+}
+
+impl Cache {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        name: &str,
+        settings: Settings,
+        mirrors: Vec<Arc<dyn Mirror>>,
+        store: Arc<dyn Store>,
+        secret: &[u8],
+        upstream: Upstream,
+        stats: Arc<Stats>,
+        tasks: TaskTracker,
+    ) -> io::Result<Cache> {
+        let via =
+            HeaderValue::try_from(format!("1.1 {}", settings.id)).map_err(io::Error::other)?;
+        Ok(Cache {
+            name: name.to_owned(),
+            hot: Hot::new(settings.memory.max(1)),
+            settings: Arc::new(settings),
+            mirrors,
+            store,
+            upstream,
+            flights: Flights::default(),
+            passes: Passes::default(),
+            stats,
+            secret: Secret::new(secret),
+            thread: Thread::spawn(name, tasks)?,
+            via,
+            disk_errors: AtomicU64::new(0),
+            disk_told: AtomicU64::new(0),
+        })
+    }
+
+    /// In ms since 1970.
+    pub fn now(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub fn disk_errors(&self) -> u64 {
+        self.disk_errors.load(Ordering::Relaxed)
+    }
+
+    /// Requests to origins that are on their way.
+    pub fn flights(&self) -> usize {
+        self.flights.count()
+    }
+
+    fn tenant(&self, address: Option<IpAddr>) -> Arc<str> {
+        let known = address.and_then(|address| {
+            self.settings.tenants.iter().find(|(network, _)| network.contains(&address))
+        });
+        known.map_or_else(|| NOBODY.into(), |(_, tenant)| Arc::clone(tenant))
+    }
+
+    fn partition(&self, headers: &HeaderMap) -> Partition {
+        self.secret.partition(headers)
+    }
+
+    fn route(&self, request: &Request, partition: Partition) -> Option<Route> {
+        let asked = route::Asked {
+            method: &request.method,
+            scheme: request.scheme,
+            host: &request.host,
+            path: &request.path,
+            query: request.query.as_deref(),
+            headers: &request.headers,
+            partition,
+        };
+        let mut route = self.mirrors.iter().find_map(|mirror| mirror.route(&asked))?;
+        route.rules.negative = route.negative;
+        match &route.kind {
+            Kind::Artifact => route.rules.artifact = true,
+            Kind::Metadata { ttl, stale } => {
+                route.rules.ttl = *ttl;
+                route.rules.stale_while_revalidate = route.rules.stale_while_revalidate.max(*stale);
+            }
+            Kind::PassThrough => {}
+        }
+        Some(route)
+    }
+
+    /// The key of a URL that an origin or an operator names.
+    pub fn key_of(&self, url: &str) -> Option<Key> {
+        let method = Method::GET;
+        let said = Said { method: &method, target: url.as_bytes(), authority: None, hosts: &[] };
+        let arrival = Arrival { scheme: Scheme::Http, sni: None, forward: true };
+        let Named::Resource(resource) = asked::validate(&said, &arrival).ok()? else { return None };
+        Some(Key {
+            partition: Partition::Shared,
+            scheme: resource.scheme,
+            host: resource.host.into(),
+            path: resource.path.into(),
+            query: resource.query.map(Into::into),
+        })
+    }
+
+    /// What is stored under a URL is not to be used again, by nobody.
+    async fn forget(&self, key: &Key) {
+        self.hot.forget(key);
+        if let Err(error) = self.store.remove_everywhere(key).await {
+            self.disk_failed(&error);
+        }
+        self.hot.forget(key);
+    }
+
+    /// What is stored could not be read: the next request fetches it anew.
+    async fn damaged(&self, key: &Key) {
+        self.disk_failed(&io::Error::other(format!("`{key}` cannot be read")));
+        self.hot.forget(key);
+        if let Err(error) = self.store.remove(key).await {
+            self.disk_failed(&error);
+        }
+    }
+
+    /// Clients get their answers past the disk; the operator hears of it, not more than once a minute.
+    fn disk_failed(&self, error: &io::Error) {
+        const PAUSE: u64 = 60_000;
+        self.disk_errors.fetch_add(1, Ordering::Relaxed);
+        let (now, told) = (self.now(), self.disk_told.load(Ordering::Relaxed));
+        let is_first = now.saturating_sub(told) >= PAUSE
+            && self
+                .disk_told
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_first {
+            tracing::error!(
+                cache = %self.name, %error,
+                "the disk does not take or give objects: answers pass by it"
+            );
+        }
+    }
+
+    fn via(&self, headers: &mut HeaderMap) {
+        headers.append(header::VIA, self.via.clone());
+    }
+
+    /// Between the parts of one answer: no stored body can hold it on purpose.
+    fn boundary(&self) -> String {
+        self.secret.boundary(self.now())
+    }
+}

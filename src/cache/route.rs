@@ -111,7 +111,12 @@ pub trait RewriteHeaders: Debug + Send + Sync {
 }
 
 pub trait Render: Debug + Send + Sync {
-    fn render(&self, request: &HeaderMap, headers: &mut HeaderMap, body: Bytes) -> Result<Bytes, String>;
+    fn render(
+        &self,
+        request: &HeaderMap,
+        headers: &mut HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, String>;
 }
 
 pub trait Compose: Debug + Send + Sync {

@@ -4,6 +4,7 @@
 //! true: all complaints are collected, not only the first, and nothing here touches the network.
 
 mod auth;
+mod cache;
 mod limits;
 mod listener;
 mod policy;
@@ -45,13 +46,18 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     let listeners = cx.listeners(raw.listener, &auths, &policies);
     let limits = cx.limits(raw.limits);
     let admin = cx.admin(raw.admin);
+    let caches = cx.caches(raw.cache, &listeners, &admin);
     let drain_timeout = cx.duration(raw.drain_timeout, Duration::from_secs(30));
-    if listeners.is_empty() {
-        cx.complain(0..0, "no `[[listener]]`: nothing would run", "add one with `name` and `url`");
+    if listeners.is_empty() && caches.is_empty() {
+        cx.complain(
+            0..0,
+            "no `[[listener]]` and no `[cache.NAME]`: nothing would run",
+            "add a listener with `name` and `url`",
+        );
     }
     let log = Log { format: raw.log.format, access: raw.log.access };
     let watch = raw.watch;
-    let config = Config { engine, listeners, limits, admin, log, drain_timeout, watch };
+    let config = Config { engine, listeners, caches, limits, admin, log, drain_timeout, watch };
     cx.complaints.or(config)
 }
 
@@ -189,6 +195,19 @@ impl Checking<'_> {
                 );
                 0o600
             }
+        }
+    }
+
+    /// It is a metric's label, and a part of the names of sockets and folders.
+    fn plain_name(&mut self, at: Range<usize>, name: &str) {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        let is_path = name.trim_matches('.').is_empty();
+        if is_path || name.len() > 64 || !name.bytes().all(is_plain) {
+            self.complain(
+                at,
+                format!("`{name}` is not a name"),
+                "1 to 64 of letters, digits, `-`, `_` and `.`",
+            );
         }
     }
 

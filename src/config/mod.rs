@@ -4,6 +4,7 @@
 //! no privileges. What must stay true: an unknown key is an error, and every complaint says where.
 
 mod auth;
+mod cache;
 mod check;
 mod pem;
 mod place;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
+pub use cache::{Authorization, Cache, CacheListen};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
 pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
@@ -31,6 +33,7 @@ use crate::telemetry::{access, diagnostics};
 pub struct Config {
     pub engine: Engine,
     pub listeners: Vec<Listener>,
+    pub caches: Vec<Cache>,
     pub limits: Limits,
     /// Where health, metrics and `reload` are served.
     pub admin: Vec<Bind>,
@@ -144,8 +147,9 @@ impl Config {
         let auth = self.listeners.iter().flat_map(|one| &one.auth).flat_map(Auth::files);
         let policies = self.listeners.iter().flat_map(|one| &one.policies);
         let policies = policies.flat_map(Policy::files);
+        let caches = self.caches.iter().flat_map(Cache::files);
         let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth).chain(policies);
-        all.map(|file| file.path.as_path()).collect()
+        all.chain(caches).map(|file| file.path.as_path()).collect()
     }
 }
 

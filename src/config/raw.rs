@@ -2,6 +2,7 @@
 //!
 //! Only `config::check` reads it. What must stay true: unknown keys are refused here, by serde.
 
+pub(super) mod cache;
 pub(super) mod limits;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ pub(super) struct Raw {
     pub listener: Vec<Listener>,
     pub auth: BTreeMap<Spanned<String>, Auth>,
     pub policy: BTreeMap<Spanned<String>, Policy>,
+    pub cache: BTreeMap<Spanned<String>, cache::Cache>,
     pub limits: Limits,
     pub admin: Admin,
     pub log: Log,

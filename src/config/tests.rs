@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod cache;
 mod limits;
 
 fn read(text: &str) -> Result<Config, String> {
@@ -154,7 +155,7 @@ fn every_complaint_says_where_and_what_to_do() {
         ),
         ("[auth.x]\nkind = \"external\"\nurl = \"x\"", "`x` is not an address of a program"),
         ("[admin]\nlisten = [\"tcp://0.0.0.0:1\"]", "the admin socket is for this machine only"),
-        ("", "dockgate.toml:1:1: no `[[listener]]`"),
+        ("", "dockgate.toml:1:1: no `[[listener]]` and no `[cache.NAME]`"),
         (
             &format!("{listener}url = \"tcp://0.0.0.0:2375\""),
             "dockgate.toml:3:7: `tcp://0.0.0.0:2375` is beyond loopback",

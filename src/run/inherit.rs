@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 
 use super::handover::Predecessor;
-use crate::config::{Bind, Config};
+use crate::config::{Bind, CacheListen, Config};
 
 /// What the name of a stored socket must not have (sd_notify(3), `FDNAME=`), and the escape itself:
 /// two listeners never have one name.
@@ -50,8 +50,13 @@ impl Inherited {
     /// Closes what this configuration does not want, everywhere: the address may be in the way of
     /// another listener.
     pub(super) fn keep_wanted(&mut self, config: &Config) {
-        let listeners = config.listeners.iter().map(|listener| &listener.bind);
-        let mut wanted: Vec<Vec<String>> = listeners.chain(&config.admin).map(names).collect();
+        let listeners = config.listeners.iter().map(|listener| listener.bind.clone());
+        let caches = config.caches.iter().flat_map(|cache| &cache.listen).map(CacheListen::bind);
+        let mut wanted: Vec<Vec<String>> = listeners
+            .chain(config.admin.iter().cloned())
+            .chain(caches)
+            .map(|bind| names(&bind))
+            .collect();
         let mut is_forgotten = false;
         self.sockets.retain(|(name, _)| {
             if let Some(at) = wanted.iter().position(|names| names.contains(name)) {

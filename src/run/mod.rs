@@ -5,6 +5,7 @@
 //! calls finish, a second one does not wait.
 
 mod admin;
+mod caches;
 mod handover;
 mod inherit;
 mod plan;

@@ -9,6 +9,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::auth::{Door, Keepers};
+use crate::cache::front;
+use crate::cache::settings::Understood;
 use crate::config::{self, Config, Invalid, Place, PolicyKind};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
@@ -24,6 +26,30 @@ use crate::policy::{Chain, Link, Policy, cases};
 pub struct Plan {
     pub(super) engine: Address,
     pub(super) listeners: Vec<Part>,
+    pub(super) caches: Vec<CachePart>,
+}
+
+/// One cache's.
+#[derive(Debug)]
+pub(super) struct CachePart {
+    pub(super) config: config::Cache,
+    pub(super) understood: Understood,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl CachePart {
+    fn of(config: &config::Cache) -> Result<CachePart, Invalid> {
+        let understood = Understood::of(config)?;
+        let tls = match &config.tls {
+            Some(files) => {
+                let (chain, key) = (files.cert.certificates()?, files.key.private_key()?);
+                let server = front::tls::server(chain, key);
+                Some(server.map_err(|error| files.cert.invalid(error, ""))?)
+            }
+            None => None,
+        };
+        Ok(CachePart { config: config.clone(), understood, tls })
+    }
 }
 
 /// One listener's.
@@ -46,11 +72,14 @@ impl Plan {
             .iter()
             .map(|one| note(&mut complaints, Part::of(config, one, &mut keepers)))
             .collect();
+        let caches: Vec<Option<CachePart>> =
+            config.caches.iter().map(|one| note(&mut complaints, CachePart::of(one))).collect();
         complaints.or(())?;
         // Without a complaint nothing is missing.
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");
         let engine = engine.ok_or_else(missing)?;
-        Ok(Plan { engine, listeners: parts.into_iter().flatten().collect() })
+        let caches = caches.into_iter().flatten().collect();
+        Ok(Plan { engine, listeners: parts.into_iter().flatten().collect(), caches })
     }
 }
 

@@ -5,6 +5,7 @@
 //! busy connections are dealt with in batches. (HAProxy and nginx do the same.)
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -15,17 +16,21 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cache::front::Gate;
 use crate::gateway::Entrance;
 use crate::listener::Listener;
 
 #[derive(Debug)]
 pub(super) struct Worker(UnboundedSender<Order>);
 
-struct Order {
-    listener: Listener,
-    entrance: oneshot::Receiver<Arc<Entrance>>,
-    tasks: TaskTracker,
-    done: Sender<io::Result<()>>,
+enum Order {
+    Listen {
+        listener: Listener,
+        entrance: oneshot::Receiver<Arc<Entrance>>,
+        tasks: TaskTracker,
+        done: Sender<io::Result<()>>,
+    },
+    Cache(Arc<Gate>, OwnedFd),
 }
 
 /// A listener that a worker watches and does not accept from yet; dropped, it lets go of it.
@@ -62,14 +67,31 @@ impl Worker {
         let (done, is_done) = std::sync::mpsc::channel();
         let (ticket, entrance) = oneshot::channel();
         let is_gone = || io::Error::other("a worker has ended");
-        self.0.send(Order { listener, entrance, tasks, done }).map_err(|_| is_gone())?;
+        self.0.send(Order::Listen { listener, entrance, tasks, done }).map_err(|_| is_gone())?;
         is_done.recv().unwrap_or_else(|_| Err(is_gone()))?;
         Ok(Ticket(ticket))
+    }
+
+    /// Accepts for a cache from now on, until its gate drains.
+    pub(super) fn serve(&self, gate: Arc<Gate>, socket: OwnedFd) {
+        // It fails only when the worker has ended, and then nobody accepts anything.
+        let _ = self.0.send(Order::Cache(gate, socket));
     }
 }
 
 async fn obey(mut orders: UnboundedReceiver<Order>) {
-    while let Some(Order { listener, entrance, tasks, done }) = orders.recv().await {
+    while let Some(order) = orders.recv().await {
+        let (listener, entrance, tasks, done) = match order {
+            Order::Listen { listener, entrance, tasks, done } => (listener, entrance, tasks, done),
+            Order::Cache(gate, socket) => {
+                tokio::spawn(async move {
+                    if let Err(error) = gate.serve(socket).await {
+                        tracing::error!(%error, "a cache cannot accept");
+                    }
+                });
+                continue;
+            }
+        };
         let watched = listener.watch().map(|acceptor| {
             tasks.spawn(async move {
                 if let Ok(entrance) = entrance.await {

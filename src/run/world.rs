@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::caches::{Caches, Opening};
 use super::inherit::{self, Inherited};
 use super::plan::{Part, Plan};
 use super::worker::{Ticket, Worker};
@@ -26,6 +27,7 @@ pub(super) struct World {
     pub(super) engine: Engine,
     fronts: Vec<Front>,
     pub(super) admin: Vec<(config::Bind, Socket)>,
+    pub(super) caches: Caches,
     workers: Vec<Worker>,
     log: Log,
     pub(super) metrics: Metrics,
@@ -60,6 +62,7 @@ impl World {
             engine,
             fronts: Vec::new(),
             admin: Vec::new(),
+            caches: Caches::default(),
             workers: workers?,
             log,
             metrics: Metrics::new(),
@@ -87,7 +90,8 @@ impl World {
             staged.push(self.stage(part, &staged, inherited)?);
         }
         let admin = self.stage_admin(&config, inherited)?;
-        self.tighten(&plan, &staged)?;
+        let caches = self.caches.stage(plan.caches, inherited, &self.tasks)?;
+        self.tighten(&plan.listeners, &staged)?;
         // From here on nothing fails.
         let engine = Engine::new(plan.engine, config.engine.patience);
         self.generation += 1;
@@ -117,6 +121,8 @@ impl World {
             gone.drain.cancel();
         }
         self.admin = admin;
+        let opening = Opening { workers: &self.workers, drain: &self.drain, tasks: &self.tasks };
+        opened.extend(self.caches.replace(caches, &opening));
         self.engine = engine;
         self.config = config;
         Ok(opened)
@@ -155,8 +161,8 @@ impl World {
 
     /// The files' modes get tighter before the new rules stand, and looser afterwards: at no time is
     /// a socket open to more than its rules, old or new, are meant for.
-    fn tighten(&self, plan: &Plan, staged: &[Staged]) -> anyhow::Result<()> {
-        for (part, staged) in plan.listeners.iter().zip(staged) {
+    fn tighten(&self, parts: &[Part], staged: &[Staged]) -> anyhow::Result<()> {
+        for (part, staged) in parts.iter().zip(staged) {
             let socket = match staged {
                 Staged::Kept(index) => self.fronts.get(*index).map(|front| front.listener.socket()),
                 Staged::Opened(listener, _) => Some(listener.socket()),
@@ -254,6 +260,7 @@ impl World {
         let admin = self.admin.iter().map(|(bind, socket)| (bind, socket));
         listeners
             .chain(admin)
+            .chain(self.caches.sockets())
             .map(|(bind, socket)| Ok((bind.to_string(), socket.duplicate()?)))
             .collect()
     }
@@ -283,6 +290,7 @@ impl World {
     pub(super) fn close(&mut self) {
         self.fronts.clear();
         self.admin.clear();
+        self.caches.close();
         self.drain.cancel();
         self.tasks.close();
     }
@@ -295,7 +303,7 @@ enum Staged {
     Opened(Listener, Vec<Ticket>),
 }
 
-fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result<Socket> {
+pub(super) fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result<Socket> {
     let found = inherited.find(bind);
     let was_found = found.is_some();
     match Socket::open(bind, found) {

@@ -85,6 +85,16 @@ impl Stream {
         self.tls().map_or_else(Vec::new, |tls| tls.certificates())
     }
 
+    /// The protocol agreed on under TLS (ALPN).
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        self.tls()?.protocol()
+    }
+
+    /// The name that a client asked for under TLS (SNI).
+    pub fn server_name(&self) -> Option<String> {
+        self.tls()?.server_name()
+    }
+
     /// Whether what is written is what goes over the wire.
     pub fn is_plain(&self) -> bool {
         self.tls.is_none()
@@ -282,6 +292,27 @@ impl Writer<'_> {
             let sent =
                 self.write_with(|socket| Ok(rustix::net::send(socket, bytes, flags)?)).await?;
             bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Two pieces, in one system call where that is possible.
+    pub async fn write_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let rest = |sent: usize| {
+            let of_second = second.get(sent.saturating_sub(first.len())..).unwrap_or_default();
+            (first.get(sent..).unwrap_or_default(), of_second)
+        };
+        let (mut sent, all) = (0, first.len() + second.len());
+        while sent < all {
+            let (one, two) = rest(sent);
+            sent += if self.stream.is_plain() {
+                let both = [io::IoSlice::new(one), io::IoSlice::new(two)];
+                self.write_with(|socket| Ok(rustix::io::writev(socket, &both)?)).await?
+            } else {
+                let taken = self.stream.tls().map_or(Ok(all), |mut tls| tls.put_two(one, two))?;
+                Box::pin(self.flush()).await?;
+                taken
+            };
         }
         Ok(())
     }

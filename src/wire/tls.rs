@@ -80,6 +80,19 @@ impl Tls {
         shown.iter().map(|one| one.clone().into_owned()).collect()
     }
 
+    /// The protocol that both sides agreed on (ALPN, RFC 7301).
+    pub(super) fn protocol(&self) -> Option<Vec<u8>> {
+        self.conn.alpn_protocol().map(<[u8]>::to_vec)
+    }
+
+    /// The name that a client asked for (SNI, RFC 6066 §3).
+    pub(super) fn server_name(&self) -> Option<String> {
+        match &self.conn {
+            Connection::Server(conn) => conn.server_name().map(str::to_owned),
+            Connection::Client(_) => None,
+        }
+    }
+
     /// Whether a read would give something at once: bytes, the end or an error.
     pub(super) fn is_ready(&mut self) -> bool {
         if !self.has_news() && !self.pending.is_empty() {
@@ -212,14 +225,21 @@ impl Tls {
 
     /// Encrypts; how much of it was taken, which is nothing while too much is unsent.
     pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put_two(bytes, &[])
+    }
+
+    /// The same, with two pieces in one record where they fit.
+    pub(super) fn put_two(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let bytes = first.len() + second.len();
         if self.conn.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
             // Its keys cannot be changed, and when they are used up rustls takes bytes and drops them.
-            self.records += bytes.len() as u64 / RECORD + 1;
+            self.records += bytes as u64 / RECORD + 1;
             if self.records > MOST_RECORDS {
                 return Err(io::Error::other("a TLS 1.2 connection has used up its keys"));
             }
         }
-        io::Write::write(&mut self.conn.writer(), bytes)
+        let both = [IoSlice::new(first), IoSlice::new(second)];
+        io::Write::write_vectored(&mut self.conn.writer(), &both)
     }
 
     /// Says that nothing more will be sent.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One dockerd in its own network namespace, all of its state in one folder.
+# One dockerd in its own network and mount namespace, all of its state in one folder.
 #
 #   engine.sh up    NAME DIR INDEX [BINDIR|-] [dockerd args...]   namespace + daemon; returns when it answers
 #   engine.sh stop  NAME DIR INDEX                                the daemon only (containers stop too)
@@ -7,11 +7,14 @@
 #   engine.sh down  NAME DIR INDEX                                everything that `up` made, also after a crash
 #
 # NAME   name of the network namespace, e.g. dge28
-# DIR    absolute folder; the socket is DIR/docker.sock, the daemon's log DIR/log, its pid DIR/pid
+# DIR    absolute folder; the socket is DIR/docker.sock, the daemon's log DIR/log, its pid DIR/pid. Its /run/docker
+#        is DIR/run/docker, where a plugin for it puts its socket: it sees none of the machine's and of other engines'
 # INDEX  1..250: the namespace is 10.66.INDEX.2, the host's end of the veth pair 10.66.INDEX.1
 # BINDIR folder with another dockerd, containerd, shim and docker-proxy ("-": the installed ones).
 #        Only these: runc and iptables always come from the machine itself.
 #
+# ENGINE_MEMORY=1        keeps images, containers and volumes in memory, if there is enough of it: what an engine waits for
+#                        most is the disk
 # ENGINE_NAT=1           lets containers reach the outside (adds three iptables rules on the host, removed by `down`)
 # DOCKER_MIN_API_VERSION is handed to dockerd; nothing else of the caller's environment is.
 set -euo pipefail
@@ -84,14 +87,38 @@ net_down() {
     [ ! -e "/run/netns/$name" ] || ip netns del "$name" || true
 }
 
+# (on the machine, and not in the engine's namespace: it outlives a `stop`)
+data_up() {
+    [ "${ENGINE_MEMORY:-}" = 1 ] && [ "$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)" -ge 6000000 ] || return 0
+    mkdir -p "$dir/data"
+    mount -t tmpfs -o mode=711,size=2g dockgate-engine "$dir/data"
+}
+
+# What dockerd looks for in a fixed place: plugins (moby's pkg/plugins/discovery*.go: a dead socket there holds up every
+# call about an unknown volume for 30 s), a containerd of the machine's (`systemContainerdRunning`), whose containers the
+# engines would share.
+# shellcheck disable=SC2016
+own_mounts='
+    mount --bind "$1/run/docker" /run/docker
+    mount --bind "$1/run/containerd" /run/containerd
+    for specs in /etc/docker/plugins /usr/lib/docker/plugins; do
+        [ ! -d "$specs" ] || mount -t tmpfs -o ro none "$specs"
+    done
+    shift
+    exec "$@"
+'
+
 start() {
     local path=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin pid i
     [ "$bindir" = - ] || path=$bindir:$path
     [ -e "$dir/daemon.json" ] || echo '{}' > "$dir/daemon.json"
+    mkdir -p /run/docker /run/containerd "$dir/run/docker/plugins" "$dir/run/containerd"
     rm -f "$dir/pid" "$sock"
     # own session and closed stdio, or the caller's pipe never ends; an empty environment, for dockerd
-    # would use the caller's proxies and certificates; nsenter, for `ip netns exec` hides the cgroups
-    setsid nsenter --net="/run/netns/$name" env -i PATH="$path" HOME="$dir" \
+    # would use the caller's proxies and certificates; nsenter, for `ip netns exec` hides the cgroups; the mounts are
+    # slaves: it sees what is mounted on the machine later, and its own end with it
+    setsid nsenter --net="/run/netns/$name" unshare --mount --propagation slave sh -euc "$own_mounts" engine "$dir" \
+        env -i PATH="$path" HOME="$dir" \
         ${DOCKER_MIN_API_VERSION:+"DOCKER_MIN_API_VERSION=$DOCKER_MIN_API_VERSION"} \
         dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
         --host "unix://$sock" --config-file "$dir/daemon.json" "$@" \
@@ -133,6 +160,7 @@ stop() {
     rm -f "$dir/pid"
 }
 
+# An engine's own mounts end with its namespace. What is mounted below DIR on the machine, `rm -rf DIR` would go into.
 unmount_all() {
     local round m left=
     for round in 1 2 3 4 5; do
@@ -150,6 +178,7 @@ case $action in
     up)
         mkdir -p "$dir"
         net_up
+        data_up
         start "$@"
         ;;
     start) start "$@" ;;

@@ -44,6 +44,8 @@ export LC_ALL=C.UTF-8 TZ=UTC
 . "$here/lib/ports.sh"
 "$here/setup.sh" "$tier"
 
+python=$cache/venv/bin/python # not `python3`: where that is a script of pyenv's, it takes longer to start than all the rest
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/dge.XXXXXX")
 mkdir "$work/results"
 
@@ -98,7 +100,7 @@ engine_args() { # ACTION ENGINE: runs engine.sh with that engine's folder, binar
     index=$(engine_index "$2")
     case $2 in 28*) bin=$cache/suite-forky/bin ;; 26) bin=$cache/suite-trixie/bin ;; esac
     case $2 in *-min*) min=${2#*-min} ;; esac
-    DOCKER_MIN_API_VERSION=$min "$here/engine.sh" "$1" "dge$index" "$work/e$index" "$index" "$bin" $(engine_tls "$index")
+    ENGINE_MEMORY=1 DOCKER_MIN_API_VERSION=$min "$here/engine.sh" "$1" "dge$index" "$work/e$index" "$index" "$bin" $(engine_tls "$index")
 }
 
 # beside its unix socket: `dockgate certs` for the engine itself, and for who asks it
@@ -227,7 +229,7 @@ run_script() {
     [[ $cli != 2[68]* ]] || ln -s "$cache"/suite-forky/usr/libexec/docker/cli-plugins/* "$dir/config/cli-plugins/"
     case $file in
         *.sh) command=bash ;;
-        *.py) command=$cache/venv/bin/python ;;
+        *.py) command=$python ;;
         *.mjs) command=node ;;
     esac
     [ "$(directive "$file" netns)" != yes ] || netns=(nsenter "--net=/run/netns/dge$index")
@@ -243,17 +245,18 @@ run_script() {
         HOME="$dir/home" TMPDIR="$dir/tmp" DOCKER_CONFIG="$dir/config" DOCKER_HOST="$host" "${tls[@]}" \
         DOCKER="$(cli_path "$cli")" E2E_CLI="$cli" E2E_ENGINE="$engine" E2E_SOCK="$sock" E2E_TMP="$dir/tmp" \
         E2E_LIB="$here/lib" PYTHONPATH="$here/lib" PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore E2E_NODE="$cache/node" \
-        E2E_PYTHON="$cache/venv/bin/python" E2E_BOLLARD="$cache/bollard" \
+        E2E_PYTHON="$python" E2E_BOLLARD="$cache/bollard" \
         E2E_DOCKGATE="$dockgate" E2E_INDEX="$index" E2E_ENGINE_TLS="10.66.$index.2:2376" E2E_ENGINE_CERTS="$work/e$index/certs" \
-        E2E_ENGINE_CONTROL="$work/control.$index" E2E_ENGINE_PID="$work/e$index/pid" E2E_GATEWAY_LOG="$work/$index.gateway-log" \
+        E2E_ENGINE_CONTROL="$work/control.$index" E2E_ENGINE_PID="$work/e$index/pid" \
+        E2E_ENGINE_PLUGINS="$work/e$index/run/docker/plugins" E2E_GATEWAY_LOG="$work/$index.gateway-log" \
         "$command" "$file" > "$out.raw" 2>&1 < /dev/null) || rc=$?
-    python3 "$here/lib/normalise.py" "$out.raw" "$sock=SOCKET" "$dir/tmp=TMP" "$dir/config=CONFIG" "$dir/home=HOME" > "$out"
+    "$python" "$here/lib/normalise.py" "$out.raw" "$sock=SOCKET" "$dir/tmp=TMP" "$dir/config=CONFIG" "$dir/home=HOME" > "$out"
     [ "$rc" = 0 ] || echo "the script ended with status $rc" >> "$out"
     rm -rf "$dir"
     return "$rc"
 }
 
-reset() { python3 "$here/lib/reset.py" "$work/e$1/docker.sock" "$(cat "$work/e$1.image")"; }
+reset() { "$python" "$here/lib/reset.py" "$work/e$1/docker.sock" "$(cat "$work/e$1.image")"; }
 
 # the same script directly and through the gateway
 compare() { # ENGINE CLI FILE LABEL

@@ -20,6 +20,9 @@ const TARGETS: &[(&str, Property)] = &[
     ("head", properties::head),
     ("authorization", properties::authorization),
     ("client_hello", properties::client_hello),
+    ("freshness", properties::freshness),
+    ("asked", properties::asked),
+    ("ranges", properties::ranges),
     ("stored_head", properties::stored_head),
 ];
 

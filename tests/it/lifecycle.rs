@@ -219,6 +219,27 @@ fn check_names_the_place_of_every_complaint_and_gives_a_hint() {
 }
 
 #[test]
+fn check_reads_the_rules_of_a_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.toml");
+    let rules = dir.path().join("rules.toml");
+    std::fs::write(
+        &file,
+        "[cache.a]\nlisten = [\"http://127.0.0.1:3128\"]\nrules = \"rules.toml\"\n",
+    )
+    .unwrap();
+    let check = || run(&["check", "-c", file.to_str().unwrap()]);
+    std::fs::write(&rules, "[[rule]]\nname = \"a\"\npaths = [\"/a\"]\nttl = \"soon\"\n").unwrap();
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
+    let wanted = format!("{}:4:7: `soon` is not a duration", rules.display());
+    assert!(text(&output.stderr).starts_with(&wanted), "{}", text(&output.stderr));
+    std::fs::write(&rules, "extends = \"builtin\"\n").unwrap();
+    let output = check();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
 fn bad_usage_is_2() {
     for args in [
         &[][..],

@@ -25,6 +25,7 @@ mod auth_jwt;
 mod auth_people;
 mod authenticate;
 mod authz;
+mod cache;
 mod certs;
 mod conservative;
 mod corpus;

@@ -1,1 +1,357 @@
-//! How origins are asked.
+//! Requests to origins.
+//!
+//! `fill` and `serve` call `Upstream::send` on the thread that fetches. The story of a request: look
+//! for our own mark, find the host's limits, connect (`connect`: proxies, names, guard, TLS), send,
+//! wait for the head, follow redirects if the route says so. What must stay true: a request is sent
+//! once (again only if it surely never left), no address is connected to that the guard did not
+//! judge, a certificate is always verified, and no wait is without end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::Authority;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::key::Scheme;
+use super::route::Fetch;
+
+mod body;
+mod connect;
+mod dial;
+mod fault;
+mod guard;
+mod hosts;
+mod mark;
+mod proxies;
+mod redirect;
+
+pub use body::{AnswerBody, RequestBody};
+pub use fault::Fault;
+pub use proxies::Proxies;
+pub use redirect::{Allowed, Follow, Unfollowed};
+
+use connect::{Connector, port_is_sound};
+use guard::Guard;
+use hosts::{Asker, Hosts};
+use mark::Mark;
+use redirect::Next;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What `Via` and `CDN-Loop` name us by: a token, another one in each gateway of a chain.
+    pub id: String,
+    /// Every request goes to this proxy, whatever the environment says.
+    pub next_hop: Option<Uri>,
+    pub proxies: Proxies,
+    /// Trusted beside the system's authorities.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Networks that the guard lets through although they are not public.
+    pub allow_private: Vec<IpNet>,
+    /// Requests at a time to one host; further ones wait for at most `queue_timeout`.
+    pub per_host: usize,
+    pub queue_timeout: Duration,
+    /// Name, TCP, proxy and TLS together.
+    pub connect_timeout: Duration,
+    /// From the request (or the last piece of its body) to the head of the answer.
+    pub head_timeout: Duration,
+    /// Between two pieces of the answer's body.
+    pub idle_body_timeout: Duration,
+    /// The longest that a host is left alone by its own `Retry-After`.
+    pub longest_retry_after: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            id: "dockgate".to_owned(),
+            next_hop: None,
+            proxies: Proxies::default(),
+            extra_roots: Vec::new(),
+            allow_private: Vec::new(),
+            per_host: 32,
+            queue_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(60),
+            idle_body_timeout: Duration::from_secs(60),
+            longest_retry_after: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Why there can be no `Upstream` with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("`{0}` is not a token, and cannot name this gateway in `Via`")]
+    Id(String),
+    #[error("`{variable}` {why}")]
+    Proxy { variable: String, why: &'static str },
+    #[error("no TLS towards origins: {0}")]
+    Tls(String),
+}
+
+/// Hears the 1xx answers that come before the answer (HTTP/1.1 only).
+pub type Interim = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
+
+/// The head of an answer, and its body to come.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub version: Version,
+    /// As they came, but for a `Content-Length` that does not frame the body.
+    pub headers: HeaderMap,
+    /// The body's length, if it was declared; of an answer to HEAD it is what GET would have.
+    pub length: Option<u64>,
+    pub body: AnswerBody,
+    /// The last request, if redirects were followed.
+    pub redirected: Option<Fetch>,
+    /// Why this redirect was not followed although the route says so.
+    pub unfollowed: Option<Unfollowed>,
+}
+
+#[derive(Clone)]
+pub struct Upstream {
+    shared: Arc<Shared>,
+    connector: Connector,
+}
+
+struct Shared {
+    client: legacy::Client<Connector, body::Sent>,
+    proxies: Arc<proxies::Plan>,
+    hosts: Hosts,
+    mark: Mark,
+    settings: Settings,
+}
+
+impl Upstream {
+    pub fn new(settings: Settings) -> Result<Upstream, Unusable> {
+        let mark = Mark::new(&settings.id)?;
+        let proxies = Arc::new(settings.proxies.plan(settings.next_hop.as_ref())?);
+        let guard = Arc::new(Guard::new(settings.allow_private.clone()));
+        let connector = Connector::new(&settings, guard, Arc::clone(&proxies))?;
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(settings.per_host)
+            .http1_max_buf_size(READ_BUFFER)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_header_list_size(HEAD_BYTES)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .build(connector.clone());
+        let hosts = Hosts::new(settings.per_host);
+        let shared = Arc::new(Shared { client, proxies, hosts, mark, settings });
+        Ok(Upstream { shared, connector })
+    }
+
+    /// Whether a request came from here: it would wait for itself.
+    pub fn is_loop(&self, headers: &HeaderMap) -> bool {
+        self.shared.mark.is_on(headers)
+    }
+
+    /// A way to a port for CONNECT, through a proxy if there is one; judged by the guard like all others.
+    pub async fn tunnel(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
+        let (host, target) = (format!("{host}:{port}"), "/".to_owned());
+        let uri = uri(&Fetch { scheme: Scheme::Https, host, target })?;
+        self.connector.tunnel(uri).await
+    }
+
+    /// Sends a request; `headers` without those that concern one connection only.
+    pub async fn send(
+        &self,
+        fetch: &Fetch,
+        method: Method,
+        mut headers: HeaderMap,
+        body: RequestBody,
+        follow: Option<&Follow>,
+        on_interim: Option<Interim>,
+    ) -> Result<Answer, Fault> {
+        let shared = &*self.shared;
+        let framed = !body.is_empty();
+        shared.prepare(&mut headers)?;
+        let Some(follow) =
+            follow.filter(|_| !framed && (method == Method::GET || method == Method::HEAD))
+        else {
+            return shared.once(fetch, &method, headers, body, on_interim).await;
+        };
+        let (mut fetch, mut hops) = (fetch.clone(), 0);
+        loop {
+            let sent = headers.clone();
+            let mut answer =
+                shared.once(&fetch, &method, sent, RequestBody::Empty, on_interim.clone()).await?;
+            match redirect::next(&fetch, answer.status, &answer.headers, follow) {
+                Next::Answer => {}
+                Next::Unfollowed(why) => answer.unfollowed = Some(why),
+                Next::Hop(_) if hops == follow.most => return Err(Fault::TooManyRedirects(hops)),
+                Next::Hop(next) => {
+                    if !redirect::same_origin(&fetch, &next) {
+                        redirect::only_harmless(&mut headers);
+                    }
+                    (fetch, hops) = (next, hops + 1);
+                    continue;
+                }
+            }
+            answer.redirected = (hops > 0).then_some(fetch);
+            return Ok(answer);
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Whatever the caller left in it, framing and host are ours.
+    fn prepare(&self, headers: &mut HeaderMap) -> Result<(), Fault> {
+        for name in OURS {
+            headers.remove(name);
+        }
+        self.mark.leave(headers)
+    }
+
+    async fn once(
+        &self,
+        fetch: &Fetch,
+        method: &Method,
+        mut headers: HeaderMap,
+        body: RequestBody,
+        on_interim: Option<Interim>,
+    ) -> Result<Answer, Fault> {
+        let uri = uri(fetch)?;
+        let asker = Asker::of(&headers);
+        let slot = self.hosts.slot(&fetch.host, asker, self.settings.queue_timeout).await?;
+        if let Some(credentials) = self.proxies.credentials(&uri) {
+            headers.insert(PROXY_AUTHORIZATION, credentials);
+        }
+        // RFC 9110 §8.6; hyper says it only of bodies that are there.
+        if body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let (body, progress) = body.sent();
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        if let Some(hear) = on_interim {
+            hyper::ext::on_informational(&mut request, move |head| {
+                hear(head.status(), head.headers());
+            });
+        }
+        let answer = self.head(request, &progress).await?;
+        if let Some(pause) = hosts::retry_after(&answer, self.settings.longest_retry_after) {
+            self.hosts.leave_alone(&fetch.host, asker, pause);
+        }
+        Ok(Answer::new(answer, method, slot, self.settings.idle_body_timeout))
+    }
+
+    /// A long request body is no slow head: the wait begins anew with each of its pieces.
+    async fn head(
+        &self,
+        request: Request<body::Sent>,
+        progress: &body::Progress,
+    ) -> Result<Response<Incoming>, Fault> {
+        let wait = self.settings.head_timeout;
+        let mut answer = self.client.request(request);
+        let mut until = Instant::now() + wait;
+        loop {
+            match timeout_at(until, &mut answer).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => return Err(Fault::before_head(&error)),
+                Err(_) => {
+                    let later = progress.last() + wait;
+                    if later <= until {
+                        return Err(Fault::HeadTimeout(wait));
+                    }
+                    until = later;
+                }
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn new(
+        answer: Response<Incoming>,
+        method: &Method,
+        slot: hosts::Slot,
+        idle: Duration,
+    ) -> Answer {
+        let (mut head, body) = answer.into_parts();
+        let body = AnswerBody::new(body, slot, idle);
+        let bodiless = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
+        let length = if bodiless { declared(&head.headers) } else { body.length() };
+        if length.is_none() {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        Answer {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            length,
+            body,
+            redirected: None,
+            unfollowed: None,
+        }
+    }
+}
+
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn uri(fetch: &Fetch) -> Result<Uri, Fault> {
+    let text = format!("{}://{}{}", fetch.scheme.as_str(), fetch.host, fetch.target);
+    let uri: Uri = text.parse().map_err(|_| Fault::Target(text.clone()))?;
+    let sound = |authority: &Authority| {
+        let (text, host) = (authority.as_str(), authority.host());
+        text == fetch.host && !host.is_empty() && !text.contains('@') && port_is_sound(authority)
+    };
+    if uri.authority().is_some_and(sound) { Ok(uri) } else { Err(Fault::Target(text)) }
+}
+
+/// Said anew for each connection.
+const OURS: [HeaderName; 10] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Origins close idle connections after 5 s and more; hyper sees that at once.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// For what reads an HTTP/2 connection of which nothing is heard.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Also the longest head of an HTTP/1.1 answer.
+const READ_BUFFER: usize = 128 * 1024;
+const HEAD_BYTES: u32 = 64 * 1024;
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::super::{Auth, Bind, ClientAuth, Listener, Tls};
 use super::policy::Policies;
 use super::{Checking, MOST_CONNECTIONS};
 
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// What a `[auth.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Auths = Vec<(String, Option<Auth>)>;
@@ -48,15 +48,7 @@ impl Checking<'_> {
 
     fn listener(&mut self, raw: raw::Listener, auths: &Auths, policies: &Policies) -> Listener {
         let name = self.text(&raw.name);
-        // It is a metric's label, and the name of a socket that a service manager keeps.
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
-            self.complain(
-                raw.name.span(),
-                format!("`{name}` is not a name"),
-                "1 to 64 of letters, digits, `-`, `_` and `.`",
-            );
-        }
+        self.plain_name(raw.name.span(), &name);
         let tls = raw.tls.as_ref().map(|tls| self.tls(tls.get_ref()));
         let bind = self.bind(&raw);
         let is_unix = matches!(bind, Bind::Unix { .. });
@@ -266,11 +258,11 @@ impl Checking<'_> {
 }
 
 /// The host of `host:port`.
-fn host_of(address: &str) -> Option<&str> {
+pub(super) fn host_of(address: &str) -> Option<&str> {
     let (host, port) = address.rsplit_once(':')?;
     port.parse::<u16>().ok().map(|_| host.trim_matches(['[', ']']))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -12,7 +12,7 @@ works - test "$rc" != 124
 fails '502|dockgate: ' d ps
 works 502 curl -s -m 10 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" http://engine/_ping
 works 502 curl -s -m 10 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" -X POST -H 'Content-Type: application/json' -d '{}' http://engine/containers/create
-works - python3 -c 'import json; assert json.load(open("body"))["message"].startswith("dockgate: "), open("body").read()'
+works - "$E2E_PYTHON" -c 'import json; assert json.load(open("body"))["message"].startswith("dockgate: "), open("body").read()'
 works - bash "$E2E_ENGINE_CONTROL" start
 works - d ps
 works hello d run --rm busybox echo hello

@@ -39,7 +39,7 @@ X
 header() { printf '{"HttpHeaders": {"Authorization": "%s"}}\n' "$1" > "$DOCKER_CONFIG/config.json"; }
 basic() { printf 'Basic %s' "$(printf %s "$1" | base64 -w0)"; }
 token() { # SECRET EXPIRES_IN
-    python3 - "$1" "$2" << 'X'
+    "$E2E_PYTHON" - "$1" "$2" << 'X'
 import base64, hashlib, hmac, json, sys, time
 part = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=")
 now = int(time.time())
@@ -57,7 +57,7 @@ at() {
 }
 run() { printf abc | d run -i --rm busybox sh -c 'cat; echo tail'; }
 # the last record of a listener: FIELD
-last() { grep "\"listener\":\"$1\"" g.access | tail -n 1 | python3 -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1]))' "$2"; }
+last() { grep "\"listener\":\"$1\"" g.access | tail -n 1 | "$E2E_PYTHON" -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1]))' "$2"; }
 is() { [ "$(last "$1" "$2")" = "$3" ]; }
 
 # answers STATUS: what the same header gets; a failed login is answered with 429 for a moment afterwards
@@ -82,7 +82,7 @@ header "Bearer $(token another-secret-of-more-than-32-bytes-long 300)"
 eventually answers 401
 fails 'dockgate: ' at password d ps
 works 401 curl -s -m 10 -o body -w '%{http_code}' --unix-socket password.sock http://engine/info
-works - python3 -c 'import json; assert json.load(open("body"))["message"].startswith("dockgate: "), open("body").read()'
+works - "$E2E_PYTHON" -c 'import json; assert json.load(open("body"))["message"].startswith("dockgate: "), open("body").read()'
 asked() { curl -s -m 10 -o body -D - --unix-socket password.sock http://engine/info | grep -ci '^www-authenticate: \(basic\|bearer\)'; }
 works 2 asked
 # no credential got into a log

@@ -2,8 +2,8 @@
 # e2e: engines=20.10,28 timeout=120
 . "$E2E_LIB/gate.sh"
 engine_folder=$(dirname "$E2E_ENGINE_PID")
-inner=dockgate-e2e-$E2E_INDEX # where dockerd looks for plugins is fixed
-inner_socket=/run/docker/plugins/$inner.sock
+inner=dockgate-e2e-$E2E_INDEX
+inner_socket=$E2E_ENGINE_PLUGINS/$inner.sock
 plugins=()
 finish() {
     kill -KILL "${plugins[@]}" "${gates[@]}" 2> /dev/null
@@ -94,7 +94,6 @@ rules ''
 works c1 through d ps --filter name=c1 --format '{{.Names}}'
 
 echo "# what the plugin is asked is what dockerd asks one of its own for the same call"
-mkdir -p /run/docker/plugins
 echo '{}' > inner.rules
 plugin inner "$inner_socket"
 cp "$engine_folder/daemon.json" engine.json

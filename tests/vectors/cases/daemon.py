@@ -197,15 +197,19 @@ def networks(c):
     for driver in (f"dgv{rig.index}", "Bridge", "BRIDGE", "bridge "):  # the engine looks for plugins of that name
         c.unseen(driver, "POST", "/networks/create", {"Name": "n115", "Driver": driver})
     bridge = "com.docker.network.bridge."
+    taken = {"Driver": "bridge", "Options": {bridge + "name": "docker0"}}
+    if rig.engine == "20.10":  # takes its own for a stale one then, and has no default bridge any more
+        c.unseen("name=docker0", "POST", "/networks/create", {"Name": "n115", **taken})
+    else:
+        net("name=docker0", taken, maybe=True)
     for key, value in (
-        (bridge + "name", "docker0"),
         (bridge + "name", "br115"),
         (bridge + "host_binding_ipv4", "127.0.0.1"),
         (bridge + "gateway_mode_ipv4", "routed"),
         (bridge + "enable_ip_masquerade", "false"),
         ("unknown", "x"),
     ):
-        net(f"{key}={value}", {"Driver": "bridge", "Options": {key: value}}, maybe=value in ("docker0", "routed"))
+        net(f"{key}={value}", {"Driver": "bridge", "Options": {key: value}}, maybe=value == "routed")
     for key, value in (
         (bridge + "name", "eth0"),
         (bridge + "NAME", "docker0"),

@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import pathlib
 import socketserver
 import threading
 
@@ -156,15 +155,12 @@ def file_systems(c):
 
 
 class Plugin(threading.Thread):
-    """A volume and network driver of the old kind: a socket in /run/docker/plugins. Hands out /etc as every volume."""
+    """A volume and network driver of the old kind: a socket in the engine's /run/docker/plugins. Hands out /etc as every volume."""
 
-    def __init__(self, name):
+    def __init__(self, path):
         super().__init__(daemon=True)
         self.calls = calls = []
-        self.path = pathlib.Path(f"/run/docker/plugins/{name}.sock")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.unlink(missing_ok=True)
-
+        self.path = path
         known = set()
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -227,7 +223,7 @@ class Plugin(threading.Thread):
 @vector(82, "other volume drivers")
 def drivers(c):
     name = f"dgv{c.rig.index}"
-    plugin = Plugin(name)
+    plugin = Plugin(c.rig.plugins / f"{name}.sock")
     plugin.start()
     # until the engine ends: it asks a driver that it has seen for its volumes, whenever they are listed
     c.rig.endings.append(plugin.end)

@@ -1,5 +1,6 @@
 """What a run stands on: an engine in a network namespace of its own, gates in front of it, a server that notes who calls."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -136,6 +137,7 @@ class Rig:
             certs / "server-key.pem",
         )
         self.socket = str(self.dir / "docker.sock")
+        self.plugins = self.dir / "run/docker/plugins"
         self.direct = Target("engine", self.socket, self.version)
         self.watcher = Watcher(self.socket)
         subprocess.run([E2E / "image.sh", self.socket], check=True, stdout=subprocess.DEVNULL)
@@ -154,7 +156,10 @@ class Rig:
 
     def engine_sh(self, action, *more):
         done = subprocess.run(
-            [E2E / "engine.sh", action, f"dgv{self.index}", self.dir, str(self.index), *more], capture_output=True, text=True
+            [E2E / "engine.sh", action, f"dgv{self.index}", self.dir, str(self.index), *more],
+            env={**os.environ, "ENGINE_MEMORY": "1"},
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise SystemExit(f"engine.sh {action}: {done.stderr.strip()}")
@@ -203,7 +208,8 @@ class Rig:
 
     def down(self):
         for end in self.endings:
-            end()
+            with contextlib.suppress(OSError):  # of an engine that is gone
+                end()
         for process in self.processes:
             process.terminate()
         for process in self.processes:

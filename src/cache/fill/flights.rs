@@ -1,0 +1,70 @@
+//! Which requests to origins are on their way.
+//!
+//! What must stay true: whoever asks for what is on its way joins it, and a flight that has failed
+//! or passed its first bytes on is joined by nobody.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::growing::{Growing, Reader};
+use crate::cache::key::Key;
+use crate::cache::meta::Meta;
+use crate::cache::store::Found;
+
+/// A variant is only known after the first answer; until then all share one flight.
+pub(super) type Variant = Vec<(String, Option<String>)>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Flight {
+    pub key: Key,
+    pub variant: Option<Variant>,
+}
+
+#[derive(Debug, Default)]
+pub struct Flights(Mutex<HashMap<Flight, Arc<Growing>>>);
+
+impl Flights {
+    /// A place in the flight, and the flight itself if it has just begun. What has landed is joined by
+    /// nobody: it is as good as stored, and who asks the origin nevertheless wants something newer.
+    pub fn join(&self, flight: &Flight) -> (Reader, Option<Arc<Growing>>) {
+        let mut all = self.all();
+        if let Some(growing) = all.get(flight)
+            && growing.is_flying()
+            && let Some(reader) = growing.reader()
+        {
+            return (reader, None);
+        }
+        let (growing, reader) = Growing::begin();
+        all.insert(flight.clone(), Arc::clone(&growing));
+        (reader, Some(growing))
+    }
+
+    /// The flight, if it is on its way.
+    pub fn find(&self, flight: &Flight) -> Option<Reader> {
+        self.all().get(flight).filter(|growing| growing.is_flying())?.reader()
+    }
+
+    /// What is whole and not committed yet, if it is for whom it is wanted.
+    pub fn landed(&self, key: &Key, is_wanted: impl Fn(&Meta) -> bool) -> Option<Found> {
+        let all = self.all();
+        let of_key = all.iter().filter(|(flight, _)| flight.key == *key);
+        let mut landed = of_key.filter_map(|(_, growing)| growing.landed());
+        landed.find(|found| is_wanted(&found.meta))
+    }
+
+    /// It has ended: what came of it is in the store, or nowhere.
+    pub fn end(&self, flight: &Flight, growing: &Arc<Growing>) {
+        let mut all = self.all();
+        if all.get(flight).is_some_and(|now| Arc::ptr_eq(now, growing)) {
+            all.remove(flight);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.all().len()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Flight, Arc<Growing>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

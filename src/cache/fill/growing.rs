@@ -1,0 +1,396 @@
+//! An answer that is coming in, and those who read it meanwhile.
+//!
+//! The filler (`filler`) writes one, on the fetch thread; any number of readers follow it on the
+//! workers. Most of it lies in a draft file of the store; what no disk takes passes through memory,
+//! and only then does the slowest reader hold the filler up. What must stay true: a reader of a body
+//! with a length gets the last byte, and one without the end, only after the verdict that the whole
+//! is right.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::cache::fresh::NotStored;
+use crate::cache::meta::Meta;
+use crate::cache::store::Found;
+use crate::cache::upstream::Fault;
+
+/// What may lie in memory on its way through, in bytes.
+const WINDOW: u64 = 512 * 1024;
+
+#[derive(Debug)]
+pub struct Growing {
+    state: watch::Sender<State>,
+    passage: Mutex<Passage>,
+    /// A reader has moved on, or gone.
+    moved: Notify,
+    landed: OnceLock<Found>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    /// 1xx answers so far.
+    pub interim: Vec<Arc<(StatusCode, HeaderMap)>>,
+    pub answer: Option<Answer>,
+    /// Bytes of the body that can be read.
+    pub written: u64,
+    pub end: Option<End>,
+}
+
+/// What came of a request to the origin.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A new answer, whose body grows.
+    New(Arc<Head>),
+    /// What is stored is still good.
+    Stored(Arc<Found>),
+    Failed(Arc<Fault>),
+}
+
+#[derive(Debug)]
+pub struct Head {
+    pub meta: Meta,
+    /// The body's, if the origin says it.
+    pub length: Option<u64>,
+    pub stored: Result<(), Unstored>,
+    /// The draft, and where the body begins in it.
+    pub draft: Option<(Arc<File>, u64)>,
+}
+
+/// Why an answer goes into no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unstored {
+    #[error("{0}")]
+    Response(NotStored),
+    #[error("pass-through")]
+    PassThrough,
+    /// A check has found it wrong.
+    #[error("wrong")]
+    Wrong,
+    /// An error of the origin, while something older may be used.
+    #[error("stale-if-error")]
+    Error,
+    /// The disk does not take it.
+    #[error("disk")]
+    Disk,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Whole,
+    Broken,
+}
+
+/// What passes through memory.
+#[derive(Debug, Default)]
+struct Passage {
+    /// Where memory takes over from the file.
+    begins: Option<u64>,
+    /// The first byte that is still held.
+    start: u64,
+    pieces: VecDeque<Bytes>,
+    /// Where each reader is.
+    readers: Vec<(u64, u64)>,
+    next_reader: u64,
+}
+
+impl Growing {
+    /// A new one, and its first reader.
+    pub fn begin() -> (Arc<Growing>, Reader) {
+        let growing = Arc::new(Growing {
+            state: watch::Sender::new(State::default()),
+            passage: Mutex::default(),
+            moved: Notify::new(),
+            landed: OnceLock::new(),
+        });
+        let reader = growing.seat(&mut growing.passage());
+        (growing, reader)
+    }
+
+    /// Whether something may still come of it.
+    pub fn is_flying(&self) -> bool {
+        let state = self.state.borrow();
+        state.end.is_none() && !matches!(state.answer, Some(Answer::Failed(_) | Answer::Stored(_)))
+    }
+
+    /// What was found whole and right, while it is on its way into the store.
+    pub fn landed(&self) -> Option<Found> {
+        self.landed.get().cloned()
+    }
+
+    /// How much of the body can be read.
+    pub fn so_far(&self) -> u64 {
+        self.state.borrow().written
+    }
+
+    /// A reader that stands at the first byte; none where that is gone.
+    pub fn reader(self: &Arc<Growing>) -> Option<Reader> {
+        let mut passage = self.passage();
+        if passage.begins.is_some_and(|begins| passage.start > begins) {
+            return None;
+        }
+        Some(self.seat(&mut passage))
+    }
+
+    fn seat(self: &Arc<Growing>, passage: &mut Passage) -> Reader {
+        let id = passage.next_reader;
+        passage.next_reader += 1;
+        passage.readers.push((id, 0));
+        Reader { state: self.state.subscribe(), growing: Arc::clone(self), id, at: 0 }
+    }
+
+    pub(super) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        self.state.send_modify(|state| {
+            // More of them help nobody.
+            if state.interim.len() < 16 {
+                state.interim.push(Arc::new((status, headers.clone())));
+            }
+        });
+    }
+
+    pub(super) fn answer(&self, answer: Answer) {
+        self.state.send_modify(|state| state.answer = Some(answer));
+    }
+
+    pub(super) fn written(&self, bytes: u64) {
+        self.state.send_modify(|state| state.written = bytes);
+    }
+
+    /// It is whole and right, and this is what will be stored.
+    pub(super) fn land(&self, found: Found) {
+        let _ = self.landed.set(found);
+    }
+
+    pub(super) fn end(&self, end: End) {
+        self.state.send_modify(|state| state.end = Some(end));
+    }
+
+    /// From here on the body passes through memory.
+    pub(super) fn pass_from(&self, offset: u64) {
+        let mut passage = self.passage();
+        passage.begins = Some(offset);
+        passage.start = offset;
+    }
+
+    /// Hands a piece on, when there is room; false when nobody is left to read it.
+    pub(super) async fn pass(&self, piece: Bytes) -> bool {
+        let length = piece.len() as u64;
+        let mut piece = Some(piece);
+        loop {
+            let moved = self.moved.notified();
+            {
+                let mut passage = self.passage();
+                if passage.readers.is_empty() {
+                    return false;
+                }
+                passage.trim();
+                if passage.held() < WINDOW {
+                    passage.pieces.extend(piece.take());
+                    break;
+                }
+            }
+            moved.await;
+        }
+        self.state.send_modify(|state| state.written += length);
+        true
+    }
+
+    /// Returns when nobody reads it any more.
+    pub(super) async fn deserted(&self) {
+        loop {
+            let moved = self.moved.notified();
+            if self.passage().readers.is_empty() {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    fn passage(&self) -> MutexGuard<'_, Passage> {
+        self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Passage {
+    fn held(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// Lets go of what every reader has.
+    fn trim(&mut self) {
+        let Some(slowest) = self.readers.iter().map(|(_, at)| *at).min() else { return };
+        while let Some(piece) = self.pieces.front() {
+            let end = self.start + piece.len() as u64;
+            if end > slowest {
+                break;
+            }
+            self.start = end;
+            self.pieces.pop_front();
+        }
+    }
+
+    fn at(&self, offset: u64) -> Option<Bytes> {
+        let mut start = self.start;
+        for piece in &self.pieces {
+            let end = start + piece.len() as u64;
+            if (start..end).contains(&offset) {
+                let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
+                return (skip < piece.len()).then(|| piece.slice(skip..));
+            }
+            start = end;
+        }
+        None
+    }
+}
+
+/// Somebody who follows a body.
+#[derive(Debug)]
+pub struct Reader {
+    growing: Arc<Growing>,
+    state: watch::Receiver<State>,
+    id: u64,
+    at: u64,
+}
+
+/// A part of the body that is there.
+#[derive(Debug)]
+pub enum Piece {
+    /// In the draft's file, from this byte of the body on.
+    File {
+        at: u64,
+        length: u64,
+    },
+    Bytes(Bytes),
+}
+
+/// The body cannot be had, or not to its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the origin's answer broke off or was wrong")]
+pub struct Broken;
+
+impl Reader {
+    /// Waits for what came of the request, handing on the 1xx answers that come before.
+    pub async fn answer(&mut self, interim: &mut Interim) -> Answer {
+        loop {
+            let news = {
+                let state = self.state.borrow_and_update();
+                interim.hand_on(&state.interim);
+                state.answer.clone()
+            };
+            match news {
+                Some(answer) => return answer,
+                // The sender lives as long as `growing` does.
+                None if self.state.changed().await.is_ok() => {}
+                None => {
+                    return Answer::Failed(Arc::new(Fault::Closed("the fill has ended".to_owned())));
+                }
+            }
+        }
+    }
+
+    /// Goes on from another byte.
+    pub fn go_to(&mut self, at: u64) {
+        self.at = at;
+        self.tell(&mut self.growing.passage());
+        self.growing.moved.notify_waiters();
+    }
+
+    /// How much of the body can be read.
+    pub fn so_far(&self) -> u64 {
+        self.state.borrow().written
+    }
+
+    /// The next part before `end` (where the reader's range ends; none: the body's end), as soon as it
+    /// is there; none behind the last one.
+    pub async fn next(&mut self, end: Option<u64>) -> Result<Option<Piece>, Broken> {
+        loop {
+            let (readable, whole, length) = {
+                let state = self.state.borrow_and_update();
+                let length = match &state.answer {
+                    Some(Answer::New(head)) => head.length,
+                    _ => None,
+                };
+                if state.end == Some(End::Broken) {
+                    return Err(Broken);
+                }
+                (state.written, state.end == Some(End::Whole), length)
+            };
+            if end.is_some_and(|end| self.at >= end) || (whole && self.at >= readable) {
+                return Ok(None);
+            }
+            // The last byte waits for the verdict.
+            let held_back = match length {
+                Some(length) if !whole => length.saturating_sub(1),
+                _ => u64::MAX,
+            };
+            let until = readable.min(held_back).min(end.unwrap_or(u64::MAX));
+            if until > self.at {
+                let piece = self.take(until)?;
+                return Ok(Some(piece));
+            }
+            // The sender lives as long as `growing` does.
+            self.state.changed().await.map_err(|_| Broken)?;
+        }
+    }
+
+    fn take(&mut self, until: u64) -> Result<Piece, Broken> {
+        let mut passage = self.growing.passage();
+        let file_ends = passage.begins.unwrap_or(u64::MAX);
+        let piece = if self.at < file_ends {
+            let length = until.min(file_ends) - self.at;
+            Piece::File { at: self.at, length }
+        } else {
+            let mut bytes = passage.at(self.at).ok_or(Broken)?;
+            let most = usize::try_from(until - self.at).unwrap_or(usize::MAX);
+            bytes.truncate(most);
+            Piece::Bytes(bytes)
+        };
+        self.at += match &piece {
+            Piece::File { length, .. } => *length,
+            Piece::Bytes(bytes) => bytes.len() as u64,
+        };
+        self.tell(&mut passage);
+        drop(passage);
+        self.growing.moved.notify_waiters();
+        Ok(piece)
+    }
+
+    fn tell(&self, passage: &mut Passage) {
+        if let Some(place) = passage.readers.iter_mut().find(|(other, _)| *other == self.id) {
+            place.1 = self.at;
+        }
+    }
+}
+
+/// Where 1xx answers go on their way to one client.
+#[derive(Debug, Default)]
+pub struct Interim {
+    to: Option<mpsc::UnboundedSender<Arc<(StatusCode, HeaderMap)>>>,
+    handed_on: usize,
+}
+
+impl Interim {
+    pub fn new(to: mpsc::UnboundedSender<Arc<(StatusCode, HeaderMap)>>) -> Interim {
+        Interim { to: Some(to), handed_on: 0 }
+    }
+
+    fn hand_on(&mut self, all: &[Arc<(StatusCode, HeaderMap)>]) {
+        let Some(to) = &self.to else { return };
+        for one in all.iter().skip(self.handed_on) {
+            // A client that has gone wants nothing.
+            let _ = to.send(Arc::clone(one));
+        }
+        self.handed_on = self.handed_on.max(all.len());
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.growing.passage().readers.retain(|(id, _)| *id != self.id);
+        self.growing.moved.notify_waiters();
+    }
+}

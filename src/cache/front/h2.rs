@@ -1,0 +1,291 @@
+//! A client's HTTP/2 connection (RFC 9113), by hyper.
+//!
+//! Clients that ask for hundreds of small files at a time, as cargo's sparse index, come this way.
+//! What must stay true: the same validation and the same story as over HTTP/1.1.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Caller;
+use crate::cache::asked::Said;
+use crate::cache::fill::{Broken, Interim};
+use crate::cache::reply::{Body, Chunk, Reply};
+use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
+use crate::cache::stats::Account;
+use crate::cache::upstream::RequestBody;
+use crate::cache::{Cache, serve};
+use crate::wire::buffer::{Buffer, give_block, take_block};
+use crate::wire::io::Stream;
+
+/// Between the socket and hyper.
+const PIPE: usize = 256 * 1024;
+const MOST_STREAMS: u32 = 250;
+const LONGEST_HEAD: u32 = 64 * 1024;
+
+pub(super) async fn connection(
+    cache: &Arc<Cache>,
+    stream: Stream,
+    caller: Caller,
+    drain: &CancellationToken,
+) {
+    let (near, far) = tokio::io::duplex(PIPE);
+    let cache = Arc::clone(cache);
+    let service = service_fn(move |request| {
+        let (cache, caller) = (Arc::clone(&cache), caller.clone());
+        async move { Ok::<_, Infallible>(respond(&cache, &caller, request).await) }
+    });
+    let mut serving = std::pin::pin!(
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(LONGEST_HEAD)
+            .serve_connection(TokioIo::new(far), service)
+    );
+    let mut pumping = std::pin::pin!(pump(stream, near));
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            _ = &mut serving => break,
+            () = &mut pumping => return,
+            () = drain.cancelled(), if !draining => {
+                draining = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    }
+    // What hyper has written last is still in the pipe.
+    pumping.await;
+}
+
+/// Carries bytes between the socket and hyper's end of the pipe.
+async fn pump(mut stream: Stream, pipe: DuplexStream) {
+    let (mut from_hyper, mut to_hyper) = tokio::io::split(pipe);
+    {
+        let (mut reader, mut writer) = stream.split();
+        let up = async {
+            let mut buffer = Buffer::new();
+            while let Ok(1..) = buffer.fill(&mut reader, PIPE).await {
+                if to_hyper.write_all(buffer.unread()).await.is_err() {
+                    return;
+                }
+                buffer.clear();
+            }
+            let _ = to_hyper.shutdown().await;
+        };
+        let down = async {
+            let mut block = take_block();
+            while let Ok(read @ 1..) = from_hyper.read(&mut block).await {
+                let bytes = block.get(..read).unwrap_or_default();
+                if super::h1::in_time(writer.write_all(bytes)).await.is_err() {
+                    break;
+                }
+            }
+            give_block(block);
+            let _ = writer.close_write().await;
+        };
+        // When hyper has said its last word nobody listens any more.
+        tokio::select! {
+            () = down => {}
+            () = async { up.await; std::future::pending().await } => {}
+        }
+    }
+    stream.say_end();
+}
+
+type Response = http::Response<Sending>;
+
+async fn respond(
+    cache: &Arc<Cache>,
+    caller: &Caller,
+    request: http::Request<Incoming>,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let to_head = head.method == Method::HEAD;
+    let (upload, pieces) = match body.is_end_stream() {
+        true => (RequestBody::Empty, None),
+        false => Upload::open(body.size_hint().exact()),
+    };
+    let understood = understand(cache, caller, &head, upload);
+    if let Some(pieces) = pieces {
+        tokio::spawn(send_up(body, pieces));
+    }
+    let reply = match understood {
+        Ok(Understood::Request(request)) => serve::answer(cache, request).await,
+        Ok(Understood::Tunnel { .. }) => {
+            let why = "CONNECT is for HTTP/1.1 here";
+            Refusal::new(http::StatusCode::NOT_IMPLEMENTED, why).reply(cache, &caller.tenant)
+        }
+        Err(refusal) => refusal.reply(cache, &caller.tenant),
+    };
+    send(cache, reply, to_head)
+}
+
+fn understand(
+    cache: &Cache,
+    caller: &Caller,
+    head: &http::request::Parts,
+    upload: RequestBody,
+) -> Result<Understood, Refusal> {
+    let mut headers = head.headers.clone();
+    let hosts: Vec<Vec<u8>> =
+        headers.get_all(header::HOST).iter().map(|host| host.as_bytes().to_vec()).collect();
+    headers.remove(header::HOST);
+    join_cookies(&mut headers);
+    let hosts: Vec<&[u8]> = hosts.iter().map(Vec::as_slice).collect();
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let target = match head.uri.path_and_query() {
+        Some(target) => target.as_str().as_bytes(),
+        None => authority.unwrap_or_default(),
+    };
+    let said = Said { method: &head.method, target, authority, hosts: &hosts };
+    Request::of_parts(cache, caller, &said, headers, upload, Interim::default())
+}
+
+/// Over HTTP/2 they come in pieces (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let all: Vec<&[u8]> =
+        headers.get_all(header::COOKIE).iter().map(|cookie| cookie.as_bytes()).collect();
+    if all.len() > 1
+        && let Ok(joined) = http::HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+async fn send_up(mut body: Incoming, pieces: Pieces) {
+    while let Some(frame) = body.frame().await {
+        let piece = match frame {
+            Ok(frame) => match frame.into_data() {
+                Ok(bytes) => Ok(bytes),
+                // Trailers are dropped (RFC 9110 §6.5.1).
+                Err(_) => continue,
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        let is_end = piece.is_err();
+        if pieces.send(piece).await.is_err() || is_end {
+            return;
+        }
+    }
+}
+
+fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
+    let Reply { status, mut headers, body, length, account, stored } = reply;
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    headers.remove(KEEP_ALIVE);
+    let has_body = !to_head && !matches!(status.as_u16(), 204 | 304);
+    if let Some(length) = length.filter(|_| !matches!(status.as_u16(), 204 | 304)) {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let (pieces, receiver) = mpsc::channel(2);
+    if has_body {
+        let cache = Arc::clone(cache);
+        tokio::spawn(async move {
+            let is_whole = send_body(body, pieces, account).await;
+            if let (false, Some(key)) = (is_whole, stored) {
+                cache.damaged(&key).await;
+            }
+        });
+    } else {
+        account.close(0);
+    }
+    let mut response = http::Response::new(Sending { pieces: has_body.then_some(receiver) });
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Whether the body was whole; the client may have left before its end.
+async fn send_body(
+    mut body: Body,
+    pieces: mpsc::Sender<Result<Bytes, Broken>>,
+    account: Account,
+) -> bool {
+    let (mut sent, mut is_whole) = (0, true);
+    while let Some(next) = body.next().await.transpose() {
+        let done = match next {
+            Ok(mut chunk) => send_chunk(&mut chunk, &pieces, &mut sent).await,
+            Err(broken) => Err(broken),
+        };
+        match done {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(broken) => {
+                let _ = pieces.send(Err(broken)).await;
+                is_whole = false;
+                break;
+            }
+        }
+    }
+    account.close(sent);
+    is_whole
+}
+
+/// False when the client has left.
+async fn send_chunk(
+    chunk: &mut Chunk,
+    pieces: &mpsc::Sender<Result<Bytes, Broken>>,
+    sent: &mut u64,
+) -> Result<bool, Broken> {
+    const BLOCK: usize = 64 * 1024;
+    loop {
+        let bytes = match &*chunk {
+            Chunk::Bytes(bytes) => bytes.clone(),
+            file => {
+                let mut block = vec![0; BLOCK.min(usize::try_from(file.len()).unwrap_or(BLOCK))];
+                let read = file.read_block(&mut block).map_err(|_| Broken)?;
+                block.truncate(read);
+                block.into()
+            }
+        };
+        let length = bytes.len();
+        if pieces.send(Ok(bytes)).await.is_err() {
+            return Ok(false);
+        }
+        *sent += length as u64;
+        if !chunk.advance(length) {
+            return Ok(true);
+        }
+    }
+}
+
+/// A body as hyper reads it.
+struct Sending {
+    pieces: Option<mpsc::Receiver<Result<Bytes, Broken>>>,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
+        pieces.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.pieces {
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The generic mirror of HTTP, and its rules by host and path.

@@ -1,0 +1,122 @@
+//! The generic mirror, `http`: any host's resources as HTTP has them, and what a file of rules adds.
+//!
+//! `serve` asks it last of all mirrors. What must stay true: it knows no ecosystem, only rules; and
+//! without a rule a route says no more than RFC 9111.
+
+mod glob;
+mod read;
+mod rules;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::fresh;
+use super::key::{Key, Scheme};
+use super::route::{Asked, Fetch, Kind, Mirror, Route, Source, Verify};
+pub use rules::Rules;
+use rules::{Query, Rule, Treat};
+
+#[derive(Debug)]
+pub struct Http {
+    rules: Rules,
+    general: fresh::Rules,
+    /// Where the resources of some hosts really are.
+    origins: HashMap<Box<str>, Origin>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub scheme: Scheme,
+    /// As in `Key`.
+    pub host: String,
+}
+
+impl Http {
+    /// `general` holds for what no rule says otherwise of; `origins` by host as in `Key`.
+    pub fn new(
+        rules: Rules,
+        general: fresh::Rules,
+        origins: impl IntoIterator<Item = (String, Origin)>,
+    ) -> Http {
+        let origins = origins.into_iter().map(|(host, origin)| (host.into(), origin)).collect();
+        Http { rules, general, origins }
+    }
+
+    /// Where the resource is: the rules are about that host.
+    fn origin<'a>(&'a self, asked: &Asked<'a>) -> (Scheme, &'a str) {
+        match self.origins.get(asked.host) {
+            Some(origin) => (origin.scheme, &origin.host),
+            None => (asked.scheme, asked.host),
+        }
+    }
+}
+
+impl Mirror for Http {
+    fn name(&self) -> &str {
+        "http"
+    }
+
+    fn route(&self, asked: &Asked<'_>) -> Option<Route> {
+        let (scheme, host) = self.origin(asked);
+        let found = self.rules.find(asked, host);
+        let rule = found.as_ref().map(|found| found.rule);
+        let ignores_query = rule.is_some_and(|rule| rule.query == Query::Ignored);
+        let (kind, rules) = self.freshness(rule, found.as_ref().is_some_and(|f| f.is_known));
+        let key = Key {
+            partition: asked.partition,
+            scheme: asked.scheme,
+            host: asked.host.into(),
+            path: asked.path.into(),
+            query: asked.query.filter(|_| !ignores_query).map(Into::into),
+        };
+        let target = match asked.query {
+            Some(query) => format!("{}?{query}", asked.path),
+            None => asked.path.to_owned(),
+        };
+        Some(Route {
+            key,
+            kind,
+            source: Source::Fetch(Fetch { scheme, host: host.to_owned(), target }),
+            verify: found.as_ref().and_then(|found| found.sha256).map(Verify::Sha256),
+            rewrite: None,
+            headers: None,
+            render: None,
+            rules,
+            negative: rule.and_then(|rule| rule.negative),
+            follow: rule.is_some_and(|rule| rule.follow),
+        })
+    }
+}
+
+impl Http {
+    fn freshness(&self, rule: Option<&Rule>, is_known: bool) -> (Kind, fresh::Rules) {
+        let mut rules = self.general.clone();
+        let Some(rule) = rule else { return (GENERAL, rules) };
+        rules.share_authorized |= rule.share_authorized;
+        if let Some(stale) = rule.stale {
+            rules.stale_while_revalidate = stale;
+        }
+        if let Some(stale) = rule.stale_if_error {
+            rules.stale_if_error = stale;
+        }
+        let kind = match rule.treat {
+            Treat::PassThrough => Kind::PassThrough,
+            Treat::Artifact { .. } if is_known => Kind::Artifact,
+            Treat::Artifact { .. } => {
+                rules.heuristic = true;
+                GENERAL
+            }
+            Treat::Metadata { ttl, heuristic } => {
+                rules.heuristic |= heuristic;
+                Kind::Metadata { ttl, stale: rule.stale.unwrap_or_default() }
+            }
+        };
+        (kind, rules)
+    }
+}
+
+/// What RFC 9111 says and nothing else.
+const GENERAL: Kind = Kind::Metadata { ttl: None, stale: Duration::ZERO };
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Rules for resources, by host and path: `policies/cache-rules.toml`, understood.
+//!
+//! `Http` asks for the rule of each request; the first of the file that fits holds. What must stay true:
+//! a search costs one pass over the path, however many rules there are.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use regex::bytes::{Regex, RegexSet};
+
+use super::read;
+use crate::cache::hosts::Hosts;
+use crate::cache::route::Asked;
+use crate::config::{File, Invalid};
+
+/// What `extends` may name, and what is compiled in.
+pub(super) const BUILTIN: &str = include_str!("../../../policies/cache-rules.toml");
+
+#[derive(Debug)]
+pub struct Rules {
+    pub(super) rules: Vec<Rule>,
+    /// Every pattern of every rule, in the rules' order.
+    pub(super) patterns: RegexSet,
+    /// Of each pattern: its rule.
+    pub(super) rule_of: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub name: String,
+    /// Elsewhere the rule says nothing, or, for artifacts, less.
+    pub hosts: Hosts,
+    pub methods: Vec<Method>,
+    pub treat: Treat,
+    pub stale: Option<Duration>,
+    pub stale_if_error: Option<Duration>,
+    pub negative: Option<Duration>,
+    pub follow: bool,
+    pub share_authorized: bool,
+    pub query: Query,
+    /// The patterns that hold what the body's SHA-256 is to be.
+    pub digests: Vec<Regex>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treat {
+    Artifact {
+        /// On other hosts than the rule's it has heuristic freshness.
+        elsewhere: bool,
+    },
+    Metadata {
+        ttl: Option<Duration>,
+        heuristic: bool,
+    },
+    PassThrough,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Query {
+    Kept,
+    Ignored,
+}
+
+#[derive(Debug)]
+pub(super) struct Found<'r> {
+    pub rule: &'r Rule,
+    /// Whether the host is one of the rule's.
+    pub is_known: bool,
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl Rules {
+    /// The rules that are compiled in.
+    pub fn builtin() -> Result<Rules, Invalid> {
+        Rules::parse(BUILTIN, Path::new("policies/cache-rules.toml"))
+    }
+
+    pub fn load(file: &File) -> Result<Rules, Invalid> {
+        let text = String::from_utf8(file.read()?)
+            .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))?;
+        Rules::parse(&text, &file.path)
+    }
+
+    /// `path` stands in complaints.
+    pub fn parse(text: &str, path: &Path) -> Result<Rules, Invalid> {
+        read::rules(text, path)
+    }
+
+    /// `host` is where the resource comes from.
+    pub(super) fn find(&self, asked: &Asked<'_>, host: &str) -> Option<Found<'_>> {
+        let matched = self.patterns.matches(asked.path.as_bytes());
+        matched.iter().find_map(|pattern| {
+            let rule = self.rules.get(*self.rule_of.get(pattern)?)?;
+            let is_known = rule.hosts.name(host);
+            let is_for = is_known || matches!(rule.treat, Treat::Artifact { elsewhere: true });
+            let holds = is_for && rule.methods.contains(asked.method);
+            holds.then(|| Found { rule, is_known, sha256: rule.digest_in(asked.path) })
+        })
+    }
+}
+
+impl Rule {
+    fn digest_in(&self, path: &str) -> Option<[u8; 32]> {
+        self.digests.iter().find_map(|pattern| {
+            let found = pattern.captures(path.as_bytes())?.name("sha256")?;
+            let mut digest = [0; 32];
+            for (byte, pair) in digest.iter_mut().zip(found.as_bytes().chunks(2)) {
+                *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+            }
+            Some(digest)
+        })
+    }
+}

@@ -1,0 +1,616 @@
+//! The story of a request: route, look up, judge, fetch, answer.
+//!
+//! `front` calls `answer` for every request that was understood. What must stay true: what a client
+//! gets is what it may have (its partition, its variant, its preconditions); one question to an origin
+//! answers everybody who asks meanwhile; and every answer says in `Cache-Status` how it came about.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::Cache;
+use super::fill::{self, Answer, Flight, Head, Interim, Job, Purpose, Reader};
+use super::fresh::{self, CacheStatus, Forwarded, Precondition, Reuse};
+use super::front;
+use super::hot::{self, Ready};
+use super::key::{Key, Partition};
+use super::meta::Meta;
+use super::range::{self, Ranges, Wanted};
+use super::reply::{Body, Growth, Part, Reply};
+use super::request::{Request, plain};
+use super::route::{Kind, Route};
+use super::stats::{Account, Outcome};
+use super::store::{self, Found};
+use super::upstream::{Fault, RequestBody};
+
+/// A range that begins so far behind what has come is asked for on its own.
+const NEAR: u64 = 1 << 20;
+/// A document that is rendered is held in memory.
+const LARGEST_DOCUMENT: u64 = 64 << 20;
+
+/// One request on its way through here.
+struct Case<'c> {
+    cache: &'c Arc<Cache>,
+    request: Request,
+    route: Route,
+    now: u64,
+}
+
+pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
+    // Before it joins a flight, which may be its own.
+    if cache.upstream.is_loop(&request.headers) {
+        let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
+        return failed(&Fault::Loop, account);
+    }
+    let own = cache.partition(&request.headers);
+    let Some(route) = cache.route(&request, own) else {
+        let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
+        return plain(StatusCode::NOT_FOUND, "nothing here answers for this URL", account);
+    };
+    let mut case = Case { cache, request, route, now: cache.now() };
+    if !case.reads() {
+        return case.pass(None, Forwarded::Method).await;
+    }
+    if case.route.kind == Kind::PassThrough || case.only_the_origin_can_tell() {
+        return case.pass(None, Forwarded::Bypass).await;
+    }
+    let epoch = cache.hot.epoch();
+    let found = case.look_up().await;
+    let judged = found.as_ref().map(|found| case.judge(found));
+    match (found, judged) {
+        (Some(found), Some(Reuse::Fresh { ttl, .. })) => case.hit(&found, ttl, epoch).await,
+        (Some(found), Some(Reuse::WhileRevalidating { ttl, .. })) => {
+            case.renew_behind(&found);
+            case.stored(&found, Outcome::Stale, from_store(ttl)).await
+        }
+        (Some(found), Some(_)) if cache.settings.offline => {
+            let status = CacheStatus { detail: Some("offline".to_owned()), ..from_store(0) };
+            case.stored(&found, Outcome::Stale, status).await
+        }
+        (None, _) if cache.settings.offline => case.unavailable("offline, and it is not stored"),
+        _ if fresh::only_if_cached(&case.request.headers) => {
+            case.unavailable("it is not stored, and the request is for what is")
+        }
+        (found, judged) => Box::pin(case.fetch(found, judged)).await,
+    }
+}
+
+/// What a client is told when the origin cannot be asked.
+pub(super) fn failed(fault: &Fault, account: Account) -> Reply {
+    let hint = fault.hint().map(|hint| format!(". hint: {hint}")).unwrap_or_default();
+    let mut reply = plain(fault.status(), &format!("{fault}{hint}"), account);
+    if let Some(pause) = fault.retry_after() {
+        reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+    }
+    let status =
+        CacheStatus { detail: Some(fault.name().to_owned()), ..forwarded(Forwarded::UriMiss) };
+    say(&mut reply.headers, &status);
+    reply
+}
+
+impl Case<'_> {
+    fn reads(&self) -> bool {
+        self.request.method == Method::GET || self.request.method == Method::HEAD
+    }
+
+    /// Conditions that may hold for what the origin has and not for what is stored; or a body, which
+    /// some origins read, so that the URL does not say what is asked for.
+    fn only_the_origin_can_tell(&self) -> bool {
+        let headers = &self.request.headers;
+        headers.contains_key(header::IF_MATCH)
+            || headers.contains_key(header::IF_UNMODIFIED_SINCE)
+            || !matches!(self.request.upload, RequestBody::Empty)
+    }
+
+    fn account(&self, outcome: Outcome) -> Account {
+        self.cache.stats.account(&self.request.host, &self.request.tenant, outcome)
+    }
+
+    fn judge(&self, found: &Found) -> Reuse {
+        fresh::reuse(&found.meta, &self.request.headers, self.now, &self.route.rules)
+    }
+
+    fn variant(&self, names: &[HeaderName]) -> Vec<(String, Option<String>)> {
+        fresh::variant(names, &self.request.headers)
+    }
+
+    /// What is stored for this client, else for everybody where that may be.
+    async fn look_up(&self) -> Option<Found> {
+        let mine = self.find(&self.route.key).await;
+        let is_own = self.route.key.partition != Partition::Shared;
+        if mine.is_some() || !is_own || !self.route.rules.share_authorized {
+            return mine;
+        }
+        self.find(&Key { partition: Partition::Shared, ..self.route.key.clone() }).await
+    }
+
+    async fn find(&self, key: &Key) -> Option<Found> {
+        // What is whole and on its way into the store is newer than what is there.
+        let landed = self.cache.flights.landed(key, |meta| self.is_mine(meta));
+        if landed.is_some() {
+            return landed;
+        }
+        let found = self.cache.store.find(key, &|names| self.variant(names)).await;
+        found.unwrap_or_else(|error| {
+            self.cache.disk_failed(&error);
+            None
+        })
+    }
+
+    async fn hit(&self, found: &Found, ttl: i64, epoch: u64) -> Reply {
+        self.cache.store.touch(found.id);
+        let reply = self.stored(found, Outcome::Hit, from_store(ttl)).await;
+        if let (StatusCode::OK, Body::Parts(parts)) = (reply.status, &reply.body) {
+            self.warm(found, parts, epoch);
+        }
+        reply
+    }
+
+    /// Keeps a small object ready, if it is the same for everybody.
+    fn warm(&self, found: &Found, parts: &VecDeque<Part>, epoch: u64) {
+        let meta = &found.meta;
+        let is_plain = meta.vary.is_empty()
+            && meta.length <= hot::LARGEST
+            && self.request.method == Method::GET
+            && self.route.render.is_none()
+            && self.cache.settings.memory > 0;
+        let Some(Part::File { file, at, length }) = parts.front().filter(|_| is_plain) else {
+            return;
+        };
+        let mut body = vec![0; usize::try_from(*length).unwrap_or(0)];
+        if *length != meta.length
+            || std::os::unix::fs::FileExt::read_exact_at(&**file, &mut body, *at).is_err()
+        {
+            return;
+        }
+        let mut headers = meta.headers.clone();
+        headers.remove(header::AGE);
+        headers.remove(header::CONTENT_LENGTH);
+        self.cache.via(&mut headers);
+        let age = fresh::age(meta, self.now);
+        let ready = Ready {
+            head: front::head_of(meta.status, &headers, meta.length),
+            body: body.into(),
+            born: self.now.saturating_sub(age * 1000),
+            fresh_until: fresh::fresh_until_ms(meta, &self.route.rules),
+            id: found.id,
+            domain: self.cache.stats.domain(&self.request.host),
+        };
+        self.cache.hot.put(epoch, &self.route.key, ready);
+    }
+
+    /// An answer out of the store.
+    async fn stored(&self, found: &Found, outcome: Outcome, status: CacheStatus) -> Reply {
+        let meta = &found.meta;
+        let mut headers = meta.headers.clone();
+        headers.insert(header::AGE, HeaderValue::from(fresh::age(meta, self.now)));
+        let account = self.account(outcome);
+        let (method, request) = (&self.request.method, &self.request.headers);
+        let mut reply = match fresh::precondition(method, request, meta.status, &meta.headers) {
+            Precondition::NotModified => {
+                headers = fresh::not_modified_headers(&headers);
+                empty(StatusCode::NOT_MODIFIED, headers, account)
+            }
+            // `answer` has sent those conditions to the origin.
+            Precondition::None | Precondition::Origin => {
+                match self.render(found, &mut headers).await {
+                    Some(Ok(body)) => self.laid_out(
+                        meta,
+                        headers,
+                        body.len() as u64,
+                        |span| slice(&body, span),
+                        account,
+                    ),
+                    Some(Err(why)) => return plain(StatusCode::BAD_GATEWAY, &why, account),
+                    None => self.laid_out(
+                        meta,
+                        headers,
+                        meta.length,
+                        |span| part(&found.body, span),
+                        account,
+                    ),
+                }
+            }
+        };
+        self.cache.via(&mut reply.headers);
+        say(&mut reply.headers, &status);
+        reply
+    }
+
+    async fn render(
+        &self,
+        found: &Found,
+        headers: &mut HeaderMap,
+    ) -> Option<Result<Bytes, String>> {
+        let render = self.route.render.as_ref().filter(|_| found.meta.status == StatusCode::OK)?;
+        if found.meta.length > LARGEST_DOCUMENT {
+            return Some(Err("the document is too large".to_owned()));
+        }
+        let body = match read(found).await {
+            Ok(body) => body,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        Some(render.render(&self.request.headers, headers, body))
+    }
+
+    /// Whole, in part, or in parts.
+    fn laid_out(
+        &self,
+        meta: &Meta,
+        mut headers: HeaderMap,
+        length: u64,
+        part: impl Fn(range::Span) -> Part,
+        account: Account,
+    ) -> Reply {
+        let wanted = match meta.status {
+            StatusCode::OK => {
+                range::wanted(&self.request.method, &self.request.headers, &meta.headers, length)
+            }
+            _ => Wanted::Whole,
+        };
+        let layout = range::layout(&wanted, length, &mut headers, &self.cache.boundary());
+        headers.remove(header::CONTENT_LENGTH);
+        let status = if meta.status == StatusCode::OK { layout.status } else { meta.status };
+        let parts = layout.pieces.into_iter().map(|piece| match piece {
+            range::Piece::Text(text) => Part::Bytes(text),
+            range::Piece::Body(span) => part(span),
+        });
+        let length = Some(layout.length);
+        let body = Body::Parts(parts.collect());
+        Reply { status, headers, length, body, account, stored: Some(meta.key.clone()) }
+    }
+
+    /// One request behind the scenes, whoever asks how often.
+    fn renew_behind(&self, found: &Found) {
+        let flight = Flight { key: self.route.key.clone(), variant: self.variant_of(found) };
+        let (_, started) = self.cache.flights.join(&flight);
+        if let Some(growing) = started {
+            let found = Some(found.clone());
+            let job = self.job(Purpose::Fill { flight, found, alone: false }, RequestBody::Empty);
+            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+        }
+    }
+
+    fn variant_of(&self, found: &Found) -> Option<Vec<(String, Option<String>)>> {
+        (!found.meta.vary.is_empty()).then(|| found.meta.vary.clone())
+    }
+
+    fn job(&self, purpose: Purpose, upload: RequestBody) -> Job {
+        let fills = matches!(purpose, Purpose::Fill { .. });
+        Job {
+            route: self.route.clone(),
+            method: if fills { Method::GET } else { self.request.method.clone() },
+            request: self.request.headers.clone(),
+            upload,
+            purpose,
+            account: self.account(if fills { Outcome::Miss } else { Outcome::Passed }),
+            began: self.now,
+        }
+    }
+
+    async fn fetch(&mut self, found: Option<Found>, judged: Option<Reuse>) -> Reply {
+        let fwd = match &found {
+            Some(_) => Forwarded::Stale,
+            None => Forwarded::UriMiss,
+        };
+        if self.request.method == Method::HEAD {
+            return self.pass(found, fwd).await;
+        }
+        if found.is_none() && self.is_far() {
+            self.fill_behind();
+            return self.pass(None, Forwarded::Partial).await;
+        }
+        let variant = found.as_ref().and_then(|found| self.variant_of(found));
+        let mut flight = Flight { key: self.route.key.clone(), variant };
+        let mut alone = self.cache.passes.knows(&self.route.key, self.now);
+        loop {
+            let (mut reader, led) = self.board(&flight, &found, alone);
+            let mut interim = match led {
+                true => std::mem::take(&mut self.request.interim),
+                false => Interim::default(),
+            };
+            let answer = reader.answer(&mut interim).await;
+            match answer {
+                Answer::Stored(stored) if self.is_mine(&stored.meta) => {
+                    let outcome = if led { Outcome::Revalidated } else { Outcome::Collapsed };
+                    let status = CacheStatus {
+                        forwarded_status: Some(StatusCode::NOT_MODIFIED),
+                        collapsed: !led,
+                        ..forwarded(fwd)
+                    };
+                    return self.stored(&stored, outcome, status).await;
+                }
+                // Somebody else's answer: it may be neither for this variant nor for two.
+                Answer::New(head) if !led && head.stored.is_err() => alone = true,
+                Answer::New(head) if !led && !self.is_mine(&head.meta) => {
+                    flight.variant = Some(self.variant(&fresh::vary_names(&head.meta.headers)));
+                }
+                Answer::Stored(stored) => {
+                    flight.variant = Some(self.variant(&fresh::vary_names(&stored.meta.headers)));
+                }
+                Answer::New(head) => {
+                    return self
+                        .grown(reader, &head, led, fwd, found.as_ref(), judged.as_ref())
+                        .await;
+                }
+                Answer::Failed(fault) => {
+                    return self.fallen(&fault, found.as_ref(), judged.as_ref()).await;
+                }
+            }
+        }
+    }
+
+    /// A place in the flight, and whether this request leads it.
+    fn board(&self, flight: &Flight, found: &Option<Found>, alone: bool) -> (Reader, bool) {
+        let (reader, started) = match alone {
+            true => {
+                let (growing, reader) = fill::Growing::begin();
+                (reader, Some(growing))
+            }
+            false => self.cache.flights.join(flight),
+        };
+        let led = started.is_some();
+        if let Some(growing) = started {
+            let purpose = Purpose::Fill { flight: flight.clone(), found: found.clone(), alone };
+            let job = self.job(purpose, RequestBody::Empty);
+            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+        }
+        (reader, led)
+    }
+
+    /// Whether an answer to another request with this URL is one to this request.
+    fn is_mine(&self, meta: &Meta) -> bool {
+        self.variant(&fresh::vary_names(&meta.headers)) == meta.vary
+    }
+
+    /// Whether the wanted range begins well behind what has come so far.
+    fn is_far(&self) -> bool {
+        let Some(ranges) = Ranges::of(&self.request.method, &self.request.headers) else {
+            return false;
+        };
+        let flight = Flight { key: self.route.key.clone(), variant: None };
+        let so_far = self.cache.flights.find(&flight).map_or(0, |reader| reader.so_far());
+        ranges.start().is_none_or(|start| start > so_far + NEAR)
+    }
+
+    /// Fetches the whole while a part of it is on its way.
+    fn fill_behind(&self) {
+        if self.cache.passes.knows(&self.route.key, self.now) {
+            return;
+        }
+        let flight = Flight { key: self.route.key.clone(), variant: None };
+        let (_, started) = self.cache.flights.join(&flight);
+        if let Some(growing) = started {
+            let purpose = Purpose::Fill { flight, found: None, alone: false };
+            let job = self.job(purpose, RequestBody::Empty);
+            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+        }
+    }
+
+    /// An answer whose body is still coming.
+    async fn grown(
+        &self,
+        reader: Reader,
+        head: &Arc<Head>,
+        led: bool,
+        fwd: Forwarded,
+        found: Option<&Found>,
+        judged: Option<&Reuse>,
+    ) -> Reply {
+        let meta = &head.meta;
+        if let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged)
+            && matches!(meta.status.as_u16(), 500 | 502 | 503 | 504)
+        {
+            let status = CacheStatus {
+                forwarded_status: Some(meta.status),
+                detail: Some("stale-if-error".to_owned()),
+                ..from_store(0)
+            };
+            return self.stored(found, Outcome::Stale, status).await;
+        }
+        let status = CacheStatus { collapsed: !led, ..taken_in(head, fwd) };
+        let outcome = match (led, &head.draft) {
+            (false, _) => Outcome::Collapsed,
+            (true, Some(_)) => Outcome::Miss,
+            (true, None) => Outcome::Passed,
+        };
+        let account = self.account(outcome);
+        let (method, request) = (&self.request.method, &self.request.headers);
+        let mut headers = meta.headers.clone();
+        let mut reply = match fresh::precondition(method, request, meta.status, &meta.headers) {
+            Precondition::NotModified => {
+                empty(StatusCode::NOT_MODIFIED, fresh::not_modified_headers(&headers), account)
+            }
+            // `answer` has sent those conditions to the origin.
+            Precondition::None | Precondition::Origin
+                if self.route.render.is_some() && meta.status == StatusCode::OK =>
+            {
+                let draft = head.draft.clone();
+                self.rendered(meta, Growth { reader, draft, plan: None }, account).await
+            }
+            Precondition::None | Precondition::Origin => {
+                let wanted = match (head.length, meta.status) {
+                    (Some(length), StatusCode::OK) => {
+                        range::wanted(method, request, &meta.headers, length)
+                    }
+                    _ => Wanted::Whole,
+                };
+                let (plan, status, length) = match (wanted, head.length) {
+                    (Wanted::Whole, length) | (_, length @ None) => (None, meta.status, length),
+                    (wanted, Some(length)) => {
+                        let layout =
+                            range::layout(&wanted, length, &mut headers, &self.cache.boundary());
+                        (Some(layout.pieces.into()), layout.status, Some(layout.length))
+                    }
+                };
+                headers.remove(header::CONTENT_LENGTH);
+                let draft = head.draft.clone();
+                let body = Body::Growing(Growth { reader, draft, plan });
+                Reply { status, headers, length, body, account, stored: None }
+            }
+        };
+        self.cache.via(&mut reply.headers);
+        say(&mut reply.headers, &status);
+        reply
+    }
+
+    /// A document that is made for this client, of one that is still coming.
+    async fn rendered(&self, meta: &Meta, growth: Growth, account: Account) -> Reply {
+        let mut headers = meta.headers.clone();
+        let made = match whole(Body::Growing(growth)).await {
+            Some(body) => match &self.route.render {
+                Some(render) => render.render(&self.request.headers, &mut headers, body),
+                None => Ok(body),
+            },
+            None => Err("the origin's answer broke off or was wrong".to_owned()),
+        };
+        match made {
+            Ok(body) => {
+                self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account)
+            }
+            Err(why) => plain(StatusCode::BAD_GATEWAY, &why, account),
+        }
+    }
+
+    /// The origin could not be asked: what is stored may do.
+    async fn fallen(&self, fault: &Fault, found: Option<&Found>, judged: Option<&Reuse>) -> Reply {
+        if let (Some(found), Some(Reuse::Stale { if_unreachable, if_error, .. })) = (found, judged)
+            && (*if_unreachable || *if_error)
+            && fault.is_origin()
+        {
+            let status = CacheStatus { detail: Some(fault.name().to_owned()), ..from_store(0) };
+            return self.stored(found, Outcome::Stale, status).await;
+        }
+        let mut reply = failed(fault, self.account(Outcome::Failed));
+        self.cache.via(&mut reply.headers);
+        reply
+    }
+
+    fn unavailable(&self, why: &str) -> Reply {
+        plain(StatusCode::GATEWAY_TIMEOUT, why, self.account(Outcome::Failed))
+    }
+
+    /// Through to the origin, for this client only.
+    async fn pass(&mut self, found: Option<Found>, fwd: Forwarded) -> Reply {
+        if self.cache.settings.offline {
+            return self.unavailable("offline: no origin is asked");
+        }
+        let (growing, mut reader) = fill::Growing::begin();
+        let upload = std::mem::take(&mut self.request.upload);
+        let job = self.job(Purpose::Pass { found }, upload);
+        self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+        let mut interim = std::mem::take(&mut self.request.interim);
+        match reader.answer(&mut interim).await {
+            Answer::New(head) => {
+                let mut headers = head.meta.headers.clone();
+                headers.remove(header::CONTENT_LENGTH);
+                self.cache.via(&mut headers);
+                say(&mut headers, &taken_in(&head, fwd));
+                let draft = head.draft.clone();
+                Reply {
+                    status: head.meta.status,
+                    headers,
+                    length: head.length,
+                    body: Body::Growing(Growth { reader, draft, plan: None }),
+                    account: self.account(Outcome::Passed),
+                    stored: None,
+                }
+            }
+            Answer::Stored(found) => {
+                self.stored(&found, Outcome::Revalidated, forwarded(fwd)).await
+            }
+            Answer::Failed(fault) => self.fallen(&fault, None, None).await,
+        }
+    }
+}
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+fn from_store(ttl: i64) -> CacheStatus {
+    CacheStatus { hit: true, ttl: Some(ttl), ..CacheStatus::default() }
+}
+
+fn forwarded(why: Forwarded) -> CacheStatus {
+    CacheStatus { forwarded: Some(why), ..CacheStatus::default() }
+}
+
+/// What became of an answer of the origin.
+fn taken_in(head: &Head, why: Forwarded) -> CacheStatus {
+    CacheStatus {
+        forwarded_status: Some(head.meta.status),
+        stored: head.draft.is_some(),
+        detail: head.stored.err().map(|reason| reason.to_string()),
+        ..forwarded(why)
+    }
+}
+
+/// Adds what happened here to what caches before have said (RFC 9211 §2).
+fn say(headers: &mut HeaderMap, status: &CacheStatus) {
+    if let Ok(value) = HeaderValue::try_from(status.to_string()) {
+        headers.append(CACHE_STATUS, value);
+    }
+}
+
+fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
+    let length = (status != StatusCode::NOT_MODIFIED).then_some(0);
+    Reply { status, headers, body: Body::Empty, length, account, stored: None }
+}
+
+fn part(body: &store::Body, span: range::Span) -> Part {
+    let length = span.length();
+    match body {
+        store::Body::File { file, start } => {
+            Part::File { file: Arc::clone(file), at: start + span.start, length }
+        }
+        store::Body::Remote(object) => {
+            Part::Remote { object: Arc::clone(object), at: span.start, length }
+        }
+    }
+}
+
+async fn read(found: &Found) -> std::io::Result<Bytes> {
+    let length = found.meta.length;
+    match &found.body {
+        store::Body::File { file, start } => {
+            let mut body = vec![0; usize_of(length)];
+            std::os::unix::fs::FileExt::read_exact_at(&**file, &mut body, *start)?;
+            Ok(body.into())
+        }
+        store::Body::Remote(object) => object.read(0..length).await,
+    }
+}
+
+/// A body that fits into memory.
+async fn whole(mut body: Body) -> Option<Bytes> {
+    let mut all = Vec::new();
+    while let Some(mut chunk) = body.next().await.ok()? {
+        let mut block = vec![0; usize_of(chunk.len().min(1 << 20))];
+        loop {
+            let read = chunk.read_block(&mut block).ok()?;
+            all.extend_from_slice(block.get(..read)?);
+            if all.len() as u64 > LARGEST_DOCUMENT {
+                return None;
+            }
+            if !chunk.advance(read) {
+                break;
+            }
+        }
+    }
+    Some(all.into())
+}
+
+fn slice(body: &Bytes, span: range::Span) -> Part {
+    let (start, end) = (usize_of(span.start), usize_of(span.end));
+    // `Bytes::slice` panics on what is outside.
+    Part::Bytes(if start <= end && end <= body.len() {
+        body.slice(start..end)
+    } else {
+        Bytes::new()
+    })
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,156 @@
+//! `[cache.NAME]` in terms of the cache: hosts, origins, rules and authorities, read and understood.
+//!
+//! `run` makes them before a cache starts, and `dockgate check` stops here. What must stay true: no
+//! network; what can be wrong with a file or a name that the configuration gives is found here.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use std::sync::Arc;
+
+use http::Uri;
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+
+use super::asked::host_key;
+use super::fresh;
+use super::hosts::{Hosts, Pattern};
+use super::key::Scheme;
+use super::mirror::{Http, Origin, Rules};
+use crate::config::{Authorization, Cache, Invalid, Text};
+
+#[derive(Debug)]
+pub struct Understood {
+    /// What may be asked for; also where redirects may lead.
+    pub domains: Hosts,
+    /// The mirror of last resort.
+    pub http: Arc<Http>,
+    pub next_hop: Option<Uri>,
+    /// Trusted beside the system's authorities.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Understood {
+    pub fn of(config: &Cache) -> Result<Understood, Invalid> {
+        let mut complaints = Invalid::default();
+        let rules = match &config.rules {
+            Some(file) => Rules::load(file),
+            None => Rules::builtin(),
+        };
+        let rules = note(&mut complaints, rules);
+        let domains = config.domains.iter().map(pattern);
+        let asked_for = config.origins.iter().map(|(host, _)| named_host(host));
+        let patterns: Vec<Pattern> =
+            domains.chain(asked_for).filter_map(|one| note(&mut complaints, one)).collect();
+        let origins: Vec<(String, Origin)> = config
+            .origins
+            .iter()
+            .filter_map(|(host, url)| {
+                let origin = note(&mut complaints, origin(url, &config.allow_private))?;
+                Some((host, origin))
+            })
+            .flat_map(|(host, origin)| keys(host).map(move |key| (key, origin.clone())))
+            .collect();
+        let extra_roots = match &config.upstream_ca {
+            Some(file) => note(&mut complaints, file.certificates()).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        if let Some(tls) = &config.tls {
+            note(&mut complaints, tls.cert.certificates());
+            note(&mut complaints, tls.key.private_key());
+        }
+        let next_hop = config.next_hop.as_ref().and_then(|url| note(&mut complaints, uri(url)));
+        let general = fresh::Rules {
+            share_authorized: config.authorization == Authorization::Rfc9111,
+            // They were found to be names of fields before.
+            targeted: config.targeted.iter().filter_map(|name| name.parse().ok()).collect(),
+            ..fresh::Rules::default()
+        };
+        complaints.or(())?;
+        // Without a complaint there are rules.
+        let rules = rules.map_or_else(Rules::builtin, Ok)?;
+        let http = Arc::new(Http::new(rules, general, origins));
+        Ok(Understood { domains: patterns.into_iter().collect(), http, next_hop, extra_roots })
+    }
+}
+
+fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
+    result.map_err(|invalid| complaints.extend(invalid)).ok()
+}
+
+fn pattern(domain: &Text) -> Result<Pattern, Invalid> {
+    Pattern::parse(&domain.text).ok_or_else(|| {
+        let hint = "such as `example.com`, `*.example.com`, `example.com:8080` or `*`";
+        domain.invalid(format!("`{}` is not a host", domain.text), hint)
+    })
+}
+
+/// A host with an origin of its own: one name, without a star.
+fn named_host(host: &Text) -> Result<Pattern, Invalid> {
+    let bad = || host.invalid(format!("`{}` is not a host", host.text), "such as `example.com`");
+    match host.text.contains('*') {
+        true => Err(bad()),
+        false => Pattern::parse(&host.text).ok_or_else(bad),
+    }
+}
+
+/// How a host may stand in a key: a scheme's own port is left out.
+fn keys(host: &Text) -> impl Iterator<Item = String> {
+    let of = |scheme| host_key(&host.text, scheme).ok();
+    let (http, https) = (of(Scheme::Http), of(Scheme::Https));
+    let other = https.filter(|https| Some(https) != http.as_ref());
+    http.into_iter().chain(other)
+}
+
+fn origin(url: &Text, allow_private: &[IpNet]) -> Result<Origin, Invalid> {
+    let bad = || {
+        let hint = "use `http://host:port` or `https://host:port`, without a path";
+        url.invalid(format!("`{}` is not an origin", url.text), hint)
+    };
+    let (scheme, rest) = match url.text.split_once("://") {
+        Some(("http", rest)) => (Scheme::Http, rest),
+        Some(("https", rest)) => (Scheme::Https, rest),
+        _ => return Err(bad()),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let host = host_key(rest, scheme).map_err(|_| bad())?;
+    match address_of(&host).filter(|address| is_private(*address)) {
+        Some(address) if !allow_private.iter().any(|network| network.contains(&address)) => {
+            let what = format!("`{}` is not a public address", url.text);
+            Err(url.invalid(what, format!("add `allow_private = [\"{address}\"]`")))
+        }
+        _ => Ok(Origin { scheme, host }),
+    }
+}
+
+fn address_of(host: &str) -> Option<IpAddr> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    if name == "localhost" {
+        return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    name.trim_matches(['[', ']']).parse().ok()
+}
+
+/// What is surely refused later: `upstream` knows all of it.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified()
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+                || v6.is_unspecified()
+        }
+    }
+}
+
+fn uri(url: &Text) -> Result<Uri, Invalid> {
+    url.text.parse().map_err(|_| url.invalid("this is not an address of a proxy", ""))
+}
+
+#[cfg(test)]
+mod tests;

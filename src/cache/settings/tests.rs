@@ -1,0 +1,111 @@
+//! What a configuration comes to, and what is said about what is wrong.
+
+use std::path::Path;
+
+use super::*;
+use crate::cache::key::Partition;
+use crate::cache::route::{Asked, Mirror, Source};
+use crate::config;
+
+fn settings(keys: &str, folder: &Path) -> Result<Understood, String> {
+    let text = format!("[cache.x]\nlisten = [\"http://127.0.0.1:1\"]\n{keys}");
+    let config = config::parse(&text, Path::new("dockgate.toml"), folder, &|_| None);
+    let config = config.map_err(|invalid| invalid.to_string())?;
+    Understood::of(&config.caches[0]).map_err(|invalid| invalid.to_string())
+}
+
+fn fetched(settings: &Understood, host: &str) -> String {
+    let (method, headers) = (http::Method::GET, http::HeaderMap::new());
+    let (scheme, partition) = (Scheme::Http, Partition::Own(1));
+    let asked = Asked {
+        method: &method,
+        scheme,
+        host,
+        path: "/",
+        query: None,
+        headers: &headers,
+        partition,
+    };
+    match settings.http.route(&asked).unwrap().source {
+        Source::Fetch(fetch) => format!("{}://{}", fetch.scheme.as_str(), fetch.host),
+        _ => panic!("no fetch"),
+    }
+}
+
+#[test]
+fn by_default_any_host_is_asked_as_itself() {
+    let settings = settings("", Path::new("")).unwrap();
+    assert!(settings.domains.cover("example.com:81", Scheme::Http));
+    assert_eq!(fetched(&settings, "example.com"), "http://example.com");
+}
+
+#[test]
+fn hosts_with_origins_are_served_and_others_only_by_domains() {
+    let keys = r#"
+        origins = { "Packages.example:80" = "https://a.example:443/", "localhost:8080" = "http://127.0.0.1:9000" }
+        allow_private = ["127.0.0.0/8"]
+    "#;
+    let only = settings(keys, Path::new("")).unwrap();
+    assert_eq!(fetched(&only, "packages.example"), "https://a.example");
+    assert_eq!(fetched(&only, "localhost:8080"), "http://127.0.0.1:9000");
+    assert!(only.domains.cover("packages.example", Scheme::Http));
+    assert!(!only.domains.cover("other.example", Scheme::Http));
+    let more = settings(&format!("domains = [\"*.example\"]\n{keys}"), Path::new("")).unwrap();
+    assert!(more.domains.cover("other.example", Scheme::Http));
+}
+
+#[test]
+fn authorization_is_shared_only_when_it_is_said() {
+    let is_shared = |keys| {
+        let settings = settings(keys, Path::new("")).unwrap();
+        let (method, headers) = (http::Method::GET, http::HeaderMap::new());
+        let (scheme, partition) = (Scheme::Http, Partition::Own(1));
+        let asked = Asked {
+            method: &method,
+            scheme,
+            host: "x",
+            path: "/",
+            query: None,
+            headers: &headers,
+            partition,
+        };
+        settings.http.route(&asked).unwrap().rules.share_authorized
+    };
+    assert!(!is_shared(""));
+    assert!(is_shared("authorization = \"rfc9111\""));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("rules.toml"), "[[rule]]\nname = \"a\"\npaths = [\"a\"]\n")
+        .unwrap();
+    std::fs::write(dir.path().join("empty.pem"), "").unwrap();
+    for (keys, wanted) in [
+        ("domains = [\"a b\"]", "dockgate.toml:3:12: `a b` is not a host"),
+        ("domains = [\"https://a\"]", "dockgate.toml:3:12: `https://a` is not a host"),
+        ("origins = { \"*.a\" = \"http://b\" }", "dockgate.toml:3:13: `*.a` is not a host"),
+        ("origins = { \"a\" = \"b\" }", "dockgate.toml:3:19: `b` is not an origin"),
+        ("origins = { \"a\" = \"http://b/c\" }", "`http://b/c` is not an origin"),
+        ("origins = { \"a\" = \"http://u@b\" }", "`http://u@b` is not an origin"),
+        (
+            "origins = { \"a\" = \"http://10.0.0.1:80\" }",
+            "dockgate.toml:3:19: `http://10.0.0.1:80` is not a public address\n  hint: add `allow_private = [\"10.0.0.1\"]`",
+        ),
+        ("origins = { \"a\" = \"http://localhost:81\" }", "allow_private = [\"127.0.0.1\"]"),
+        ("origins = { \"a\" = \"http://[fd00::1]\" }", "is not a public address"),
+        ("rules = \"rules.toml\"", "rules.toml:3:10: `a`: does not begin with `/`"),
+        ("rules = \"none.toml\"", "dockgate.toml:3:9: `"),
+        ("upstream_ca = \"empty.pem\"", "holds no certificate"),
+        ("next_hop = \"http://a b:1\"", "this is not an address of a proxy"),
+    ] {
+        let error = settings(keys, dir.path()).expect_err(keys);
+        assert!(error.contains(wanted), "{keys}\n{error}");
+    }
+    let two = "domains = [\"a b\"]\norigins = { \"a\" = \"b\" }";
+    assert_eq!(
+        settings(two, dir.path()).unwrap_err().matches("dockgate.toml:").count(),
+        2,
+        "all at once"
+    );
+}

@@ -1,0 +1,212 @@
+//! What each host can bear: requests at a time, and pauses that it asked for.
+//!
+//! `Upstream` asks before each request. What must stay true: a host's limit holds over all who ask
+//! it; a pause binds only those who ask with the same credentials, so that one tenant's quota does
+//! not stop another's; and the table does not grow with the number of names that clients make up.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::fault::Fault;
+
+#[derive(Debug)]
+pub(super) struct Hosts {
+    each: Mutex<HashMap<Box<str>, Arc<Host>>>,
+    per_host: usize,
+}
+
+#[derive(Debug)]
+struct Host {
+    slots: Arc<Semaphore>,
+    pauses: Mutex<Vec<(Asker, Instant)>>,
+}
+
+/// The right to one request; given back when dropped.
+pub(super) type Slot = OwnedSemaphorePermit;
+
+/// Whose quota a request counts on: a hash of its `Authorization`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asker(Option<u64>);
+
+impl Asker {
+    pub(super) fn of(headers: &HeaderMap) -> Asker {
+        static KEY: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
+        Asker(headers.get(AUTHORIZATION).map(|value| KEY.hash_one(value.as_bytes())))
+    }
+}
+
+impl Hosts {
+    pub(super) fn new(per_host: usize) -> Hosts {
+        Hosts { each: Mutex::default(), per_host: per_host.clamp(1, Semaphore::MAX_PERMITS) }
+    }
+
+    /// Waits until the host can bear one more request.
+    pub(super) async fn slot(
+        &self,
+        host: &str,
+        asker: Asker,
+        patience: Duration,
+    ) -> Result<Slot, Fault> {
+        let host = self.host(host);
+        host.ready_for(asker)?;
+        let slot = match Arc::clone(&host.slots).try_acquire_owned() {
+            Ok(slot) => slot,
+            Err(_) => match timeout(patience, Arc::clone(&host.slots).acquire_owned()).await {
+                Ok(Ok(slot)) => slot,
+                // It is never closed.
+                Ok(Err(_)) | Err(_) => return Err(Fault::QueueTimeout(patience)),
+            },
+        };
+        // It may have asked for a pause meanwhile.
+        host.ready_for(asker)?;
+        Ok(slot)
+    }
+
+    pub(super) fn leave_alone(&self, host: &str, asker: Asker, pause: Duration) {
+        let (host, now) = (self.host(host), Instant::now());
+        let mut pauses = lock(&host.pauses);
+        pauses.retain(|(other, until)| *other != asker && *until > now);
+        if pauses.len() < MOST_PAUSES {
+            pauses.push((asker, now + pause));
+        }
+    }
+
+    fn host(&self, name: &str) -> Arc<Host> {
+        let mut each = lock(&self.each);
+        if let Some(host) = each.get(name) {
+            return Arc::clone(host);
+        }
+        if each.len() >= MANY_HOSTS {
+            let now = Instant::now();
+            each.retain(|_, host| {
+                Arc::strong_count(host) > 1
+                    || host.slots.available_permits() < self.per_host
+                    || lock(&host.pauses).iter().any(|(_, until)| *until > now)
+            });
+        }
+        let slots = Arc::new(Semaphore::new(self.per_host));
+        let host = Arc::new(Host { slots, pauses: Mutex::default() });
+        each.insert(name.into(), Arc::clone(&host));
+        host
+    }
+}
+
+impl Host {
+    fn ready_for(&self, asker: Asker) -> Result<(), Fault> {
+        let now = Instant::now();
+        let pauses = lock(&self.pauses);
+        match pauses.iter().find(|(other, until)| *other == asker && *until > now) {
+            Some((_, until)) => Err(Fault::Busy { retry_after: *until - now }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long the answer asks to be left alone: seconds or a date, with 429 and 503.
+pub(super) fn retry_after<B>(answer: &Response<B>, longest: Duration) -> Option<Duration> {
+    match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {}
+        _ => return None,
+    }
+    let text = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let pause = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_or(longest, Duration::from_secs)
+    } else {
+        let at = httpdate::parse_http_date(text).ok()?;
+        at.duration_since(SystemTime::now()).ok()?
+    };
+    Some(pause.min(longest)).filter(|pause| !pause.is_zero())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From here on, hosts of which nothing needs to be remembered are forgotten.
+const MANY_HOSTS: usize = 1024;
+/// For one host.
+const MOST_PAUSES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Asker = Asker(None);
+    const SHORT: Duration = Duration::from_secs(1);
+
+    fn answer(status: u16, retry_after: &str) -> Response<()> {
+        let answer = Response::builder().status(status).header(RETRY_AFTER, retry_after);
+        answer.body(()).unwrap()
+    }
+
+    #[test]
+    fn retry_after_is_read_and_bounded() {
+        let longest = Duration::from_secs(300);
+        let read = |status, text: &str| retry_after(&answer(status, text), longest);
+        assert_eq!(read(429, "7"), Some(Duration::from_secs(7)));
+        assert_eq!(read(503, " 100000000000000000000000 "), Some(longest));
+        assert_eq!(read(503, "0"), None);
+        assert_eq!(read(429, "-5"), None);
+        assert_eq!(read(429, "soon"), None);
+        assert_eq!(read(200, "7"), None);
+        assert_eq!(read(429, "Fri, 31 Dec 1999 23:59:59 GMT"), None);
+        let far = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(86_400));
+        assert_eq!(read(503, &far), Some(longest));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_binds_the_same_credentials_until_it_is_over() {
+        let (hosts, other) = (Hosts::new(4), Asker(Some(1)));
+        hosts.leave_alone("a", NOBODY, Duration::from_secs(10));
+        let fault = hosts.slot("a", NOBODY, SHORT).await.unwrap_err();
+        assert_eq!(fault, Fault::Busy { retry_after: Duration::from_secs(10) });
+        drop(hosts.slot("a", other, SHORT).await.unwrap());
+        drop(hosts.slot("b", NOBODY, SHORT).await.unwrap());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        drop(hosts.slot("a", NOBODY, SHORT).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_heeded_by_those_who_waited_already() {
+        let hosts = Arc::new(Hosts::new(1));
+        let held = hosts.slot("a", NOBODY, SHORT).await.unwrap();
+        let waiter = Arc::clone(&hosts);
+        let waiting =
+            tokio::spawn(async move { waiter.slot("a", NOBODY, Duration::from_secs(60)).await });
+        tokio::task::yield_now().await;
+        hosts.leave_alone("a", NOBODY, Duration::from_secs(10));
+        drop(held);
+        assert_eq!(waiting.await.unwrap().unwrap_err().name(), "origin-busy");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_requests_at_a_time_than_the_limit() {
+        let hosts = Hosts::new(2);
+        let first = hosts.slot("a", NOBODY, SHORT).await.unwrap();
+        let _second = hosts.slot("a", NOBODY, SHORT).await.unwrap();
+        let fault = hosts.slot("a", NOBODY, SHORT).await.unwrap_err();
+        assert_eq!(fault, Fault::QueueTimeout(SHORT));
+        drop(first);
+        drop(hosts.slot("a", NOBODY, SHORT).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forgotten_are_only_hosts_of_which_nothing_is_to_be_remembered() {
+        let hosts = Hosts::new(1);
+        let _held = hosts.slot("held", NOBODY, SHORT).await.unwrap();
+        hosts.leave_alone("paused", NOBODY, Duration::from_secs(60));
+        for i in 0..10 * MANY_HOSTS {
+            drop(hosts.slot(&i.to_string(), NOBODY, SHORT).await.unwrap());
+        }
+        assert!(lock(&hosts.each).len() <= MANY_HOSTS);
+        assert_eq!(hosts.slot("held", NOBODY, SHORT).await.unwrap_err().name(), "queue-timeout");
+        assert_eq!(hosts.slot("paused", NOBODY, SHORT).await.unwrap_err().name(), "origin-busy");
+    }
+}

@@ -1,0 +1,89 @@
+//! `[cache.NAME]`, checked: where a cache listens, what it keeps, and whom it may ask.
+//!
+//! `run` starts a cache with each; `cache::Settings` reads what is in terms of its own: hosts, origins
+//! and rules. What must stay true: nothing here has read another file yet.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::{Bind, File, Text, Tls};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    pub name: String,
+    pub listen: Vec<CacheListen>,
+    /// There if something in `listen` needs it.
+    pub tls: Option<Tls>,
+    pub dir: PathBuf,
+    /// Bytes that objects may take.
+    pub size: u64,
+    /// Bytes that are left free for others on the same disk.
+    pub free: u64,
+    /// Bytes of the objects that are held in memory.
+    pub memory: u64,
+    /// Whether an object is on the disk before it counts.
+    pub fsync: bool,
+    /// `s3://bucket/prefix`: where objects are kept for several hosts.
+    pub object_store: Option<Text>,
+    /// The hosts that may be asked for, besides those of `origins`: `*`, `host`, `*.host`, `host:port`.
+    pub domains: Vec<Text>,
+    /// Of hosts that are asked for: where they really are.
+    pub origins: Vec<(Text, Text)>,
+    pub forward: bool,
+    /// A proxy that all requests go to.
+    pub next_hop: Option<Text>,
+    /// Who may have signed origins' certificates, beside the system's roots.
+    pub upstream_ca: Option<File>,
+    /// Networks that are not public and may be asked nevertheless.
+    pub allow_private: Vec<IpNet>,
+    pub connections_per_host: usize,
+    /// A file of rules in the place of the built-in ones.
+    pub rules: Option<File>,
+    pub authorization: Authorization,
+    /// Fields that go before `Cache-Control` (RFC 9213), the first one first.
+    pub targeted: Vec<String>,
+    /// Nothing is asked for: what is stored is served.
+    pub offline: bool,
+    /// For statistics, by the clients' addresses; the narrowest network counts.
+    pub tenants: Vec<(IpNet, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheListen {
+    /// `host:port`.
+    pub address: String,
+    pub has_tls: bool,
+}
+
+impl CacheListen {
+    pub fn bind(&self) -> Bind {
+        Bind::Tcp { address: self.address.clone() }
+    }
+}
+
+/// Who is given an answer to a request with credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authorization {
+    /// Whoever has the same ones.
+    #[default]
+    Private,
+    /// Everybody, if the origin allows it (RFC 9111 §3.5).
+    Rfc9111,
+}
+
+impl Cache {
+    pub fn files(&self) -> Vec<&File> {
+        let tls = self.tls.iter().flat_map(Tls::files);
+        tls.chain(&self.upstream_ca).chain(&self.rules).collect()
+    }
+}
+
+/// As in `listen`.
+impl fmt::Display for CacheListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}

@@ -1,0 +1,327 @@
+//! `[cache.*]`: addresses, sizes and networks; and no cache that asks anything for anybody.
+//!
+//! What must stay true: a cache beyond loopback names the hosts that it is for.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use toml::Spanned;
+
+use super::super::cache::{Authorization, Cache, CacheListen};
+use super::super::raw::cache as raw;
+use super::super::{Bind, ClientAuth, Listener, Text, Tls, units};
+use super::Checking;
+use super::listener::{HANDSHAKE_TIME, host_of, is_loopback};
+
+const SIZE: u64 = 50 << 30;
+const FREE: u64 = 1 << 30;
+const MEMORY: u64 = 24 << 20;
+/// Below it a unit was forgotten.
+const LEAST_SIZE: u64 = 1 << 20;
+const CONNECTIONS: usize = 32;
+const TARGETED: &str = "cdn-cache-control";
+
+/// The addresses that are taken, by whom.
+type Taken = Vec<(String, String)>;
+
+impl Checking<'_> {
+    pub(super) fn caches(
+        &mut self,
+        raw: BTreeMap<Spanned<String>, raw::Cache>,
+        listeners: &[Listener],
+        admin: &[Bind],
+    ) -> Vec<Cache> {
+        let of_listeners =
+            listeners.iter().map(|one| (&one.bind, format!("listener `{}`", one.name)));
+        let of_admin = admin.iter().map(|bind| (bind, "`[admin]`".to_owned()));
+        let mut taken: Taken = of_listeners
+            .chain(of_admin)
+            .filter_map(|(bind, who)| match bind {
+                Bind::Tcp { address } => Some((plain_address(address), who)),
+                Bind::Unix { .. } | Bind::Inherited { .. } => None,
+            })
+            .collect();
+        let mut all: Vec<Cache> = Vec::new();
+        let mut raw: Vec<_> = raw.into_iter().collect();
+        raw.sort_by_key(|(name, _)| name.span().start);
+        for (name, raw) in raw {
+            let place = raw.dir.as_ref().map_or(name.span(), Spanned::span);
+            let cache = self.cache(&name, raw, &mut taken);
+            if let Some(other) = all.iter().find(|other| other.dir == cache.dir) {
+                let what = format!("cache `{}` keeps its objects there too", other.name);
+                self.complain(place, what, "two caches of one process share nothing: set `dir`");
+            }
+            all.push(cache);
+        }
+        all
+    }
+
+    fn cache(&mut self, name: &Spanned<String>, raw: raw::Cache, taken: &mut Taken) -> Cache {
+        self.plain_name(name.span(), name.get_ref());
+        let listen = self.cache_listen(name, raw.listen.as_ref(), taken);
+        let tls = self.cache_tls(raw.tls.as_ref(), raw.listen.as_ref(), &listen);
+        let size = self.byte_count(raw.size.as_ref(), SIZE);
+        if let Some(given) = raw.size.as_ref().filter(|_| size < LEAST_SIZE) {
+            self.complain(
+                given.span(),
+                "a cache of less than `1MB` keeps nothing",
+                "such as `50GB`",
+            );
+        }
+        let origins: Vec<(Text, Text)> = raw
+            .origins
+            .iter()
+            .flatten()
+            .map(|(host, url)| (self.placed(host), self.placed(url)))
+            .collect();
+        if let Some(first) =
+            raw.listen.as_ref().filter(|_| raw.domains.is_none() && origins.is_empty())
+        {
+            self.refuse_open_cache(first);
+        }
+        let anything = || vec![Text::from("*")];
+        let domains = match raw.domains {
+            Some(domains) => domains.iter().map(|domain| self.placed(domain)).collect(),
+            None if origins.is_empty() => anything(),
+            None => Vec::new(),
+        };
+        if domains.is_empty() && origins.is_empty() {
+            let hint = "name hosts, or `\"*\"` for all";
+            self.complain(name.span(), "`domains = []` without `origins` serves nothing", hint);
+        }
+        let networks = raw.allow_private.unwrap_or_default();
+        Cache {
+            name: name.get_ref().clone(),
+            listen,
+            tls,
+            dir: match &raw.dir {
+                Some(dir) => self.file(dir).path,
+                None => self.default_dir(name.get_ref()),
+            },
+            size,
+            free: self.byte_count(raw.free.as_ref(), FREE),
+            memory: self.byte_count(raw.memory.as_ref(), MEMORY),
+            fsync: raw.fsync.unwrap_or(true),
+            object_store: raw.object_store.map(|url| self.object_store(&url)),
+            domains,
+            origins,
+            forward: raw.forward,
+            next_hop: raw.next_hop.and_then(|url| self.next_hop(&url)),
+            upstream_ca: raw.upstream_ca.map(|ca| self.file(&ca)),
+            allow_private: networks.iter().filter_map(|network| self.network(network)).collect(),
+            connections_per_host: self.size(raw.connections_per_host, CONNECTIONS),
+            rules: raw.rules.map(|rules| self.file(&rules)),
+            authorization: self.authorization(raw.authorization.as_ref()),
+            targeted: match raw.targeted {
+                Some(fields) => fields.iter().map(|field| self.targeted(field)).collect(),
+                None => vec![TARGETED.to_owned()],
+            },
+            offline: raw.offline,
+            tenants: self.tenants(raw.tenants.unwrap_or_default()),
+        }
+    }
+
+    fn cache_listen(
+        &mut self,
+        name: &Spanned<String>,
+        raw: Option<&Spanned<Vec<Spanned<String>>>>,
+        taken: &mut Taken,
+    ) -> Vec<CacheListen> {
+        let Some(raw) = raw.filter(|urls| !urls.get_ref().is_empty()) else {
+            let what = format!("`[cache.{}]` needs `listen`", name.get_ref());
+            self.complain(name.span(), what, "such as `listen = [\"http://127.0.0.1:3128\"]`");
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        for url in raw.get_ref() {
+            let Some(listen) = self.one_cache_listen(url) else { continue };
+            let address = plain_address(&listen.address);
+            if let Some((_, who)) = taken.iter().find(|(other, _)| *other == address) {
+                self.complain(
+                    url.span(),
+                    format!("`{address}` is the address of {who} already"),
+                    "",
+                );
+            }
+            taken.push((address, format!("cache `{}`", name.get_ref())));
+            all.push(listen);
+        }
+        all
+    }
+
+    fn one_cache_listen(&mut self, url: &Spanned<String>) -> Option<CacheListen> {
+        let text = self.text(url);
+        let (has_tls, port, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (false, 80, rest),
+            Some(("https", rest)) => (true, 443, rest),
+            _ => (false, 0, ""),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let is_bare = !rest.contains(':') || rest.ends_with(']');
+        let address = if is_bare { format!("{rest}:{port}") } else { rest.to_owned() };
+        let is_host = |host: &str| {
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(is_name))
+        };
+        if host_of(&address).is_some_and(is_host) {
+            return Some(CacheListen { address, has_tls });
+        }
+        let what = format!("`{text}` is not an address to listen on");
+        self.complain(url.span(), what, "use `http://address:port` or `https://address:port`");
+        None
+    }
+
+    fn cache_tls(
+        &mut self,
+        raw: Option<&Spanned<raw::Tls>>,
+        urls: Option<&Spanned<Vec<Spanned<String>>>>,
+        listen: &[CacheListen],
+    ) -> Option<Tls> {
+        let needs_it = listen.iter().any(|one| one.has_tls);
+        match (raw, urls) {
+            (Some(raw), _) if !needs_it => {
+                self.complain(raw.span(), "`tls` is for `https://` in `listen`", "");
+            }
+            (None, Some(urls)) if needs_it => self.complain(
+                urls.span(),
+                "`https://` has no certificate",
+                "add `tls = { cert = \"…\", key = \"…\" }`; `dockgate certs DIR` makes a trial set",
+            ),
+            _ => {}
+        }
+        let raw = raw?.get_ref();
+        Some(Tls {
+            cert: self.file(&raw.cert),
+            key: self.file(&raw.key),
+            client: ClientAuth::None,
+            handshake_time: HANDSHAKE_TIME,
+        })
+    }
+
+    /// Whoever reaches it could have it ask any host, in its own name.
+    fn refuse_open_cache(&mut self, listen: &Spanned<Vec<Spanned<String>>>) {
+        for url in listen.get_ref() {
+            let text = self.text(url);
+            let address = text.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
+            let host = host_of(address).unwrap_or(address).trim_matches(['[', ']']);
+            if !is_loopback(host) {
+                self.complain(
+                    url.span(),
+                    format!(
+                        "`{text}` is beyond loopback, and `domains` names no hosts: an open proxy"
+                    ),
+                    "name them, `domains = [\"*.example.com\"]`, or say `domains = [\"*\"]`",
+                );
+            }
+        }
+    }
+
+    fn default_dir(&self, name: &str) -> PathBuf {
+        let env = |name| (self.origin.env)(name).filter(|dir| dir.starts_with('/'));
+        let own = || env("XDG_CACHE_HOME").or_else(|| Some(env("HOME")? + "/.cache"));
+        let root = match rustix::process::geteuid().is_root() {
+            true => None,
+            false => own(),
+        };
+        PathBuf::from(root.unwrap_or_else(|| "/var/cache".to_owned())).join("dockgate").join(name)
+    }
+
+    fn byte_count(&mut self, given: Option<&Spanned<String>>, default: u64) -> u64 {
+        let Some(given) = given else { return default };
+        let text = self.text(given);
+        let bytes = units::bytes(&text).and_then(|bytes| u64::try_from(bytes).ok());
+        bytes.unwrap_or_else(|| {
+            self.complain(
+                given.span(),
+                format!("`{text}` is not a size"),
+                "such as `24MB` or `50GB`",
+            );
+            default
+        })
+    }
+
+    fn object_store(&mut self, url: &Spanned<String>) -> Text {
+        let text = self.placed(url);
+        let bucket = text.text.strip_prefix("s3://").map(|rest| rest.split('/').next());
+        if bucket.flatten().is_none_or(str::is_empty) {
+            let what = format!("`{}` is not an object store", text.text);
+            self.complain(url.span(), what, "use `s3://bucket/prefix`");
+        } else if !cfg!(feature = "object-store") {
+            let hint = "build with `--features object-store`";
+            self.complain(url.span(), "this dockgate was built without `object-store`", hint);
+        }
+        text
+    }
+
+    /// Empty is none: it may come from the environment.
+    fn next_hop(&mut self, url: &Spanned<String>) -> Option<Text> {
+        let text = Some(self.placed(url)).filter(|text| !text.text.is_empty())?;
+        let (scheme, rest) = text.text.split_once("://").unwrap_or_default();
+        // It may hold a password.
+        let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+        let is_known = matches!(scheme, "http" | "https" | "socks5" | "socks5h");
+        if !is_known || host_of(address.trim_end_matches('/')).is_none_or(str::is_empty) {
+            let hint = "use `http://host:port`, `https://host:port` or `socks5h://host:port`";
+            self.complain(url.span(), "this is not an address of a proxy", hint);
+        }
+        Some(text)
+    }
+
+    fn network(&mut self, given: &Spanned<String>) -> Option<IpNet> {
+        let text = self.text(given);
+        let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        if network.is_none() {
+            let what = format!("`{text}` is not a network");
+            self.complain(given.span(), what, "such as `10.0.0.0/8`, or an address");
+        }
+        network
+    }
+
+    fn tenants(
+        &mut self,
+        given: BTreeMap<Spanned<String>, Spanned<String>>,
+    ) -> Vec<(IpNet, String)> {
+        let mut all = Vec::new();
+        for (network, tenant) in &given {
+            let name = self.text(tenant);
+            self.plain_name(tenant.span(), &name);
+            all.extend(self.network(network).map(|network| (network.trunc(), name)));
+        }
+        all.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+        all
+    }
+
+    fn authorization(&mut self, given: Option<&Spanned<String>>) -> Authorization {
+        let Some(given) = given else { return Authorization::default() };
+        match self.text(given).as_str() {
+            "private" => Authorization::Private,
+            "rfc9111" => Authorization::Rfc9111,
+            other => {
+                let what = format!("`{other}` says nothing of authorization");
+                self.complain(given.span(), what, "`private` or `rfc9111`");
+                Authorization::default()
+            }
+        }
+    }
+
+    fn targeted(&mut self, field: &Spanned<String>) -> String {
+        let name = self.text(field).to_ascii_lowercase();
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let of = name.strip_suffix("-cache-control").unwrap_or_default();
+        if of.is_empty() || !name.bytes().all(is_token) {
+            let what = format!("`{name}` is not a targeted field");
+            self.complain(field.span(), what, "such as `cdn-cache-control`");
+        }
+        name
+    }
+}
+
+/// One spelling for an address.
+fn plain_address(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => address.to_ascii_lowercase(),
+    }
+}

@@ -1,0 +1,42 @@
+//! `[cache.NAME]` as it is written.
+//!
+//! Only `config::check::cache` reads it. What must stay true: an unknown key is an error.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Cache {
+    pub listen: Option<Spanned<Vec<Spanned<String>>>>,
+    pub tls: Option<Spanned<Tls>>,
+    pub dir: Option<Spanned<String>>,
+    pub size: Option<Spanned<String>>,
+    pub free: Option<Spanned<String>>,
+    pub memory: Option<Spanned<String>>,
+    pub fsync: Option<bool>,
+    pub object_store: Option<Spanned<String>>,
+    pub domains: Option<Vec<Spanned<String>>>,
+    pub origins: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    #[serde(default)]
+    pub forward: bool,
+    pub next_hop: Option<Spanned<String>>,
+    pub upstream_ca: Option<Spanned<String>>,
+    pub allow_private: Option<Vec<Spanned<String>>>,
+    pub connections_per_host: Option<Spanned<i64>>,
+    pub rules: Option<Spanned<String>>,
+    pub authorization: Option<Spanned<String>>,
+    pub targeted: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub offline: bool,
+    pub tenants: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Tls {
+    pub cert: Spanned<String>,
+    pub key: Spanned<String>,
+}

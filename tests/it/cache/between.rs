@@ -1,0 +1,151 @@
+//! What is one caller's is given to no other, and nobody is led where they must not go.
+
+use std::io::Write as _;
+
+use super::origin::{Origin, whole};
+use super::rig::{Rig, Setup};
+
+/// Answers with the credentials that it was sent.
+fn echo(fields: &'static str) -> Origin {
+    Origin::new(move |_, asked, stream| {
+        let who = asked.field("authorization").or(asked.field("cookie")).unwrap_or("nobody");
+        let answer = whole(&format!("200 OK\nCache-Control: {fields}"), who.as_bytes());
+        stream.write_all(&answer).is_ok()
+    })
+}
+
+#[test]
+fn what_was_fetched_with_credentials_is_for_the_same_credentials_only() {
+    let origin = echo("max-age=60, public");
+    let rig = Rig::new();
+    for who in ["Authorization: a", "Authorization: b", "Cookie: a", "Cookie: b", "X: none"] {
+        for _ in 0..3 {
+            let value = who.split_once(": ").unwrap().1.replace("none", "nobody");
+            assert_eq!(rig.ask(&origin, "GET", "/x", &[who]).text(), value);
+            rig.settle();
+        }
+    }
+    assert_eq!(origin.count(), 5, "each has a copy of its own");
+}
+
+#[test]
+fn where_the_configuration_allows_it_rfc_9111_decides_what_is_shared() {
+    for (fields, shared) in [("max-age=60, public", true), ("max-age=60", false)] {
+        let origin = echo(fields);
+        let rig = Setup { share_authorized: true, ..Setup::default() }.start();
+        assert_eq!(rig.ask(&origin, "GET", "/x", &["Authorization: a"]).text(), "a");
+        rig.settle();
+        let expected = if shared { "a" } else { "b" };
+        assert_eq!(
+            rig.ask(&origin, "GET", "/x", &["Authorization: b"]).text(),
+            expected,
+            "{fields}"
+        );
+    }
+}
+
+#[test]
+fn a_herd_with_different_credentials_is_several() {
+    let origin = echo("max-age=60");
+    let rig = Rig::new();
+    let mut clients: Vec<_> = (0..6).map(|i| (format!("u{}", i % 3), rig.client())).collect();
+    for (who, client) in &mut clients {
+        let url = format!("http://{}/x", origin.host());
+        client.send("GET", &url, &origin.host(), &[&format!("Authorization: {who}")]);
+    }
+    for (who, client) in &mut clients {
+        assert_eq!(client.answer(false).text(), who);
+    }
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn addresses_that_are_not_public_are_refused_unless_allowed() {
+    let origin = Origin::always("200 OK", b"secret");
+    let rig = Setup { allow_private: false, ..Setup::default() }.start();
+    let answer = rig.get(&origin, "/x");
+    assert_eq!(answer.status, 502);
+    assert!(answer.how().contains("address-refused"), "{}", answer.how());
+    let mut tunnel = rig.client();
+    tunnel.send("CONNECT", &origin.host(), &origin.host(), &[]);
+    assert_ne!(tunnel.head().status, 200);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn hosts_that_are_not_listed_are_refused() {
+    let origin = Origin::always("200 OK", b"x");
+    let rig = Setup { domains: vec!["example.org"], ..Setup::default() }.start();
+    assert_eq!(rig.get(&origin, "/x").status, 421);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn requests_that_could_be_read_in_two_ways_are_refused() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60", b"x");
+    let host = origin.host();
+    let rig = Rig::new();
+    for request in [
+        format!("GET http://{host}/x HTTP/1.1\r\nHost: other.example\r\n\r\n"),
+        format!("GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n"),
+        format!("GET http://{host}/a/../x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET http://{host}/a/%2e%2e/x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET http://u:p@{host}/x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+        format!("GET http://{host}/x HTTP/1.1\r\n\r\n"),
+        format!(
+            "GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
+        format!(
+            "GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: xchunked\r\n\r\n"
+        ),
+        format!("GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: +1\r\n\r\nx"),
+        format!("GET http://{host}/x HTTP/1.1\r\nHost : {host}\r\n\r\n"),
+        "GET / HTTP/9.9\r\nHost: x\r\n\r\n".to_owned(),
+        "nonsense\r\n\r\n".to_owned(),
+    ] {
+        let mut client = rig.client();
+        client.write(request.as_bytes());
+        assert_eq!(client.answer(false).status, 400, "{request:?}");
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_body_of_a_get_poisons_nothing() {
+    let origin = Origin::new(|_, asked, stream| {
+        stream.write_all(&whole("200 OK\nCache-Control: max-age=60", &asked.body)).is_ok()
+    });
+    let rig = Rig::new();
+    let mut client = rig.client();
+    let url = format!("http://{}/x", origin.host());
+    client.send("GET", &url, &origin.host(), &["Content-Length: 4"]);
+    client.write(b"evil");
+    assert_eq!(client.answer(false).text(), "evil");
+    rig.settle();
+    assert_eq!(rig.get(&origin, "/x").text(), "");
+}
+
+#[test]
+fn a_request_that_has_been_here_before_goes_no_further() {
+    let origin = Origin::always("200 OK", b"x");
+    let rig = Rig::new();
+    let answer = rig.ask(&origin, "GET", "/x", &["CDN-Loop: dockgate"]);
+    assert_eq!(answer.status, 508, "{answer:?}");
+    assert_eq!(origin.count(), 0);
+    rig.get(&origin, "/y");
+    assert!(origin.asked()[0].field("cdn-loop").unwrap().contains("dockgate"));
+}
+
+#[test]
+fn a_tunnel_carries_bytes_both_ways() {
+    let origin = Origin::always("200 OK", b"through");
+    let port = origin.address.port();
+    let rig = Setup { domains: vec![], ..Setup::default() };
+    let domain: &'static str = Box::leak(format!("127.0.0.1:{port}").into_boxed_str());
+    let rig = Setup { domains: vec![domain], ..rig }.start();
+    let mut client = rig.client();
+    client.send("CONNECT", &origin.host(), &origin.host(), &[]);
+    assert_eq!(client.head().status, 200);
+    client.send("GET", "/x", &origin.host(), &[]);
+    assert_eq!(client.answer(false).text(), "through");
+}

@@ -1,0 +1,216 @@
+//! Origins that are slow, break off, or lie: no client is given a wrong body for a whole one.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::origin::{Origin, lines, whole};
+use super::rig::{Answer, Rig, Setup};
+use dockgate::cache::upstream;
+
+const BODY: &[u8] = b"0123456789abcdefghij";
+
+/// Sends a part of a longer body and breaks off.
+fn breaks_off(stream: &mut std::net::TcpStream, fields: &str, sent: usize) -> bool {
+    let mut answer = lines(&format!("200 OK\n{fields}"));
+    answer.extend_from_slice(format!("Content-Length: {}\r\n\r\n", BODY.len()).as_bytes());
+    answer.extend_from_slice(&BODY[..sent]);
+    stream.write_all(&answer).unwrap();
+    false
+}
+
+#[test]
+fn a_body_that_breaks_off_is_completed_to_nobody_and_not_stored() {
+    let origin = Origin::new(|_, _, stream| breaks_off(stream, "Cache-Control: max-age=60", 12));
+    let rig = Rig::new();
+    for asked in 1..=2 {
+        let answer = rig.get(&origin, "/x");
+        assert!(failed(&answer), "{answer:?}");
+        rig.settle();
+        assert_eq!(origin.count(), asked, "no hidden retry, and nothing stored");
+    }
+}
+
+#[test]
+fn a_chunked_body_that_breaks_off_has_no_end() {
+    let origin = Origin::new(|_, _, stream| {
+        let mut answer = lines("200 OK\nCache-Control: max-age=60\nTransfer-Encoding: chunked");
+        answer.extend_from_slice(b"\r\n5\r\nhello\r\n");
+        stream.write_all(&answer).unwrap();
+        false
+    });
+    let rig = Rig::new();
+    assert!(failed(&rig.get(&origin, "/x")));
+    rig.settle();
+    assert!(!rig.get(&origin, "/x").how().contains("hit"));
+}
+
+#[test]
+fn the_last_byte_waits_for_the_verdict() {
+    let wrong = "/by-hash/SHA256/0000000000000000000000000000000000000000000000000000000000000000";
+    let rules = r#"
+        [[rule]]
+        name = "by hash"
+        paths = ["/by-hash/SHA256/<sha256>"]
+        kind = "artifact"
+        verify = "sha256"
+    "#;
+    let rig = Setup { rules: rules.to_owned(), ..Setup::default() }.start();
+    let origin = Origin::always("200 OK", BODY);
+    let answer = rig.get(&origin, wrong);
+    assert!(failed(&answer), "{answer:?}");
+    rig.settle();
+    rig.get(&origin, wrong);
+    assert_eq!(origin.count(), 2, "it was not stored");
+    let right = "/by-hash/SHA256/".to_owned() + &hex(BODY);
+    assert_eq!(rig.get(&origin, &right).body, BODY);
+    rig.settle();
+    assert!(rig.get(&origin, &right).how().contains("hit"));
+    let compressed = Origin::always("200 OK\nContent-Encoding: gzip", BODY);
+    assert!(!failed(&rig.get(&compressed, wrong)), "the digest is of what is in it");
+}
+
+#[test]
+fn a_body_that_broke_off_is_resumed_where_it_did() {
+    let origin = Origin::new(|before, asked, stream| match before {
+        0 => breaks_off(stream, "ETag: \"1\"\nCache-Control: max-age=60", 7),
+        _ => {
+            assert_eq!(asked.field("range"), Some("bytes=7-"));
+            assert_eq!(asked.field("if-range"), Some("\"1\""));
+            let head = "206 Partial Content\nETag: \"1\"\nContent-Range: bytes 7-19/20";
+            stream.write_all(&whole(head, &BODY[7..])).is_ok()
+        }
+    });
+    let rig = Rig::new();
+    let answer = rig.get(&origin, "/x");
+    assert!(answer.whole && answer.body == BODY, "{answer:?}");
+    rig.settle();
+    let again = rig.get(&origin, "/x");
+    assert!(again.how().contains("hit") && again.body == BODY);
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn the_rest_of_another_body_is_not_taken_for_the_rest() {
+    for (head, rest) in [
+        ("206 Partial Content\nETag: \"2\"\nContent-Range: bytes 7-19/20", &BODY[7..]),
+        ("206 Partial Content\nETag: \"1\"\nContent-Range: bytes 8-19/20", &BODY[8..]),
+        ("206 Partial Content\nETag: \"1\"\nContent-Range: bytes 7-19/21", &BODY[7..]),
+        ("200 OK\nETag: \"2\"", BODY),
+    ] {
+        let origin = Origin::new(move |before, _, stream| match before {
+            0 => breaks_off(stream, "ETag: \"1\"\nCache-Control: max-age=60", 7),
+            _ => stream.write_all(&whole(head, rest)).is_ok(),
+        });
+        let rig = Rig::new();
+        let answer = rig.get(&origin, "/x");
+        assert!(failed(&answer), "{head}: {answer:?}");
+    }
+    let weak = Origin::new(|_, _, stream| breaks_off(stream, "ETag: W/\"1\"", 7));
+    assert!(failed(&Rig::new().get(&weak, "/x")));
+    assert_eq!(weak.count(), 1, "a weak validator says nothing of bytes");
+}
+
+#[test]
+fn what_comes_behind_the_length_is_nobodys_answer() {
+    let origin = Origin::new(|_, _, stream| {
+        let mut answer = whole("200 OK\nCache-Control: max-age=60", b"right");
+        answer.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+        stream.write_all(&answer).is_ok()
+    });
+    let rig = Rig::new();
+    assert_eq!(rig.get(&origin, "/x").text(), "right");
+    rig.settle();
+    assert_eq!(rig.get(&origin, "/y").text(), "right");
+    assert_eq!(rig.get(&origin, "/x").text(), "right");
+}
+
+#[test]
+fn an_endless_body_fills_no_disk_and_ends_with_its_client() {
+    let origin = Origin::new(|_, _, stream| {
+        let head = lines("200 OK\nCache-Control: max-age=60\nTransfer-Encoding: chunked");
+        stream.write_all(&head).unwrap();
+        let _ = stream.write_all(b"\r\n");
+        let mut chunk = b"10000\r\n".to_vec();
+        chunk.extend_from_slice(&[b'x'; 0x10000]);
+        chunk.extend_from_slice(b"\r\n");
+        while stream.write_all(&chunk).is_ok() {}
+        false
+    });
+    let rig = Setup { size: 8 << 20, ..Setup::default() }.start();
+    let mut client = rig.client();
+    client.send("GET", &format!("http://{}/x", origin.host()), &origin.host(), &[]);
+    assert_eq!(client.head().status, 200);
+    let much = client.some(32 << 20);
+    assert_eq!(much.len(), 32 << 20, "more than the store holds passes by it");
+    drop(client);
+    rig.settle();
+    assert!(rig.cache.store.usage().bytes <= 8 << 20);
+    assert_eq!(rig.cache.store.usage().objects, 0);
+}
+
+#[test]
+fn a_head_that_is_no_head_is_a_502_that_says_so() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nX: ".to_owned() + &"x".repeat(1 << 20) + "\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n".to_owned() + &"A: b\r\n".repeat(50_000) + "\r\n",
+        "this is no HTTP\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(),
+    ] {
+        let origin = Origin::new(move |_, _, stream| {
+            let _ = stream.write_all(head.as_bytes());
+            false
+        });
+        let answer = Rig::new().get(&origin, "/x");
+        assert_eq!(answer.status, 502, "{answer:?}");
+        assert!(answer.text().starts_with("dockgate: "), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_origin_that_says_nothing_is_a_504_and_one_that_stops_is_no_whole_body() {
+    let settings = upstream::Settings {
+        head_timeout: Duration::from_millis(300),
+        idle_body_timeout: Duration::from_millis(300),
+        ..upstream::Settings::default()
+    };
+    let rig = Setup { upstream: settings, ..Setup::default() }.start();
+    let silent = Origin::new(|_, _, _| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let answer = rig.get(&silent, "/x");
+    assert_eq!(answer.status, 504);
+    assert!(answer.how().contains("head-timeout"), "{}", answer.how());
+    let drips = Origin::new(|_, _, stream| {
+        breaks_off(stream, "Cache-Control: max-age=60", 12);
+        loop {
+            std::thread::park();
+        }
+    });
+    assert!(failed(&rig.get(&drips, "/x")));
+    rig.settle();
+}
+
+#[test]
+fn a_host_that_asks_to_be_left_alone_is_left_alone() {
+    let origin = Origin::always("429 Too Many Requests\nRetry-After: 100", b"later");
+    let rig = Rig::new();
+    assert_eq!(rig.get(&origin, "/x").status, 429);
+    let answer = rig.get(&origin, "/y");
+    assert_eq!(answer.status, 503);
+    assert!(answer.field("retry-after").is_some());
+    assert_eq!(origin.count(), 1);
+}
+
+/// It broke off, or nothing of it was sent and the client was told.
+fn failed(answer: &Answer) -> bool {
+    let broke_off = answer.status == 200 && !answer.whole && BODY.starts_with(&answer.body);
+    let said_so = answer.status == 502 && answer.text().starts_with("dockgate: ");
+    answer.body != BODY && (broke_off || said_so || answer.text() == "hello")
+}
+
+fn hex(body: &[u8]) -> String {
+    use aws_lc_rs::digest::{SHA256, digest};
+    digest(&SHA256, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,14 @@
+//! The caching proxy between a raw client and origins that do what a test wants.
+//!
+//! `rig` runs a cache in this process, in front of an `Origin` that is a thread for each connection and
+//! writes every byte by hand.
+
+mod between;
+mod disk;
+mod herd;
+mod liars;
+mod mirrors;
+mod origin;
+mod ranges;
+mod reuse;
+mod rig;

@@ -1,0 +1,196 @@
+//! What is stored is used when it may be, and confirmed when it must.
+
+use std::io::Write as _;
+
+use super::origin::{Origin, whole};
+use super::rig::{Rig, Setup};
+
+#[test]
+fn what_is_fresh_is_not_asked_for_again_and_tells_its_age() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60\nAge: 7", b"x");
+    let rig = Rig::new();
+    let first = rig.get(&origin, "/x");
+    assert!(first.how().contains("fwd=uri-miss") && first.how().contains("stored"));
+    assert_eq!(first.field("via"), Some("1.1 dockgate"));
+    rig.settle();
+    for _ in 0..3 {
+        let again = rig.get(&origin, "/x");
+        assert!(again.how().contains("hit; ttl=5"), "{}", again.how());
+        assert!(again.field("age").unwrap().parse::<u64>().unwrap() >= 7);
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn what_is_asked_for_again_and_again_is_answered_as_the_first_time() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60\nETag: \"1\"\nA: b\nCache-Status: far; hit", b"x");
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    let mut answers = Vec::new();
+    // The first one is from the disk, the others from memory, as requests in origin form are.
+    for _ in 0..3 {
+        let mut client = rig.client();
+        client.send("GET", "/x", &origin.host(), &[]);
+        let mut answer = client.answer(false);
+        assert!(answer.how().contains("far") || answer.how().contains("hit"));
+        answer.fields.retain(|(name, _)| name != "age" && name != "cache-status");
+        answer.fields.sort();
+        answers.push((answer.status, answer.fields, answer.body));
+    }
+    assert!(rig.cache.hot.bytes() > 0);
+    assert_eq!(answers[0].1.iter().filter(|(name, _)| name == "content-length").count(), 1);
+    assert_eq!(answers[1], answers[0]);
+    assert_eq!(answers[2], answers[0]);
+    assert_eq!(origin.count(), 1);
+    // What changes is forgotten there too.
+    let mut client = rig.client();
+    client.send("PUT", "/x", &origin.host(), &["Content-Length: 0"]);
+    client.answer(false);
+    client.send("GET", "/x", &origin.host(), &[]);
+    assert!(!client.answer(false).how().contains("hit"));
+}
+
+#[test]
+fn what_is_stale_is_confirmed_and_then_updated() {
+    let origin = Origin::new(|before, asked, stream| match before {
+        0 => stream
+            .write_all(&whole("200 OK\nCache-Control: max-age=0\nETag: \"1\"\nA: old", b"x"))
+            .is_ok(),
+        _ => {
+            assert_eq!(asked.field("if-none-match"), Some("\"1\""));
+            let head = b"HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\nA: new\r\n\r\n";
+            stream.write_all(head).is_ok()
+        }
+    });
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    let confirmed = rig.get(&origin, "/x");
+    assert_eq!((confirmed.status, confirmed.text(), confirmed.field("a")), (200, "x", Some("new")));
+    assert!(confirmed.how().contains("fwd=stale; fwd-status=304"), "{}", confirmed.how());
+    rig.settle();
+    let after = rig.get(&origin, "/x");
+    assert!(after.how().contains("hit") && after.field("a") == Some("new"));
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn an_error_is_answered_by_what_is_stale_where_that_may_be() {
+    for (fields, expected) in [("stale-if-error=60", 200), ("must-revalidate", 503)] {
+        let origin = Origin::new(move |before, _, stream| {
+            let answer = match before {
+                0 => {
+                    whole(&format!("200 OK\nCache-Control: max-age=0, {fields}\nETag: \"1\""), b"x")
+                }
+                _ => whole("503 Service Unavailable", b"down"),
+            };
+            stream.write_all(&answer).is_ok()
+        });
+        let rig = Rig::new();
+        rig.get(&origin, "/x");
+        rig.settle();
+        assert_eq!(rig.get(&origin, "/x").status, expected, "{fields}");
+    }
+}
+
+#[test]
+fn a_dead_origin_is_answered_for_and_said_so() {
+    let origin = Origin::new(|before, _, stream| {
+        let head = "200 OK\nCache-Control: max-age=0\nETag: \"1\"";
+        before == 0 && stream.write_all(&whole(head, b"x")).is_ok()
+    });
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    let stale = rig.get(&origin, "/x");
+    assert_eq!((stale.status, stale.text()), (200, "x"));
+    assert!(stale.how().contains("connection-closed"), "{}", stale.how());
+    let dead = rig.get(&origin, "/y");
+    assert_eq!(dead.status, 502);
+}
+
+#[test]
+fn a_client_that_has_it_gets_a_304() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60\nETag: \"1\"", b"x");
+    let rig = Rig::new();
+    let first = rig.ask(&origin, "GET", "/x", &["If-None-Match: \"1\""]);
+    assert_eq!(first.status, 304, "the fill goes on without it");
+    rig.settle();
+    assert_eq!(rig.ask(&origin, "GET", "/x", &["If-None-Match: \"1\""]).status, 304);
+    assert_eq!(rig.ask(&origin, "GET", "/x", &["If-None-Match: \"2\""]).text(), "x");
+    assert_eq!(origin.asked()[0].field("if-none-match"), None);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_write_makes_what_is_stored_worthless_for_everybody() {
+    let origin = Origin::new(|before, _, stream| {
+        let head = "200 OK\nCache-Control: max-age=60";
+        stream.write_all(&whole(head, format!("{before}").as_bytes())).is_ok()
+    });
+    let rig = Rig::new();
+    assert_eq!(rig.get(&origin, "/x").text(), "0");
+    rig.settle();
+    rig.get(&origin, "/x");
+    assert_eq!(rig.get(&origin, "/x").text(), "0");
+    let mut client = rig.client();
+    let url = format!("http://{}/x", origin.host());
+    client.send("PUT", &url, &origin.host(), &["Content-Length: 3"]);
+    client.write(b"new");
+    assert_eq!(client.answer(false).text(), "1");
+    assert_eq!(origin.asked()[1].body, b"new");
+    assert_eq!(rig.get(&origin, "/x").text(), "2");
+}
+
+#[test]
+fn offline_what_is_stored_is_served_whatever_its_age_and_nobody_is_asked() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=0\nETag: \"1\"", b"x");
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("shared");
+    let online = Setup { dir: Some(at.clone()), ..Setup::default() }.start();
+    online.get(&origin, "/x");
+    online.settle();
+    drop(online);
+    let offline = Setup { dir: Some(at), offline: true, ..Setup::default() }.start();
+    assert_eq!(offline.get(&origin, "/x").text(), "x");
+    assert_eq!(offline.get(&origin, "/y").status, 504);
+    assert_eq!(offline.ask(&origin, "DELETE", "/x", &[]).status, 504);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn only_if_cached_asks_nobody() {
+    let origin = Origin::always("200 OK", b"x");
+    let rig = Rig::new();
+    assert_eq!(rig.ask(&origin, "GET", "/x", &["Cache-Control: only-if-cached"]).status, 504);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn an_interim_answer_goes_to_the_client_that_waits() {
+    let origin = Origin::new(|_, _, stream| {
+        stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").unwrap();
+        stream.write_all(&whole("200 OK\nCache-Control: max-age=60", b"x")).is_ok()
+    });
+    let rig = Rig::new();
+    assert_eq!(rig.get(&origin, "/x").interim, [103]);
+    rig.settle();
+    assert_eq!(rig.get(&origin, "/x").interim, [0u16; 0]);
+}
+
+#[test]
+fn a_miss_that_is_not_stored_says_why() {
+    for (head, why) in [
+        ("200 OK\nCache-Control: no-store", "detail=no-store"),
+        ("200 OK\nCache-Control: private", "detail=private"),
+        ("200 OK\nCache-Control: max-age=9\nVary: *", "detail=vary-star"),
+        ("200 OK", "detail=no-freshness"),
+    ] {
+        let origin = Origin::always(head, b"x");
+        let rig = Rig::new();
+        let answer = rig.get(&origin, "/x");
+        assert!(answer.how().contains(why) && !answer.how().contains("stored"), "{}", answer.how());
+        assert_eq!(rig.cache.stats.reasons().len(), 1);
+    }
+}

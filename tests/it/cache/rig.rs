@@ -1,0 +1,266 @@
+//! A cache in this process, and a client that speaks to it by hand.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dockgate::cache::front::Gate;
+use dockgate::cache::hosts::{Hosts, Pattern};
+use dockgate::cache::mirror::{Http, Rules};
+use dockgate::cache::route::Mirror;
+use dockgate::cache::store::{self, Disk};
+use dockgate::cache::upstream::{self, Upstream};
+use dockgate::cache::{Cache, Settings, fresh};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::origin::Origin;
+
+/// What only a hang reaches.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Setup {
+    pub rules: String,
+    pub mirrors: Vec<Arc<dyn Mirror>>,
+    pub domains: Vec<&'static str>,
+    pub offline: bool,
+    pub share_authorized: bool,
+    pub allow_private: bool,
+    pub size: u64,
+    pub dir: Option<std::path::PathBuf>,
+    pub upstream: upstream::Settings,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            rules: String::new(),
+            mirrors: Vec::new(),
+            domains: vec!["*"],
+            offline: false,
+            share_authorized: false,
+            allow_private: true,
+            size: 1 << 30,
+            dir: None,
+            upstream: upstream::Settings::default(),
+        }
+    }
+}
+
+pub struct Rig {
+    pub cache: Arc<Cache>,
+    pub address: SocketAddr,
+    pub dir: std::path::PathBuf,
+    drain: CancellationToken,
+    _dir: TempDir,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.drain.cancel();
+    }
+}
+
+impl Setup {
+    pub fn start(self) -> Rig {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = self.dir.unwrap_or_else(|| temporary.path().join("cache"));
+        let store = Disk::open(store::Settings {
+            dir: dir.clone(),
+            size: self.size,
+            free: 0,
+            fsync: false,
+        })
+        .unwrap();
+        let mut upstream = self.upstream;
+        if self.allow_private {
+            upstream.allow_private = vec!["127.0.0.0/8".parse().unwrap()];
+        }
+        let general =
+            fresh::Rules { share_authorized: self.share_authorized, ..fresh::Rules::default() };
+        let rules = Rules::parse(&self.rules, "rules.toml".as_ref()).unwrap();
+        let mut mirrors = self.mirrors;
+        mirrors.push(Arc::new(Http::new(rules, general, [])));
+        let settings = Settings {
+            domains: self
+                .domains
+                .iter()
+                .map(|text| Pattern::parse(text).unwrap())
+                .collect::<Hosts>(),
+            forward: true,
+            offline: self.offline,
+            memory: 1 << 20,
+            tenants: vec![("127.0.0.0/8".parse().unwrap(), "here".into())],
+            id: "dockgate".to_owned(),
+        };
+        let upstream = Upstream::new(upstream).unwrap();
+        let cache = Cache::new(
+            "test",
+            settings,
+            mirrors,
+            Arc::new(store),
+            b"secret",
+            upstream,
+            Arc::default(),
+        )
+        .unwrap();
+        let cache = Arc::new(cache);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let drain = CancellationToken::new();
+        let gate = Arc::new(Gate::new(Arc::clone(&cache), None, drain.clone(), TaskTracker::new()));
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(gate.serve(listener.into())).unwrap();
+        });
+        Rig { cache, address, dir, drain, _dir: temporary }
+    }
+}
+
+impl Rig {
+    /// In front of this origin, or of any.
+    pub fn new() -> Rig {
+        Setup::default().start()
+    }
+
+    /// A GET of the origin's path, as of a forward proxy.
+    pub fn get(&self, origin: &Origin, path: &str) -> Answer {
+        self.ask(origin, "GET", path, &[])
+    }
+
+    pub fn ask(&self, origin: &Origin, method: &str, path: &str, fields: &[&str]) -> Answer {
+        let mut client = self.client();
+        client.send(method, &format!("http://{}{path}", origin.host()), &origin.host(), fields);
+        client.answer(method == "HEAD")
+    }
+
+    pub fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    /// Returns when no request to an origin is on its way and nothing waits to be committed.
+    pub fn settle(&self) {
+        let began = std::time::Instant::now();
+        while self.cache.flights() > 0 {
+            assert!(began.elapsed() < PATIENCE, "a flight never ends");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+pub struct Client(BufReader<TcpStream>);
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub fields: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Whether the body came to its proper end.
+    pub whole: bool,
+    /// 1xx answers before it.
+    pub interim: Vec<u16>,
+}
+
+impl Answer {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// `Cache-Status`.
+    pub fn how(&self) -> &str {
+        self.field("cache-status").unwrap_or("")
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+impl Client {
+    pub fn send(&mut self, method: &str, target: &str, host: &str, fields: &[&str]) {
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
+        for field in fields {
+            head.push_str(field);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        self.write(head.as_bytes());
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    pub fn answer(&mut self, to_head: bool) -> Answer {
+        let mut answer = self.head();
+        if to_head || matches!(answer.status, 204 | 304) {
+            return answer;
+        }
+        if answer.field("transfer-encoding").is_some() {
+            answer.whole = self.chunks(&mut answer.body);
+        } else if let Some(length) = answer.field("content-length") {
+            let length: usize = length.parse().unwrap();
+            answer.body = self.some(length);
+            answer.whole = answer.body.len() == length;
+        } else {
+            self.0.read_to_end(&mut answer.body).unwrap();
+        }
+        answer
+    }
+
+    /// The head only.
+    pub fn head(&mut self) -> Answer {
+        let mut interim = Vec::new();
+        loop {
+            let line = self.line();
+            let status =
+                line.split(' ').nth(1).unwrap_or_else(|| panic!("`{line}`")).parse().unwrap();
+            let mut fields = Vec::new();
+            loop {
+                let line = self.line();
+                let Some((name, value)) = line.split_once(':') else { break };
+                fields.push((name.to_owned(), value.trim().to_owned()));
+            }
+            match status {
+                100..200 => interim.push(status),
+                _ => return Answer { status, fields, body: Vec::new(), whole: true, interim },
+            }
+        }
+    }
+
+    /// So many bytes of a body, or what there is.
+    pub fn some(&mut self, length: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        let _ = (&mut self.0).take(length as u64).read_to_end(&mut body);
+        body
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
+        loop {
+            let line = self.line();
+            let Ok(size) = usize::from_str_radix(&line, 16) else { return false };
+            if size == 0 {
+                return self.0.read_line(&mut String::new()).is_ok_and(|read| read > 0);
+            }
+            let piece = self.some(size);
+            body.extend_from_slice(&piece);
+            if piece.len() < size {
+                return false;
+            }
+            self.line();
+        }
+    }
+}
