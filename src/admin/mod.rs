@@ -1,10 +1,13 @@
-//! The admin socket: health, readiness and metrics for whoever watches the process, and `reload`.
+//! The admin socket: health, readiness and metrics for whoever watches the process, `reload`, and the
+//! caches' objects.
 //!
 //! `run` calls `serve` for each bound socket, on the main thread. What must stay true: nothing of an
 //! engine's API is here; connections are few and short whatever a client does; only who may open the
 //! Unix socket can change anything.
 
+mod caches;
 mod guard;
+pub mod report;
 mod route;
 
 use std::io;
@@ -21,11 +24,15 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::Cache;
+
 /// Probes and scrapes are short; more than this at once is somebody's mistake.
 const MOST_CONNECTIONS: usize = 64;
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// Of a connection, which carries one request: a reload may have to wait for a key server.
+/// Of a connection, which carries one request.
 pub const MOST_TIME: Duration = Duration::from_secs(60);
+/// Of one on the Unix socket: all bodies of a cache may have to be read, or removed.
+pub const MOST_UNIX_TIME: Duration = Duration::from_secs(600);
 /// How long to wait before the next try to accept, when descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,6 +52,9 @@ pub trait State: Send + Sync + 'static {
 
     /// Whether running calls are only waited for.
     fn is_draining(&self) -> bool;
+
+    /// Those that run.
+    fn caches(&self) -> Vec<Arc<Cache>>;
 }
 
 /// Serves until `stop`; needs a tokio runtime around it.
@@ -84,7 +94,8 @@ async fn connection(stream: Box<dyn Duplex>, is_unix: bool, state: Arc<dyn State
         .header_read_timeout(HEADER_TIME)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(MOST_TIME, served).await {
+    let most = if is_unix { MOST_UNIX_TIME } else { MOST_TIME };
+    match tokio::time::timeout(most, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke off"),
         Err(_) => tracing::debug!("an admin connection took too long"),

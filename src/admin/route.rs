@@ -1,4 +1,4 @@
-//! The four paths of the admin socket.
+//! The paths of the admin socket.
 //!
 //! Called for each request. What must stay true: every answer is made here and is never of a cache;
 //! a body is read only to be thrown away; a reload that has begun goes to its end.
@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{State, guard};
+use super::{MOST_TIME, State, caches, guard};
 use crate::telemetry::metrics::{OPENMETRICS, PLAIN, plain};
 
 /// No request here has a body; a small one does no harm.
@@ -21,9 +21,9 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 /// A probe waits no longer for an engine that says nothing.
 const READY_TIME: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 pub(super) async fn answer(
     request: Request<Incoming>,
@@ -49,7 +49,11 @@ pub(super) async fn answer(
         "/reload" if head.method == Method::POST => reload(state).await,
         "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),
         "/reload" => not_allowed("POST"),
-        _ => message(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics and /reload"),
+        _ => caches::answer(&head, is_unix, &*state).await.unwrap_or_else(|| {
+            let there_are = "there are /healthz, /readyz, /metrics, /reload and \
+                             /cache/{stats,ls,verify,purge}";
+            message(StatusCode::NOT_FOUND, there_are)
+        }),
     }
 }
 
@@ -100,26 +104,29 @@ async fn reload(state: Arc<dyn State>) -> Answer {
     }
     // In a task of its own, for it must not stop half-way when the client hangs up.
     let reloading = tokio::spawn(async move { state.reload().await });
-    match reloading.await {
-        Ok(Ok(done)) => message(StatusCode::OK, &done),
-        Ok(Err(complaints)) => message(StatusCode::UNPROCESSABLE_ENTITY, &complaints),
-        Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "the reload broke off"),
+    match tokio::time::timeout(MOST_TIME, reloading).await {
+        Ok(Ok(Ok(done))) => message(StatusCode::OK, &done),
+        Ok(Ok(Err(complaints))) => message(StatusCode::UNPROCESSABLE_ENTITY, &complaints),
+        Err(_) => {
+            message(StatusCode::GATEWAY_TIMEOUT, "the reload takes long; it goes on by itself")
+        }
+        Ok(Err(_)) => message(StatusCode::INTERNAL_SERVER_ERROR, "the reload broke off"),
     }
 }
 
-fn not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn not_allowed(allowed: &'static str) -> Answer {
     let mut answer = message(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method");
     let _ = answer.headers_mut().insert("allow", hyper::http::HeaderValue::from_static(allowed));
     answer
 }
 
 /// The shape of the engine's own messages.
-fn message(status: StatusCode, message: &str) -> Answer {
+pub(super) fn message(status: StatusCode, message: &str) -> Answer {
     let body = serde_json::json!({ "message": message }).to_string() + "\n";
     text(status, JSON, body)
 }
 
-fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
+pub(super) fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

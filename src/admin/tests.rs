@@ -35,6 +35,10 @@ impl State for Fake {
     fn is_draining(&self) -> bool {
         self.draining
     }
+
+    fn caches(&self) -> Vec<Arc<Cache>> {
+        Vec::new()
+    }
 }
 
 enum At {
@@ -192,6 +196,26 @@ fn other_paths_and_methods_are_refused_with_what_there_is() {
     assert_eq!(status(&answer), "405");
     assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
     assert!(served.get("/reload").contains("allow: POST\r\n"));
+}
+
+#[test]
+fn what_a_cache_holds_is_told_on_the_unix_socket_only() {
+    let tcp = Served::new(false, Fake::default());
+    for path in ["/cache/ls", "/cache/verify", "/cache/purge?all"] {
+        assert_eq!(status(&tcp.get(path)), "403", "{path}");
+        assert_eq!(status(&tcp.post(path)), "403", "{path}");
+    }
+    let unix = Served::new(true, Fake::default());
+    for served in [&tcp, &unix] {
+        let answer = served.get("/cache/stats");
+        assert_eq!((status(&answer), body(&answer)), ("200", "{\"caches\":[]}\n"));
+        assert_eq!(status(&served.post("/cache/stats")), "405");
+        assert_eq!(status(&served.get("/cache/stats?x=1")), "400");
+        assert_eq!(status(&served.get("/cache")), "404");
+    }
+    assert!(unix.get("/cache/ls").contains("there is no cache"));
+    assert_eq!(status(&unix.post("/cache/purge?all")), "404");
+    assert!(unix.get("/cache/purge?all").contains("allow: POST\r\n"));
 }
 
 #[test]

@@ -148,7 +148,9 @@ impl Hot {
     /// another answer right.
     pub(super) fn find(&self, caller: &Caller, head: &[u8], now: u64) -> Option<Hit> {
         let (asked, scheme) = (Asked::parse(head)?, caller.scheme);
-        if caller.server_name.as_ref().is_some_and(|name| name.as_bytes() != asked.host) {
+        // TLS names no port.
+        let name = asked.host.split(|byte| *byte == b':').next().unwrap_or_default();
+        if caller.server_name.as_ref().is_some_and(|asked| asked.as_bytes() != name) {
             return None;
         }
         let entry = self.entries.get(&self.hash(scheme, asked.host, asked.target))?;
@@ -296,6 +298,8 @@ mod tests {
         assert_eq!(hit.body(), b"ok");
         assert!(hot.find(&caller(Scheme::Http, None), GET, 11_000).is_none(), "stale");
         assert!(hot.find(&caller(Scheme::Https, None), GET, 3_500).is_none(), "another scheme");
+        let same = caller(Scheme::Http, Some("a.example"));
+        assert!(hot.find(&same, GET, 3_500).is_some());
         let other = caller(Scheme::Http, Some("b.example"));
         assert!(hot.find(&other, GET, 3_500).is_none(), "TLS asked for another host");
         hot.forget(&key("/x"));

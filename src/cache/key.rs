@@ -5,6 +5,7 @@
 //! path and query.
 
 use std::fmt;
+use std::str::FromStr;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -44,6 +45,29 @@ impl Scheme {
             Scheme::Http => 80,
             Scheme::Https => 443,
         }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Partition::Shared => f.write_str("shared"),
+            Partition::Own(hash) => write!(f, "own-{hash:016x}"),
+        }
+    }
+}
+
+/// Of what it is displayed as, and nothing else.
+impl FromStr for Partition {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Partition, ()> {
+        if name == "shared" {
+            return Ok(Partition::Shared);
+        }
+        let hash = name.strip_prefix("own-").ok_or(())?;
+        let own = u64::from_str_radix(hash, 16).map(Partition::Own).map_err(|_| ())?;
+        if own.to_string() == name { Ok(own) } else { Err(()) }
     }
 }
 

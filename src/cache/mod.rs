@@ -16,6 +16,7 @@ pub mod key;
 pub mod meta;
 pub mod mirror;
 mod open;
+mod operate;
 mod partition;
 mod passes;
 pub mod range;
@@ -69,8 +70,7 @@ pub struct Cache {
     secret: Secret,
     thread: Thread,
     via: HeaderValue,
-    /// Errors of the disk since the start; and when one was last written down, in ms since 1970.
-    disk_errors: AtomicU64,
+    /// When an error of the disk was last written down, in ms since 1970.
     disk_told: AtomicU64,
 }
 
@@ -124,7 +124,6 @@ impl Cache {
             secret: Secret::new(secret),
             thread: Thread::spawn(name, tasks)?,
             via,
-            disk_errors: AtomicU64::new(0),
             disk_told: AtomicU64::new(0),
         })
     }
@@ -133,10 +132,6 @@ impl Cache {
     pub fn now(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    pub fn disk_errors(&self) -> u64 {
-        self.disk_errors.load(Ordering::Relaxed)
     }
 
     /// Requests to origins that are on their way.
@@ -214,7 +209,7 @@ impl Cache {
     /// Clients get their answers past the disk; the operator hears of it, not more than once a minute.
     fn disk_failed(&self, error: &io::Error) {
         const PAUSE: u64 = 60_000;
-        self.disk_errors.fetch_add(1, Ordering::Relaxed);
+        self.stats.disk_failed();
         let (now, told) = (self.now(), self.disk_told.load(Ordering::Relaxed));
         let is_first = now.saturating_sub(told) >= PAUSE
             && self

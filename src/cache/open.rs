@@ -60,13 +60,19 @@ impl Cache {
 }
 
 fn open_store(config: &config::Cache) -> io::Result<Arc<dyn Store>> {
-    let disk = Disk::open(store::Settings {
+    let settings = store::Settings {
         dir: config.dir.clone(),
         size: config.size,
         free: config.free,
         fsync: config.fsync,
-    })?;
-    Ok(Arc::new(disk))
+    };
+    match &config.object_store {
+        None => Ok(Arc::new(Disk::open(settings)?)),
+        #[cfg(feature = "object-store")]
+        Some(url) => Ok(Arc::new(store::Remote::open(&url.text, settings)?)),
+        #[cfg(not(feature = "object-store"))]
+        Some(_) => Err(io::Error::other("this dockgate was built without `object-store`")),
+    }
 }
 
 /// Made once; all processes that share the directory have the same one.

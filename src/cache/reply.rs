@@ -101,7 +101,7 @@ impl Growth {
                         continue;
                     };
                     let chunk = chunk(piece, self.draft.as_ref())?;
-                    span.start += chunk.len();
+                    span.start += chunk.length();
                     return Ok(Some(chunk));
                 }
             }
@@ -179,7 +179,7 @@ impl Chunk {
         }
     }
 
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         match self {
             Chunk::Bytes(bytes) => bytes.len() as u64,
             Chunk::File { length, .. } => *length,

@@ -42,7 +42,7 @@ pub struct Request {
 /// What a client wants.
 #[derive(Debug)]
 pub enum Understood {
-    Request(Request),
+    Request(Box<Request>),
     /// A blind way to another host.
     Tunnel {
         host: String,
@@ -81,7 +81,7 @@ impl Upload {
 
 impl Request {
     /// Of an HTTP/1.1 head.
-    pub(super) fn new(
+    pub(super) fn understand(
         cache: &Cache,
         caller: &Caller,
         head: &RequestHead,
@@ -134,7 +134,7 @@ impl Request {
             Named::Resource(resource) => return Err(not_served(&resource.host)),
         };
         fresh::strip_forwarded(&mut headers);
-        Ok(Understood::Request(Request {
+        Ok(Understood::Request(Box::new(Request {
             method: said.method.clone(),
             scheme: resource.scheme,
             host: resource.host,
@@ -144,7 +144,7 @@ impl Request {
             upload,
             tenant: Arc::clone(&caller.tenant),
             interim,
-        }))
+        })))
     }
 
     /// Whether it says who asks.

@@ -291,9 +291,10 @@ impl Case<'_> {
     }
 
     async fn fetch(&mut self, found: Option<Found>, judged: Option<Reuse>) -> Reply {
-        let fwd = match &found {
-            Some(_) => Forwarded::Stale,
-            None => Forwarded::UriMiss,
+        let fwd = match (&found, &judged) {
+            (Some(_), Some(Reuse::Stale { why, .. })) if why.is_wish() => Forwarded::Request,
+            (Some(_), _) => Forwarded::Stale,
+            (None, _) => Forwarded::UriMiss,
         };
         if self.request.method == Method::HEAD {
             return self.pass(found, fwd).await;
@@ -586,7 +587,7 @@ async fn read(found: &Found) -> std::io::Result<Bytes> {
 async fn whole(mut body: Body) -> Option<Bytes> {
     let mut all = Vec::new();
     while let Some(mut chunk) = body.next().await.ok()? {
-        let mut block = vec![0; usize_of(chunk.len().min(1 << 20))];
+        let mut block = vec![0; usize_of(chunk.length().min(1 << 20))];
         loop {
             let read = chunk.read_block(&mut block).ok()?;
             all.extend_from_slice(block.get(..read)?);

@@ -4,11 +4,12 @@
 //! sent; metrics and `dockgate cache stats` read the sums. What must stay true: domains and tenants
 //! are bounded in number, and counting costs no lock while both are known.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Domains, and tenants, beyond these are counted together.
 const MOST: usize = 500;
@@ -81,9 +82,10 @@ pub struct Counts {
 }
 
 /// The sums of one domain or tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
-    pub requests: BTreeMap<&'static str, u64>,
+    /// By `Outcome::as_str`.
+    pub requests: BTreeMap<Cow<'static, str>, u64>,
     pub bytes_sent: u64,
     pub bytes_saved: u64,
     pub bytes_fetched: u64,
@@ -97,6 +99,10 @@ pub struct Stats {
     tenants: RwLock<BTreeMap<Arc<str>, Arc<Counts>>>,
     /// Why answers were not stored.
     not_stored: Mutex<BTreeMap<String, u64>>,
+    /// Errors of the disk.
+    disk_errors: AtomicU64,
+    /// Objects that gave way in stores that were closed by a reload.
+    evicted_before: AtomicU64,
 }
 
 /// Who is charged for a request.
@@ -136,6 +142,56 @@ impl Stats {
 
     pub fn reasons(&self) -> BTreeMap<String, u64> {
         self.not_stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn disk_failed(&self) {
+        self.disk_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn disk_errors(&self) -> u64 {
+        self.disk_errors.load(Ordering::Relaxed)
+    }
+
+    /// A store is closed in which so many objects gave way: the next one counts from 0.
+    pub fn store_closed(&self, evicted: u64) {
+        self.evicted_before.fetch_add(evicted, Ordering::Relaxed);
+    }
+
+    pub fn evicted_before(&self) -> u64 {
+        self.evicted_before.load(Ordering::Relaxed)
+    }
+}
+
+impl Sums {
+    /// Of all domains, or all tenants.
+    pub fn total<'s>(all: impl IntoIterator<Item = &'s Sums>) -> Sums {
+        let mut total = Sums::default();
+        for sums in all {
+            for (outcome, count) in &sums.requests {
+                *total.requests.entry(outcome.clone()).or_default() += count;
+            }
+            total.bytes_sent += sums.bytes_sent;
+            total.bytes_saved += sums.bytes_saved;
+            total.bytes_fetched += sums.bytes_fetched;
+            total.bytes_stored += sums.bytes_stored;
+            total.origin_requests += sums.origin_requests;
+        }
+        total
+    }
+
+    /// Requests that were answered: those that nobody was asked for are left out.
+    pub fn answered(&self) -> u64 {
+        self.count(|outcome| outcome != Outcome::Refused)
+    }
+
+    /// Requests for which no origin sent a body.
+    pub fn saved(&self) -> u64 {
+        self.count(Outcome::saves)
+    }
+
+    fn count(&self, wanted: impl Fn(Outcome) -> bool) -> u64 {
+        let counted = Outcome::ALL.into_iter().filter(|outcome| wanted(*outcome));
+        counted.filter_map(|outcome| self.requests.get(outcome.as_str())).sum()
     }
 }
 
@@ -187,7 +243,7 @@ impl Counts {
         let requests = Outcome::ALL
             .iter()
             .zip(&self.requests)
-            .map(|(outcome, count)| (outcome.as_str(), read(count)))
+            .map(|(outcome, count)| (outcome.as_str().into(), read(count)))
             .collect();
         Sums {
             requests,
@@ -227,6 +283,22 @@ mod tests {
         assert_eq!((sums["a.example"].bytes_sent, sums["a.example"].bytes_saved), (17, 10));
         assert_eq!(sums["a.example"].requests["hit"], 1);
         assert_eq!(stats.by_tenant()["team"].bytes_saved, 10);
+    }
+
+    #[test]
+    fn a_total_has_what_all_have_and_a_refusal_is_no_answer() {
+        let stats = Stats::default();
+        for (domain, outcome) in [
+            ("a.example", Outcome::Hit),
+            ("b.example", Outcome::Stale),
+            ("b.example", Outcome::Miss),
+            ("c.example", Outcome::Refused),
+        ] {
+            stats.account(domain, "-", outcome).close(5);
+        }
+        let total = Sums::total(stats.by_domain().values());
+        assert_eq!(total, stats.by_tenant()["-"]);
+        assert_eq!((total.answered(), total.saved(), total.bytes_saved), (3, 2, 10));
     }
 
     #[test]

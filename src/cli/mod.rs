@@ -3,6 +3,8 @@
 //! `main` calls `main` here. What must stay true: exit codes are those of the contract: 0 fine, 1 bad
 //! configuration or failure to start, 2 bad usage, 3 denied.
 
+mod ask;
+mod cache;
 mod certs;
 mod check;
 mod explain;
@@ -31,6 +33,8 @@ enum Command {
     Check(check::Args),
     /// Make the running process read its configuration again.
     Reload(reload::Args),
+    /// See what the caches have saved and hold; drop or check it.
+    Cache(cache::Args),
     /// Show what would become of one request.
     Explain(explain::Args),
     /// Make rules that would have let pass what an access log tells of.
@@ -47,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Learn(args) => learn::run(args),
         Command::Passwd(args) => passwd::run(&args),

@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::world::World;
 use crate::admin::{self, Later, State};
+use crate::cache::Cache;
+use crate::cache::stats::{Outcome, Sums};
 use crate::engine::Engine;
 use crate::listener::Socket;
+use crate::telemetry::caches::CacheNumbers;
 use crate::telemetry::metrics::Metrics;
 
 /// A probe is not to wait as long as a call may.
@@ -41,12 +44,25 @@ struct Clerk {
 /// What can be seen of the world.
 struct View {
     engine: Engine,
-    listeners: Vec<(String, Socket)>,
+    /// Caches need none.
+    needs_engine: bool,
+    /// By what they are called in `/readyz`.
+    sockets: Vec<(String, Socket)>,
+    caches: Vec<Arc<Cache>>,
 }
 
 impl View {
     fn of(world: &World) -> View {
-        View { engine: world.engine.for_another_worker(), listeners: world.listeners() }
+        let listeners = world.listeners();
+        let needs_engine = !listeners.is_empty();
+        let listeners =
+            listeners.into_iter().map(|(name, socket)| (format!("listener {name}"), socket));
+        View {
+            engine: world.engine.for_another_worker(),
+            needs_engine,
+            sockets: listeners.chain(world.caches.bound()).collect(),
+            caches: world.caches.all(),
+        }
     }
 }
 
@@ -86,8 +102,13 @@ impl Desk {
 
     /// Holds no listening socket any more: they are to close.
     pub(super) fn let_go(&self) {
-        let engine = self.clerk.view.load().engine.for_another_worker();
-        self.clerk.view.store(Arc::new(View { engine, listeners: Vec::new() }));
+        let view = self.clerk.view.load();
+        self.clerk.view.store(Arc::new(View {
+            engine: view.engine.for_another_worker(),
+            needs_engine: view.needs_engine,
+            sockets: Vec::new(),
+            caches: view.caches.clone(),
+        }));
     }
 
     /// Leaves the sockets to another process.
@@ -98,22 +119,20 @@ impl Desk {
 
 impl State for Clerk {
     fn metrics(&self) -> String {
-        self.metrics.render()
+        let view = self.view.load();
+        self.metrics.render_with(view.caches.iter().map(|cache| numbers(cache)).collect())
     }
 
     fn ready(&self) -> Later<'_, Vec<(String, Result<(), String>)>> {
         let view = self.view.load_full();
         Box::pin(async move {
-            let alive = tokio::time::timeout(PROBE, view.engine.is_alive()).await;
-            let engine = match alive {
-                Ok(true) => Ok(()),
-                _ => Err(format!("`{}` does not answer", view.engine.address())),
+            let engine = match view.needs_engine {
+                true => Some(("engine".to_owned(), view.probe().await)),
+                false => None,
             };
-            let bound = view
-                .listeners
-                .iter()
-                .map(|(name, socket)| (format!("listener {name}"), socket.is_reachable()));
-            std::iter::once(("engine".to_owned(), engine)).chain(bound).collect()
+            let bound = view.sockets.iter();
+            let bound = bound.map(|(name, socket)| (name.clone(), socket.is_reachable()));
+            engine.into_iter().chain(bound).collect()
         })
     }
 
@@ -128,5 +147,50 @@ impl State for Clerk {
 
     fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
+    }
+
+    fn caches(&self) -> Vec<Arc<Cache>> {
+        self.view.load().caches.clone()
+    }
+}
+
+impl View {
+    async fn probe(&self) -> Result<(), String> {
+        match tokio::time::timeout(PROBE, self.engine.is_alive()).await {
+            Ok(true) => Ok(()),
+            _ => Err(format!("`{}` does not answer", self.engine.address())),
+        }
+    }
+}
+
+/// What a scrape tells of a cache: no zeros, of which there would be many.
+fn numbers(cache: &Cache) -> CacheNumbers {
+    let (usage, stats) = (cache.store.usage(), &cache.stats);
+    let domains = stats.by_domain();
+    let total = Sums::total(domains.values());
+    let requests = domains.iter().flat_map(|(domain, sums)| {
+        let known = Outcome::ALL.into_iter().map(Outcome::as_str);
+        known.filter_map(|result| {
+            let count = sums.requests.get(result).filter(|count| **count > 0)?;
+            Some((domain.clone(), result, *count))
+        })
+    });
+    CacheNumbers {
+        name: cache.name.clone(),
+        requests: requests.collect(),
+        bytes: vec![
+            ("sent", total.bytes_sent),
+            ("saved", total.bytes_saved),
+            ("fetched", total.bytes_fetched),
+            ("stored", total.bytes_stored),
+        ],
+        origin_requests: total.origin_requests,
+        not_stored: stats.reasons().into_iter().collect(),
+        evicted: cache.evicted(),
+        disk_errors: stats.disk_errors(),
+        in_flight: cache.flights() as u64,
+        objects: usage.objects,
+        stored_bytes: usage.bytes,
+        limit_bytes: usage.limit,
     }
 }

@@ -3,6 +3,7 @@
 //! `world` stages, replaces and closes them. What must stay true: a cache that the new configuration has
 //! as it was goes on with all it holds; of another one the sockets and the statistics go on.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -16,11 +17,16 @@ use super::worker::Worker;
 use super::world::open;
 use crate::cache::Cache;
 use crate::cache::front::Gate;
+use crate::cache::stats::Stats;
 use crate::config::{self, Bind, CacheListen};
 use crate::listener::Socket;
 
 #[derive(Default)]
-pub(super) struct Caches(Vec<Running>);
+pub(super) struct Caches {
+    running: Vec<Running>,
+    /// By name, of all that ever ran: one that comes back goes on counting.
+    stats: BTreeMap<String, Arc<Stats>>,
+}
 
 struct Running {
     config: config::Cache,
@@ -55,11 +61,17 @@ impl Caches {
         parts.into_iter().map(|part| self.stage_one(part, inherited, tasks)).collect()
     }
 
-    fn stage_one(&self, part: CachePart, inherited: &mut Inherited, tasks: &TaskTracker) -> anyhow::Result<Staged> {
+    fn stage_one(
+        &self,
+        part: CachePart,
+        inherited: &mut Inherited,
+        tasks: &TaskTracker,
+    ) -> anyhow::Result<Staged> {
         let name = &part.config.name;
-        let before = self.0.iter().position(|running| running.config.name == *name);
-        let same = before
-            .filter(|at| self.0.get(*at).is_some_and(|running| running.config == part.config));
+        let before = self.running.iter().position(|running| running.config.name == *name);
+        let same = before.filter(|at| {
+            self.running.get(*at).is_some_and(|running| running.config == part.config)
+        });
         // What its files hold may have changed.
         if let (Some(at), true) = (same, part.config.files().is_empty()) {
             return Ok(Staged::Kept(at));
@@ -75,29 +87,30 @@ impl Caches {
             Ok((bind, socket))
         });
         let sockets = sockets.collect::<anyhow::Result<Vec<_>>>()?;
-        let stats =
-            before.and_then(|at| self.0.get(at)).map(|running| Arc::clone(&running.cache.stats));
-        let cache = Cache::open(&part.config, &part.understood, stats.unwrap_or_default(), tasks.clone());
+        let stats = self.stats.get(name).cloned().unwrap_or_default();
+        let cache = Cache::open(&part.config, &part.understood, stats, tasks.clone());
         let cache = Arc::new(cache.with_context(context)?);
         Ok(Staged::New(Box::new(part), cache, sockets))
     }
 
     /// Serves the new ones and lets go of the others. Gives a line for each that was opened.
     pub(super) fn replace(&mut self, staged: Vec<Staged>, opening: &Opening<'_>) -> Vec<String> {
-        let mut old: Vec<Option<Running>> = self.0.drain(..).map(Some).collect();
+        let mut old: Vec<Option<Running>> = self.running.drain(..).map(Some).collect();
         let mut lines = Vec::new();
         for one in staged {
             match one {
-                Staged::Kept(at) => self.0.extend(old.get_mut(at).and_then(Option::take)),
+                Staged::Kept(at) => self.running.extend(old.get_mut(at).and_then(Option::take)),
                 Staged::New(part, cache, sockets) => {
                     lines.extend(part.config.listen.iter().zip(&sockets).map(
                         |(listen, (_, socket))| announcement(&part.config.name, listen, socket),
                     ));
-                    self.0.push(serve(*part, cache, sockets, opening));
+                    self.stats.insert(cache.name.clone(), Arc::clone(&cache.stats));
+                    self.running.push(serve(*part, cache, sockets, opening));
                 }
             }
         }
         for gone in old.into_iter().flatten() {
+            gone.cache.stats.store_closed(gone.cache.store.usage().evicted);
             for (bind, _) in &gone.sockets {
                 if self.socket(bind).is_none() {
                     inherit::forget(bind);
@@ -109,17 +122,35 @@ impl Caches {
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Cache>> {
-        self.0.iter().map(|running| Arc::clone(&running.cache)).collect()
+        self.running.iter().map(|running| Arc::clone(&running.cache)).collect()
+    }
+
+    /// Each listening socket, by the cache and its address.
+    pub(super) fn bound(&self) -> Vec<(String, Socket)> {
+        let each = self.running.iter().flat_map(|running| {
+            running.config.listen.iter().zip(&running.sockets).map(|(listen, (_, socket))| {
+                let name = format!("cache {} {}", running.config.name, url(listen, socket));
+                (name, socket.clone())
+            })
+        });
+        each.collect()
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.running.iter().map(|running| running.config.name.as_str()).collect()
     }
 
     /// Every listening socket, for the process that takes over.
     pub(super) fn sockets(&self) -> impl Iterator<Item = (&Bind, &Socket)> {
-        self.0.iter().flat_map(|running| &running.sockets).map(|(bind, socket)| (bind, socket))
+        self.running
+            .iter()
+            .flat_map(|running| &running.sockets)
+            .map(|(bind, socket)| (bind, socket))
     }
 
     /// Accepts nothing more.
     pub(super) fn close(&mut self) {
-        self.0.drain(..).for_each(|running| running.drain.cancel());
+        self.running.drain(..).for_each(|running| running.drain.cancel());
     }
 
     fn socket(&self, bind: &Bind) -> Option<Socket> {
@@ -151,7 +182,12 @@ fn serve(
 }
 
 fn announcement(name: &str, listen: &CacheListen, socket: &Socket) -> String {
+    format!("listening on {} cache={name}", url(listen, socket))
+}
+
+/// With the port that it really has.
+fn url(listen: &CacheListen, socket: &Socket) -> String {
     let scheme = if listen.has_tls { "https" } else { "http" };
     let address = socket.place().strip_prefix("tcp://").unwrap_or_else(|| socket.place());
-    format!("listening on {scheme}://{address} cache={name}")
+    format!("{scheme}://{address}")
 }

@@ -71,6 +71,8 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
     let (world, opened) = World::new(config, plan, log, &mut inherited)?;
     opened.iter().for_each(|line| announce(line));
     main.block_on(live(world, signals, source, &program, inherited.predecessor))?;
+    // What reads a whole cache for an operator who has left is not waited for.
+    main.shutdown_background();
     drop(writer);
     Ok(())
 }
@@ -160,7 +162,10 @@ fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<S
     opened.iter().for_each(|line| announce(line));
     let names: Vec<&str> =
         world.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
-    Ok(format!("reloaded: listeners {}", names.join(", ")))
+    let parts = [("listeners", names), ("caches", world.caches.names())];
+    let parts = parts.iter().filter(|(_, names)| !names.is_empty());
+    let said: Vec<_> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+    Ok(format!("reloaded: {}", said.join("; ")))
 }
 
 enum Handover {

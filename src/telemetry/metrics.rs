@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use super::tally::{Open, Tally};
 
 use super::access;
+use super::caches::{self, CacheNumbers};
 use super::page::Page;
 use super::process::Process;
 use super::record::Stage;
@@ -87,8 +88,13 @@ impl Metrics {
 
     /// OpenMetrics 1.0.
     pub fn render(&self) -> String {
+        self.render_with(Vec::new())
+    }
+
+    /// With the numbers of the caches, which are counted elsewhere.
+    pub fn render_with(&self, caches: Vec<CacheNumbers>) -> String {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Arc::clone(&self.0)));
+        registry.register_collector(Box::new(Scrape { inner: Arc::clone(&self.0), caches }));
         let mut out = String::with_capacity(16 * 1024);
         match text::encode(&mut out, &registry) {
             Ok(()) => out,
@@ -118,18 +124,25 @@ pub fn plain(openmetrics: &str) -> String {
     out
 }
 
-impl Collector for Inner {
+#[derive(Debug)]
+struct Scrape {
+    inner: Arc<Inner>,
+    caches: Vec<CacheNumbers>,
+}
+
+impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut sums = Sums::default();
         let tallies: Vec<_> = {
-            let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+            let tallies = self.inner.tallies.lock().unwrap_or_else(PoisonError::into_inner);
             tallies.values().cloned().collect()
         };
         tallies.iter().for_each(|tally| sums.add(tally));
         let mut page = Page(encoder);
         put_calls(&mut page, &sums)?;
         put_connections(&mut page, &sums)?;
-        self.put_gateway(&mut page)?;
+        caches::put(&mut page, &self.caches)?;
+        self.inner.put_gateway(&mut page)?;
         put_process(&mut page, &Process::look())
     }
 }

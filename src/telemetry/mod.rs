@@ -5,6 +5,7 @@
 //! pipe on stdout never stops a call.
 
 pub mod access;
+pub mod caches;
 pub mod diagnostics;
 pub mod metrics;
 mod page;

@@ -5,8 +5,10 @@ liars.py quick|all [NAME]...
 """
 
 import hashlib
+import http.client
 import pathlib
 import re
+import ssl
 import sys
 import time
 
@@ -322,6 +324,27 @@ def slow_client(rig):
     expect(right(got, path, 16 * MIB), True, f"complete and right ({got.error})")
     expect(rig.origin.counts(path)["requests"], 1, "origin requests")
     slow.close()
+
+
+@case("one connection, many requests of all kinds: each answer is framed once and right")
+def kept_connection(rig):
+    gate = rig.usual()
+    trust = ssl.create_default_context(cafile=gate.dir / "ca.pem")
+    for connection in (http.client.HTTPConnection("localhost", gate.http, timeout=20),
+                       http.client.HTTPSConnection("localhost", gate.https, timeout=20, context=trust)):
+        for number in range(60):
+            path = f"/kept/{number % 3}"
+            size = (100, 10_240, 300_000)[number % 3]
+            method = "HEAD" if number % 5 == 4 else "GET"
+            fields = {"Range": "bytes=10-19"} if number % 7 == 6 else {"If-None-Match": '"v1"'} if number % 11 == 10 else {}
+            connection.request(method, f"{path}?size={size}", headers=fields)
+            answer = connection.getresponse()
+            body = answer.read()
+            framing = [name.lower() for name, _ in answer.getheaders() if name.lower() in ("content-length", "transfer-encoding")]
+            expect(len(framing), 0 if answer.status == 304 else 1, f"fields of framing, request {number}")
+            start, end = (10, 20) if answer.status == 206 else (0, size)
+            wanted = b"" if method == "HEAD" or answer.status == 304 else b"".join(origins.body(path, start, end))
+            expect(body == wanted, True, f"body of request {number} ({method}, {fields}, status {answer.status})")
 
 
 @case("ranges, several ranges, If-Range and HEAD come from the stored copy")

@@ -144,6 +144,65 @@ def partitions(rig):
         expect(rig.origin.counts(path)["requests"], before + 1, f"origin requests, again with {fields}")
 
 
+INNER = "GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n"
+SMUGGLED = {
+    "length and chunks": "POST /outer HTTP/1.1\r\nHost: HOST\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + INNER,
+    "chunks and length": "POST /outer HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\nContent-Length: LENGTH\r\n\r\n0\r\n\r\n" + INNER,
+    "two lengths": "POST /outer HTTP/1.1\r\nHost: HOST\r\nContent-Length: 0\r\nContent-Length: LENGTH\r\n\r\n" + INNER,
+    "a list of lengths": "POST /outer HTTP/1.1\r\nHost: HOST\r\nContent-Length: 0, LENGTH\r\n\r\n" + INNER,
+    "a signed length": "POST /outer HTTP/1.1\r\nHost: HOST\r\nContent-Length: +0\r\n\r\n" + INNER,
+    "an unknown coding": "POST /outer HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + INNER,
+    "two codings": "POST /outer HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + INNER,
+    "a space before the colon": "POST /outer HTTP/1.1\r\nHost: HOST\r\nContent-Length : LENGTH\r\n\r\n" + INNER,
+    "a folded line": "POST /outer HTTP/1.1\r\nHost: HOST\r\nX: y\r\n Content-Length: LENGTH\r\n\r\n" + INNER,
+    "a NUL": "POST /outer HTTP/1.1\r\nHost: HOST\r\nX: y\0Content-Length: LENGTH\r\n\r\n" + INNER,
+    "a bare CR": "POST /outer HTTP/1.1\r\nHost: HOST\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n" + INNER,
+    "a chunk size that overflows": "POST /outer HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n" + INNER,
+    "a chunk with a bare LF": "POST /outer HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n0\n\n" + INNER,
+    "HTTP/1.0 with chunks": "POST /outer HTTP/1.0\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + INNER,
+    "two hosts": "GET /smuggled HTTP/1.1\r\nHost: HOST\r\nHost: other.example\r\n\r\n",
+    "no host": "GET /smuggled HTTP/1.1\r\n\r\n",
+    "a target of another host": "GET http://other.example/smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n",
+    "a user in the host": "GET /smuggled HTTP/1.1\r\nHost: user@HOST\r\n\r\n",
+    "a line break in the target": "GET /smuggled\rX HTTP/1.1\r\nHost: HOST\r\n\r\n",
+}
+
+
+@case("requests that two readers would split differently reach no origin as two")
+def smuggling(rig):
+    gate = rig.usual()
+    host = f"127.0.0.1:{gate.http}"
+
+    def reaches(text):
+        text = text.replace("HOST", host).replace("LENGTH", str(len(INNER.replace("HOST", host))))
+        before = rig.origin.counts("/smuggled")["requests"]
+        with socket.create_connection(("127.0.0.1", gate.http), 5) as connection:
+            connection.settimeout(3)
+            connection.sendall(text.encode("latin-1"))
+            connection.shutdown(socket.SHUT_WR)
+            try:
+                while connection.recv(65536):
+                    pass
+            except OSError:
+                pass
+        return rig.origin.counts("/smuggled")["requests"] > before
+
+    expect([name for name, text in SMUGGLED.items() if reaches(text)], [], "reached the origin")
+    # so is one that is only pipelined: the method of this case sees what arrives
+    expect(reaches("POST /outer HTTP/1.1\r\nHost: HOST\r\nContent-Length: 4\r\n\r\nbody" + INNER), True, "a request behind another")
+    whole(rig.get("/after/smuggling?size=1000"), "/after/smuggling", 1000)
+
+
+@case("paths that a file system or an origin would read differently are refused")
+def strange_paths(rig):
+    served = []
+    for path in ("/a/../b", "/a/./b", "/..", "/a/%2e%2e/b", "/a/.%2E/b", "/a%2f..%2fb", "/a%5cb", "/a%00b"):
+        got = rig.get(path)
+        if got.status is None or got.status < 400:
+            served.append((path, got.status))
+    expect(served, [], "served")
+
+
 @case("two processes share a folder: one origin request for both, and each finds what the other one stored")
 def shared_folder(rig):
     store = rig.folder / "shared-store"

@@ -26,6 +26,7 @@ mod auth_people;
 mod authenticate;
 mod authz;
 mod cache;
+mod cache_admin;
 mod certs;
 mod conservative;
 mod corpus;

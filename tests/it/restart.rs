@@ -11,7 +11,7 @@ use crate::support::{Conn, Engine, Gate, Setup, text, wait_until};
 const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// The process that the old one says to have started.
-fn successor(gate: &Gate) -> u32 {
+pub fn successor(gate: &Gate) -> u32 {
     wait_until("a new process", || gate.stderr().contains("the new process serves"));
     let said = gate.stderr();
     let line = said.lines().rfind(|line| line.contains("the new process serves")).unwrap();
@@ -19,12 +19,12 @@ fn successor(gate: &Gate) -> u32 {
     u32::try_from(line["pid"].as_u64().unwrap()).unwrap()
 }
 
-fn end(pid: u32) {
+pub fn end(pid: u32) {
     let killed = std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
     assert!(killed.success());
 }
 
-fn is_running(pid: u32) -> bool {
+pub fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }

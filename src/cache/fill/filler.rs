@@ -525,7 +525,8 @@ async fn take_in(
         return Err(Failure::Wrong(format!("its length is {length} and not what it says")));
     }
     // A compressed transfer of a file is not the file that the digest is of.
-    let is_file = begun.status == StatusCode::OK && !begun.headers.contains_key(header::CONTENT_ENCODING);
+    let is_file =
+        begun.status == StatusCode::OK && !begun.headers.contains_key(header::CONTENT_ENCODING);
     match &job.route.verify {
         Some(Verify::Sha256(expected)) if is_file && *expected != sha256 => {
             Err(Failure::Wrong("its SHA-256 is not the one that it must have".to_owned()))

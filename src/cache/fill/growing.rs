@@ -286,7 +286,9 @@ impl Reader {
                 // The sender lives as long as `growing` does.
                 None if self.state.changed().await.is_ok() => {}
                 None => {
-                    return Answer::Failed(Arc::new(Fault::Closed("the fill has ended".to_owned())));
+                    return Answer::Failed(Arc::new(Fault::Closed(
+                        "the fill has ended".to_owned(),
+                    )));
                 }
             }
         }

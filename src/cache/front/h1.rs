@@ -146,7 +146,7 @@ async fn exchange(
     };
     let (interim, mut interims) = mpsc::unbounded_channel();
     let (upload, pieces) = Upload::channel(&framing);
-    let made = Request::new(cache, caller, &head, upload, Interim::new(interim));
+    let made = Request::understand(cache, caller, &head, upload, Interim::new(interim));
     let request = match made {
         Ok(Understood::Request(request)) => request,
         Ok(Understood::Tunnel { host, port }) => {
@@ -162,7 +162,7 @@ async fn exchange(
     if expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
         return Next::Close;
     }
-    let mut answering = Box::pin(serve::answer(cache, request));
+    let mut answering = Box::pin(serve::answer(cache, *request));
     let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
     let mut upload_done = None;
     let mut reply = loop {
@@ -343,7 +343,7 @@ async fn write_body(
             }
         };
         let Some(mut chunk) = next.map_err(|_| Unsent::Broken)? else { break };
-        let length = chunk.len();
+        let length = chunk.length();
         if chunked {
             head.extend_from_slice(format!("{length:x}\r\n").as_bytes());
         }

@@ -122,7 +122,7 @@ async fn respond(
         tokio::spawn(send_up(body, pieces));
     }
     let reply = match understood {
-        Ok(Understood::Request(request)) => serve::answer(cache, request).await,
+        Ok(Understood::Request(request)) => serve::answer(cache, *request).await,
         Ok(Understood::Tunnel { .. }) => {
             let why = "CONNECT is for HTTP/1.1 here";
             Refusal::new(http::StatusCode::NOT_IMPLEMENTED, why).reply(cache, &caller.tenant)
@@ -244,7 +244,7 @@ async fn send_chunk(
         let bytes = match &*chunk {
             Chunk::Bytes(bytes) => bytes.clone(),
             file => {
-                let mut block = vec![0; BLOCK.min(usize::try_from(file.len()).unwrap_or(BLOCK))];
+                let mut block = vec![0; BLOCK.min(usize::try_from(file.length()).unwrap_or(BLOCK))];
                 let read = file.read_block(&mut block).map_err(|_| Broken)?;
                 block.truncate(read);
                 block.into()

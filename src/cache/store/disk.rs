@@ -70,6 +70,16 @@ impl Disk {
         Ok(Disk { inner: Arc::new(Inner { room, drafts, fsync }) })
     }
 
+    /// To look at what is in a directory that a running process may use: nothing is made, counted or
+    /// removed.
+    pub fn look(dir: &Path) -> io::Result<Disk> {
+        fs::read_dir(dir)?;
+        let (wake, _) = mpsc::sync_channel(1);
+        let room = Arc::new(Room::new(dir.to_owned(), u64::MAX, 0, wake));
+        let drafts = Drafts::new(dir.join(DRAFTS));
+        Ok(Disk { inner: Arc::new(Inner { room, drafts, fsync: false }) })
+    }
+
     /// For `remote`: writes the head, and the draft stays one.
     #[cfg(feature = "object-store")]
     pub(super) async fn seal(&self, draft: Draft, meta: Meta) -> io::Result<(Draft, Meta)> {

@@ -94,18 +94,11 @@ pub(super) fn is_object(folder: &str, name: &str) -> bool {
 }
 
 pub(super) fn partition_name(partition: Partition) -> String {
-    match partition {
-        Partition::Shared => "shared".to_owned(),
-        Partition::Own(hash) => format!("own-{hash:016x}"),
-    }
+    partition.to_string()
 }
 
 pub(super) fn partition_of(name: &str) -> Option<Partition> {
-    if name == "shared" {
-        return Some(Partition::Shared);
-    }
-    let hash = name.strip_prefix("own-").filter(|hash| hash.len() == 16)?;
-    u64::from_str_radix(hash, 16).ok().map(Partition::Own)
+    name.parse().ok()
 }
 
 fn path_and_query(key: &Key, place: &mut String) {

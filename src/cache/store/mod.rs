@@ -5,7 +5,7 @@
 //! gives is a whole response to exactly this key; a draft is seen by nobody else before `commit`; an
 //! error of the disk is an `io::Error`, never a wrong answer.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -90,7 +90,7 @@ pub trait Store: Debug + Send + Sync {
         most: usize,
     ) -> BoxFuture<'a, io::Result<Page<Listed>>>;
 
-    /// As `list`, reading every body.
+    /// As `list`, reading every body; a page ends early when much was read for it.
     fn verify<'a>(
         &'a self,
         scope: &'a Scope,
@@ -198,6 +198,18 @@ pub enum Wrong {
     Digest,
     /// It could not be read.
     Unreadable(String),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::Head => f.write_str("its head is damaged or of another version"),
+            Wrong::Place => f.write_str("it is in another place than its key says"),
+            Wrong::Length { stored } => write!(f, "{stored} bytes of its body are there"),
+            Wrong::Digest => f.write_str("its body is not what was stored"),
+            Wrong::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

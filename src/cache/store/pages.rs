@@ -16,13 +16,22 @@ use super::scope::Bounds;
 use super::{Listed, Page, Purged, Scope, Verified, Wrong, layout};
 use crate::cache::meta::Meta;
 
+/// Of bodies, for one page of `verify`: somebody waits for it.
+const MOST_BYTES: u64 = 256 << 20;
+
 pub(super) fn list(
     room: &Room,
     scope: &Scope,
     after: Option<&str>,
     most: usize,
 ) -> io::Result<Page<Listed>> {
-    page(room, scope, after, most, |_, stored| Some(Listed::from(stored.head.ok()?.meta)))
+    page(
+        room,
+        scope,
+        after,
+        |items: &[Listed]| items.len() >= most.max(1),
+        |_, stored| Some(Listed::from(stored.head.ok()?.meta)),
+    )
 }
 
 pub(super) fn verify(
@@ -31,7 +40,11 @@ pub(super) fn verify(
     after: Option<&str>,
     most: usize,
 ) -> io::Result<Page<Verified>> {
-    page(room, scope, after, most, |place, stored| {
+    let is_full = |items: &[Verified]| {
+        let bytes = items.iter().map(|item| item.length).fold(0, u64::saturating_add);
+        items.len() >= most.max(1) || bytes >= MOST_BYTES
+    };
+    page(room, scope, after, is_full, |place, stored| {
         Some(match &stored.head {
             Ok(read) => {
                 let (name, length) = (read.meta.key.to_string(), read.meta.length);
@@ -81,7 +94,7 @@ fn page<T>(
     room: &Room,
     scope: &Scope,
     after: Option<&str>,
-    most: usize,
+    is_full: impl Fn(&[T]) -> bool,
     mut item: impl FnMut(&str, Stored) -> Option<T>,
 ) -> io::Result<Page<T>> {
     let bounds = Bounds::new(scope);
@@ -90,7 +103,7 @@ fn page<T>(
     let mut page = Page { items: Vec::new(), next: None };
     let mut last = String::new();
     let _ = walk(room, &bounds, layout::OBJECTS, &after, &mut |place| {
-        if page.items.len() >= most.max(1) {
+        if is_full(&page.items) {
             page.next = Some(std::mem::take(&mut last));
             return ControlFlow::Break(());
         }

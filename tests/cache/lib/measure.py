@@ -123,6 +123,9 @@ class Download:
                 break
         self.fields = [tuple(part.strip() for part in field.split(":", 1)) for field in fields]
         self.head = {name.lower(): value for name, value in self.fields}
+        framing = [name.lower() for name, _ in self.fields if name.lower() in ("content-length", "transfer-encoding")]
+        if len(framing) > 1:
+            self.error = f"framed more than once: {framing}"
         if self.method == "HEAD" or self.status in (204, 304):
             self.framing = "none"
         elif self.head.get("transfer-encoding", "").lower() == "chunked":

@@ -35,7 +35,7 @@ fn a_directory_that_has_gone_is_passed_by() {
         assert_eq!(rig.get(&origin, path).text(), "x", "{path}");
         rig.settle();
     }
-    assert!(rig.cache.disk_errors() > 0);
+    assert!(rig.cache.stats.disk_errors() > 0);
 }
 
 #[test]

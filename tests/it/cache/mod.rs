@@ -8,7 +8,7 @@ mod disk;
 mod herd;
 mod liars;
 mod mirrors;
-mod origin;
+pub mod origin;
 mod ranges;
 mod reuse;
 mod rig;

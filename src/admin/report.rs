@@ -1,0 +1,141 @@
+//! What is said of caches over the admin socket, as JSON.
+//!
+//! Written by `caches`, read by `dockgate cache`. What must stay true: a field keeps its name and its
+//! meaning; sizes are in bytes, times in ms since 1970.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Cache;
+use crate::cache::meta::Stored;
+use crate::cache::stats::Sums;
+use crate::cache::store::{Listed, Page, Verified};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Savings {
+    pub caches: Vec<Saving>,
+}
+
+/// What one cache has saved since the process began.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saving {
+    pub name: String,
+    pub objects: u64,
+    /// On the disk.
+    pub bytes: u64,
+    pub limit: u64,
+    /// Not all that is stored is counted yet.
+    pub scanning: bool,
+    pub evicted: u64,
+    pub disk_errors: u64,
+    /// Requests to origins that are on their way.
+    pub in_flight: u64,
+    /// Of small objects, beside the disk.
+    pub memory: u64,
+    pub total: Sums,
+    pub domains: BTreeMap<String, Sums>,
+    pub tenants: BTreeMap<String, Sums>,
+    /// Why answers were not stored, and how many.
+    pub not_stored: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Objects {
+    pub objects: Vec<Object>,
+    /// `after` of the next page; null: these were the last.
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Object {
+    pub url: String,
+    /// `shared`, or whose it is.
+    pub partition: String,
+    /// `artifact` or `metadata`.
+    pub kind: String,
+    pub status: u16,
+    pub bytes: u64,
+    /// When the answer's head came.
+    pub stored: u64,
+    /// The request's fields that the answer is for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vary: BTreeMap<String, Option<String>>,
+}
+
+/// A page of objects whose bodies were read.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Checked {
+    pub objects: u64,
+    pub bytes: u64,
+    pub wrong: Vec<Fault>,
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Fault {
+    /// Its URL, or its place in the store.
+    pub object: String,
+    pub fault: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Purged {
+    pub objects: u64,
+    /// Not known where one URL was purged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl Saving {
+    pub fn of(cache: &Cache) -> Saving {
+        let (usage, stats) = (cache.store.usage(), &cache.stats);
+        let domains = stats.by_domain();
+        Saving {
+            name: cache.name.clone(),
+            objects: usage.objects,
+            bytes: usage.bytes,
+            limit: usage.limit,
+            scanning: usage.scanning,
+            evicted: cache.evicted(),
+            disk_errors: stats.disk_errors(),
+            in_flight: cache.flights() as u64,
+            memory: cache.hot.bytes(),
+            total: Sums::total(domains.values()),
+            domains,
+            tenants: stats.by_tenant(),
+            not_stored: stats.reasons(),
+        }
+    }
+}
+
+impl From<Page<Listed>> for Objects {
+    fn from(page: Page<Listed>) -> Objects {
+        let object = |listed: Listed| Object {
+            url: listed.key.to_string(),
+            partition: listed.key.partition.to_string(),
+            kind: match listed.kind {
+                Stored::Artifact => "artifact".to_owned(),
+                Stored::Metadata => "metadata".to_owned(),
+            },
+            status: listed.status,
+            bytes: listed.length,
+            stored: listed.stored_ms,
+            vary: listed.vary.into_iter().collect(),
+        };
+        Objects { objects: page.items.into_iter().map(object).collect(), next: page.next }
+    }
+}
+
+impl From<Page<Verified>> for Checked {
+    fn from(page: Page<Verified>) -> Checked {
+        let mut checked = Checked { next: page.next, ..Checked::default() };
+        for Verified { name, length, wrong } in page.items {
+            checked.objects += 1;
+            checked.bytes += length;
+            let fault = wrong.map(|wrong| Fault { object: name, fault: wrong.to_string() });
+            checked.wrong.extend(fault);
+        }
+        checked
+    }
+}
