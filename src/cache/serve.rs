@@ -291,9 +291,10 @@ impl Case<'_> {
     }
 
     async fn fetch(&mut self, found: Option<Found>, judged: Option<Reuse>) -> Reply {
-        let fwd = match &found {
-            Some(_) => Forwarded::Stale,
-            None => Forwarded::UriMiss,
+        let fwd = match (&found, &judged) {
+            (Some(_), Some(Reuse::Stale { why, .. })) if why.is_wish() => Forwarded::Request,
+            (Some(_), _) => Forwarded::Stale,
+            (None, _) => Forwarded::UriMiss,
         };
         if self.request.method == Method::HEAD {
             return self.pass(found, fwd).await;

@@ -46,6 +46,16 @@ pub enum StaleReason {
 }
 
 impl StaleReason {
+    /// Whether it would do, but for the client's wish.
+    pub fn is_wish(self) -> bool {
+        match self {
+            StaleReason::RequestMaxAge
+            | StaleReason::RequestMinFresh
+            | StaleReason::RequestNoCache => true,
+            StaleReason::Expired | StaleReason::NoCache => false,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             StaleReason::Expired => "expired",

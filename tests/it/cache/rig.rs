@@ -104,6 +104,7 @@ impl Setup {
             b"secret",
             upstream,
             Arc::default(),
+            TaskTracker::new(),
         )
         .unwrap();
         let cache = Arc::new(cache);
