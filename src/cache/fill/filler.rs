@@ -5,11 +5,13 @@
 //! nothing is asked for twice but the rest of a body that broke off.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::flights::Flight;
 use super::growing::{Answer, End, Growing, Head, Unstored};
@@ -27,6 +29,8 @@ use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
 /// The most that a document may have which is held in memory, in bytes.
 const LARGEST_DOCUMENT: usize = 64 << 20;
 const MOST_REDIRECTS: u8 = 5;
+/// How long another process is waited for.
+const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often a body is asked for from where it broke off.
 const MOST_RESUMPTIONS: u32 = 5;
 
@@ -140,7 +144,9 @@ impl Job {
 async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
     match &job.purpose {
         Purpose::Fill { flight, alone: false, .. } => {
-            cache.store.lock(&flight.lock_key()).await.ok()
+            // Another process may be stuck: then both ask.
+            let locked = timeout(LOCK_TIME, async { cache.store.lock(&flight.lock_key()).await });
+            locked.await.ok()?.ok()
         }
         Purpose::Fill { .. } | Purpose::Pass { .. } => None,
     }
