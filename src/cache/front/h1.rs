@@ -173,8 +173,8 @@ async fn exchange(
         return Next::Close;
     }
     let mut answering = Box::pin(serve::answer(cache, *request));
+    let mut upload_done = pieces.is_none().then_some(true);
     let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
-    let mut upload_done = None;
     let mut reply = loop {
         tokio::select! {
             biased;

@@ -29,6 +29,77 @@ fn what_was_fetched_with_credentials_is_for_the_same_credentials_only() {
 }
 
 #[test]
+fn credentials_have_many_names() {
+    let origin = Origin::new(|before, _, stream| {
+        let answer =
+            whole("200 OK\nCache-Control: max-age=60, public", format!("{before}").as_bytes());
+        stream.write_all(&answer).is_ok()
+    });
+    for share_authorized in [false, true] {
+        let rig = Setup { share_authorized, ..Setup::default() }.start();
+        for field in
+            ["PRIVATE-TOKEN", "JOB-TOKEN", "X-JFrog-Art-Api", "X-NuGet-ApiKey", "X-Api-Key"]
+        {
+            let mut bodies = std::collections::HashSet::new();
+            for who in [Some("a"), Some("b"), None] {
+                let lines: Vec<String> =
+                    who.map(|who| format!("{field}: {who}")).into_iter().collect();
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                bodies.insert(
+                    rig.ask(&origin, "GET", &format!("/{field}"), &lines).text().to_owned(),
+                );
+                rig.settle();
+            }
+            assert_eq!(bodies.len(), 3, "{field}");
+        }
+    }
+}
+
+#[test]
+fn one_client_does_not_choose_what_others_get() {
+    let origin = Origin::new(|_, asked, stream| {
+        let said: Vec<_> =
+            asked.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let answer = whole("200 OK\nCache-Control: max-age=60", said.join("\n").as_bytes());
+        stream.write_all(&answer).is_ok()
+    });
+    let rig = Rig::new();
+    let fields = [
+        "X-Forwarded-Host: evil.example",
+        "X-Original-URL: /admin",
+        "X-HTTP-Method-Override: DELETE",
+        "Forwarded: host=evil.example",
+        "X-Harmless: kept",
+    ];
+    let answer = rig.ask(&origin, "GET", "/x", &fields);
+    assert!(
+        !answer.text().contains("evil") && !answer.text().contains("admin"),
+        "{}",
+        answer.text()
+    );
+    assert!(!answer.text().contains("DELETE") && answer.text().contains("kept"));
+}
+
+#[test]
+fn a_cookie_is_not_kept_where_only_a_rule_says_that_the_answer_is() {
+    let rules = r#"
+        [[rule]]
+        name = "all"
+        paths = ["/**"]
+        ttl = "1m"
+    "#;
+    for (fields, kept) in [("Cache-Control: max-age=60\n", true), ("", false)] {
+        let origin = Origin::always(&format!("200 OK\n{fields}Set-Cookie: a=b"), b"x");
+        let rig = Setup { rules: rules.to_owned(), ..Setup::default() }.start();
+        rig.get(&origin, "/x");
+        rig.settle();
+        let again = rig.get(&origin, "/x");
+        assert!(again.how().contains("hit"), "{}", again.how());
+        assert_eq!(again.field("set-cookie").is_some(), kept);
+    }
+}
+
+#[test]
 fn where_the_configuration_allows_it_rfc_9111_decides_what_is_shared() {
     for (fields, shared) in [("max-age=60, public", true), ("max-age=60", false)] {
         let origin = echo(fields);

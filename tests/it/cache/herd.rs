@@ -147,3 +147,72 @@ fn what_is_stale_is_renewed_by_one_request_behind_the_scenes() {
     assert_eq!(rig.get(&origin, "/x").text(), "1");
     go.send(()).unwrap();
 }
+
+#[test]
+fn a_client_that_wants_nothing_stored_spoils_it_for_nobody() {
+    let (origin, go, body) = in_two_halves("Cache-Control: max-age=60");
+    go.send(()).unwrap();
+    let rig = Rig::new();
+    let first = rig.ask(&origin, "GET", "/x", &["Cache-Control: no-store"]);
+    assert!(first.how().contains("request-no-store"), "{}", first.how());
+    let mut clients: Vec<_> = (0..10).map(|_| rig.client()).collect();
+    for client in &mut clients {
+        client.send("GET", &format!("http://{}/x", origin.host()), &origin.host(), &[]);
+        assert_eq!(client.head().status, 200);
+    }
+    go.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.some(body.len()), body);
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn what_began_before_a_write_is_not_stored_after_it() {
+    let (go, wait): (Sender<()>, Receiver<()>) = channel();
+    let wait = Arc::new(Mutex::new(wait));
+    let origin = Origin::new(move |before, asked, stream| {
+        let mut head = lines("200 OK\nCache-Control: max-age=60");
+        head.extend_from_slice(b"Content-Length: 3\r\n\r\n");
+        stream.write_all(&head).unwrap();
+        if before == 0 {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        let body: &[u8] = if asked.method == "PUT" || before > 1 { b"new" } else { b"old" };
+        stream.write_all(body).is_ok()
+    });
+    let rig = Rig::new();
+    let mut first = rig.client();
+    first.send("GET", &format!("http://{}/x", origin.host()), &origin.host(), &[]);
+    assert_eq!(first.head().status, 200);
+    assert_eq!(rig.ask(&origin, "PUT", "/x", &["Content-Length: 0"]).text(), "new");
+    assert_eq!(rig.get(&origin, "/x").text(), "new", "what began before is joined by nobody");
+    go.send(()).unwrap();
+    assert_eq!(first.some(3), b"old");
+    rig.settle();
+    assert_eq!(rig.get(&origin, "/x").text(), "new");
+}
+
+#[test]
+fn variants_do_not_wait_for_each_other() {
+    let (go, wait): (Sender<()>, Receiver<()>) = channel();
+    let wait = Arc::new(Mutex::new(wait));
+    let origin = Origin::new(move |before, _, stream| {
+        let mut head = lines("200 OK\nCache-Control: max-age=60\nVary: Accept-Language");
+        head.extend_from_slice(b"Content-Length: 2\r\n\r\na");
+        stream.write_all(&head).unwrap();
+        if before == 0 {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        stream.write_all(b"b").is_ok()
+    });
+    let rig = Rig::new();
+    let mut first = rig.client();
+    let url = format!("http://{}/x", origin.host());
+    first.send("GET", &url, &origin.host(), &["Accept-Language: en"]);
+    assert_eq!(first.head().status, 200);
+    let other = rig.ask(&origin, "GET", "/x", &["Accept-Language: fr"]);
+    assert_eq!(other.text(), "ab", "while the first one is still coming");
+    go.send(()).unwrap();
+    assert_eq!(first.some(2), b"ab");
+}

@@ -111,6 +111,116 @@ fn the_rest_of_another_body_is_not_taken_for_the_rest() {
 }
 
 #[test]
+fn a_resumed_body_without_a_known_end_is_not_whole() {
+    let origin = Origin::new(|before, _, stream| match before {
+        0 => {
+            let mut answer =
+                lines("200 OK\nETag: \"1\"\nCache-Control: max-age=60\nTransfer-Encoding: chunked");
+            answer.extend_from_slice(b"\r\n5\r\n01234\r\n");
+            stream.write_all(&answer).unwrap();
+            false
+        }
+        _ => {
+            let head = "206 Partial Content\nETag: \"1\"\nContent-Range: bytes 5-9/*";
+            stream.write_all(&whole(head, b"56789")).is_ok()
+        }
+    });
+    let rig = Rig::new();
+    assert!(!rig.get(&origin, "/x").whole);
+    rig.settle();
+    assert!(!rig.get(&origin, "/x").how().contains("hit"));
+}
+
+#[test]
+fn a_304_for_something_else_confirms_nothing() {
+    let origin = Origin::new(|before, _, stream| match before {
+        0 => stream
+            .write_all(&whole(
+                "200 OK\nETag: \"1\"\nCache-Control: max-age=0, must-revalidate",
+                b"x",
+            ))
+            .is_ok(),
+        _ => stream
+            .write_all(
+                b"HTTP/1.1 304 Not Modified\r\nETag: \"2\"\r\nCache-Control: max-age=60\r\n\r\n",
+            )
+            .is_ok(),
+    });
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    assert_eq!(rig.get(&origin, "/x").status, 502);
+    assert_eq!(
+        origin.asked()[2].field("if-none-match"),
+        None,
+        "the second time without conditions"
+    );
+}
+
+#[test]
+fn an_upload_that_breaks_off_does_not_reach_the_origin_as_a_whole_one() {
+    use std::io::Read as _;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client.send("POST", &format!("http://{host}/x"), &host, &["Transfer-Encoding: chunked"]);
+    client.write(b"5\r\nhello\r\n");
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"hello\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    drop(client);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{:?}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
+fn a_client_of_http_1_0_can_tell_that_a_body_broke_off() {
+    let origin = Origin::new(|_, _, stream| {
+        let mut answer = lines("200 OK\nCache-Control: max-age=60\nTransfer-Encoding: chunked");
+        answer.extend_from_slice(b"\r\n5\r\nhello\r\n");
+        stream.write_all(&answer).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        false
+    });
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client
+        .write(format!("GET http://{0}/x HTTP/1.0\r\nHost: {0}\r\n\r\n", origin.host()).as_bytes());
+    assert!(client.to_the_end().is_err(), "a reset, not an end");
+}
+
+#[test]
+fn a_length_that_is_only_said_drives_nothing_out() {
+    let origin = Origin::new(|_, asked, stream| match asked.target.as_str() {
+        "/liar" => {
+            let mut answer = lines("200 OK\nCache-Control: max-age=60\nContent-Length: 9000000");
+            answer.extend_from_slice(b"\r\nabc");
+            stream.write_all(&answer).unwrap();
+            false
+        }
+        _ => {
+            let head = "200 OK\nCache-Control: max-age=60";
+            stream.write_all(&whole(head, &vec![b'x'; 1 << 20])).is_ok()
+        }
+    });
+    let rig = Setup { size: 20 << 20, ..Setup::default() }.start();
+    for i in 0..15 {
+        rig.get(&origin, &format!("/{i}"));
+    }
+    rig.settle();
+    let before = rig.cache.store.usage().objects;
+    rig.get(&origin, "/liar");
+    rig.settle();
+    assert_eq!(rig.cache.store.usage().objects, before);
+}
+
+#[test]
 fn what_comes_behind_the_length_is_nobodys_answer() {
     let origin = Origin::new(|_, _, stream| {
         let mut answer = whole("200 OK\nCache-Control: max-age=60", b"right");

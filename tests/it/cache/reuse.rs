@@ -111,6 +111,8 @@ fn a_dead_origin_is_answered_for_and_said_so() {
     assert!(stale.how().contains("connection-closed"), "{}", stale.how());
     let dead = rig.get(&origin, "/y");
     assert_eq!(dead.status, 502);
+    assert_eq!(rig.ask(&origin, "HEAD", "/x", &[]).status, 200, "as GET");
+    assert_eq!(rig.ask(&origin, "HEAD", "/y", &[]).status, 502);
 }
 
 #[test]
@@ -164,6 +166,24 @@ fn offline_what_is_stored_is_served_whatever_its_age_and_nobody_is_asked() {
 }
 
 #[test]
+fn offline_nothing_is_renewed_behind_the_scenes_either() {
+    let origin =
+        Origin::always("200 OK\nCache-Control: max-age=0, stale-while-revalidate=60", b"x");
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("shared");
+    let online = Setup { dir: Some(at.clone()), ..Setup::default() }.start();
+    online.get(&origin, "/x");
+    online.settle();
+    let offline = Setup { dir: Some(at), offline: true, ..Setup::default() }.start();
+    assert_eq!(offline.get(&origin, "/x").text(), "x");
+    let mut tunnel = offline.client();
+    tunnel.send("CONNECT", "localhost:443", "localhost:443", &[]);
+    assert_eq!(tunnel.head().status, 504);
+    offline.settle();
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
 fn only_if_cached_asks_nobody() {
     let origin = Origin::always("200 OK", b"x");
     let rig = Rig::new();
@@ -174,7 +194,8 @@ fn only_if_cached_asks_nobody() {
 #[test]
 fn an_interim_answer_goes_to_the_client_that_waits() {
     let origin = Origin::new(|_, _, stream| {
-        stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").unwrap();
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
+        stream.write_all(early.as_bytes()).unwrap();
         stream.write_all(&whole("200 OK\nCache-Control: max-age=60", b"x")).is_ok()
     });
     let rig = Rig::new();

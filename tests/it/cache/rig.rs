@@ -236,6 +236,12 @@ impl Client {
         }
     }
 
+    /// All that comes until the connection ends in order.
+    pub fn to_the_end(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.0.read_to_end(&mut all).map(|_| all)
+    }
+
     /// So many bytes of a body, or what there is.
     pub fn some(&mut self, length: usize) -> Vec<u8> {
         let mut body = Vec::new();
@@ -245,7 +251,8 @@ impl Client {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
+        // A reset is an end too: what is missing shows in what was read.
+        let _ = self.0.read_line(&mut line);
         line.trim_end().to_owned()
     }
 

@@ -1,3 +1,5 @@
+//! Tests of the store's `disk`.
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,3 +1,5 @@
+//! Tests of the store's `head`.
+
 use proptest::prelude::*;
 
 use super::*;

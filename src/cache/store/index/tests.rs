@@ -1,3 +1,5 @@
+//! Tests of the store's `index`.
+
 use std::collections::{HashMap, VecDeque};
 
 use proptest::prelude::*;
