@@ -190,20 +190,23 @@ impl Cache {
 
     /// What is stored under a URL is not to be used again, by nobody.
     async fn forget(&self, key: &Key) {
-        self.hot.forget(key);
-        if let Err(error) = self.store.remove_everywhere(key).await {
+        if let Err(error) = self.purge_url(key).await {
             self.disk_failed(&error);
         }
+    }
+
+    /// The responses to a key of one partition.
+    async fn remove(&self, key: &Key) {
         self.hot.forget(key);
+        if let Err(error) = self.store.remove(key).await {
+            self.disk_failed(&error);
+        }
     }
 
     /// What is stored could not be read: the next request fetches it anew.
     async fn damaged(&self, key: &Key) {
         self.disk_failed(&io::Error::other(format!("`{key}` cannot be read")));
-        self.hot.forget(key);
-        if let Err(error) = self.store.remove(key).await {
-            self.disk_failed(&error);
-        }
+        self.remove(key).await;
     }
 
     /// Clients get their answers past the disk; the operator hears of it, not more than once a minute.

@@ -1,8 +1,8 @@
 //! What an operator asks of a running cache: to drop what is stored, and what gave way.
 //!
 //! Called for the admin socket. What must stay true: nothing that was removed is still served from
-//! memory when the operator is told so; an answer that is on its way while something is removed is
-//! stored afterwards, for it is newer.
+//! memory when the operator is told so; what was asked for before something is removed is not stored
+//! after it.
 
 use std::io;
 
@@ -13,6 +13,8 @@ use super::store::{Purged, Scope};
 
 impl Cache {
     pub async fn purge(&self, scope: &Scope) -> io::Result<Purged> {
+        // Whatever the scope: what is on its way ends for its readers and is not kept.
+        self.flights.outdate(|_| true);
         self.hot.clear();
         let purged = self.store.purge(scope).await;
         // What came to memory meanwhile may have been found before it was removed.
@@ -22,6 +24,8 @@ impl Cache {
 
     /// Every response to one URL, whoever's it is; how many.
     pub async fn purge_url(&self, key: &Key) -> io::Result<u64> {
+        let is_same = |other: &Key| Key { partition: key.partition, ..other.clone() } == *key;
+        self.flights.outdate(is_same);
         self.hot.forget(key);
         let removed = self.store.remove_everywhere(key).await;
         self.hot.forget(key);

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::hmac;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use super::key::Partition;
 
@@ -23,9 +23,13 @@ impl Secret {
     pub(super) fn partition(&self, headers: &HeaderMap) -> Partition {
         let mut context = hmac::Context::with_key(&self.key);
         let mut has_credentials = false;
-        for name in [header::AUTHORIZATION, header::COOKIE] {
-            for value in headers.get_all(&name) {
+        let mut names: Vec<&HeaderName> =
+            headers.keys().filter(|name| is_usual(name) || is_unusual(name)).collect();
+        names.sort_by_key(|name| name.as_str());
+        for name in names {
+            for value in headers.get_all(name) {
                 has_credentials = true;
+                context.update(&(name.as_str().len() as u64).to_be_bytes());
                 context.update(name.as_str().as_bytes());
                 context.update(&(value.len() as u64).to_be_bytes());
                 context.update(value.as_bytes());
@@ -50,6 +54,37 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Whether a request has credentials that RFC 9111 knows nothing of: what they were asked for with is
+/// never shared.
+pub(super) fn has_unusual_credentials(headers: &HeaderMap) -> bool {
+    headers.keys().any(is_unusual)
+}
+
+fn is_usual(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION || *name == header::COOKIE
+}
+
+/// `PRIVATE-TOKEN`, `X-JFrog-Art-Api`, `X-NuGet-ApiKey`, `X-Amz-Security-Token`…: there are too many to
+/// list, and one too many only costs a copy.
+fn is_unusual(name: &HeaderName) -> bool {
+    const PARTS: [&str; 13] = [
+        "token",
+        "api-key",
+        "apikey",
+        "art-api",
+        "access-key",
+        "authorization",
+        "x-auth",
+        "secret",
+        "session-id",
+        "signature",
+        "credential",
+        "passw",
+        "x-amz-",
+    ];
+    !is_usual(name) && PARTS.iter().any(|part| name.as_str().contains(part))
+}
+
 fn first(tag: &[u8]) -> u64 {
     tag.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
@@ -57,7 +92,7 @@ fn first(tag: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     fn of(fields: &[(HeaderName, &str)]) -> Partition {
         let mut headers = HeaderMap::new();
@@ -78,6 +113,9 @@ mod tests {
             of(&[(AUTHORIZATION, "a"), (COOKIE, "b")]),
             of(&[(AUTHORIZATION, "a"), (AUTHORIZATION, "b")]),
             of(&[(AUTHORIZATION, "ab")]),
+            of(&[(HeaderName::from_static("private-token"), "a")]),
+            of(&[(HeaderName::from_static("x-jfrog-art-api"), "a")]),
+            of(&[(HeaderName::from_static("x-api-key"), "a")]),
         ];
         for (i, one) in all.iter().enumerate() {
             assert_ne!(*one, Partition::Shared);

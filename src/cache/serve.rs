@@ -61,7 +61,7 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     let judged = found.as_ref().map(|found| case.judge(found));
     match (found, judged) {
         (Some(found), Some(Reuse::Fresh { ttl, .. })) => case.hit(&found, ttl, epoch).await,
-        (Some(found), Some(Reuse::WhileRevalidating { ttl, .. })) => {
+        (Some(found), Some(Reuse::WhileRevalidating { ttl, .. })) if !cache.settings.offline => {
             case.renew_behind(&found);
             case.stored(&found, Outcome::Stale, from_store(ttl)).await
         }
@@ -498,6 +498,8 @@ impl Case<'_> {
         if self.cache.settings.offline {
             return self.unavailable("offline: no origin is asked");
         }
+        let judged = found.as_ref().map(|found| self.judge(found));
+        let seen = found.clone();
         let (growing, mut reader) = fill::Growing::begin();
         let upload = std::mem::take(&mut self.request.upload);
         let job = self.job(Purpose::Pass { found }, upload);
@@ -522,7 +524,7 @@ impl Case<'_> {
             Answer::Stored(found) => {
                 self.stored(&found, Outcome::Revalidated, forwarded(fwd)).await
             }
-            Answer::Failed(fault) => self.fallen(&fault, None, None).await,
+            Answer::Failed(fault) => self.fallen(&fault, seen.as_ref(), judged.as_ref()).await,
         }
     }
 }

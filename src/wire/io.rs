@@ -116,6 +116,11 @@ impl Stream {
         Ok(byte.first().copied().filter(|_| n > 0))
     }
 
+    /// Ends so that the peer cannot take what was sent for all there is.
+    pub fn reset(self) {
+        let _ = sockopt::set_socket_linger(&self, Some(Duration::ZERO));
+    }
+
     /// Says a clean end to a peer that expects nothing more, if that is possible at once.
     pub fn say_end(&self) {
         if let Some(mut tls) = self.tls() {

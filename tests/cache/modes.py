@@ -19,23 +19,25 @@ from lib.measure import Download, Origin, fetch, right, run  # noqa: E402
 MIB = 1 << 20
 
 
-def forward(rig, name, more="", **options):
+def forward(rig, name, more="", domains='"*"'):
     """A gate without origins of its own: it asks whom it is told to."""
     ports = subjects.free_ports(2)
     folder = rig.folder / name
     folder.mkdir()
     toml = f"""
+[admin]
+listen = ["unix://{folder}/admin.sock"]
 [cache.{name}]
 listen = ["http://127.0.0.1:{ports[0]}", "https://127.0.0.1:{ports[1]}"]
 dir = "{folder}/store"
 size = "1GB"
 free = "10MB"
-domains = ["*"]
+domains = [{domains}]
 allow_private = ["127.0.0.0/8"]
 tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}
 {more}
 """
-    return rig.gate(toml=toml.replace("PORT0", str(ports[0])), ports=ports, folder=folder, **options)
+    return rig.gate(toml=toml.replace("PORT0", str(ports[0])), ports=ports, folder=folder)
 
 
 def whole(got, path, size):
@@ -54,6 +56,10 @@ def forward_proxy(rig):
         lying = fetch(gate.http, f"http://{origin}/forward/b", headers={"Host": "another.example"})
         if lying.status not in (200, 400, 421):
             raise Wrong(f"a Host that is not the target's: status {lying.status}")
+        answer = tunnel(gate.http, origin)
+        if b" 403 " not in answer:
+            raise Wrong(f"a tunnel to a port that nobody named: {answer}")
+    with forward(rig, "tunnels", "forward = true", domains=f'"127.0.0.1:{rig.origin.port}"') as gate:
         expect(tunnel(gate.http, origin), b"HTTP/1.1 200 X", "the first line through CONNECT")
 
 
@@ -246,11 +252,10 @@ def commands(rig):
         for _ in range(2):
             for name in ("a", "b"):
                 whole(fetch(gate.http, f"/commands/{name}?size=10K"), f"/commands/{name}", 10 << 10)
-        sums = gate.statistics()["domains"]
-        sent = sum(one["bytes_sent"] for one in sums.values())
-        saved = sum(one["bytes_saved"] for one in sums.values())
-        fetched = sum(one["bytes_fetched"] for one in sums.values())
-        expect((sent, saved, fetched), (40960, 20480, 20480), "bytes sent, saved, fetched")
+        sums = gate.statistics()
+        found = tuple(sums[name] for name in ("bytes_sent", "bytes_saved", "bytes_fetched", "bytes_stored", "origin_requests"))
+        expect(found, (40960, 20480, 20480, 20480, 2), "bytes sent, saved, fetched and stored, origin requests")
+        expect({name: count for name, count in sums["requests"].items() if count}, {"hit": 2, "miss": 2}, "requests")
         status, text = gate.cache("ls")
         expect(status, 0, f"status of ls: {text}")
         for name in ("/commands/a", "/commands/b"):

@@ -22,6 +22,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/dgc.XXXXXX")
 pids=()
 kill_tree() {
     local child
+    # shellcheck disable=SC2013
     for child in $(cat "/proc/$1"/task/*/children 2> /dev/null); do kill_tree "$child"; done
     kill -TERM "$1" 2> /dev/null || true
 }

@@ -8,6 +8,7 @@ set -euo pipefail
 
 tier=${1:-quick}
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/lib.sh
 . "$here/../../scripts/lib.sh"
 cache=${DOCKGATE_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dockgate-e2e}
 mkdir -p "$cache"

@@ -5,11 +5,13 @@
 //! nothing is asked for twice but the rest of a body that broke off.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::flights::Flight;
 use super::growing::{Answer, End, Growing, Head, Unstored};
@@ -17,6 +19,7 @@ use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::key::{Key, Partition};
 use crate::cache::meta::{Meta, Stored};
+use crate::cache::partition;
 use crate::cache::range;
 use crate::cache::route::{Fetch, Kind, Route, Source, Verify};
 use crate::cache::stats::Account;
@@ -26,6 +29,8 @@ use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
 /// The most that a document may have which is held in memory, in bytes.
 const LARGEST_DOCUMENT: usize = 64 << 20;
 const MOST_REDIRECTS: u8 = 5;
+/// How long another process is waited for.
+const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often a body is asked for from where it broke off.
 const MOST_RESUMPTIONS: u32 = 5;
 
@@ -97,8 +102,12 @@ async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), 
     let Begun { status, headers, .. } = &begun;
     if let Some(found) = job.found()
         && *status == StatusCode::NOT_MODIFIED
-        && is_conditional(&job)
+        && job.fills()
     {
+        // It has come to a request without conditions.
+        if !fresh::same(&found.meta, headers) {
+            return Err(Fault::HeadInvalid("a 304 for something else".to_owned()));
+        }
         let stored = confirmed(cache, found, headers, begun.times).await;
         growing.answer(Answer::Stored(Arc::new(stored)));
         return Ok(());
@@ -131,15 +140,14 @@ impl Job {
     }
 }
 
-/// Only a 304 to our own question is about what is stored.
-fn is_conditional(job: &Job) -> bool {
-    job.fills()
-}
-
 /// Between processes that share the store, one asks.
 async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
     match &job.purpose {
-        Purpose::Fill { flight, alone: false, .. } => cache.store.lock(&flight.key).await.ok(),
+        Purpose::Fill { flight, alone: false, .. } => {
+            // Another process may be stuck: then both ask.
+            let locked = timeout(LOCK_TIME, async { cache.store.lock(&flight.lock_key()).await });
+            locked.await.ok()?.ok()
+        }
         Purpose::Fill { .. } | Purpose::Pass { .. } => None,
     }
 }
@@ -162,6 +170,7 @@ async fn ask(cache: &Cache, job: &mut Job, growing: &Arc<Growing>) -> Result<Beg
     if job.fills() {
         fresh::strip_conditions(&mut headers);
         headers.remove(header::RANGE);
+        only_shared(&mut headers);
     }
     let plain = headers.clone();
     if let (true, Some(found)) = (job.fills(), job.found()) {
@@ -172,6 +181,31 @@ async fn ask(cache: &Cache, job: &mut Job, growing: &Arc<Growing>) -> Result<Beg
         && begun.status == StatusCode::NOT_MODIFIED
         && job.found().is_some_and(|found| !fresh::same(&found.meta, &begun.headers));
     if is_other { send(cache, job, plain, growing).await } else { Ok(begun) }
+}
+
+/// Fields by which one client could choose what others get: they are in no key, and say nothing true of
+/// a request that is for all.
+fn only_shared(headers: &mut HeaderMap) {
+    const UNKEYED: [&str; 12] = [
+        "forwarded",
+        "x-forwarded",
+        "x-original",
+        "x-rewrite-url",
+        "x-http-method",
+        "x-method-override",
+        "x-host",
+        "x-real-ip",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-proxyuser-ip",
+    ];
+    let names: Vec<_> = headers.keys().cloned().collect();
+    for name in names {
+        if UNKEYED.iter().any(|unkeyed| name.as_str().starts_with(unkeyed)) {
+            headers.remove(&name);
+        }
+    }
 }
 
 async fn send(
@@ -375,7 +409,7 @@ async fn receive(
         }
     } else {
         drop(lock);
-        if job.fills() {
+        if job.fills() && stored.is_err_and(is_of_the_url) {
             cache.passes.remember(&job.route.key, cache.now());
         }
     }
@@ -402,7 +436,7 @@ async fn receive(
                 growing.land(Found { meta: Arc::new(meta.clone()), id: 0, body });
                 cache.hot.forget(&meta.key);
                 growing.end(End::Whole);
-                commit(cache, &job, draft, meta).await;
+                commit(cache, &job, growing, draft, meta).await;
             }
             None => growing.end(End::Whole),
         },
@@ -456,12 +490,27 @@ fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
         .map_err(Unstored::Response)
 }
 
+/// Whether the next answer will hardly be stored either, whoever asks.
+fn is_of_the_url(reason: Unstored) -> bool {
+    use fresh::NotStored::{NoFreshness, NoStore, NoValidator, Private, VaryStar};
+    matches!(
+        reason,
+        Unstored::PassThrough
+            | Unstored::Response(NoFreshness | NoStore | NoValidator | Private | VaryStar)
+    )
+}
+
 fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
     let mut headers = begun.headers.clone();
     if stored {
         fresh::strip_stored(&mut headers);
+        // A rule says that it may be kept, and the origin does not: whose cookie that is nobody knows.
+        if !fresh::says_how_long(&headers, &job.route.rules) {
+            headers.remove(header::SET_COOKIE);
+        }
     }
-    let shared = fresh::shareable(&job.request, &headers, &job.route.rules);
+    let shared = fresh::shareable(&job.request, &headers, &job.route.rules)
+        && !partition::has_unusual_credentials(&job.request);
     let partition = if shared { Partition::Shared } else { job.route.key.partition };
     let kind = match (&job.route.kind, begun.status) {
         (Kind::Artifact, StatusCode::OK) => Stored::Artifact,
@@ -510,10 +559,10 @@ async fn take_in(
             }
             Some(Err(Failure::Origin(fault))) => {
                 let may = length > resumed && resumptions < MOST_RESUMPTIONS;
-                match resume(cache, job, begun, length).await.filter(|_| may) {
-                    Some(body) => begun.body = body,
-                    None => return Err(Failure::Origin(fault)),
-                }
+                let rest = if may { resume(cache, job, begun, length).await } else { None };
+                let Some((body, end)) = rest else { return Err(Failure::Origin(fault)) };
+                begun.body = body;
+                begun.length = Some(end);
                 (resumed, resumptions) = (length, resumptions + 1);
             }
             Some(Err(wrong)) => return Err(wrong),
@@ -563,8 +612,9 @@ async fn keep(
     }
 }
 
-/// The rest of a body that broke off, if it surely is the same one (RFC 9110 §13.1.5).
-async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<Incoming> {
+/// The rest of a body that broke off, if it surely is the same one (RFC 9110 §13.1.5), and where the
+/// whole ends.
+async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<(Incoming, u64)> {
     let Source::Fetch(fetch) = &job.route.source else { return None };
     let Incoming::Origin(_) = &begun.body else { return None };
     let etag = begun.headers.get(header::ETAG)?;
@@ -586,16 +636,20 @@ async fn resume(cache: &Cache, job: &Job, begun: &Begun, from: u64) -> Option<In
         .await
         .ok()?;
     let rest = range::content_range_of(&answer.headers)?;
+    let end = begun.length.or(rest.complete)?;
     let is_rest = answer.status == StatusCode::PARTIAL_CONTENT
         && answer.headers.get(header::ETAG) == Some(etag)
         && rest.span.start == from
-        && begun.length.is_none_or(|length| rest.span.end == length)
-        && rest.complete.is_none_or(|complete| rest.span.end == complete);
-    is_rest.then(|| Incoming::Origin(Box::new(answer.body)))
+        && rest.span.end == end
+        && rest.complete.is_none_or(|complete| complete == end);
+    is_rest.then(|| (Incoming::Origin(Box::new(answer.body)), end))
 }
 
-async fn commit(cache: &Cache, job: &Job, draft: Draft, meta: Meta) {
+async fn commit(cache: &Cache, job: &Job, growing: &Growing, draft: Draft, meta: Meta) {
     let (key, length) = (meta.key.clone(), meta.length);
+    if growing.is_outdated() {
+        return;
+    }
     match cache.store.commit(draft, meta).await {
         Ok(Found { body: Body::File { .. } | Body::Remote(_), .. }) => {
             cache.passes.forget(&key);
@@ -604,4 +658,8 @@ async fn commit(cache: &Cache, job: &Job, draft: Draft, meta: Meta) {
         Err(error) => cache.disk_failed(&error),
     }
     cache.hot.forget(&key);
+    // Meanwhile: then it was not found when what is stored was removed.
+    if growing.is_outdated() {
+        cache.remove(&key).await;
+    }
 }

@@ -20,6 +20,19 @@ pub struct Flight {
     pub variant: Option<Variant>,
 }
 
+impl Flight {
+    /// What other processes are kept out by: variants do not wait for each other.
+    pub(super) fn lock_key(&self) -> Key {
+        let mut key = self.key.clone();
+        if let Some(variant) = &self.variant {
+            // No query has a space.
+            let query = key.query.as_deref().unwrap_or_default();
+            key.query = Some(format!("{query} {variant:?}").into());
+        }
+        key
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Flights(Mutex<HashMap<Flight, Arc<Growing>>>);
 
@@ -58,6 +71,18 @@ impl Flights {
         if all.get(flight).is_some_and(|now| Arc::ptr_eq(now, growing)) {
             all.remove(flight);
         }
+    }
+
+    /// What is on its way for these keys began before something changed: it ends for those who read it,
+    /// and nobody else gets it.
+    pub fn outdate(&self, is_meant: impl Fn(&Key) -> bool) {
+        self.all().retain(|flight, growing| {
+            let is_meant = is_meant(&flight.key);
+            if is_meant {
+                growing.outdate();
+            }
+            !is_meant
+        });
     }
 
     pub fn count(&self) -> usize {

@@ -8,13 +8,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::cache::fresh::NotStored;
+use crate::cache::fresh::{self, NotStored};
 use crate::cache::meta::Meta;
 use crate::cache::store::Found;
 use crate::cache::upstream::Fault;
@@ -29,6 +30,7 @@ pub struct Growing {
     /// A reader has moved on, or gone.
     moved: Notify,
     landed: OnceLock<Found>,
+    outdated: AtomicBool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -106,6 +108,7 @@ impl Growing {
             passage: Mutex::default(),
             moved: Notify::new(),
             landed: OnceLock::new(),
+            outdated: AtomicBool::new(false),
         });
         let reader = growing.seat(&mut growing.passage());
         (growing, reader)
@@ -144,10 +147,13 @@ impl Growing {
     }
 
     pub(super) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut headers = headers.clone();
+        fresh::strip_forwarded(&mut headers);
+        headers.remove(header::CONTENT_LENGTH);
         self.state.send_modify(|state| {
             // More of them help nobody.
             if state.interim.len() < 16 {
-                state.interim.push(Arc::new((status, headers.clone())));
+                state.interim.push(Arc::new((status, headers)));
             }
         });
     }
@@ -158,6 +164,15 @@ impl Growing {
 
     pub(super) fn written(&self, bytes: u64) {
         self.state.send_modify(|state| state.written = bytes);
+    }
+
+    /// It is not to be stored any more.
+    pub(super) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
     }
 
     /// It is whole and right, and this is what will be stored.

@@ -78,6 +78,11 @@ pub(super) fn is_explicit(headers: &HeaderMap, directives: &Directives) -> bool 
     explicit(headers, directives, 0).is_some()
 }
 
+/// Whether the origin says how long a response is fresh, so that it knows that it is kept.
+pub fn says_how_long(response: &HeaderMap, rules: &Rules) -> bool {
+    is_explicit(response, &Directives::of_response(response, rules))
+}
+
 /// The lifetime that the origin gives (RFC 9111 §4.2.1), in seconds.
 pub(super) fn explicit(
     headers: &HeaderMap,

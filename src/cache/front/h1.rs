@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(75);
 /// For a whole head, from its first byte on.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// For each piece that a client takes, and each that it sends of a body.
-const PIECE_TIME: Duration = Duration::from_secs(60);
+pub(super) const PIECE_TIME: Duration = Duration::from_secs(60);
 /// What the kernel is given at once.
 const PIECE: u64 = 2 << 20;
 /// What is read of a client that was refused, so that it reads the answer.
@@ -43,6 +43,8 @@ const LINGER: Duration = Duration::from_secs(2);
 enum Next {
     Again,
     Close,
+    /// At once, so that nobody takes what was sent for whole.
+    Reset,
 }
 
 pub(super) async fn connection(
@@ -72,9 +74,13 @@ pub(super) async fn connection(
             // Boxed: an idle connection does not keep the room of a request.
             let one =
                 Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
-            if one.await == Next::Close {
-                linger(&mut reader, &mut writer, &mut buffer).await;
-                break;
+            match one.await {
+                Next::Again => {}
+                Next::Close => {
+                    linger(&mut reader, &mut writer, &mut buffer).await;
+                    break;
+                }
+                Next::Reset => return stream.reset(),
             }
         }
     }
@@ -138,11 +144,16 @@ async fn exchange(
     buffer.consume(end);
     let head = match parsed {
         Ok(head) => head,
-        Err(error) => return refuse(cache, caller, writer, Refusal::malformed(&error)).await,
+        Err(error) => {
+            return refuse(cache, caller, writer, Refusal::malformed(&error), false).await;
+        }
     };
+    let to_head = head.method() == "HEAD";
     let mut framing = match Framing::of_request(&head, Dialect::Strict) {
         Ok(framing) => framing,
-        Err(error) => return refuse(cache, caller, writer, Refusal::malformed(&error)).await,
+        Err(error) => {
+            return refuse(cache, caller, writer, Refusal::malformed(&error), to_head).await;
+        }
     };
     let (interim, mut interims) = mpsc::unbounded_channel();
     let (upload, pieces) = Upload::channel(&framing);
@@ -152,12 +163,11 @@ async fn exchange(
         Ok(Understood::Tunnel { host, port }) => {
             return tunnel(cache, caller, (&host, port), reader, writer, buffer).await;
         }
-        Err(refusal) => return refuse(cache, caller, writer, refusal).await,
+        Err(refusal) => return refuse(cache, caller, writer, refusal, to_head).await,
     };
     let is_old = head.version == 0;
     let closes = is_old && !head.headers.lists("connection", "keep-alive")
         || head.headers.lists("connection", "close");
-    let to_head = request.method == Method::HEAD;
     let expects = !framing.is_done() && head.headers.lists("expect", "100-continue") && !is_old;
     if expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
         return Next::Close;
@@ -177,27 +187,41 @@ async fn exchange(
             done = &mut sending, if upload_done.is_none() => upload_done = Some(done),
         }
     };
-    drop(sending);
     while let Ok(one) = interims.try_recv() {
         if !is_old && write_interim(writer, &one.0, &one.1).await.is_err() {
             return Next::Close;
         }
     }
-    // A body that nobody has read to its end is in the way of the next request.
-    let is_read = framing.is_done();
+    // A body that is not read to its end yet is in the way of the next request.
     let is_open_ended = is_old && reply.length.is_none() && !to_head;
-    let next = match closes || !is_read || is_open_ended {
+    let next = match closes || upload_done != Some(true) || is_open_ended {
         true => Next::Close,
         false => Next::Again,
     };
     let stored = reply.stored.take();
-    match (write_reply(writer, reply, is_old, to_head, next).await, stored) {
+    let writing = write_reply(writer, reply, is_old, to_head, next);
+    // An origin may answer while it reads.
+    let written = match upload_done {
+        Some(_) => writing.await,
+        None => {
+            let mut writing = std::pin::pin!(writing);
+            tokio::select! {
+                written = &mut writing => {
+                    let _ = timeout(LINGER, sending).await;
+                    written
+                }
+                _ = &mut sending => writing.await,
+            }
+        }
+    };
+    match (written, stored) {
         (Written::Whole, _) => next,
         (Written::Broken, Some(key)) => {
             cache.damaged(&key).await;
-            Next::Close
+            Next::Reset
         }
-        (Written::Broken | Written::Gone, _) => Next::Close,
+        (Written::Broken, None) => Next::Reset,
+        (Written::Told | Written::Gone, _) => Next::Close,
     }
 }
 
@@ -230,7 +254,8 @@ async fn send_up(
             return false;
         }
     }
-    true
+    // It is whole: see `RequestBody::Stream`.
+    pieces.send(Ok(bytes::Bytes::new())).await.is_ok()
 }
 
 async fn write_interim(
@@ -254,6 +279,8 @@ enum Written {
     Whole,
     /// The body is not whole.
     Broken,
+    /// The same, and the client was told.
+    Told,
     /// The client has left, or takes nothing.
     Gone,
 }
@@ -275,7 +302,7 @@ async fn write_reply(
         head.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     match next {
-        Next::Close => head.extend_from_slice(b"connection: close\r\n"),
+        Next::Close | Next::Reset => head.extend_from_slice(b"connection: close\r\n"),
         Next::Again if is_old => head.extend_from_slice(b"connection: keep-alive\r\n"),
         Next::Again => {}
     }
@@ -299,9 +326,9 @@ async fn write_reply(
             put_headers(&mut head, &headers);
             put_number(&mut head, b"content-length: ", length.unwrap_or(0));
             head.extend_from_slice(b"connection: close\r\n\r\n");
-            let mut body = body;
+            let mut body = if to_head { Body::Empty } else { body };
             let _ = write_body(writer, &mut head, &mut body, false, &mut sent).await;
-            Written::Broken
+            Written::Told
         }
         Err(Unsent::Broken) => Written::Broken,
         Err(Unsent::Gone) => Written::Gone,
@@ -433,9 +460,10 @@ async fn refuse(
     caller: &Caller,
     writer: &mut Writer<'_>,
     refusal: Refusal,
+    to_head: bool,
 ) -> Next {
     let reply = refusal.reply(cache, &caller.tenant);
-    let _ = write_reply(writer, reply, false, false, Next::Close).await;
+    let _ = write_reply(writer, reply, false, to_head, Next::Close).await;
     Next::Close
 }
 
@@ -448,6 +476,10 @@ async fn tunnel(
     writer: &mut Writer<'_>,
     buffer: &mut Buffer,
 ) -> Next {
+    if cache.settings.offline {
+        let refusal = Refusal::new(StatusCode::GATEWAY_TIMEOUT, "offline: no origin is asked");
+        return refuse(cache, caller, writer, refusal, false).await;
+    }
     let through = match cache.upstream.tunnel(host, port).await {
         Ok(stream) => stream,
         Err(fault) => {

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
@@ -14,12 +15,14 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
+use super::h1::PIECE_TIME;
 use crate::cache::asked::Said;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
@@ -32,8 +35,12 @@ use crate::wire::io::Stream;
 
 /// Between the socket and hyper.
 const PIPE: usize = 256 * 1024;
-const MOST_STREAMS: u32 = 250;
+const MOST_STREAMS: u32 = 100;
+/// What one stream may have waiting for room.
+const SEND_BUFFER: usize = 32 * 1024;
 const LONGEST_HEAD: u32 = 64 * 1024;
+/// A peer that has vanished is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn connection(
     cache: &Arc<Cache>,
@@ -51,6 +58,9 @@ pub(super) async fn connection(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LONGEST_HEAD)
+            .max_send_buf_size(SEND_BUFFER)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
             .serve_connection(TokioIo::new(far), service)
     );
     let mut pumping = std::pin::pin!(pump(stream, near));
@@ -168,6 +178,8 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
     while let Some(frame) = body.frame().await {
         let piece = match frame {
             Ok(frame) => match frame.into_data() {
+                // An empty one would say that this was all.
+                Ok(bytes) if bytes.is_empty() => continue,
                 Ok(bytes) => Ok(bytes),
                 // Trailers are dropped (RFC 9110 §6.5.1).
                 Err(_) => continue,
@@ -179,6 +191,7 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
             return;
         }
     }
+    let _ = pieces.send(Ok(Bytes::new())).await;
 }
 
 fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
@@ -189,7 +202,7 @@ fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
     if let Some(length) = length.filter(|_| !matches!(status.as_u16(), 204 | 304)) {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    let (pieces, receiver) = mpsc::channel(2);
+    let (pieces, receiver) = mpsc::channel(1);
     if has_body {
         let cache = Arc::clone(cache);
         tokio::spawn(async move {
@@ -208,38 +221,34 @@ fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
 }
 
 /// Whether the body was whole; the client may have left before its end.
-async fn send_body(
-    mut body: Body,
-    pieces: mpsc::Sender<Result<Bytes, Broken>>,
-    account: Account,
-) -> bool {
-    let (mut sent, mut is_whole) = (0, true);
-    while let Some(next) = body.next().await.transpose() {
-        let done = match next {
-            Ok(mut chunk) => send_chunk(&mut chunk, &pieces, &mut sent).await,
-            Err(broken) => Err(broken),
-        };
-        match done {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(broken) => {
-                let _ = pieces.send(Err(broken)).await;
-                is_whole = false;
-                break;
+async fn send_body(mut body: Body, pieces: mpsc::Sender<Bytes>, account: Account) -> bool {
+    let mut sent = 0;
+    let is_whole = loop {
+        match body.next().await {
+            Ok(Some(mut chunk)) => match send_chunk(&mut chunk, &pieces, &mut sent).await {
+                Ok(true) => {}
+                Ok(false) => break true,
+                Err(Broken) => break false,
+            },
+            Ok(None) => {
+                // Only now it has an end: see `Sending`.
+                let _ = pieces.send(Bytes::new()).await;
+                break true;
             }
+            Err(Broken) => break false,
         }
-    }
+    };
     account.close(sent);
     is_whole
 }
 
-/// False when the client has left.
+/// False when the client has left, or takes nothing.
 async fn send_chunk(
     chunk: &mut Chunk,
-    pieces: &mpsc::Sender<Result<Bytes, Broken>>,
+    pieces: &mpsc::Sender<Bytes>,
     sent: &mut u64,
 ) -> Result<bool, Broken> {
-    const BLOCK: usize = 64 * 1024;
+    const BLOCK: usize = 32 * 1024;
     loop {
         let bytes = match &*chunk {
             Chunk::Bytes(bytes) => bytes.clone(),
@@ -251,8 +260,10 @@ async fn send_chunk(
             }
         };
         let length = bytes.len();
-        if pieces.send(Ok(bytes)).await.is_err() {
-            return Ok(false);
+        // A client that opens no window must not keep the origin's connection.
+        match timeout(PIECE_TIME, pieces.send(bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Ok(false),
         }
         *sent += length as u64;
         if !chunk.advance(length) {
@@ -261,9 +272,9 @@ async fn send_chunk(
     }
 }
 
-/// A body as hyper reads it.
+/// A body as hyper reads it: an empty piece is its end, and an end without that is none.
 struct Sending {
-    pieces: Option<mpsc::Receiver<Result<Bytes, Broken>>>,
+    pieces: Option<mpsc::Receiver<Bytes>>,
 }
 
 impl http_body::Body for Sending {
@@ -275,7 +286,13 @@ impl http_body::Body for Sending {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
-        pieces.poll_recv(cx).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        let piece = match std::task::ready!(pieces.poll_recv(cx)) {
+            Some(bytes) if bytes.is_empty() => None,
+            Some(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Some(Err(Broken)),
+        };
+        self.pieces = None;
+        Poll::Ready(piece)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -124,7 +124,7 @@ pub fn text(meta: &Meta) -> io::Result<Vec<u8>> {
 }
 
 fn put(text: &mut Vec<u8>, what: &str, value: &[u8]) -> io::Result<()> {
-    if value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+    if !is_line(value) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("a line break in `{what}`"),
@@ -135,6 +135,11 @@ fn put(text: &mut Vec<u8>, what: &str, value: &[u8]) -> io::Result<()> {
     text.extend_from_slice(value);
     text.push(b'\n');
     Ok(())
+}
+
+/// Whether this is one line, also for who reads it with other tools.
+fn is_line(value: &[u8]) -> bool {
+    !value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))
 }
 
 fn put_pair(text: &mut Vec<u8>, what: &str, name: &[u8], value: &[u8]) -> io::Result<()> {
@@ -170,7 +175,7 @@ fn meta(text: &Bytes) -> Option<Meta> {
     let mut vary = Vec::new();
     loop {
         if let Some(pair) = lines.string("vary") {
-            let (name, value) = pair.split_once(": ")?;
+            let (name, value) = pair.split_once(": ").filter(|(name, _)| !name.contains(':'))?;
             vary.push((name.to_owned(), Some(value.to_owned())));
         } else if let Some(name) = lines.string("vary-absent") {
             vary.push((name.to_owned(), None));
@@ -201,6 +206,9 @@ impl<'a> Lines<'a> {
         let rest = self.text.get(self.at..)?;
         let line = rest.get(..memchr::memchr(b'\n', rest)?)?;
         let value = line.strip_prefix(what.as_bytes())?.strip_prefix(b" ")?;
+        if !is_line(value) {
+            return None;
+        }
         self.at += line.len() + 1;
         Some(value)
     }

@@ -19,17 +19,17 @@ fn path(n: u64) -> String {
     match n % 4 {
         0 => format!(
             "/dists/pool/main/p/package-{0:05}/package-{0:05}_{version}-1_amd64.deb",
-            n / 12
+            n / 40
         ),
-        1 => format!("/@scope{}/package-{:05}/-/package-{1:05}-{version}.tgz", n % 97, n / 12),
+        1 => format!("/@scope{}/package-{:05}/-/package-{1:05}-{version}.tgz", n % 97, n / 40),
         2 => format!(
             "/packages/{:02x}/{:02x}/{hash:016x}{hash:016x}{hash:016x}{:012x}/package_{:05}-{version}-py3-none-any.whl",
             hash & 255,
             hash >> 8 & 255,
             hash >> 16,
-            n / 12
+            n / 40
         ),
-        _ => format!("/crates/package-{0:05}/package-{0:05}-{version}.crate", n / 12),
+        _ => format!("/crates/package-{0:05}/package-{0:05}-{version}.crate", n / 40),
     }
 }
 

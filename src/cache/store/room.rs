@@ -114,10 +114,12 @@ impl Room {
         }
     }
 
-    /// Room for a draft of this size.
+    /// Room for a draft that may become this large. What gives way does so as the draft grows: an
+    /// answer that only says that it is large drives nothing out.
     pub(super) fn reserve(self: &Arc<Room>, bytes: u64) -> io::Result<Reservation> {
         let mut room = Reservation { room: Arc::clone(self), bytes: 0 };
-        room.take(bytes)?;
+        room.may_become(bytes)?;
+        room.take(bytes.min(room.step()))?;
         Ok(room)
     }
 
@@ -249,8 +251,20 @@ impl Reservation {
         if bytes <= self.bytes {
             return Ok(());
         }
-        let step = (self.room.limit / 64).clamp(SMALLEST_STEP, LARGEST_STEP);
-        self.take((bytes - self.bytes).max(step))
+        self.may_become(bytes)?;
+        self.take((bytes - self.bytes).max(self.step()))
+    }
+
+    /// One object is not to take the place of all others.
+    fn may_become(&self, bytes: u64) -> io::Result<()> {
+        match bytes > self.room.limit / 2 {
+            true => Err(full("it is larger than half of the store's `size`")),
+            false => Ok(()),
+        }
+    }
+
+    fn step(&self) -> u64 {
+        (self.room.limit / 64).clamp(SMALLEST_STEP, LARGEST_STEP)
     }
 
     pub(super) fn failed(&self, error: &io::Error) {

@@ -26,7 +26,8 @@ pub enum RequestBody {
     Empty,
     Whole(Bytes),
     /// Pieces as they come from the client; `length` if it declared one. An error breaks the request
-    /// off, as does an end before `length`.
+    /// off, as does an end before `length`; without one, an empty piece says that it is whole, and an
+    /// end without that breaks off too.
     Stream {
         pieces: mpsc::Receiver<Result<Bytes, String>>,
         length: Option<u64>,
@@ -86,7 +87,9 @@ impl Body for Sent {
                         }
                         None => Some(Err(Fault::RequestBody("it is longer than declared".into()))),
                     },
+                    (Some(Ok(bytes)), None) if bytes.is_empty() => None,
                     (Some(piece), _) => Some(piece.map_err(Fault::RequestBody)),
+                    (None, None) => Some(Err(Fault::RequestBody("it has no end".into()))),
                     (None, Some(left)) if *left > 0 => {
                         Some(Err(Fault::RequestBody("it is shorter than declared".into())))
                     }

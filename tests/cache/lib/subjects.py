@@ -66,6 +66,8 @@ visible_hostname localhost
 max_filedescriptors 8192
 """
 DOCKGATE_TOML = """
+[admin]
+listen = ["unix://{dir}/admin.sock"]
 [cache.test]
 listen = ["http://127.0.0.1:{http}", "https://127.0.0.1:{https}"]
 dir = "{store}"
@@ -208,11 +210,11 @@ class Subject:
         return program, "serve", "-c", conf
 
     def statistics(self):
-        """`dockgate cache stats`, by domain, of this one."""
+        """`dockgate cache stats`: the sums of all domains."""
         status, text = self.cache("stats", "--json")
         if status:
             raise RuntimeError(f"`cache stats` ended with status {status}: {text}")
-        return json.loads(text)
+        return json.loads(text)["caches"][0]["total"]
 
     def cache(self, *words):
         """`dockgate cache WORDS`: its status and what it says."""

@@ -24,7 +24,7 @@ fn what_is_fresh_is_not_asked_for_again_and_tells_its_age() {
 #[test]
 fn what_is_asked_for_again_and_again_is_answered_as_the_first_time() {
     let origin = Origin::always(
-        "200 OK\nCache-Control: max-age=60\nETag: \"1\"\nA: b\nCache-Status: far; hit",
+        "200 OK\nCache-Control: max-age=60\nETag: \"1\"\nA: b\nCache-Status: far; fwd=miss",
         b"x",
     );
     let rig = Rig::new();
