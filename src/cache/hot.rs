@@ -20,6 +20,8 @@ use super::stats::{Account, Counts, Outcome};
 
 /// Larger ones are sent from their files.
 pub const LARGEST: u64 = 128 * 1024;
+/// In seconds; what `fresh` says of what never changes.
+const LONGEST: u64 = 1 << 40;
 /// How often a use is told to the store: more makes no difference to it.
 const MOST_TOUCHES: u8 = 3;
 
@@ -171,7 +173,7 @@ impl Hit {
     pub fn head(&self) -> Vec<u8> {
         let entry = &self.entry;
         let age = self.now.saturating_sub(entry.born) / 1000;
-        let left = entry.fresh_until.saturating_sub(self.now) / 1000;
+        let left = (entry.fresh_until.saturating_sub(self.now) / 1000).min(LONGEST);
         let mut head = Vec::with_capacity(entry.head.len() + 128);
         head.extend_from_slice(&entry.head);
         head.extend_from_slice(b"age: ");

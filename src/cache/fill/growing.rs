@@ -73,6 +73,9 @@ pub enum Unstored {
     /// A check has found it wrong.
     #[error("wrong")]
     Wrong,
+    /// It is to have a digest and came in a coding of its own.
+    #[error("unchecked")]
+    Unchecked,
     /// An error of the origin, while something older may be used.
     #[error("stale-if-error")]
     Error,

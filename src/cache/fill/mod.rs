@@ -3,9 +3,11 @@
 //! `serve` joins or starts a flight; a flight is one request to an origin, run on the fetch thread
 //! (`thread`), detached from every client. What must stay true: one flight for one key at a time.
 
+mod ask;
 mod filler;
 mod flights;
 mod growing;
+mod judge;
 mod thread;
 
 pub use filler::{Job, Purpose, run};

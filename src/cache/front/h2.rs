@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
-use super::h1::PIECE_TIME;
+use super::write::{PIECE_TIME, in_time};
 use crate::cache::asked::Said;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
@@ -98,7 +98,7 @@ async fn pump(mut stream: Stream, pipe: DuplexStream) {
             let mut block = take_block();
             while let Ok(read @ 1..) = from_hyper.read(&mut block).await {
                 let bytes = block.get(..read).unwrap_or_default();
-                if super::h1::in_time(writer.write_all(bytes)).await.is_err() {
+                if in_time(writer.write_all(bytes)).await.is_err() {
                     break;
                 }
             }
@@ -232,7 +232,7 @@ async fn send_body(mut body: Body, pieces: mpsc::Sender<Bytes>, account: Account
             },
             Ok(None) => {
                 // Only now it has an end: see `Sending`.
-                let _ = pieces.send(Bytes::new()).await;
+                let _ = timeout(PIECE_TIME, pieces.send(Bytes::new())).await;
                 break true;
             }
             Err(Broken) => break false,

@@ -7,6 +7,7 @@
 mod h1;
 mod h2;
 pub mod tls;
+mod write;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::Cache;
 use super::key::Scheme;
 use crate::wire::io::{Stream, watch};
-pub(super) use h1::head_of;
+pub(super) use write::head_of;
 
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 /// A peer behind a NAT that forgot the connection is noticed.

@@ -1,0 +1,282 @@
+//! How an origin is asked, and what comes of it before its body is read.
+//!
+//! Called by `filler`. What must stay true: conditions, ranges and fields that say something of one
+//! client only do not go with a request that is for all; the rest of a body is only asked for where it
+//! surely is the rest of that body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::mpsc;
+
+use super::filler::Job;
+use super::growing::Growing;
+use crate::cache::Cache;
+use crate::cache::fresh;
+use crate::cache::range;
+use crate::cache::route::{Fetch, Source, Verify};
+use crate::cache::stats::Account;
+use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
+
+/// The most that a document may have which is held in memory, in bytes.
+const LARGEST_DOCUMENT: usize = 64 << 20;
+
+const MOST_REDIRECTS: u8 = 5;
+
+/// An answer, before anything of its body was read.
+pub(super) struct Begun {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub length: Option<u64>,
+    pub body: Incoming,
+    /// Times of the request and the answer.
+    pub times: (u64, u64),
+}
+
+pub(super) enum Incoming {
+    Origin(Box<AnswerBody>),
+    Whole(Option<Bytes>),
+    Made(mpsc::Receiver<Result<Bytes, String>>),
+}
+
+/// Why there is no whole body.
+pub(super) enum Failure {
+    Origin(Fault),
+    /// What the route's own code says of it.
+    Wrong(String),
+}
+
+/// Asks, and asks again without conditions if the origin means another answer than the stored one.
+pub(super) async fn ask(
+    cache: &Cache,
+    job: &mut Job,
+    growing: &Arc<Growing>,
+) -> Result<Begun, Fault> {
+    let mut headers = job.request.clone();
+    if job.fills() {
+        fresh::strip_conditions(&mut headers);
+        headers.remove(header::RANGE);
+        only_shared(&mut headers);
+        if let Some(Verify::Sha256(_)) = &job.route.verify {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+    }
+    let plain = headers.clone();
+    if let (true, Some(found)) = (job.fills(), job.found()) {
+        fresh::add_validators(&found.meta, &mut headers);
+    }
+    let begun = send(cache, job, headers, growing).await?;
+    let is_other = job.fills()
+        && begun.status == StatusCode::NOT_MODIFIED
+        && job.found().is_some_and(|found| !fresh::same(&found.meta, &begun.headers));
+    if is_other { send(cache, job, plain, growing).await } else { Ok(begun) }
+}
+
+/// Fields by which one client could choose what others get: they are in no key, and say nothing true of
+/// a request that is for all.
+fn only_shared(headers: &mut HeaderMap) {
+    const UNKEYED: [&str; 12] = [
+        "forwarded",
+        "x-forwarded",
+        "x-original",
+        "x-rewrite-url",
+        "x-http-method",
+        "x-method-override",
+        "x-host",
+        "x-real-ip",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-proxyuser-ip",
+    ];
+    let names: Vec<_> = headers.keys().cloned().collect();
+    for name in names {
+        if UNKEYED.iter().any(|unkeyed| name.as_str().starts_with(unkeyed)) {
+            headers.remove(&name);
+        }
+    }
+}
+
+async fn send(
+    cache: &Cache,
+    job: &mut Job,
+    headers: HeaderMap,
+    growing: &Arc<Growing>,
+) -> Result<Begun, Fault> {
+    let sent = cache.now();
+    let source = job.route.source.clone();
+    match source {
+        Source::Fetch(fetch) => {
+            let follow = job.route.follow.then(|| follow(cache));
+            let hears = Arc::clone(growing);
+            let interim: upstream::Interim =
+                Arc::new(move |status, headers| hears.interim(status, headers));
+            let body = std::mem::take(&mut job.upload);
+            let method = job.method.clone();
+            job.account.asked();
+            let answer = cache
+                .upstream
+                .send(&fetch, method, headers, body, follow.as_ref(), Some(interim))
+                .await?;
+            Ok(Begun {
+                status: answer.status,
+                headers: answer.headers,
+                length: answer.length,
+                body: Incoming::Origin(Box::new(answer.body)),
+                times: (sent, cache.now()),
+            })
+        }
+        Source::Compose(fetches, compose) => {
+            let mut parts = Vec::with_capacity(fetches.len());
+            for fetch in &fetches {
+                parts.push(part(cache, job, fetch, headers.clone()).await?);
+            }
+            let (headers, body) = compose.compose(parts).map_err(Fault::BodyBroken)?;
+            Ok(Begun {
+                status: StatusCode::OK,
+                headers,
+                length: Some(body.len() as u64),
+                body: Incoming::Whole(Some(body)),
+                times: (sent, cache.now()),
+            })
+        }
+        Source::Produce(produce) => {
+            let (sender, pieces) = mpsc::channel(4);
+            let (head, is_head) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let (headers, body) = produce.produce();
+                if head.send(headers).is_err() {
+                    return;
+                }
+                for piece in body {
+                    if sender.blocking_send(piece).is_err() {
+                        return;
+                    }
+                }
+            });
+            let broke = |_| Fault::BodyBroken("it could not be produced".to_owned());
+            Ok(Begun {
+                status: StatusCode::OK,
+                headers: is_head.await.map_err(broke)?,
+                length: None,
+                body: Incoming::Made(pieces),
+                times: (sent, cache.now()),
+            })
+        }
+    }
+}
+
+fn follow(cache: &Cache) -> Follow {
+    let settings = Arc::clone(&cache.settings);
+    Follow {
+        most: MOST_REDIRECTS,
+        allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)),
+    }
+}
+
+/// One of the documents that another is made of.
+async fn part(
+    cache: &Cache,
+    job: &Job,
+    fetch: &Fetch,
+    headers: HeaderMap,
+) -> Result<(HeaderMap, Bytes), Fault> {
+    job.account.asked();
+    let follow = job.route.follow.then(|| follow(cache));
+    let body = RequestBody::Empty;
+    let answer =
+        cache.upstream.send(fetch, Method::GET, headers, body, follow.as_ref(), None).await?;
+    if answer.status != StatusCode::OK {
+        return Err(Fault::BodyBroken(format!("a part of it came with status {}", answer.status)));
+    }
+    let headers = answer.headers;
+    let mut incoming = Incoming::Origin(Box::new(answer.body));
+    match whole(&mut incoming, &job.account).await {
+        Ok(body) => Ok((headers, body)),
+        Err(Failure::Origin(fault)) => Err(fault),
+        Err(Failure::Wrong(why)) => Err(Fault::BodyBroken(why)),
+    }
+}
+
+impl Incoming {
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        match self {
+            Incoming::Origin(body) => Some(body.next().await?.map_err(Failure::Origin)),
+            Incoming::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok),
+            Incoming::Made(pieces) => Some(pieces.recv().await?.map_err(Failure::Wrong)),
+        }
+    }
+}
+
+pub(super) async fn whole(incoming: &mut Incoming, account: &Account) -> Result<Bytes, Failure> {
+    let mut all = Vec::new();
+    while let Some(piece) = incoming.next().await {
+        let piece = piece?;
+        account.fetched(piece.len() as u64);
+        if all.len() + piece.len() > LARGEST_DOCUMENT {
+            return Err(Failure::Wrong("the document is too large".to_owned()));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all.into())
+}
+
+/// Reads a document whole that is to be rewritten or checked as one.
+pub(super) async fn prepare(job: &Job, begun: &mut Begun) -> Result<(), Failure> {
+    let check = match &job.route.verify {
+        Some(Verify::Document(check)) => Some(check),
+        _ => None,
+    };
+    if begun.status != StatusCode::OK || (check.is_none() && job.route.rewrite.is_none()) {
+        return Ok(());
+    }
+    let mut body = whole(&mut begun.body, &job.account).await?;
+    if let Some(check) = check {
+        check.check(&body).map_err(Failure::Wrong)?;
+    }
+    if let Some(rewrite) = &job.route.rewrite {
+        body = rewrite.rewrite(&mut begun.headers, body).map_err(Failure::Wrong)?;
+    }
+    begun.length = Some(body.len() as u64);
+    begun.body = Incoming::Whole(Some(body));
+    Ok(())
+}
+
+/// The rest of a body that broke off, if it surely is the same one (RFC 9110 §13.1.5), and where the
+/// whole ends.
+pub(super) async fn resume(
+    cache: &Cache,
+    job: &Job,
+    begun: &Begun,
+    from: u64,
+) -> Option<(Incoming, u64)> {
+    let Source::Fetch(fetch) = &job.route.source else { return None };
+    let Incoming::Origin(_) = &begun.body else { return None };
+    let etag = begun.headers.get(header::ETAG)?;
+    if begun.status != StatusCode::OK
+        || job.method != Method::GET
+        || etag.as_bytes().starts_with(b"W/")
+    {
+        return None;
+    }
+    let mut headers = job.request.clone();
+    fresh::strip_conditions(&mut headers);
+    headers.insert(header::RANGE, range::rest(from));
+    headers.insert(header::IF_RANGE, etag.clone());
+    job.account.asked();
+    let follow = job.route.follow.then(|| follow(cache));
+    let answer = cache
+        .upstream
+        .send(fetch, Method::GET, headers, RequestBody::Empty, follow.as_ref(), None)
+        .await
+        .ok()?;
+    let rest = range::content_range_of(&answer.headers)?;
+    let end = begun.length.or(rest.complete)?;
+    let is_rest = answer.status == StatusCode::PARTIAL_CONTENT
+        && answer.headers.get(header::ETAG) == Some(etag)
+        && rest.span.start == from
+        && rest.span.end == end
+        && rest.complete.is_none_or(|complete| complete == end);
+    is_rest.then(|| (Incoming::Origin(Box::new(answer.body)), end))
+}

@@ -1,0 +1,83 @@
+//! Whether an answer is stored, and as what.
+//!
+//! Called by `filler` when the answer's head is there; pure. What must stay true: what was asked for
+//! with credentials is for everybody only if `fresh` says so and the credentials are ones it knows.
+
+use http::{Method, StatusCode, header};
+
+use super::ask::Begun;
+use super::filler::Job;
+use super::growing::Unstored;
+use crate::cache::fresh;
+use crate::cache::key::{Key, Partition};
+use crate::cache::meta::{Meta, Stored};
+use crate::cache::partition;
+use crate::cache::route::{Kind, Verify};
+
+pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
+    let Begun { status, headers, .. } = begun;
+    let route = &job.route;
+    let as_get = fresh::post_as_get(&route.key, &job.method, *status, headers, &route.rules);
+    if route.kind == Kind::PassThrough || (!job.fills() && !as_get) {
+        return Err(Unstored::PassThrough);
+    }
+    // It cannot be checked: it is for whom it came, at his own risk.
+    if let (Some(Verify::Sha256(_)), StatusCode::OK, false) =
+        (&route.verify, *status, is_plain_file(begun))
+    {
+        return Err(Unstored::Unchecked);
+    }
+    // What is stored is worth more than an error.
+    if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
+        return Err(Unstored::Error);
+    }
+    fresh::may_store(&Method::GET, &job.request, *status, headers, &route.rules)
+        .map_err(Unstored::Response)
+}
+
+/// Whether the next answer will hardly be stored either, whoever asks.
+pub(super) fn is_of_the_url(reason: Unstored) -> bool {
+    use fresh::NotStored::{NoFreshness, NoStore, NoValidator, Private, VaryStar};
+    matches!(
+        reason,
+        Unstored::PassThrough
+            | Unstored::Response(NoFreshness | NoStore | NoValidator | Private | VaryStar)
+    )
+}
+
+pub(super) fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
+    let mut headers = begun.headers.clone();
+    if stored {
+        fresh::strip_stored(&mut headers);
+        // A rule says that it may be kept, and the origin does not: whose cookie that is nobody knows.
+        if !fresh::says_how_long(&headers, &job.route.rules) {
+            headers.remove(header::SET_COOKIE);
+        }
+    }
+    let shared = fresh::shareable(&job.request, &headers, &job.route.rules)
+        && !partition::has_unusual_credentials(&job.request);
+    let partition = if shared { Partition::Shared } else { job.route.key.partition };
+    let kind = match (&job.route.kind, begun.status) {
+        (Kind::Artifact, StatusCode::OK) => Stored::Artifact,
+        _ => Stored::Metadata,
+    };
+    let names = fresh::vary_names(&headers);
+    Meta {
+        key: Key { partition, ..job.route.key.clone() },
+        kind,
+        status: begun.status,
+        vary: fresh::variant(&names, &job.request),
+        headers,
+        request_time: begun.times.0,
+        response_time: begun.times.1,
+        length: begun.length.unwrap_or(0),
+        sha256: [0; 32],
+    }
+}
+
+/// A compressed transfer of a file is not the file that a digest is of.
+pub(super) fn is_plain_file(begun: &Begun) -> bool {
+    let coding = begun.headers.get(header::CONTENT_ENCODING);
+    begun.status == StatusCode::OK
+        && coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}

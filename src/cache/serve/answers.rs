@@ -1,0 +1,304 @@
+//! Answers out of what is stored, and out of what is coming.
+//!
+//! `serve` decides and calls here. What must stay true: preconditions and ranges are looked at for every
+//! answer, wherever its body lies; only what is the same for everybody is kept ready in memory.
+
+use std::collections::VecDeque;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::{Case, from_store, say, taken_in};
+use crate::cache::fill::{Head, Reader};
+use crate::cache::fresh::{self, CacheStatus, Forwarded, Precondition, Reuse};
+use crate::cache::front;
+use crate::cache::hot::{self, Ready};
+use crate::cache::meta::Meta;
+use crate::cache::range::{self, Wanted};
+use crate::cache::reply::{Body, Growth, Part, Reply};
+use crate::cache::request::plain;
+use crate::cache::stats::{Account, Outcome};
+use crate::cache::store::{self, Found};
+
+/// A document that is rendered is held in memory.
+const LARGEST_DOCUMENT: u64 = 64 << 20;
+
+impl Case<'_> {
+    pub(super) async fn hit(&self, found: &Found, ttl: i64, epoch: u64) -> Reply {
+        self.cache.store.touch(found.id);
+        let reply = self.stored(found, Outcome::Hit, from_store(ttl)).await;
+        if let (StatusCode::OK, Body::Parts(parts)) = (reply.status, &reply.body) {
+            self.warm(found, parts, epoch);
+        }
+        reply
+    }
+
+    /// Keeps a small object ready, if it is the same for everybody.
+    fn warm(&self, found: &Found, parts: &VecDeque<Part>, epoch: u64) {
+        let meta = &found.meta;
+        let is_plain = meta.vary.is_empty()
+            && meta.length <= hot::LARGEST
+            && self.request.method == Method::GET
+            && self.route.render.is_none()
+            && self.cache.settings.memory > 0;
+        let Some(Part::File { file, at, length }) = parts.front().filter(|_| is_plain) else {
+            return;
+        };
+        let mut body = vec![0; usize::try_from(*length).unwrap_or(0)];
+        if *length != meta.length || file.read_exact_at(&mut body, *at).is_err() {
+            return;
+        }
+        let mut headers = meta.headers.clone();
+        headers.remove(header::AGE);
+        headers.remove(header::CONTENT_LENGTH);
+        self.cache.via(&mut headers);
+        let age = fresh::age(meta, self.now);
+        let ready = Ready {
+            head: front::head_of(meta.status, &headers, meta.length),
+            body: body.into(),
+            born: self.now.saturating_sub(age * 1000),
+            fresh_until: fresh::fresh_until_ms(meta, &self.route.rules),
+            id: found.id,
+            domain: self.cache.stats.domain(&self.request.host),
+        };
+        self.cache.hot.put(epoch, &self.route.key, ready);
+    }
+
+    /// An answer out of the store.
+    pub(super) async fn stored(
+        &self,
+        found: &Found,
+        outcome: Outcome,
+        status: CacheStatus,
+    ) -> Reply {
+        let meta = &found.meta;
+        let mut headers = meta.headers.clone();
+        headers.insert(header::AGE, HeaderValue::from(fresh::age(meta, self.now)));
+        let account = self.account(outcome);
+        let (method, request) = (&self.request.method, &self.request.headers);
+        let mut reply = match fresh::precondition(method, request, meta.status, &meta.headers) {
+            Precondition::NotModified => {
+                headers = fresh::not_modified_headers(&headers);
+                empty(StatusCode::NOT_MODIFIED, headers, account)
+            }
+            // `answer` has sent those conditions to the origin.
+            Precondition::None | Precondition::Origin => {
+                match self.render(found, &mut headers).await {
+                    Some(Ok(body)) => self.laid_out(
+                        meta,
+                        headers,
+                        body.len() as u64,
+                        |span| slice(&body, span),
+                        account,
+                    ),
+                    Some(Err(why)) => return plain(StatusCode::BAD_GATEWAY, &why, account),
+                    None => self.laid_out(
+                        meta,
+                        headers,
+                        meta.length,
+                        |span| part(&found.body, span),
+                        account,
+                    ),
+                }
+            }
+        };
+        self.cache.via(&mut reply.headers);
+        say(&mut reply.headers, &status);
+        reply
+    }
+
+    async fn render(
+        &self,
+        found: &Found,
+        headers: &mut HeaderMap,
+    ) -> Option<Result<Bytes, String>> {
+        let render = self.route.render.as_ref().filter(|_| found.meta.status == StatusCode::OK)?;
+        if found.meta.length > LARGEST_DOCUMENT {
+            return Some(Err("the document is too large".to_owned()));
+        }
+        let body = match read(found).await {
+            Ok(body) => body,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        Some(render.render(&self.request.headers, headers, body))
+    }
+
+    /// Whole, in part, or in parts.
+    fn laid_out(
+        &self,
+        meta: &Meta,
+        mut headers: HeaderMap,
+        length: u64,
+        part: impl Fn(range::Span) -> Part,
+        account: Account,
+    ) -> Reply {
+        let wanted = match meta.status {
+            StatusCode::OK => {
+                range::wanted(&self.request.method, &self.request.headers, &meta.headers, length)
+            }
+            _ => Wanted::Whole,
+        };
+        let layout = range::layout(&wanted, length, &mut headers, &self.cache.boundary());
+        headers.remove(header::CONTENT_LENGTH);
+        let status = if meta.status == StatusCode::OK { layout.status } else { meta.status };
+        let parts = layout.pieces.into_iter().map(|piece| match piece {
+            range::Piece::Text(text) => Part::Bytes(text),
+            range::Piece::Body(span) => part(span),
+        });
+        let length = Some(layout.length);
+        let body = Body::Parts(parts.collect());
+        Reply { status, headers, length, body, account, stored: Some(meta.key.clone()) }
+    }
+
+    /// An answer whose body is still coming.
+    pub(super) async fn grown(
+        &self,
+        reader: Reader,
+        head: &Arc<Head>,
+        led: bool,
+        fwd: Forwarded,
+        found: Option<&Found>,
+        judged: Option<&Reuse>,
+    ) -> Reply {
+        let meta = &head.meta;
+        if let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged)
+            && matches!(meta.status.as_u16(), 500 | 502 | 503 | 504)
+        {
+            let status = CacheStatus {
+                forwarded_status: Some(meta.status),
+                detail: Some("stale-if-error".to_owned()),
+                ..from_store(0)
+            };
+            return self.stored(found, Outcome::Stale, status).await;
+        }
+        let status = CacheStatus { collapsed: !led, ..taken_in(head, fwd) };
+        let outcome = match (led, &head.draft) {
+            (false, _) => Outcome::Collapsed,
+            (true, Some(_)) => Outcome::Miss,
+            (true, None) => Outcome::Passed,
+        };
+        let account = self.account(outcome);
+        let (method, request) = (&self.request.method, &self.request.headers);
+        let mut headers = meta.headers.clone();
+        if !led {
+            headers.insert(header::AGE, HeaderValue::from(fresh::age(meta, self.cache.now())));
+        }
+        let mut reply = match fresh::precondition(method, request, meta.status, &meta.headers) {
+            Precondition::NotModified => {
+                empty(StatusCode::NOT_MODIFIED, fresh::not_modified_headers(&headers), account)
+            }
+            // `answer` has sent those conditions to the origin.
+            Precondition::None | Precondition::Origin
+                if self.route.render.is_some() && meta.status == StatusCode::OK =>
+            {
+                let draft = head.draft.clone();
+                self.rendered(meta, Growth { reader, draft, plan: None }, account).await
+            }
+            Precondition::None | Precondition::Origin => {
+                let wanted = match (head.length, meta.status) {
+                    (Some(length), StatusCode::OK) => {
+                        range::wanted(method, request, &meta.headers, length)
+                    }
+                    _ => Wanted::Whole,
+                };
+                let (plan, status, length) = match (wanted, head.length) {
+                    (Wanted::Whole, length) | (_, length @ None) => (None, meta.status, length),
+                    (wanted, Some(length)) => {
+                        let layout =
+                            range::layout(&wanted, length, &mut headers, &self.cache.boundary());
+                        (Some(layout.pieces.into()), layout.status, Some(layout.length))
+                    }
+                };
+                headers.remove(header::CONTENT_LENGTH);
+                let draft = head.draft.clone();
+                let body = Body::Growing(Growth { reader, draft, plan });
+                Reply { status, headers, length, body, account, stored: None }
+            }
+        };
+        self.cache.via(&mut reply.headers);
+        say(&mut reply.headers, &status);
+        reply
+    }
+
+    /// A document that is made for this client, of one that is still coming.
+    async fn rendered(&self, meta: &Meta, growth: Growth, account: Account) -> Reply {
+        let mut headers = meta.headers.clone();
+        let made = match whole(Body::Growing(growth)).await {
+            Some(body) => match &self.route.render {
+                Some(render) => render.render(&self.request.headers, &mut headers, body),
+                None => Ok(body),
+            },
+            None => Err("the origin's answer broke off or was wrong".to_owned()),
+        };
+        match made {
+            Ok(body) => {
+                self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account)
+            }
+            Err(why) => plain(StatusCode::BAD_GATEWAY, &why, account),
+        }
+    }
+}
+
+fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
+    let length = (status != StatusCode::NOT_MODIFIED).then_some(0);
+    Reply { status, headers, body: Body::Empty, length, account, stored: None }
+}
+
+fn part(body: &store::Body, span: range::Span) -> Part {
+    let length = span.length();
+    match body {
+        store::Body::File { file, start } => {
+            Part::File { file: Arc::clone(file), at: start + span.start, length }
+        }
+        store::Body::Remote(object) => {
+            Part::Remote { object: Arc::clone(object), at: span.start, length }
+        }
+    }
+}
+
+async fn read(found: &Found) -> std::io::Result<Bytes> {
+    let length = found.meta.length;
+    match &found.body {
+        store::Body::File { file, start } => {
+            let mut body = vec![0; usize_of(length)];
+            file.read_exact_at(&mut body, *start)?;
+            Ok(body.into())
+        }
+        store::Body::Remote(object) => object.read(0..length).await,
+    }
+}
+
+/// A body that fits into memory.
+async fn whole(mut body: Body) -> Option<Bytes> {
+    let mut all = Vec::new();
+    while let Some(mut chunk) = body.next().await.ok()? {
+        let mut block = vec![0; usize_of(chunk.length().min(1 << 20))];
+        loop {
+            let read = chunk.read_block(&mut block).ok()?;
+            all.extend_from_slice(block.get(..read)?);
+            if all.len() as u64 > LARGEST_DOCUMENT {
+                return None;
+            }
+            if !chunk.advance(read) {
+                break;
+            }
+        }
+    }
+    Some(all.into())
+}
+
+fn slice(body: &Bytes, span: range::Span) -> Part {
+    let (start, end) = (usize_of(span.start), usize_of(span.end));
+    // `Bytes::slice` panics on what is outside.
+    Part::Bytes(if start <= end && end <= body.len() {
+        body.slice(start..end)
+    } else {
+        Bytes::new()
+    })
+}
+
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
