@@ -64,31 +64,36 @@ class Failed(Exception):
 def twice(client, folder):
     client = client(folder)
     client.look()
-    with gate(folder, client.hosts) as subject:
+    with gate(folder, client) as subject:
         rounds = []
         for number in (1, 2):
-            before = fetched(subject)
+            before = subject.statistics()
             got = client.run(folder / f"round{number}", Namespace(folder, subject))
-            rounds.append((got, fetched(subject) - before))
-        (first, cold), (second, warm) = rounds
+            after = subject.statistics()
+            rounds.append((got, *(after[name] - before[name] for name in ("bytes_fetched", "bytes_saved"))))
+        (first, cold, _), (second, warm, saved) = rounds
         if not first or first != second:
             raise Failed(f"the artifacts differ: {first} and {second}")
         size = sum(length for _, length in first.values())
         if cold < size:
             raise Failed(f"the first time the origins sent {cold} bytes, though the artifacts have {size}: not through dockgate?")
-        if warm >= min(length for _, length in first.values()):
-            raise Failed(f"the second time the origins sent {warm} bytes, and the artifacts have {size}")
+        # indexes may come again where an origin gives them no validator; they are as long as they were
+        if warm > cold - size or saved < size:
+            raise Failed(f"the origins sent {cold} bytes, then {warm} ({saved} saved); the artifacts have {size}")
         return f"{len(first)} artifacts of {size} bytes; the origins sent {cold} bytes, then {warm}"
 
 
-def gate(folder, hosts):
-    """dockgate for these hosts, at a loopback address of its own, on the ports that clients expect."""
-    address = free_address()
+def gate(folder, client):
+    """dockgate for a client's hosts, at a loopback address of its own, on the ports that clients expect."""
+    address, hosts = free_address(), client.hosts
     subjects.certificate(folder, hosts)
     # only this machine's own special networks are allowed, and only where its resolver points into them
     private = {ipaddress.ip_address(found[4][0]) for host in hosts for found in socket.getaddrinfo(host, 443)}
     allowed = json.dumps([str(one) + ("/128" if one.version == 6 else "/32") for one in sorted(private, key=str) if not one.is_global])
     (folder / "store").mkdir()
+    # as an administrator would: these hosts never change a published file
+    groups = f"[hosts]\n{client.group} = {json.dumps(sorted(hosts))}\n" if client.group else ""
+    (folder / "rules.toml").write_text(f'extends = "builtin"\n{groups}')
     text = f"""
 [admin]
 listen = ["unix://{folder}/admin.sock"]
@@ -99,6 +104,7 @@ size = "4GB"
 domains = {json.dumps(sorted(hosts))}
 tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}
 allow_private = {allowed}
+rules = "{folder}/rules.toml"
 """
     return subjects.start("dockgate", folder, 0, toml=text, address=address, ports=(80, 443))
 
@@ -115,11 +121,6 @@ def free_address():
         except OSError:
             continue
     raise Unreachable("no loopback address has its ports 80 and 443 free")
-
-
-def fetched(subject):
-    """Body bytes that origins have sent to dockgate, by its own statistics."""
-    return subject.statistics()["bytes_fetched"]
 
 
 class Namespace:
@@ -168,6 +169,8 @@ def read(url):
 
 class Client:
     program = None
+    # of policies/cache-rules.toml
+    group = None
 
     def __init__(self, folder):
         self.folder, self.hosts = folder, set()
@@ -177,6 +180,7 @@ class Client:
 
 class Apt(Client):
     program, package = "apt-get", "tzdata"
+    group = "apt"
 
     def look(self):
         targets = command("apt-get", "indextargets", "--format", "$(REPO_URI) $(SUITE) $(COMPONENT) $(SIGNED_BY)",
@@ -222,6 +226,7 @@ class Pip(Client):
 
 class Npm(Client):
     program, package = "npm", "semver@7.6.3"
+    group = "npm"
 
     def look(self):
         self.registry = command("npm", "config", "get", "registry", error=Unreachable).strip()
@@ -237,6 +242,7 @@ class Npm(Client):
 
 class Cargo(Client):
     program, package = "cargo", ("itoa", "=1.0.15")
+    group = "cargo"
 
     def look(self):
         """Where cargo goes by itself: it leaves the name of the index and its configuration in its home."""

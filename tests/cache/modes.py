@@ -217,7 +217,7 @@ def shared_folder(rig):
         # their hosts must be the same for the key to be
         host = {"Host": f"127.0.0.1:{one.http}"}
         two.stop()
-        text = (one.dir / "dockgate.toml").read_text()
+        text = (one.dir / "dockgate.toml").read_text().replace(f"{one.dir}/", f"{two.dir}/")
         for port, other in ((one.http, two.http), (one.https, two.https)):
             text = text.replace(f'://127.0.0.1:{port}"', f'://127.0.0.1:{other}"', 1)
         (two.dir / "dockgate.toml").write_text(text)
@@ -261,7 +261,7 @@ def commands(rig):
         for name in ("/commands/a", "/commands/b"):
             if name not in text:
                 raise Wrong(f"`cache ls` does not name {name}:\n{text}")
-        status, text = gate.cache("purge", f"http://127.0.0.1:{gate.http}/commands/a")
+        status, text = gate.cache("purge", f"http://127.0.0.1:{gate.http}/commands/a?size=10K")
         expect(status, 0, f"status of purge: {text}")
         for name, requests in (("a", 2), ("b", 1)):
             whole(fetch(gate.http, f"/commands/{name}?size=10K"), f"/commands/{name}", 10 << 10)
