@@ -20,6 +20,9 @@ use super::stats::{Account, Counts, Outcome};
 
 /// Larger ones are sent from their files.
 pub const LARGEST: u64 = 128 * 1024;
+/// How long an entry is used without a look at the store, in ms: another process that shares it may have
+/// removed the object.
+const TRUSTED: u64 = 2_000;
 /// In seconds; what `fresh` says of what never changes.
 const LONGEST: u64 = 1 << 40;
 /// How often a use is told to the store: more makes no difference to it.
@@ -45,6 +48,8 @@ pub struct Entry {
     /// When its age was 0, and until when it is fresh, in ms since 1970.
     born: u64,
     fresh_until: u64,
+    /// When it was found in the store.
+    found: u64,
     /// In the store.
     id: u64,
     touches: AtomicU8,
@@ -58,6 +63,7 @@ pub struct Ready {
     pub body: Bytes,
     pub born: u64,
     pub fresh_until: u64,
+    pub found: u64,
     pub id: u64,
     pub domain: Arc<Counts>,
 }
@@ -113,6 +119,7 @@ impl Hot {
             body: ready.body,
             born: ready.born,
             fresh_until: ready.fresh_until,
+            found: ready.found,
             id: ready.id,
             touches: AtomicU8::new(0),
             domain: ready.domain,
@@ -159,7 +166,8 @@ impl Hot {
         let is_it = entry.scheme == scheme
             && entry.host.as_bytes() == asked.host
             && entry.target.as_bytes() == asked.target
-            && now < entry.fresh_until;
+            && now < entry.fresh_until
+            && now < entry.found.saturating_add(TRUSTED);
         is_it.then_some(Hit { entry, now, to_head: asked.to_head, closes: asked.closes })
     }
 
@@ -283,6 +291,7 @@ mod tests {
             body: Bytes::from_static(b"ok"),
             born: 1_000,
             fresh_until: 11_000,
+            found: 2_000,
             id: 1,
             domain: Arc::default(),
         }
@@ -298,7 +307,11 @@ mod tests {
         let head = String::from_utf8(hit.head()).unwrap();
         assert!(head.ends_with("age: 2\r\ncache-status: dockgate; hit; ttl=7\r\n\r\n"), "{head}");
         assert_eq!(hit.body(), b"ok");
-        assert!(hot.find(&caller(Scheme::Http, None), GET, 11_000).is_none(), "stale");
+        assert!(hot.find(&caller(Scheme::Http, None), GET, 4_000).is_none(), "to be looked up");
+        let stale = Ready { fresh_until: 3_000, ..ready() };
+        hot.put(hot.epoch(), &key("/x"), stale);
+        assert!(hot.find(&caller(Scheme::Http, None), GET, 3_500).is_none(), "stale");
+        hot.put(hot.epoch(), &key("/x"), ready());
         assert!(hot.find(&caller(Scheme::Https, None), GET, 3_500).is_none(), "another scheme");
         let same = caller(Scheme::Http, Some("a.example"));
         assert!(hot.find(&same, GET, 3_500).is_some());

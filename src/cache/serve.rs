@@ -196,12 +196,19 @@ impl Case<'_> {
                     };
                     return self.stored(&stored, outcome, status).await;
                 }
+                Answer::Found(stored) if self.is_mine(&stored.meta) => {
+                    let ttl = match self.judge(&stored) {
+                        Reuse::Fresh { ttl, .. } | Reuse::WhileRevalidating { ttl, .. } => ttl,
+                        Reuse::Stale { ttl, .. } => ttl,
+                    };
+                    return self.stored(&stored, Outcome::Hit, from_store(ttl)).await;
+                }
                 // Somebody else's answer: it may be neither for this variant nor for two.
                 Answer::New(head) if !led && head.stored.is_err() => alone = true,
                 Answer::New(head) if !led && !self.is_mine(&head.meta) => {
                     flight.variant = Some(self.variant(&fresh::vary_names(&head.meta.headers)));
                 }
-                Answer::Stored(stored) => {
+                Answer::Stored(stored) | Answer::Found(stored) => {
                     flight.variant = Some(self.variant(&fresh::vary_names(&stored.meta.headers)));
                 }
                 Answer::New(head) => {
@@ -309,7 +316,7 @@ impl Case<'_> {
                     stored: None,
                 }
             }
-            Answer::Stored(found) => {
+            Answer::Stored(found) | Answer::Found(found) => {
                 self.stored(&found, Outcome::Revalidated, forwarded(fwd)).await
             }
             Answer::Failed(fault) => self.fallen(&fault, seen.as_ref(), judged.as_ref()).await,

@@ -30,6 +30,8 @@ pub(super) struct Caches {
 
 struct Running {
     config: config::Cache,
+    /// Of what its files held.
+    fingerprint: Vec<u8>,
     cache: Arc<Cache>,
     sockets: Vec<(Bind, Socket)>,
     /// Cancelled when another one takes its place.
@@ -70,10 +72,11 @@ impl Caches {
         let name = &part.config.name;
         let before = self.running.iter().position(|running| running.config.name == *name);
         let same = before.filter(|at| {
-            self.running.get(*at).is_some_and(|running| running.config == part.config)
+            self.running.get(*at).is_some_and(|running| {
+                running.config == part.config && running.fingerprint == part.fingerprint
+            })
         });
-        // What its files hold may have changed.
-        if let (Some(at), true) = (same, part.config.files().is_empty()) {
+        if let Some(at) = same {
             return Ok(Staged::Kept(at));
         }
         let context = || format!("cache `{name}` cannot be opened");
@@ -178,7 +181,7 @@ fn serve(
             }
         }
     }
-    Running { config: part.config, cache, sockets, drain }
+    Running { config: part.config, fingerprint: part.fingerprint, cache, sockets, drain }
 }
 
 fn announcement(name: &str, listen: &CacheListen, socket: &Socket) -> String {

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+
 use crate::auth::{Door, Keepers};
 use crate::cache::front;
 use crate::cache::settings::Understood;
@@ -35,6 +37,8 @@ pub(super) struct CachePart {
     pub(super) config: config::Cache,
     pub(super) understood: Understood,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    /// Of what its files hold.
+    pub(super) fingerprint: Vec<u8>,
 }
 
 impl CachePart {
@@ -48,7 +52,12 @@ impl CachePart {
             }
             None => None,
         };
-        Ok(CachePart { config: config.clone(), understood, tls })
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for file in config.files() {
+            hash.update(digest::digest(&digest::SHA256, &file.read()?).as_ref());
+        }
+        let fingerprint = hash.finish().as_ref().to_vec();
+        Ok(CachePart { config: config.clone(), understood, tls, fingerprint })
     }
 }
 

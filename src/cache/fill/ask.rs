@@ -200,6 +200,13 @@ async fn part(
 }
 
 impl Incoming {
+    /// Lets others ask the host meanwhile.
+    pub(super) fn release(&mut self) {
+        if let Incoming::Origin(body) = self {
+            body.release();
+        }
+    }
+
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
         match self {
             Incoming::Origin(body) => Some(body.next().await?.map_err(Failure::Origin)),

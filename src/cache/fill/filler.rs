@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::timeout;
 
-use super::ask::{Begun, Failure, ask, prepare, resume};
+use super::ask::{Begun, Failure, Incoming, ask, prepare, resume};
 use super::flights::Flight;
 use super::growing::{Answer, End, Growing, Head, Unstored};
 use super::judge::{is_of_the_url, is_plain_file, meta, storable};
@@ -23,6 +23,8 @@ use crate::cache::route::{Route, Verify};
 use crate::cache::stats::Account;
 use crate::cache::store::{Body, Draft, Found, Lock};
 use crate::cache::upstream::{Fault, RequestBody};
+/// A client that takes longer for a piece that passes by the disk is slow.
+const SLOW: Duration = Duration::from_secs(2);
 /// How long another process is waited for.
 const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often a body is asked for from where it broke off.
@@ -66,7 +68,7 @@ pub async fn run(cache: Arc<Cache>, job: Job, growing: Arc<Growing>) {
 async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), Fault> {
     let lock = lock(cache, &job).await;
     if let Some(newer) = newer(cache, &job).await {
-        growing.answer(Answer::Stored(Arc::new(newer)));
+        growing.answer(Answer::Found(Arc::new(newer)));
         return Ok(());
     }
     let begun = ask(cache, &mut job, growing).await?;
@@ -79,7 +81,7 @@ async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), 
         if !fresh::same(&found.meta, headers) {
             return Err(Fault::HeadInvalid("a 304 for something else".to_owned()));
         }
-        let stored = confirmed(cache, found, headers, begun.times).await;
+        let stored = confirmed(cache, &job, found, &begun).await;
         growing.answer(Answer::Stored(Arc::new(stored)));
         return Ok(());
     }
@@ -136,9 +138,15 @@ async fn newer(cache: &Cache, job: &Job) -> Option<Found> {
 }
 
 /// The stored response is good again.
-async fn confirmed(cache: &Cache, found: &Found, headers: &HeaderMap, times: (u64, u64)) -> Found {
-    let meta = fresh::updated(&found.meta, headers, times.0, times.1);
+async fn confirmed(cache: &Cache, job: &Job, found: &Found, begun: &Begun) -> Found {
+    let meta = fresh::updated(&found.meta, &begun.headers, begun.times.0, begun.times.1);
     cache.hot.forget(&found.meta.key);
+    let (status, rules) = (meta.status, &job.route.rules);
+    if fresh::may_store(&Method::GET, &job.request, status, &meta.headers, rules).is_err() {
+        // The origin does not want it stored any more.
+        cache.remove(&found.meta.key).await;
+        return Found { meta: Arc::new(meta), ..found.clone() };
+    }
     match cache.store.refresh(found, meta.clone()).await {
         Ok(found) => found,
         Err(error) => {
@@ -282,7 +290,7 @@ async fn take_in(
                 length += piece.len() as u64;
                 job.account.fetched(piece.len() as u64);
                 hash.update(&piece);
-                keep(cache, piece, length, growing, draft).await?;
+                keep(cache, piece, length, growing, draft, &mut begun.body).await?;
             }
             Some(Err(Failure::Origin(fault))) => {
                 let may = length > resumed && resumptions < MOST_RESUMPTIONS;
@@ -315,6 +323,7 @@ async fn keep(
     length: u64,
     growing: &Arc<Growing>,
     draft: &mut Option<Draft>,
+    body: &mut Incoming,
 ) -> Result<(), Failure> {
     if let Some(writing) = draft {
         match writing.append(&piece) {
@@ -330,7 +339,16 @@ async fn keep(
             }
         }
     }
-    match growing.pass(piece).await {
+    let mut passing = std::pin::pin!(growing.pass(piece));
+    let is_read = match timeout(SLOW, &mut passing).await {
+        Ok(is_read) => is_read,
+        Err(_) => {
+            // A slow client is not to keep others from the host.
+            body.release();
+            passing.await
+        }
+    };
+    match is_read {
         true => Ok(()),
         false => Err(Failure::Wrong("its client has left".to_owned())),
     }

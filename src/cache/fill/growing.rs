@@ -50,6 +50,8 @@ pub enum Answer {
     New(Arc<Head>),
     /// What is stored is still good.
     Stored(Arc<Found>),
+    /// Somebody else has stored it meanwhile.
+    Found(Arc<Found>),
     Failed(Arc<Fault>),
 }
 
@@ -120,7 +122,11 @@ impl Growing {
     /// Whether something may still come of it.
     pub fn is_flying(&self) -> bool {
         let state = self.state.borrow();
-        state.end.is_none() && !matches!(state.answer, Some(Answer::Failed(_) | Answer::Stored(_)))
+        state.end.is_none()
+            && !matches!(
+                state.answer,
+                Some(Answer::Failed(_) | Answer::Stored(_) | Answer::Found(_))
+            )
     }
 
     /// What was found whole and right, while it is on its way into the store.

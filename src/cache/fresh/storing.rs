@@ -60,7 +60,7 @@ pub fn shareable(request: &HeaderMap, response: &HeaderMap, rules: &Rules) -> bo
         return false;
     }
     let directives = Directives::of_response(response, rules);
-    !authorized || directives.public || directives.must_revalidate || directives.s_maxage.is_some()
+    directives.public || directives.must_revalidate || directives.s_maxage.is_some()
 }
 
 /// Why an answer is not kept.

@@ -6,7 +6,7 @@
 use http::StatusCode;
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
-    LAST_MODIFIED, VARY, WARNING,
+    LAST_MODIFIED, SET_COOKIE, VARY, WARNING,
 };
 
 use super::conditions::Tag;
@@ -81,5 +81,7 @@ pub fn head_update(
     }
 }
 
-/// Fields of a 304 that change nothing: they describe the stored bytes, or chose the variant.
-const KEPT: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, VARY];
+/// Fields of a 304 that change nothing: they describe the stored bytes, chose the variant, or are for the
+/// client alone that asked.
+const KEPT: [HeaderName; 6] =
+    [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, SET_COOKIE, VARY];

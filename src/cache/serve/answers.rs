@@ -60,6 +60,7 @@ impl Case<'_> {
             body: body.into(),
             born: self.now.saturating_sub(age * 1000),
             fresh_until: fresh::fresh_until_ms(meta, &self.route.rules),
+            found: self.now,
             id: found.id,
             domain: self.cache.stats.domain(&self.request.host),
         };

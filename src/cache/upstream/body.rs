@@ -126,7 +126,7 @@ impl Body for Sent {
 #[derive(Debug)]
 pub struct AnswerBody {
     /// None when all of it was read, or it failed.
-    open: Option<(Incoming, Slot)>,
+    open: Option<(Incoming, Option<Slot>)>,
     length: Option<u64>,
     idle: Duration,
 }
@@ -134,8 +134,15 @@ pub struct AnswerBody {
 impl AnswerBody {
     pub(super) fn new(body: Incoming, slot: Slot, idle: Duration) -> AnswerBody {
         let length = body.size_hint().exact();
-        let open = (!body.is_end_stream()).then_some((body, slot));
+        let open = (!body.is_end_stream()).then_some((body, Some(slot)));
         AnswerBody { open, length, idle }
+    }
+
+    /// Gives the host's slot back before the end: whoever reads it is slow.
+    pub fn release(&mut self) {
+        if let Some((_, slot)) = &mut self.open {
+            *slot = None;
+        }
     }
 
     pub(super) fn length(&self) -> Option<u64> {

@@ -67,6 +67,10 @@ fn the_last_byte_waits_for_the_verdict() {
     assert!(rig.get(&origin, &right).how().contains("hit"));
     let compressed = Origin::always("200 OK\nContent-Encoding: gzip", BODY);
     assert!(!failed(&rig.get(&compressed, wrong)), "the digest is of what is in it");
+    rig.settle();
+    assert!(rig.get(&compressed, wrong).how().contains("unchecked"), "so it is not stored");
+    let sly = Origin::always("200 OK\nContent-Encoding: identity", BODY);
+    assert!(failed(&rig.get(&sly, wrong)));
 }
 
 #[test]
@@ -192,7 +196,7 @@ fn a_client_of_http_1_0_can_tell_that_a_body_broke_off() {
     let mut client = rig.client();
     client
         .write(format!("GET http://{0}/x HTTP/1.0\r\nHost: {0}\r\n\r\n", origin.host()).as_bytes());
-    assert!(client.to_the_end().is_err(), "a reset, not an end");
+    assert!(client.read_on().is_err(), "a reset, not an end");
 }
 
 #[test]

@@ -79,6 +79,30 @@ fn what_is_stale_is_confirmed_and_then_updated() {
 }
 
 #[test]
+fn a_304_that_forbids_storing_ends_it_and_its_cookie_is_for_one_client() {
+    for (fields, count) in
+        [("Cache-Control: no-store", 3), ("Cache-Control: max-age=60\r\nSet-Cookie: a=b", 2)]
+    {
+        let origin = Origin::new(move |before, _, stream| match before {
+            0 => stream
+                .write_all(&whole("200 OK\nCache-Control: max-age=0\nETag: \"1\"", b"x"))
+                .is_ok(),
+            1 => {
+                let head = format!("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n{fields}\r\n\r\n");
+                stream.write_all(head.as_bytes()).is_ok()
+            }
+            _ => stream.write_all(&whole("200 OK", b"y")).is_ok(),
+        });
+        let rig = Rig::new();
+        for _ in 0..3 {
+            assert_eq!(rig.get(&origin, "/x").field("set-cookie"), None);
+            rig.settle();
+        }
+        assert_eq!(origin.count(), count, "{fields}");
+    }
+}
+
+#[test]
 fn an_error_is_answered_by_what_is_stale_where_that_may_be() {
     for (fields, expected) in [("stale-if-error=60", 200), ("must-revalidate", 503)] {
         let origin = Origin::new(move |before, _, stream| {

@@ -237,7 +237,7 @@ impl Client {
     }
 
     /// All that comes until the connection ends in order.
-    pub fn to_the_end(&mut self) -> std::io::Result<Vec<u8>> {
+    pub fn read_on(&mut self) -> std::io::Result<Vec<u8>> {
         let mut all = Vec::new();
         self.0.read_to_end(&mut all).map(|_| all)
     }
