@@ -58,6 +58,7 @@ def main():
                 except (subjects.Missing, RuntimeError) as error:
                     notes.append(f"{name}: {error}")
             if wanted:
+                print(f"{described()}\n")
                 print("| metric | " + " | ".join(subjects.NAMES) + " | ratio or figure | bar | |")
                 print("|---|" + "--:|" * len(subjects.NAMES) + "--:|---|---|", flush=True)
             for row in wanted:
@@ -74,6 +75,18 @@ def main():
         print("\nA cold object of 16 MiB, from an origin that sends 4 MiB/s:\n", flush=True)
         probes.main(["--markdown"] + [word for name in args.subject or [] for word in ("--subject", name)])
     return 1 if notes else 0
+
+
+def described():
+    """The date, the load and the versions, above the table."""
+    def says(*words):
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).strip().splitlines()[0] if done.stdout + done.stderr else words[0]
+
+    programs = [says(subjects.which("nginx") or "false", "-v"), says(subjects.which("squid") or "false", "-v"),
+                says(str(subjects.DOCKGATE), "--version")]
+    load_now = pathlib.Path("/proc/loadavg").read_text().split()[0]
+    return "; ".join([says("date", "-u", "+%F %H:%M UTC"), f"{os.cpu_count()} cores", f"load at start {load_now}", *programs])
 
 
 def target(size):
