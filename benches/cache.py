@@ -44,8 +44,8 @@ def main():
     parser.add_argument("--seconds", type=int)
     parser.add_argument("--subject", choices=subjects.NAMES, action="append")
     args = parser.parse_args()
-    rounds = args.rounds or (3 if args.quick else 7)
-    seconds = args.seconds or (2 if args.quick else 4)
+    rounds = args.rounds or (3 if args.quick else 5)
+    seconds = args.seconds or (2 if args.quick else 3)
     wanted = [row for row in ROWS if args.only in row[0]]
     notes, missed = [], 0
     with Origin() as origin, tempfile.TemporaryDirectory(prefix="dockgate-bench-cache.") as folder:

@@ -8,6 +8,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -252,7 +253,9 @@ def commands(rig):
         for _ in range(2):
             for name in ("a", "b"):
                 whole(fetch(gate.http, f"/commands/{name}?size=10K"), f"/commands/{name}", 10 << 10)
-        sums = gate.statistics()
+        deadline = time.monotonic() + 20
+        while (sums := gate.statistics())["bytes_stored"] < 20480 and time.monotonic() < deadline:
+            time.sleep(0.02)  # what is on its way to the disk counts when it is there
         found = tuple(sums[name] for name in ("bytes_sent", "bytes_saved", "bytes_fetched", "bytes_stored", "origin_requests"))
         expect(found, (40960, 20480, 20480, 20480, 2), "bytes sent, saved, fetched and stored, origin requests")
         expect({name: count for name, count in sums["requests"].items() if count}, {"hit": 2, "miss": 2}, "requests")
