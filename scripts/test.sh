@@ -40,6 +40,7 @@ else
     echo "cargo-nextest is not installed: the same tests with cargo test"
     step cargo test --lib --bins --tests
 fi
+[ "$tier" != all ] || step scripts/test-s3.sh
 [ "$tier" != all ] || step env DOCKGATE_DIFFERENTIAL=1000000 cargo test --test it differential
 step cargo test --doc # what must not compile, does not
 step cargo build --release

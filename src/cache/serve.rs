@@ -11,7 +11,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::Cache;
-use super::fill::{self, Answer, Flight, Head, Interim, Job, Purpose, Reader};
+use super::fill::{self, Answer, Flight, Head, Interim, Job, Purpose, Reader, Unstored};
 use super::fresh::{self, CacheStatus, Forwarded, Reuse};
 use super::key::{Key, Partition};
 use super::meta::Meta;
@@ -178,7 +178,9 @@ impl Case<'_> {
         }
         let variant = found.as_ref().and_then(|found| self.variant_of(found));
         let mut flight = Flight { key: self.route.key.clone(), variant };
-        let mut alone = self.cache.passes.knows(&self.route.key, self.now);
+        // One who wants nothing stored leads nobody.
+        let mut alone = self.cache.passes.knows(&self.route.key, self.now)
+            || fresh::wants_nothing_stored(&self.request.headers);
         loop {
             let (mut reader, led) = self.board(&flight, &found, alone);
             let mut interim = match led {
@@ -203,8 +205,11 @@ impl Case<'_> {
                     };
                     return self.stored(&stored, Outcome::Hit, from_store(ttl)).await;
                 }
-                // Somebody else's answer: it may be neither for this variant nor for two.
-                Answer::New(head) if !led && head.stored.is_err() => alone = true,
+                // Somebody else's answer: it may be for one client only, or of another variant. An error,
+                // or what the disk does not take, is for all who have waited for it.
+                Answer::New(head) if !led && head.stored.is_err_and(Unstored::is_of_the_url) => {
+                    alone = true;
+                }
                 Answer::New(head) if !led && !self.is_mine(&head.meta) => {
                     flight.variant = Some(self.variant(&fresh::vary_names(&head.meta.headers)));
                 }
@@ -225,13 +230,14 @@ impl Case<'_> {
 
     /// A place in the flight, and whether this request leads it.
     fn board(&self, flight: &Flight, found: &Option<Found>, alone: bool) -> (Reader, bool) {
-        let (reader, started) = match alone {
-            true => {
-                let (growing, reader) = fill::Growing::begin();
-                (reader, Some(growing))
-            }
-            false => self.cache.flights.join(flight),
-        };
+        if alone {
+            let (flight, reader, growing) = self.cache.flights.alone(&flight.key);
+            let purpose = Purpose::Fill { flight, found: found.clone(), alone };
+            let job = self.job(purpose, RequestBody::Empty);
+            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+            return (reader, true);
+        }
+        let (reader, started) = self.cache.flights.join(flight);
         let led = started.is_some();
         if let Some(growing) = started {
             let purpose = Purpose::Fill { flight: flight.clone(), found: found.clone(), alone };

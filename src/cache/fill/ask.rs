@@ -57,10 +57,13 @@ pub(super) async fn ask(
     if job.fills() {
         fresh::strip_conditions(&mut headers);
         headers.remove(header::RANGE);
-        only_shared(&mut headers);
         if let Some(Verify::Sha256(_)) = &job.route.verify {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
+    }
+    // An answer to HEAD may teach something of what is stored, too.
+    if job.fills() || job.found().is_some() {
+        only_shared(&mut headers);
     }
     let plain = headers.clone();
     if let (true, Some(found)) = (job.fills(), job.found()) {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::ask::{Begun, Failure, Incoming, ask, prepare, resume};
 use super::flights::Flight;
 use super::growing::{Answer, End, Growing, Head, Unstored};
-use super::judge::{is_of_the_url, is_plain_file, meta, storable};
+use super::judge::{is_plain_file, meta, storable};
 use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::meta::Meta;
@@ -60,13 +60,14 @@ pub async fn run(cache: Arc<Cache>, job: Job, growing: Arc<Growing>) {
     if let Err(fault) = fly(&cache, job, &growing).await {
         growing.answer(Answer::Failed(Arc::new(fault)));
     }
+    growing.hold(None);
     if let Some(flight) = flight {
         cache.flights.end(&flight, &growing);
     }
 }
 
 async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), Fault> {
-    let lock = lock(cache, &job).await;
+    growing.hold(lock(cache, &job).await);
     if let Some(newer) = newer(cache, &job).await {
         growing.answer(Answer::Found(Arc::new(newer)));
         return Ok(());
@@ -89,7 +90,7 @@ async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), 
         learn(cache, &job, &begun).await;
     }
     forget(cache, &job, *status, headers).await;
-    receive(cache, job, begun, growing, lock).await;
+    receive(cache, job, begun, growing).await;
     Ok(())
 }
 
@@ -142,7 +143,9 @@ async fn confirmed(cache: &Cache, job: &Job, found: &Found, begun: &Begun) -> Fo
     let meta = fresh::updated(&found.meta, &begun.headers, begun.times.0, begun.times.1);
     cache.hot.forget(&found.meta.key);
     let (status, rules) = (meta.status, &job.route.rules);
-    if fresh::may_store(&Method::GET, &job.request, status, &meta.headers, rules).is_err() {
+    // Whatever this client wishes.
+    let nobody = HeaderMap::new();
+    if fresh::may_store(&Method::GET, &nobody, status, &meta.headers, rules).is_err() {
         // The origin does not want it stored any more.
         cache.remove(&found.meta.key).await;
         return Found { meta: Arc::new(meta), ..found.clone() };
@@ -191,13 +194,7 @@ async fn forget(cache: &Cache, job: &Job, status: StatusCode, headers: &HeaderMa
 }
 
 /// Takes the answer in: head, body, verdict, commit.
-async fn receive(
-    cache: &Cache,
-    job: Job,
-    mut begun: Begun,
-    growing: &Arc<Growing>,
-    lock: Option<Lock>,
-) {
+async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growing>) {
     if let Some(rewrite) = &job.route.headers {
         rewrite.rewrite(&mut begun.headers);
     }
@@ -213,14 +210,11 @@ async fn receive(
     if stored.is_ok() {
         match cache.store.begin(&meta, begun.length) {
             Ok(begun) => draft = Some(begun),
-            Err(error) => {
-                cache.disk_failed(&error);
-                stored = Err(Unstored::Disk);
-            }
+            Err(error) => stored = Err(not_taken(cache, &error)),
         }
     } else {
-        drop(lock);
-        if job.fills() && stored.is_err_and(is_of_the_url) {
+        growing.hold(None);
+        if job.fills() && stored.is_err_and(Unstored::is_of_the_url) {
             cache.passes.remember(&job.route.key, cache.now());
         }
     }
@@ -332,7 +326,7 @@ async fn keep(
                 return Ok(());
             }
             Err(error) => {
-                cache.disk_failed(&error);
+                not_taken(cache, &error);
                 growing.pass_from(length - piece.len() as u64);
                 // Its file stays open for those who read it.
                 *draft = None;
@@ -352,6 +346,15 @@ async fn keep(
         true => Ok(()),
         false => Err(Failure::Wrong("its client has left".to_owned())),
     }
+}
+
+/// Why the store does not take it.
+fn not_taken(cache: &Cache, error: &std::io::Error) -> Unstored {
+    if error.kind() == std::io::ErrorKind::FileTooLarge {
+        return Unstored::TooLarge;
+    }
+    cache.disk_failed(error);
+    Unstored::Disk
 }
 
 async fn commit(cache: &Cache, job: &Job, growing: &Growing, draft: Draft, meta: Meta) {

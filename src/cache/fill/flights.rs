@@ -34,33 +34,51 @@ impl Flight {
 }
 
 #[derive(Debug, Default)]
-pub struct Flights(Mutex<HashMap<Flight, Arc<Growing>>>);
+pub struct Flights(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    flying: HashMap<Flight, Arc<Growing>>,
+    /// How many flew alone.
+    solitary: u64,
+}
 
 impl Flights {
     /// A place in the flight, and the flight itself if it has just begun. What has landed is joined by
     /// nobody: it is as good as stored, and who asks the origin nevertheless wants something newer.
     pub fn join(&self, flight: &Flight) -> (Reader, Option<Arc<Growing>>) {
         let mut all = self.all();
-        if let Some(growing) = all.get(flight)
+        if let Some(growing) = all.flying.get(flight)
             && growing.is_flying()
             && let Some(reader) = growing.reader()
         {
             return (reader, None);
         }
         let (growing, reader) = Growing::begin();
-        all.insert(flight.clone(), Arc::clone(&growing));
+        all.flying.insert(flight.clone(), Arc::clone(&growing));
         (reader, Some(growing))
+    }
+
+    /// A flight that nobody joins, but that a write outdates like others.
+    pub fn alone(&self, key: &Key) -> (Flight, Reader, Arc<Growing>) {
+        let (growing, reader) = Growing::begin();
+        let mut all = self.all();
+        all.solitary += 1;
+        let which = vec![("alone".to_owned(), Some(all.solitary.to_string()))];
+        let flight = Flight { key: key.clone(), variant: Some(which) };
+        all.flying.insert(flight.clone(), Arc::clone(&growing));
+        (flight, reader, growing)
     }
 
     /// The flight, if it is on its way.
     pub fn find(&self, flight: &Flight) -> Option<Reader> {
-        self.all().get(flight).filter(|growing| growing.is_flying())?.reader()
+        self.all().flying.get(flight).filter(|growing| growing.is_flying())?.reader()
     }
 
     /// What is whole and not committed yet, if it is for whom it is wanted.
     pub fn landed(&self, key: &Key, is_wanted: impl Fn(&Meta) -> bool) -> Option<Found> {
         let all = self.all();
-        let of_key = all.iter().filter(|(flight, _)| flight.key == *key);
+        let of_key = all.flying.iter().filter(|(flight, _)| flight.key == *key);
         let mut landed = of_key.filter_map(|(_, growing)| growing.landed());
         landed.find(|found| is_wanted(&found.meta))
     }
@@ -68,15 +86,15 @@ impl Flights {
     /// It has ended: what came of it is in the store, or nowhere.
     pub fn end(&self, flight: &Flight, growing: &Arc<Growing>) {
         let mut all = self.all();
-        if all.get(flight).is_some_and(|now| Arc::ptr_eq(now, growing)) {
-            all.remove(flight);
+        if all.flying.get(flight).is_some_and(|now| Arc::ptr_eq(now, growing)) {
+            all.flying.remove(flight);
         }
     }
 
     /// What is on its way for these keys began before something changed: it ends for those who read it,
     /// and nobody else gets it.
     pub fn outdate(&self, is_meant: impl Fn(&Key) -> bool) {
-        self.all().retain(|flight, growing| {
+        self.all().flying.retain(|flight, growing| {
             let is_meant = is_meant(&flight.key);
             if is_meant {
                 growing.outdate();
@@ -86,10 +104,10 @@ impl Flights {
     }
 
     pub fn count(&self) -> usize {
-        self.all().len()
+        self.all().flying.len()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Flight, Arc<Growing>>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -17,11 +18,13 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::cache::fresh::{self, NotStored};
 use crate::cache::meta::Meta;
-use crate::cache::store::Found;
+use crate::cache::store::{Found, Lock};
 use crate::cache::upstream::Fault;
 
 /// What may lie in memory on its way through, in bytes.
 const WINDOW: u64 = 512 * 1024;
+/// How long one reader may hold up others, where no file lies between.
+const STOPPED: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Growing {
@@ -31,6 +34,8 @@ pub struct Growing {
     moved: Notify,
     landed: OnceLock<Found>,
     outdated: AtomicBool,
+    /// Keeps other processes from asking for the same.
+    lock: Mutex<Option<Lock>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -81,9 +86,24 @@ pub enum Unstored {
     /// An error of the origin, while something older may be used.
     #[error("stale-if-error")]
     Error,
+    /// One object is not to take the place of all others.
+    #[error("too-large")]
+    TooLarge,
     /// The disk does not take it.
     #[error("disk")]
     Disk,
+}
+
+impl Unstored {
+    /// Whether the next answer will hardly be stored either, whoever asks.
+    pub fn is_of_the_url(self) -> bool {
+        use NotStored::{NoFreshness, NoStore, NoValidator, Private, VaryStar};
+        matches!(
+            self,
+            Unstored::PassThrough
+                | Unstored::Response(NoFreshness | NoStore | NoValidator | Private | VaryStar)
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +134,7 @@ impl Growing {
             moved: Notify::new(),
             landed: OnceLock::new(),
             outdated: AtomicBool::new(false),
+            lock: Mutex::default(),
         });
         let reader = growing.seat(&mut growing.passage());
         (growing, reader)
@@ -178,6 +199,12 @@ impl Growing {
     /// It is not to be stored any more.
     pub(super) fn outdate(&self) {
         self.outdated.store(true, Ordering::Release);
+        self.hold(None);
+    }
+
+    /// Holds a lock, or lets go of it.
+    pub(super) fn hold(&self, lock: Option<Lock>) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
     }
 
     pub(super) fn is_outdated(&self) -> bool {
@@ -204,6 +231,7 @@ impl Growing {
     pub(super) async fn pass(&self, piece: Bytes) -> bool {
         let length = piece.len() as u64;
         let mut piece = Some(piece);
+        let mut patience = std::pin::pin!(tokio::time::sleep(STOPPED));
         loop {
             let moved = self.moved.notified();
             {
@@ -217,7 +245,13 @@ impl Growing {
                     break;
                 }
             }
-            moved.await;
+            tokio::select! {
+                () = moved => {}
+                () = &mut patience => {
+                    self.passage().leave_behind();
+                    patience.as_mut().reset(tokio::time::Instant::now() + STOPPED);
+                }
+            }
         }
         self.state.send_modify(|state| state.written += length);
         true
@@ -242,6 +276,15 @@ impl Growing {
 impl Passage {
     fn held(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// One that has stopped holds up no other: it loses its seat, and what it has not read.
+    fn leave_behind(&mut self) {
+        let slowest = self.readers.iter().map(|(_, at)| *at).min();
+        let fastest = self.readers.iter().map(|(_, at)| *at).max();
+        if slowest < fastest {
+            self.readers.retain(|(_, at)| Some(*at) != slowest);
+        }
     }
 
     /// Lets go of what every reader has.

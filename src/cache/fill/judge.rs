@@ -35,16 +35,6 @@ pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
         .map_err(Unstored::Response)
 }
 
-/// Whether the next answer will hardly be stored either, whoever asks.
-pub(super) fn is_of_the_url(reason: Unstored) -> bool {
-    use fresh::NotStored::{NoFreshness, NoStore, NoValidator, Private, VaryStar};
-    matches!(
-        reason,
-        Unstored::PassThrough
-            | Unstored::Response(NoFreshness | NoStore | NoValidator | Private | VaryStar)
-    )
-}
-
 pub(super) fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
     let mut headers = begun.headers.clone();
     if stored {

@@ -30,7 +30,7 @@ pub use date::repair_date;
 pub use fields::{strip_forwarded, strip_stored};
 pub use invalidate::{invalidated_targets, invalidates, post_as_get};
 pub use lifetime::{age, fresh_until_ms, says_how_long};
-pub use reuse::{Reuse, StaleReason, only_if_cached, reuse};
+pub use reuse::{Reuse, StaleReason, only_if_cached, reuse, wants_nothing_stored};
 pub use status::{CacheStatus, Forwarded};
 pub use storing::{NotStored, may_store, shareable};
 pub use update::{HeadUpdate, head_update, same, updated};

@@ -68,6 +68,11 @@ impl StaleReason {
 }
 
 /// Whether the client wants no answer rather than one from the origin.
+/// Whether the client wants no answer to its request stored.
+pub fn wants_nothing_stored(request: &HeaderMap) -> bool {
+    Directives::of(request).no_store
+}
+
 pub fn only_if_cached(request: &HeaderMap) -> bool {
     Directives::of(request).only_if_cached
 }

@@ -258,7 +258,10 @@ impl Reservation {
     /// One object is not to take the place of all others.
     fn may_become(&self, bytes: u64) -> io::Result<()> {
         match bytes > self.room.limit / 2 {
-            true => Err(full("it is larger than half of the store's `size`")),
+            true => {
+                let why = "it is larger than half of the store's `size`";
+                Err(io::Error::new(io::ErrorKind::FileTooLarge, why))
+            }
             false => Ok(()),
         }
     }

@@ -81,6 +81,47 @@ fn one_client_does_not_choose_what_others_get() {
 }
 
 #[test]
+fn what_head_is_answered_is_not_chosen_by_one_client_either() {
+    let origin = Origin::new(|_, asked, stream| {
+        let by = asked.field("x-forwarded-host").unwrap_or("nobody").to_owned();
+        let mut head =
+            super::origin::lines(&format!("200 OK\nCache-Control: max-age=60\nLink: <{by}>"));
+        head.extend_from_slice(b"Content-Length: 1\r\n\r\n");
+        if asked.method != "HEAD" {
+            head.push(b'x');
+        }
+        stream.write_all(&head).is_ok()
+    });
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    let fields = ["Cache-Control: no-cache", "X-Forwarded-Host: evil.example"];
+    rig.ask(&origin, "HEAD", "/x", &fields);
+    rig.settle();
+    assert_eq!(rig.get(&origin, "/x").field("link"), Some("<nobody>"));
+}
+
+#[test]
+fn a_client_that_reloads_removes_nothing() {
+    let origin = Origin::new(|before, _, stream| match before {
+        0 => {
+            let head = "200 OK\nCache-Control: max-age=60\nETag: \"1\"";
+            stream.write_all(&whole(head, b"x")).is_ok()
+        }
+        _ => stream.write_all(b"HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n").is_ok(),
+    });
+    let rig = Rig::new();
+    rig.get(&origin, "/x");
+    rig.settle();
+    let reload = rig.ask(&origin, "GET", "/x", &["Cache-Control: no-cache, no-store"]);
+    assert_eq!(reload.text(), "x");
+    assert!(reload.how().contains("fwd=request"), "{}", reload.how());
+    rig.settle();
+    assert!(rig.get(&origin, "/x").how().contains("hit"));
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
 fn a_cookie_is_not_kept_where_only_a_rule_says_that_the_answer_is() {
     let rules = r#"
         [[rule]]

@@ -17,7 +17,7 @@ fn a_store_that_is_too_small_is_passed_by() {
     for _ in 0..2 {
         let answer = rig.get(&origin, "/x");
         assert!(answer.whole && answer.body == body);
-        assert!(answer.how().contains("detail=disk"), "{}", answer.how());
+        assert!(answer.how().contains("detail=too-large"), "{}", answer.how());
         rig.settle();
     }
     assert_eq!(origin.count(), 2);

@@ -118,9 +118,10 @@ fn answers_to_credentials_are_shared_only_where_rule_and_origin_allow_it() {
         (authorized, "Cache-Control: s-maxage=60", false, true),
         (authorized, "Cache-Control: public\nCDN-Cache-Control: max-age=60", false, false),
         (authorized, "Cache-Control: public\nVary: Authorization", false, false),
-        (cookie, "Cache-Control: max-age=60", false, true),
-        (cookie, "Cache-Control: max-age=60\nSet-Cookie: a=c", false, false),
-        (cookie, "Cache-Control: max-age=60\nVary: cookie", false, false),
+        (cookie, "Cache-Control: max-age=60", false, false),
+        (cookie, "Cache-Control: max-age=60, public", false, true),
+        (cookie, "Cache-Control: public, max-age=60\nSet-Cookie: a=c", false, false),
+        (cookie, "Cache-Control: public, max-age=60\nVary: cookie", false, false),
         ("Authorization: x\nCookie: a=b", "Cache-Control: max-age=60", false, false),
     ] {
         let told = |rules: &Rules| shareable(&head(request), &head(response), rules);

@@ -379,14 +379,14 @@ async fn what_is_too_large_is_refused_at_once_or_when_it_has_grown() {
     let dir = tempfile::tempdir().unwrap();
     let store = Disk::open(settings(dir.path(), MB)).unwrap();
     let meta = meta(key("/a"), b"", &[]);
-    assert_eq!(store.begin(&meta, Some(MB)).unwrap_err().kind(), ErrorKind::StorageFull);
-    assert_eq!(store.begin(&meta, Some(u64::MAX)).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(store.begin(&meta, Some(MB)).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    assert_eq!(store.begin(&meta, Some(u64::MAX)).unwrap_err().kind(), ErrorKind::FileTooLarge);
     let mut draft = store.begin(&meta, None).unwrap();
     let refused = (0..40).find_map(|_| draft.append(&[0; 50_000]).err()).unwrap();
-    assert_eq!(refused.kind(), ErrorKind::StorageFull);
-    assert!(draft.written() > MB / 2 && draft.written() < MB);
+    assert_eq!(refused.kind(), ErrorKind::FileTooLarge);
+    assert!(draft.written() > MB / 4 && draft.written() <= MB / 2);
     drop(draft);
-    store.begin(&meta, Some(MB / 2)).unwrap();
+    store.begin(&meta, Some(MB / 4)).unwrap();
     assert_eq!(store.usage().bytes, 0);
 }
 

@@ -152,7 +152,7 @@ async fn a_request_body_is_framed_by_its_length_or_in_chunks() {
         (RequestBody::Whole("hello".into()), "content-length: 5", "hello"),
         (pieces(&[Ok("he"), Ok("llo")], Some(5)), "content-length: 5", "hello"),
         (
-            pieces(&[Ok("he"), Ok("llo")], None),
+            pieces(&[Ok("he"), Ok("llo"), Ok("")], None),
             "transfer-encoding: chunked",
             "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
         ),
@@ -168,6 +168,7 @@ async fn a_request_body_is_framed_by_its_length_or_in_chunks() {
 #[tokio::test]
 async fn a_request_body_that_breaks_off_breaks_the_request_off() {
     for body in [
+        pieces(&[Ok("hel")], None),
         pieces(&[Ok("he"), Err("gone")], Some(5)),
         pieces(&[Ok("he"), Err("gone")], None),
         pieces(&[Ok("he")], Some(5)),
