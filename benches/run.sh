@@ -28,7 +28,7 @@ case " $*" in
     *) "$here/target/release/bench" run --dockgate "$DOCKGATE" --haproxy "$HAPROXY" "$@" || status=$? ;;
 esac
 case " $*" in
-    *' --only '[!c]*) ;;
+    *' --only '[!c]* | *' --only c'[!a]*) ;;
     *)
         "$here/../tests/cache/setup.sh" bench || true # what is missing becomes a note
         echo
