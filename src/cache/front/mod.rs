@@ -65,6 +65,11 @@ impl Gate {
 
     /// Accepts, in one worker, until the cache drains.
     pub async fn serve(self: Arc<Gate>, socket: OwnedFd) -> io::Result<()> {
+        // Connections inherit these from the socket that they come from (tcp(7)).
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        sockopt::set_socket_keepalive(&socket, true)?;
+        sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE)?;
+        sockopt::set_tcp_keepintvl(&socket, KEEP_ALIVE)?;
         let watched = watch(socket, Interest::READABLE)?;
         loop {
             let accepted = tokio::select! {
@@ -131,10 +136,6 @@ async fn accept(watched: &AsyncFd<OwnedFd>) -> io::Result<(Stream, Option<Socket
     let (socket, address) = watched
         .async_io(Interest::READABLE, |listener| Ok(rustix::net::acceptfrom_with(listener, flags)?))
         .await?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE)?;
-    sockopt::set_tcp_keepintvl(&socket, KEEP_ALIVE)?;
     let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
     Ok((Stream::new(socket)?, peer))
 }

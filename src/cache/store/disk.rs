@@ -333,7 +333,10 @@ impl Inner {
         let place = place_of(&found.meta);
         let path = self.room.at(&place);
         let _changing = self.room.changing(found.id);
-        let Some(Stored { file, head: Ok(read), .. }) = read(&path)? else {
+        // Opened once: by the second time another process may have put another response in its place,
+        // whose head this is not.
+        let opened = open(&path, OpenOptions::new().read(true).write(true))?;
+        let Some(Stored { file, head: Ok(read), .. }) = opened.map_or(Ok(None), read_file)? else {
             return Ok(Refreshed::Done);
         };
         if read.meta.sha256 != found.meta.sha256 || read.meta.key != found.meta.key {
@@ -342,7 +345,6 @@ impl Inner {
         }
         match head::next(&read, &head::text(meta)?)? {
             Some((at, bytes)) => {
-                let file = OpenOptions::new().write(true).open(&path)?;
                 file.write_all_at(&bytes, at).inspect_err(|error| self.room.failed(error))?;
                 Ok(Refreshed::Done)
             }
@@ -449,11 +451,18 @@ pub(super) struct Stored {
 }
 
 pub(super) fn read(path: &Path) -> io::Result<Option<Stored>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if is_absence(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    open(path, OpenOptions::new().read(true))?.map_or(Ok(None), read_file)
+}
+
+fn open(path: &Path, how: &OpenOptions) -> io::Result<Option<File>> {
+    match how.open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_file(file: File) -> io::Result<Option<Stored>> {
     let mut buffer = [0; head::COMMON];
     let count = match file.read_at(&mut buffer, 0) {
         Ok(count) => count,
