@@ -463,3 +463,6 @@ impl Drop for Reader {
         self.growing.moved.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests;
