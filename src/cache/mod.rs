@@ -50,7 +50,7 @@ use request::Request;
 use route::{Kind, Mirror, Route};
 use stats::Stats;
 use store::Store;
-use upstream::Upstream;
+use upstream::{Fault, Upstream};
 
 /// Who asks where no network of `tenants` has the address.
 const NOBODY: &str = "-";
@@ -72,6 +72,8 @@ pub struct Cache {
     via: HeaderValue,
     /// When an error of the disk was last written down, in ms since 1970.
     disk_told: AtomicU64,
+    /// The same of origins that could not be asked.
+    origin_told: AtomicU64,
 }
 
 /// What the configuration says of a cache, beside its store and its upstream.
@@ -125,6 +127,7 @@ impl Cache {
             thread: Thread::spawn(name, tasks)?,
             via,
             disk_told: AtomicU64::new(0),
+            origin_told: AtomicU64::new(0),
         })
     }
 
@@ -224,6 +227,22 @@ impl Cache {
                 cache = %self.name, %error,
                 "the disk does not take or give objects: answers pass by it"
             );
+        }
+    }
+
+    /// Clients of package managers often print no more than the status.
+    fn origin_failed(&self, host: &str, fault: &Fault) {
+        const PAUSE: u64 = 10_000;
+        let (now, told) = (self.now(), self.origin_told.load(Ordering::Relaxed));
+        let is_first = now.saturating_sub(told) >= PAUSE
+            && self
+                .origin_told
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_first {
+            let hint = fault.hint().map(|hint| format!(". hint: {hint}")).unwrap_or_default();
+            let name = fault.name();
+            tracing::warn!(cache = %self.name, host, name, "an origin could not be asked: {fault}{hint}");
         }
     }
 

@@ -278,6 +278,7 @@ impl Case<'_> {
 
     /// The origin could not be asked: what is stored may do.
     async fn fallen(&self, fault: &Fault, found: Option<&Found>, judged: Option<&Reuse>) -> Reply {
+        self.cache.origin_failed(&self.request.host, fault);
         if let (Some(found), Some(Reuse::Stale { if_unreachable, if_error, .. })) = (found, judged)
             && (*if_unreachable || *if_error)
             && fault.is_origin()
