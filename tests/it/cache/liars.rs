@@ -185,17 +185,22 @@ fn an_upload_that_breaks_off_does_not_reach_the_origin_as_a_whole_one() {
 
 #[test]
 fn a_client_of_http_1_0_can_tell_that_a_body_broke_off() {
-    let origin = Origin::new(|_, _, stream| {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |_, _, stream| {
         let mut answer = lines("200 OK\nCache-Control: max-age=60\nTransfer-Encoding: chunked");
         answer.extend_from_slice(b"\r\n5\r\nhello\r\n");
         stream.write_all(&answer).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        let _ = wait.lock().unwrap().recv();
         false
     });
     let rig = Rig::new();
     let mut client = rig.client();
-    client
-        .write(format!("GET http://{0}/x HTTP/1.0\r\nHost: {0}\r\n\r\n", origin.host()).as_bytes());
+    let host = origin.host();
+    client.write(format!("GET http://{host}/x HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes());
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.some(5), b"hello");
+    go.send(()).unwrap();
     assert!(client.read_on().is_err(), "a reset, not an end");
 }
 
