@@ -11,7 +11,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::Cache;
-use super::fill::{self, Answer, Flight, Head, Interim, Job, Purpose, Reader, Unstored};
+use super::fill::{self, Answer, Flight, Growing, Head, Interim, Job, Purpose, Reader, Unstored};
 use super::fresh::{self, CacheStatus, Forwarded, Reuse};
 use super::key::{Key, Partition};
 use super::meta::Meta;
@@ -140,9 +140,10 @@ impl Case<'_> {
         let flight = Flight { key: self.route.key.clone(), variant: self.variant_of(found) };
         let (_, started) = self.cache.flights.join(&flight);
         if let Some(growing) = started {
-            let found = Some(found.clone());
-            let job = self.job(Purpose::Fill { flight, found, alone: false }, RequestBody::Empty);
-            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+            self.launch(
+                Purpose::Fill { flight, found: Some(found.clone()), alone: false },
+                growing,
+            );
         }
     }
 
@@ -161,6 +162,12 @@ impl Case<'_> {
             account: self.account(if fills { Outcome::Miss } else { Outcome::Passed }),
             began: self.now,
         }
+    }
+
+    /// Starts a fill on the fetch thread.
+    fn launch(&self, purpose: Purpose, growing: Arc<Growing>) {
+        let job = self.job(purpose, RequestBody::Empty);
+        self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
     }
 
     async fn fetch(&mut self, found: Option<Found>, judged: Option<Reuse>) -> Reply {
@@ -230,19 +237,16 @@ impl Case<'_> {
 
     /// A place in the flight, and whether this request leads it.
     fn board(&self, flight: &Flight, found: &Option<Found>, alone: bool) -> (Reader, bool) {
+        let found = found.clone();
         if alone {
             let (flight, reader, growing) = self.cache.flights.alone(&flight.key);
-            let purpose = Purpose::Fill { flight, found: found.clone(), alone };
-            let job = self.job(purpose, RequestBody::Empty);
-            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+            self.launch(Purpose::Fill { flight, found, alone }, growing);
             return (reader, true);
         }
         let (reader, started) = self.cache.flights.join(flight);
         let led = started.is_some();
         if let Some(growing) = started {
-            let purpose = Purpose::Fill { flight: flight.clone(), found: found.clone(), alone };
-            let job = self.job(purpose, RequestBody::Empty);
-            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+            self.launch(Purpose::Fill { flight: flight.clone(), found, alone }, growing);
         }
         (reader, led)
     }
@@ -270,9 +274,7 @@ impl Case<'_> {
         let flight = Flight { key: self.route.key.clone(), variant: None };
         let (_, started) = self.cache.flights.join(&flight);
         if let Some(growing) = started {
-            let purpose = Purpose::Fill { flight, found: None, alone: false };
-            let job = self.job(purpose, RequestBody::Empty);
-            self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+            self.launch(Purpose::Fill { flight, found: None, alone: false }, growing);
         }
     }
 
@@ -302,7 +304,7 @@ impl Case<'_> {
         }
         let judged = found.as_ref().map(|found| self.judge(found));
         let seen = found.clone();
-        let (growing, mut reader) = fill::Growing::begin();
+        let (growing, mut reader) = Growing::begin();
         let upload = std::mem::take(&mut self.request.upload);
         let job = self.job(Purpose::Pass { found }, upload);
         self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));

@@ -43,8 +43,10 @@ pub(super) enum Incoming {
 /// Why there is no whole body.
 pub(super) enum Failure {
     Origin(Fault),
-    /// What the route's own code says of it.
+    /// What a check or the route's own code says of it.
     Wrong(String),
+    /// It is not stored, and nobody reads it any more.
+    Left,
 }
 
 /// Asks, and asks again without conditions if the origin means another answer than the stored one.
@@ -199,6 +201,7 @@ async fn part(
         Ok(body) => Ok((headers, body)),
         Err(Failure::Origin(fault)) => Err(fault),
         Err(Failure::Wrong(why)) => Err(Fault::BodyBroken(why)),
+        Err(Failure::Left) => Err(Fault::BodyBroken("nobody reads it any more".to_owned())),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::cache::route::{Route, Verify};
 use crate::cache::stats::Account;
 use crate::cache::store::{Body, Draft, Found, Lock};
 use crate::cache::upstream::{Fault, RequestBody};
+
 /// A client that takes longer for a piece that passes by the disk is slow.
 const SLOW: Duration = Duration::from_secs(2);
 /// How long another process is waited for.
@@ -253,6 +254,9 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
                 Failure::Wrong(why) => {
                     tracing::warn!(url = %job.route.key, "an answer was refused: {why}");
                 }
+                Failure::Left => {
+                    tracing::debug!(url = %job.route.key, "nobody reads an answer any more");
+                }
             }
             growing.end(End::Broken);
         }
@@ -276,7 +280,7 @@ async fn take_in(
             None => tokio::select! {
                 biased;
                 next = begun.body.next() => next,
-                () = growing.deserted() => return Err(Failure::Wrong("its client has left".to_owned())),
+                () = growing.deserted() => return Err(Failure::Left),
             },
         };
         match next {
@@ -344,7 +348,7 @@ async fn keep(
     };
     match is_read {
         true => Ok(()),
-        false => Err(Failure::Wrong("its client has left".to_owned())),
+        false => Err(Failure::Left),
     }
 }
 

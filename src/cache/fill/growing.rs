@@ -2,7 +2,7 @@
 //!
 //! The filler (`filler`) writes one, on the fetch thread; any number of readers follow it on the
 //! workers. Most of it lies in a draft file of the store; what no disk takes passes through memory,
-//! and only then does the slowest reader hold the filler up. What must stay true: a reader of a body
+//! and only then does the slowest reader hold the filler up, for a while. What must stay true: a reader of a body
 //! with a length gets the last byte, and one without the end, only after the verdict that the whole
 //! is right.
 

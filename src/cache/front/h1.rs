@@ -50,12 +50,11 @@ pub(super) async fn connection(
                     break;
                 }
                 hit.close(cache, &counts);
-                if hit.closes() && buffer.is_empty() {
-                    // All that the client has sent was read: no reset takes the answer away.
-                    break;
-                }
                 if hit.closes() {
-                    linger(&mut reader, &mut writer, &mut buffer).await;
+                    // Where all that the client has sent was read, no reset takes the answer away.
+                    if !buffer.is_empty() {
+                        linger(&mut reader, &mut writer, &mut buffer).await;
+                    }
                     break;
                 }
                 continue;
