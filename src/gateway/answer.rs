@@ -181,6 +181,12 @@ struct Asked<'a> {
 type Judged = (Option<serde_json::Value>, Vec<u8>, Option<String>);
 
 impl Asked<'_> {
+    fn wants(&self, house: &House, shape: Shape, body: &[u8]) -> bool {
+        let facts = Facts::default();
+        let cx = facts::context(house, self.identity, shape.engine, &facts);
+        self.call.is_none_or(|call| house.chain.reads_body(call, body, &cx))
+    }
+
     async fn judge(
         &mut self,
         house: &House,
@@ -303,7 +309,8 @@ impl Outbound<'_> {
             .flatten()
             .ok_or(Refusal::Answer("its body"))?;
         // A `304` says that it is JSON, and has no body.
-        let (json, body) = match is_json && !body.is_empty() {
+        let is_read = is_json && !body.is_empty() && asked.wants(house, shape, &body);
+        let (json, body) = match is_read {
             true => match serde_json::from_reader(body.as_slice()) {
                 Ok(json) => (Some(json), Vec::new()),
                 Err(_) => return Err(Refusal::Answer("its JSON")),

@@ -89,6 +89,8 @@ impl Refusal {
 
     fn verdict(&self) -> Verdict {
         match self {
+            // What was asked for is so already.
+            Refusal::Denied(_) if self.status() < 300 => Verdict::Allow,
             Refusal::Denied(_) => Verdict::Deny,
             Refusal::Away(_) | Refusal::Answer(_) => Verdict::Fail,
             _ => Verdict::Reject,
@@ -191,10 +193,16 @@ async fn read_away(client: &mut Client, upload: &mut Upload) -> bool {
 }
 
 fn render(status: u16, message: &str, challenges: &[String], to_head: bool, keep: bool) -> Vec<u8> {
-    let body = serde_json::json!({ "message": message }).to_string() + "\n";
+    // A `204` has neither a body nor a length of one (RFC 9110 §8.6).
+    let body = match status {
+        204 => String::new(),
+        _ => serde_json::json!({ "message": message }).to_string() + "\n",
+    };
     let mut out = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
-    put_line(&mut out, "Content-Type", b"application/json");
-    put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
+    if !body.is_empty() {
+        put_line(&mut out, "Content-Type", b"application/json");
+        put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
+    }
     for challenge in challenges {
         put_line(&mut out, "WWW-Authenticate", challenge.as_bytes());
     }
@@ -210,6 +218,7 @@ fn render(status: u16, message: &str, challenges: &[String], to_head: bool, keep
 
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        204 => "No Content",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

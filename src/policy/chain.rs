@@ -108,6 +108,14 @@ impl Chain {
         call.row().and_then(reads).unwrap_or_default()
     }
 
+    /// Whether any policy wants to see this body of an answer that is read whole.
+    pub fn reads_body(&self, call: &Typed, body: &[u8], cx: &Context<'_>) -> bool {
+        let row = call.row();
+        self.links.iter().any(|link| {
+            link.policy.reads_answer(row, cx) != Reads::Nothing && link.policy.reads_body(row, body)
+        })
+    }
+
     /// Shows an answer to the policies, the last one first.
     pub fn answer(&self) -> Answering<'_> {
         Answering { links: &self.links, left: self.links.len(), findings: Vec::new() }

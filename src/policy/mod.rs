@@ -64,6 +64,11 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         Reads::Nothing
     }
 
+    /// Whether this body of an answer that it reads whole may concern it: others are not read as JSON.
+    fn reads_body(&self, _row: &Row, _body: &[u8]) -> bool {
+        true
+    }
+
     /// Judges an answer and may change it. Policies are asked in reverse order.
     fn answer(&self, _reply: &mut Reply<'_>, _cx: &Context<'_>) -> Verdict {
         Verdict::Continue

@@ -28,6 +28,12 @@ fn container() -> String {
     made.to_string()
 }
 
+fn network(path: &str) -> String {
+    let name = path.trim_start_matches("/networks/").replace("%5F", "_").replace("%2D", "-");
+    let made = serde_json::json!({ "Name": name, "Id": "e".repeat(64), "Driver": "bridge" });
+    made.to_string()
+}
+
 /// The engine ends each connection, so that each request has one of its own.
 fn engine(exec: &Arc<Mutex<String>>) -> Engine {
     let exec = Arc::clone(exec);
@@ -42,6 +48,9 @@ fn engine(exec: &Arc<Mutex<String>>) -> Engine {
                     }
                     false => ("200 OK", "{}".to_owned()),
                     true if head.path().starts_with("/containers/") => ("200 OK", container()),
+                    true if head.path().starts_with("/networks/") => {
+                        ("200 OK", network(head.path()))
+                    }
                     true => ("404 Not Found", r#"{"message":"no such thing"}"#.to_owned()),
                 };
                 let said = text(&answer(status, &said));

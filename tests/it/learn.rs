@@ -20,7 +20,11 @@ fn engine() -> Behaviour {
             });
             answer("200 OK", &made.to_string())
         }
-        ("GET", "/containers/mine/json" | "/volumes/v" | "/volumes/w") => {
+        ("GET", "/containers/mine/json") => {
+            let made = json!({ "Id": "c".repeat(64), "Config": {}, "HostConfig": {} });
+            answer("200 OK", &made.to_string())
+        }
+        ("GET", "/volumes/v" | "/volumes/w") => {
             answer("404 Not Found", r#"{"message":"no such thing"}"#)
         }
         _ => answer("200 OK", "{}"),

@@ -31,6 +31,10 @@ fn engine() -> Engine {
         match (is_own, head.path()) {
             (_, "/containers/plain/json") => container("a", json!({})),
             (_, "/containers/mighty/json") => container("b", json!({ "Privileged": true })),
+            (true, "/networks/n") => {
+                let made = json!({ "Name": "n", "Id": "c".repeat(64), "Driver": "bridge" });
+                answer("200 OK", &made.to_string())
+            }
             (true, "/info") => answer("200 OK", "{}"),
             (true, _) => answer("404 Not Found", r#"{"message":"no such thing"}"#),
             (false, _) => answer("200 OK", &json!({ "body": text(body) }).to_string()),

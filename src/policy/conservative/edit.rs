@@ -13,12 +13,50 @@ pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
         match edit {
             Edit::Name(index, name) => call.set_name(index, name),
             Edit::Query(name, value) => call.query_mut().set(name, value),
-            Edit::Body(steps, value) => {
+            edit => {
                 if let Some(doc) = call.doc_mut() {
-                    put(&mut doc.root, &steps, value);
+                    change(&mut doc.root, edit);
                 }
             }
         }
+    }
+}
+
+fn change(root: &mut Value, edit: Edit) {
+    const PLACES: [&str; 2] = ["NetworkingConfig", "EndpointsConfig"];
+    match edit {
+        Edit::Name(..) | Edit::Query(..) => {}
+        Edit::Body(steps, value) => put(root, &steps, value),
+        Edit::Endpoint { key, id } => {
+            let place = root.at_mut(&PLACES).and_then(|places| entry(places, key));
+            pin(place, id);
+        }
+        Edit::OnlyEndpoint { name, id } => {
+            let places = root.at_mut(&PLACES).filter(|places| places.is_zero());
+            pin(places.and_then(|places| entry(places, name)), id);
+        }
+        Edit::Connect { id } => pin(root.at_mut(&["EndpointConfig"]), id),
+    }
+}
+
+/// The value of a map's key, made where it is absent.
+fn entry(map: &mut Value, key: String) -> Option<&mut Value> {
+    if map.is_zero() {
+        *map = Value::Object(Vec::new());
+    }
+    let Value::Object(entries) = map else { return None };
+    let index = entries.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+        entries.push((Cow::Owned(key), Value::Null));
+        entries.len() - 1
+    });
+    entries.get_mut(index).map(|(_, value)| value)
+}
+
+/// Unless the client names a network there itself, which was judged and replaced by its id.
+fn pin(endpoint: Option<&mut Value>, id: String) {
+    let place = endpoint.and_then(|endpoint| endpoint.at_mut(&["NetworkID"]));
+    if let Some(place) = place.filter(|place| place.is_zero()) {
+        *place = Value::String(id);
     }
 }
 

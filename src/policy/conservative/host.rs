@@ -43,7 +43,14 @@ pub(super) fn mount(
         (Allowed::NamedVolume, Source::Tmpfs | Source::Image(_)) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume("")) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume(name)) => {
-            state::volume(judge, with, name, cx).of(name)
+            match state::volume(judge, with, name, cx).of(name) {
+                Holds::Absent(_) if judge.is_made && !judge.is_to_end => {
+                    Holds::Because("is gone".to_owned()).of(name)
+                }
+                // The engine makes it, and what it is then is judged whenever the container is used.
+                Holds::Absent(_) => Holds::Yes,
+                holds => holds,
+            }
         }
         (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
         (Allowed::OneOf(items), _) => {

@@ -6,6 +6,8 @@
 
 use std::collections::HashSet;
 
+use super::asked::Pinned;
+use super::reference::{self, Reference};
 use super::registry;
 use super::rules::{Allowed, Must, Node, Operation, PathRule, Rule};
 use super::{Conservative, host, plain, seen, state};
@@ -27,6 +29,8 @@ pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
     pub asks: HashSet<Question>,
     pub edits: Vec<Edit>,
+    /// What was written in a create body where an id is sent.
+    pub pinned: Vec<Pinned>,
     /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
     /// itself.
     pub seen: Vec<(String, Holds)>,
@@ -34,6 +38,8 @@ pub(super) struct Judge<'j> {
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
     pub is_made: bool,
+    /// What it refers to may be gone, and may be named: it is only to end.
+    pub is_to_end: bool,
     /// By whose rules it is judged.
     operation: &'static str,
     /// Why something that the value in hand names could not have been made here.
@@ -49,6 +55,21 @@ pub(super) enum Edit {
     Name(usize, String),
     Query(&'static str, String),
     Body(Vec<OwnStep>, Option<Value>),
+    /// A container's place in a network, by the key that it has: in the network of this id, whatever its name means
+    /// when the container starts.
+    Endpoint {
+        key: String,
+        id: String,
+    },
+    /// Where the body has no places: the one that `NetworkMode` stands for.
+    OnlyEndpoint {
+        name: String,
+        id: String,
+    },
+    /// The place of a `connect`.
+    Connect {
+        id: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +98,8 @@ pub(super) enum Holds {
     Unknown,
     /// What exists speaks against it, for this reason.
     Because(String),
+    /// It is not there: the engine's words for that.
+    Absent(String),
 }
 
 impl Holds {
@@ -90,9 +113,10 @@ impl Holds {
 }
 
 impl<'j> Judge<'j> {
-    /// For something that exists already; `seen` is being judged further out.
-    pub(super) fn of_made(endpoint: Endpoint, seen: Vec<(String, Holds)>) -> Judge<'j> {
-        Judge { seen, is_made: true, operation: endpoint.id(), ..Judge::default() }
+    /// Another one, for something that exists already and that was found on the way of this one.
+    pub(super) fn of_made<'i>(&self, endpoint: Endpoint) -> Judge<'i> {
+        let (seen, is_to_end) = (self.seen.clone(), self.is_to_end);
+        Judge { seen, is_to_end, is_made: true, operation: endpoint.id(), ..Judge::default() }
     }
 
     /// Wants to know something. A call that refers to too much is refused.
@@ -178,39 +202,83 @@ impl<'j> Judge<'j> {
         self.path.push(Step::Name(name));
         match rule {
             PathRule::Is(rule) => self.whole(with, Some(rule), &Value::String(name.clone()), cx),
-            PathRule::Own => match row.path_names.first() {
-                Some(Resource::Container) => {
-                    let holds = state::container(self, with, name, cx);
-                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
-                        self.edits.push(Edit::Name(0, id));
-                    }
-                    self.not_own("container.not-own", holds, cx);
-                }
-                Some(Resource::Network) => {
-                    let holds = state::network(self, with, name, cx);
-                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_network(name, cx)) {
-                        self.edits.push(Edit::Name(0, id));
-                    }
-                    self.not_own("network.not-own", holds, cx);
-                }
-                Some(Resource::Volume) => {
-                    let holds = state::volume(self, with, name, cx);
-                    self.not_own("volume.not-own", holds, cx);
-                }
-                Some(Resource::Exec) => {
-                    if let Some(reason) = state::exec(self, name, cx) {
-                        self.refuse(reason, None, &Value::Null, cx);
-                    }
-                }
-                _ => self.not_own("rules.own", Holds::No, cx),
-            },
+            PathRule::Own => self.own(with, row, name, call, cx),
+            PathRule::OwnToEnd => {
+                self.is_to_end = true;
+                self.own(with, row, name, call, cx);
+                self.is_to_end = false;
+            }
         }
         self.path.pop();
+    }
+
+    /// What the path names, and its id in the name's place.
+    fn own(
+        &mut self,
+        with: &Conservative,
+        row: &'static Row,
+        name: &str,
+        call: &Typed,
+        cx: &Context<'_>,
+    ) {
+        match row.path_names.first() {
+            Some(Resource::Container) => {
+                let holds = state::container(self, with, name, cx);
+                if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
+                    self.edits.push(Edit::Name(0, id));
+                    self.starts(row.endpoint, name, cx);
+                }
+                self.not_own("container.not-own", holds, cx);
+            }
+            Some(Resource::Network) => {
+                let holds = state::network(self, with, name, cx);
+                if let (Holds::Yes, Some((_, id))) = (&holds, state::network_of(name, cx)) {
+                    if row.endpoint == Endpoint::NetworkConnect {
+                        self.edits.push(Edit::Connect { id: id.clone() });
+                    }
+                    self.edits.push(Edit::Name(0, id));
+                }
+                self.not_own("network.not-own", holds, cx);
+            }
+            Some(Resource::Volume) => {
+                let holds = state::volume(self, with, name, cx);
+                // The engine's own answer to `volume rm --force` of one that is not there.
+                let is_done = call.query().get("force").is_some_and(is_true);
+                match holds {
+                    Holds::Absent(_) if row.endpoint == Endpoint::VolumeDelete && is_done => {
+                        self.push(Reason { status: 204, ..Reason::new("name.absent", "", "", "") });
+                    }
+                    holds => self.not_own("volume.not-own", holds, cx),
+                }
+            }
+            Some(Resource::Exec) => {
+                if let Some(reason) = state::exec(self, name, cx) {
+                    self.refuse(reason, None, &Value::Null, cx);
+                }
+            }
+            _ => self.not_own("rules.own", Holds::No, cx),
+        }
+    }
+
+    /// A container that starts is connected to its networks, and only ids mean the same then as now.
+    fn starts(&mut self, endpoint: Endpoint, name: &str, cx: &Context<'_>) {
+        if !matches!(endpoint, Endpoint::ContainerStart | Endpoint::ContainerRestart) {
+            return;
+        }
+        if let Some(network) = state::unpinned_network(name, cx) {
+            let why = format!(
+                "would be connected to whatever network has the name `{network}` by then: it was made elsewhere"
+            );
+            let hint = "disconnect it from that network and connect it again, or make it anew";
+            let reason = Reason::new("container.network-by-name", self.here(), why, hint);
+            self.refuse(reason, None, &Value::Null, cx);
+        }
     }
 
     fn not_own(&mut self, id: &'static str, holds: Holds, cx: &Context<'_>) {
         let why = match holds {
             Holds::Yes | Holds::Unknown => return,
+            Holds::Absent(words) => return self.push(absent(words)),
             Holds::No => "could not have been made here".to_owned(),
             Holds::Because(why) => why,
         };
@@ -294,6 +362,8 @@ impl<'j> Judge<'j> {
                 Holds::Yes | Holds::Unknown => return,
                 Holds::No => None,
                 Holds::Because(why) => Some(why),
+                Holds::Absent(words) if self.is_named_in_a_whole() => Some(words),
+                Holds::Absent(words) => return self.push(absent(words)),
             },
         };
         let why = match (because, &rule.must, value) {
@@ -394,13 +464,17 @@ impl<'j> Judge<'j> {
             Allowed::RegistryOfName => yes(with.registries.allow(registry::host_of_name(text))),
             Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
             Allowed::Ports => yes(plain::ports(with.ports, value)),
-            Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
+            Allowed::OwnContainer(prefix) => match Reference::parse(text, prefix) {
                 // A prefix with nothing behind it names nobody.
-                Some("") if !prefix.is_empty() => Holds::No,
-                Some(name) => {
-                    let holds = state::container(self, with, name, cx).of(name);
-                    if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
-                        self.pin(text, name, &id);
+                Some(reference) if reference.name.is_empty() && !prefix.is_empty() => Holds::No,
+                Some(reference) if self.is_made => {
+                    self.made_with(with, &reference, !prefix.is_empty(), cx)
+                }
+                Some(reference) => {
+                    let holds = state::container(self, with, reference.name, cx).of(reference.name);
+                    let id = state::id_of_container(reference.name, cx);
+                    if let (Holds::Yes, Some(id)) = (&holds, id) {
+                        self.pin_container(text, &reference, &id);
                     }
                     holds
                 }
@@ -410,28 +484,72 @@ impl<'j> Judge<'j> {
             Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
                 self.mount(with, allowed, value, cx)
             }
+            Allowed::NotAnId => state::is_free_for_network(self, text, cx),
             Allowed::NoHostMounts => yes(!self.body.is_some_and(host::is_mounted)),
             Allowed::Retries(most) => self.retries(*most, value),
             plain => yes(plain::holds(plain, value)),
         }
     }
 
+    /// A container that something refers to that exists.
+    fn made_with(
+        &mut self,
+        with: &Conservative,
+        reference: &Reference<'_>,
+        shares_namespace: bool,
+        cx: &Context<'_>,
+    ) -> Holds {
+        let name = reference.name;
+        // The engine looks the name up at every start, and nobody can tell whom it meant at the last one.
+        if shares_namespace && !self.is_to_end && !reference::is_id(name) {
+            let why = "shares a namespace with whatever container has that name";
+            return Holds::Because(why.to_owned()).of(name);
+        }
+        match state::container(self, with, name, cx).of(name) {
+            // Its namespace lives on, and what it was nobody can tell.
+            Holds::Absent(_) if shares_namespace && !self.is_to_end => {
+                let why = "is gone, and its namespace is still used";
+                Holds::Because(why.to_owned()).of(name)
+            }
+            // What came from there was fixed then: mounts are judged by themselves, and links end.
+            Holds::Absent(_) => Holds::Yes,
+            holds => holds,
+        }
+    }
+
     fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
         let Value::Object(entries) = value else {
-            return match value.as_str() {
-                Some(name) => state::network(self, with, name, cx).of(name),
-                None => Holds::No,
+            let Some(name) = value.as_str() else { return Holds::No };
+            let holds = self.network(with, name, cx);
+            return match (holds, state::network_of(name, cx)) {
+                (Holds::Yes, Some((name, id))) => self.pin_network(name, id),
+                (holds, _) => holds,
             };
         };
         let mut all = Holds::Yes;
         for (name, _) in entries {
-            match state::network(self, with, name, cx).of(name) {
-                Holds::Yes => {}
+            match self.network(with, name, cx) {
+                Holds::Yes => {
+                    let known = state::network_of(name, cx).filter(|_| !self.is_made);
+                    self.edits
+                        .extend(known.map(|(_, id)| Edit::Endpoint { key: name.to_string(), id }));
+                }
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,
             }
         }
         all
+    }
+
+    fn network(&mut self, with: &Conservative, name: &str, cx: &Context<'_>) -> Holds {
+        match state::network(self, with, name, cx).of(name) {
+            // Nothing is connected to it, and nothing ever will be: an id does not come back.
+            Holds::Absent(_) if self.is_made && (self.is_to_end || reference::is_id(name)) => {
+                Holds::Yes
+            }
+            Holds::Absent(_) if self.is_made => Holds::Because("is gone".to_owned()).of(name),
+            holds => holds,
+        }
     }
 
     fn mount(
@@ -472,21 +590,50 @@ impl<'j> Judge<'j> {
     }
 
     /// Puts the id that was judged in the place of a name, which could lead elsewhere a moment later.
-    fn pin(&mut self, text: &str, name: &str, id: &str) {
-        if self.is_made {
-            return;
+    fn pin_container(&mut self, text: &str, reference: &Reference<'_>, id: &str) {
+        let field = self.path.iter().rev().find_map(|step| match step {
+            Step::Key(key) => Some(*key),
+            _ => None,
+        });
+        let sent = match field {
+            Some("Links") => reference.link_with_id(id),
+            _ => reference.with_id(id),
+        };
+        if let Some(Step::Query(name)) = self.path.last() {
+            return self.edits.push(Edit::Query(name, sent));
         }
-        let mut pinned = text.replacen(name, id, 1);
-        let is_link = self.path.iter().any(|step| matches!(step, Step::Key("Links")));
-        if is_link && !text.contains(':') {
-            // The name is the alias where none is given.
-            pinned = format!("{id}:{name}");
+        if let Some(field) = field {
+            let (field, asked) = (field.to_owned(), text.to_owned());
+            self.pinned.push(Pinned { field, sent: sent.clone(), asked });
         }
-        let pinned = pinned.trim_start_matches('/').to_owned();
+        self.replace_here(None, sent);
+    }
+
+    /// The same for a network. `NetworkMode` stays what the user wrote: the engine goes by the id that stands beside the
+    /// name in the container's place there (`getNetworkID` in moby's `daemon/container_operations.go`), at every start.
+    fn pin_network(&mut self, name: String, id: String) -> Holds {
         match self.path.last() {
-            Some(Step::Query(name)) => self.edits.push(Edit::Query(name, pinned)),
-            _ => self.replace_here(None, pinned),
+            // The builder keeps no such id for its containers, and looks the name up when each of them starts.
+            Some(Step::Query(_)) if reference::is_hexadecimal(&name) => {
+                let why =
+                    "could be the beginning of another's id by the time a step of the build starts";
+                return Holds::Because(why.to_owned()).of(&name);
+            }
+            Some(Step::Query(param)) => self.edits.push(Edit::Query(param, id)),
+            Some(Step::Key("NetworkMode")) if !self.is_made => {
+                self.edits.push(Edit::OnlyEndpoint { name, id });
+            }
+            _ => self.replace_here(None, id),
         }
+        Holds::Yes
+    }
+
+    /// Whether what the call makes has the name in it. Clients take a `404` to a create for a missing image, and pull.
+    fn is_named_in_a_whole(&self) -> bool {
+        self.is_made
+            || [Endpoint::ContainerCreate, Endpoint::ImageBuild]
+                .iter()
+                .any(|one| one.id() == self.operation)
     }
 
     fn drop_here(&mut self) {
@@ -531,14 +678,14 @@ pub(super) fn yes(holds: bool) -> Holds {
     if holds { Holds::Yes } else { Holds::No }
 }
 
-/// `container:NAME` with a prefix; `NAME[:alias or mode]` without one.
-fn container_of<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    let name = match prefix {
-        "" => text.split(':').next(),
-        prefix => text.strip_prefix(prefix),
-    };
-    // The engine writes names with a slash in front, and takes them so.
-    name.map(|name| name.strip_prefix('/').unwrap_or(name))
+/// The engine's own answer to a name that means nothing.
+fn absent(words: String) -> Reason {
+    Reason { status: 404, ..Reason::new("name.absent", "", words, "") }
+}
+
+/// moby's `httputils.BoolValue`.
+fn is_true(value: &str) -> bool {
+    !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
 }
 
 /// As dockerd reads it: JSON where it decodes JSON, text otherwise.

@@ -8,12 +8,15 @@
     reason = "opinions of endpoints are data, and a test demands one of each; values and holds are plain"
 )]
 
+mod asked;
 mod edit;
 mod host;
 mod judge;
 mod learn;
+mod made;
 mod plain;
 mod redact;
+mod reference;
 mod registry;
 mod rules;
 mod seen;
@@ -21,6 +24,8 @@ mod state;
 mod surroundings;
 
 use std::sync::Arc;
+
+use serde_json::Value as Json;
 
 use super::facts::Made;
 use super::{Answer, Context, Found, Part, Policy, Question, Reads, Reason, Reply, Verdict};
@@ -102,6 +107,41 @@ impl Conservative {
     }
 }
 
+/// Answers that later calls need.
+const LEARNS: [Endpoint; 1] = [Endpoint::ContainerExec];
+/// Answers with ids where users wrote names.
+const SHOWS: [Endpoint; 2] = [Endpoint::ContainerInspect, Endpoint::ContainerList];
+/// Of containers in one list that share another one's network: more are shown with its id.
+const MOST_SHOWN: usize = 128;
+
+/// Shows an inspect answer as the user wrote it, or says what is to be known for that.
+fn show(inspect: &mut Json, cx: &Context<'_>) -> Vec<Question> {
+    let name_of = |id: &str| {
+        Some(match cx.facts.get(&Question::Container(id.to_owned()))? {
+            Answer::Json(json) => json.get("Name").and_then(Json::as_str).map(str::to_owned),
+            _ => None,
+        })
+    };
+    asked::show(inspect, &name_of).into_iter().map(Question::Container).collect()
+}
+
+fn show_list(list: &mut Json, cx: &Context<'_>) -> Vec<Question> {
+    let mut unknown = Vec::new();
+    for (id, mode) in asked::listed(list).take(MOST_SHOWN) {
+        let question = Question::Container(id);
+        match cx.facts.get(&question) {
+            None => unknown.push(question),
+            Some(Answer::Json(inspect)) => {
+                if let Some(asked) = asked::network_mode(inspect) {
+                    *mode = asked.into();
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    unknown
+}
+
 impl Policy for Conservative {
     fn name(&self) -> &str {
         &self.name
@@ -113,7 +153,7 @@ impl Policy for Conservative {
         };
         let mut judge = Judge::default();
         judge.call(self, operation, call, cx);
-        let Judge { reasons, asks, edits, .. } = judge;
+        let Judge { reasons, asks, edits, pinned, .. } = judge;
         if !reasons.is_empty() && (asks.is_empty() || !cx.thorough) {
             return Verdict::Deny(reasons);
         }
@@ -121,6 +161,11 @@ impl Policy for Conservative {
             return Verdict::Ask(asks.into_iter().collect());
         }
         edit::apply(call, edits);
+        if call.endpoint() == Endpoint::ContainerCreate
+            && let Some(doc) = call.doc_mut()
+        {
+            asked::keep(&mut doc.root, pinned);
+        }
         edit::fill(call, &operation.fills);
         if self.no_new_privileges && call.endpoint() == Endpoint::ContainerCreate {
             edit::add_no_new_privileges(call);
@@ -131,11 +176,17 @@ impl Policy for Conservative {
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {
         let operation = self.rules.operations.get(&row.endpoint);
         let redacts = operation.is_some_and(|operation| !operation.redact.is_empty());
-        if redacts || row.endpoint == Endpoint::ContainerExec {
+        if redacts || LEARNS.contains(&row.endpoint) || SHOWS.contains(&row.endpoint) {
             Reads::Whole
         } else {
             Reads::Nothing
         }
+    }
+
+    fn reads_body(&self, row: &Row, body: &[u8]) -> bool {
+        let operation = self.rules.operations.get(&row.endpoint);
+        let redacts = operation.is_some_and(|operation| !operation.redact.is_empty());
+        redacts || !SHOWS.contains(&row.endpoint) || asked::may_concern(body)
     }
 
     fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
@@ -143,6 +194,14 @@ impl Policy for Conservative {
         let Some(json) = reply.json.as_mut().filter(|_| (200..300).contains(&reply.status)) else {
             return Verdict::Continue;
         };
+        let unknown = match endpoint {
+            Endpoint::ContainerInspect => show(json, cx),
+            Endpoint::ContainerList => show_list(json, cx),
+            _ => Vec::new(),
+        };
+        if !unknown.is_empty() {
+            return Verdict::Ask(unknown);
+        }
         if let Some(operation) = self.rules.operations.get(&endpoint) {
             operation.redact.iter().for_each(|path| redact::remove(json, path));
         }

@@ -14,6 +14,7 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
             least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most)
         }),
         Allowed::Matches(pattern) => text(value).is_some_and(|text| pattern.holds(text)),
+        Allowed::NotMatches(pattern) => text(value).is_some_and(|text| !pattern.holds(text)),
         Allowed::KeysMatch(pattern) => {
             is_map(value) && value.entries().iter().all(|(key, _)| pattern.holds(key))
         }
@@ -47,6 +48,7 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         | Allowed::OwnSocket
         | Allowed::OwnContainer(_)
         | Allowed::OwnNetwork
+        | Allowed::NotAnId
         | Allowed::NoHostMounts => false,
     }
 }

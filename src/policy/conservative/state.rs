@@ -1,41 +1,24 @@
 //! What exists already, judged as if it were made now.
 //!
 //! `judge` asks here for each container, network and volume that a call uses. What must stay true: what could
-//! not have been created here cannot be used from here; what does not exist is the engine's to refuse; what
-//! cannot be understood is refused.
+//! not have been created here cannot be used from here; what does not exist is said not to exist, in the engine's
+//! words, and no call goes on by its name; what cannot be understood is refused.
 
 use std::collections::HashSet;
 
 use serde_json::{Value as Json, json};
 
-use super::Conservative;
-use super::host;
 use super::judge::{Holds, Judge};
-use super::rules::{Must, Node};
+use super::reference;
+use super::rules::Node;
+use super::{Conservative, made};
 use crate::api::doc::{self, Value};
 use crate::api::shape::{Kind, Object};
-use crate::api::{Endpoint, container, network, volume};
-use crate::policy::mounts::{BINDS, Mount, Source};
-use crate::policy::{Answer, Context, Found, Met, Part, Question, Reason};
+use crate::api::{Endpoint, network, volume};
+use crate::policy::{Answer, Context, Met, Question, Reason};
 
 /// Containers that lead to each other.
 const MOST_CONTAINERS: usize = 8;
-/// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
-const RUNC: &[&str] =
-    &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
-/// What every engine from 20.10 on masks (`oci/defaults.go`): a list with all of these masks enough.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/scsi",
-    "/sys/firmware",
-];
-const READ_ONLY: &[&str] =
-    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 pub(super) fn container(
     judge: &mut Judge<'_>,
     with: &Conservative,
@@ -44,7 +27,7 @@ pub(super) fn container(
 ) -> Holds {
     let json = match known(judge, Question::Container(name.to_owned()), cx) {
         Ok(Some(json)) => json,
-        Ok(None) => return Holds::Yes,
+        Ok(None) => return Holds::Absent(format!("No such container: {name}")),
         Err(holds) => return holds,
     };
     let id = text(json, "Id");
@@ -64,15 +47,15 @@ pub(super) fn container(
 }
 
 fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<'_>) -> Holds {
-    let mut made = match made_container(json, judge, cx) {
+    let mut made = match made::container(json, judge, cx) {
         Ok(made) => made,
         Err(holds) => return holds,
     };
     cx.later.strip(&mut made, cx);
     let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Holds::No };
-    let mut inner = Judge::of_made(Endpoint::ContainerCreate, judge.seen.clone());
+    let mut inner = judge.of_made(Endpoint::ContainerCreate);
     inner.body(with, rules, &made, cx);
-    mounted(&mut inner, with, rules, json, cx);
+    made::mounted(&mut inner, with, rules, json, cx);
     let Judge { reasons, asks, seen, .. } = inner;
     verdict(judge, reasons, asks, seen)
 }
@@ -92,7 +75,7 @@ pub(super) fn network(
     }
     let json = match known(judge, Question::Network(name.to_owned()), cx) {
         Ok(Some(json)) => json,
-        Ok(None) => return Holds::Yes,
+        Ok(None) => return Holds::Absent(format!("network {name} not found")),
         Err(holds) => return holds,
     };
     match (text(json, "Name"), text(json, "Driver")) {
@@ -123,11 +106,29 @@ pub(super) fn volume(
 ) -> Holds {
     let json = match known(judge, Question::Volume(name.to_owned()), cx) {
         Ok(Some(json)) => json,
-        Ok(None) => return Holds::Yes,
+        Ok(None) => return Holds::Absent(format!("get {name}: no such volume")),
         Err(holds) => return holds,
     };
     let made = json!({ "Driver": json.get("Driver"), "DriverOpts": json.get("Options") });
     thing(judge, with, made, volume::CREATE, Endpoint::VolumeCreate, cx)
+}
+
+/// Whether a new network may have this name: clients and engines choose a network by the beginning of its id too, and
+/// would choose this one instead.
+pub(super) fn is_free_for_network(judge: &mut Judge<'_>, name: &str, cx: &Context<'_>) -> Holds {
+    /// As many digits of an id as clients show.
+    const SHORT: usize = 12;
+    if !reference::is_hexadecimal(name) || name.len() < SHORT || judge.is_made {
+        return Holds::Yes;
+    }
+    if reference::is_id(name) {
+        return Holds::No;
+    }
+    match known(judge, Question::Network(name.to_owned()), cx) {
+        Ok(Some(json)) if text(json, "Id").starts_with(name) => Holds::No,
+        Ok(_) => Holds::Yes,
+        Err(holds) => holds,
+    }
 }
 
 /// Why an exec is not the caller's; none if it is, or is not known yet.
@@ -156,10 +157,48 @@ pub(super) fn id_of_container(name: &str, cx: &Context<'_>) -> Option<String> {
     id_of(&Question::Container(name.to_owned()), cx)
 }
 
-pub(super) fn id_of_network(name: &str, cx: &Context<'_>) -> Option<String> {
-    id_of(&Question::Network(name.to_owned()), cx)
+/// The name and the full id of a network that is not one of the engine's own, which are always there.
+pub(super) fn network_of(name: &str, cx: &Context<'_>) -> Option<(String, String)> {
+    let question = Question::Network(name.to_owned());
+    let id = id_of(&question, cx)?;
+    match cx.facts.get(&question) {
+        Some(Answer::Json(json)) => {
+            Some((text(json, "Name").to_owned(), id)).filter(|(name, _)| is_user_defined(name))
+        }
+        _ => None,
+    }
 }
 
+/// Whether a network's name, or what `NetworkMode` says, means one that somebody has made (moby's
+/// `NetworkMode.IsUserDefined`).
+pub(super) fn is_user_defined(mode: &str) -> bool {
+    !matches!(mode, "" | "default" | "bridge" | "host" | "none")
+        && !mode.starts_with("container:")
+        && !mode.starts_with("ns:")
+}
+
+/// The network that this container would be connected to by its name when it starts, if there is one. The engine
+/// prefers the id that it keeps beside the name (`getNetworkID` in moby's `daemon/container_operations.go`).
+pub(super) fn unpinned_network<'f>(name: &str, cx: &Context<'f>) -> Option<&'f str> {
+    let Some(Answer::Json(json)) = cx.facts.get(&Question::Container(name.to_owned())) else {
+        return None;
+    };
+    let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
+    let mut by_name = networks.into_iter().flatten().filter_map(|(name, settings)| {
+        (is_user_defined(name) && text(settings, "NetworkID").is_empty()).then_some(name.as_str())
+    });
+    by_name.find(|name| !is_forced(name, cx))
+}
+
+/// Whether a later policy puts every container there: then it is the operator's.
+fn is_forced(network: &str, cx: &Context<'_>) -> bool {
+    let body = json!({ "HostConfig": { "NetworkMode": network } });
+    let Ok(mut made) = read(&body, crate::api::container::CREATE) else { return false };
+    cx.later.strip(&mut made, cx);
+    made.get("HostConfig").and_then(|host| host.get("NetworkMode")).is_none_or(Value::is_zero)
+}
+
+/// The full id, once it is known.
 fn id_of(question: &Question, cx: &Context<'_>) -> Option<String> {
     match cx.facts.get(question) {
         Some(Answer::Json(json)) => Some(text(json, "Id").to_owned()).filter(|id| !id.is_empty()),
@@ -168,7 +207,7 @@ fn id_of(question: &Question, cx: &Context<'_>) -> Option<String> {
 }
 
 /// What is known of something; none if it does not exist.
-fn known<'f>(
+pub(super) fn known<'f>(
     judge: &mut Judge<'_>,
     question: Question,
     cx: &Context<'f>,
@@ -201,7 +240,7 @@ fn thing(
         Err(why) => return Holds::Because(why),
     };
     let Some(rules) = body_rules(with, endpoint) else { return Holds::No };
-    let mut inner = Judge::of_made(endpoint, judge.seen.clone());
+    let mut inner = judge.of_made(endpoint);
     inner.body(with, rules, &made, cx);
     let Judge { reasons, asks, seen, .. } = inner;
     verdict(judge, reasons, asks, seen)
@@ -233,149 +272,8 @@ fn body_rules(with: &Conservative, endpoint: Endpoint) -> Option<&Node> {
     with.rules.making(endpoint).map(|operation| &operation.body)
 }
 
-/// An inspected container as the body that would create it.
-fn made_container(json: &Json, judge: &mut Judge<'_>, cx: &Context<'_>) -> Result<Value, Holds> {
-    let mut body = json.get("Config").cloned().unwrap_or_default();
-    let mut host_config = json.get("HostConfig").cloned().unwrap_or_default();
-    forget_defaults(&mut host_config, judge, cx)?;
-    let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
-    let names = networks.into_iter().flat_map(serde_json::Map::keys);
-    // A network of a container's neighbour is judged with the neighbour.
-    let endpoints: Json =
-        names.map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into();
-    let Some(map) = body.as_object_mut() else {
-        return Err(Holds::Because("has a configuration that cannot be understood".to_owned()));
-    };
-    map.insert("HostConfig".to_owned(), host_config);
-    map.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": endpoints }));
-    read(&body, container::CREATE).map_err(Holds::Because)
-}
-
-/// Takes out what the engine fills in where its client said nothing.
-fn forget_defaults(
-    host_config: &mut Json,
-    judge: &mut Judge<'_>,
-    cx: &Context<'_>,
-) -> Result<(), Holds> {
-    for (key, default) in [("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)] {
-        let given = host_config.get(key).and_then(Json::as_array);
-        let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
-        if default.iter().all(has) {
-            remove(host_config, key);
-        }
-    }
-    // The engine's own defaults of these are nowhere told, and what a container may use up was judged when
-    // it was made.
-    remove(host_config, "Ulimits");
-    let driver = host_config.pointer("/LogConfig/Type").and_then(Json::as_str).unwrap_or_default();
-    if !matches!(driver, "" | "json-file" | "local" | "none") {
-        let info = known(judge, Question::Info, cx)?;
-        if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
-            remove(host_config, "LogConfig");
-        }
-    }
-    // With cgroup v1 the engine's default is the host's, and no more than every container there has.
-    if text(host_config, "CgroupnsMode") == "host" {
-        let info = known(judge, Question::Info, cx)?;
-        if info.is_some_and(|info| text(info, "CgroupVersion") == "1") {
-            remove(host_config, "CgroupnsMode");
-        }
-    }
-    let runtime = text(host_config, "Runtime");
-    if RUNC.contains(&runtime) {
-        remove(host_config, "Runtime");
-    } else if !runtime.is_empty() {
-        let info = known(judge, Question::Info, cx)?;
-        if info.is_some_and(|info| text(info, "DefaultRuntime") == runtime) {
-            remove(host_config, "Runtime");
-        }
-    }
-    Ok(())
-}
-
-fn remove(json: &mut Json, key: &str) {
-    if let Some(map) = json.as_object_mut() {
-        map.remove(key);
-    }
-}
-
-/// What is really mounted: also what came from other containers, and they may be gone.
-fn mounted(
-    judge: &mut Judge<'_>,
-    with: &Conservative,
-    rules: &Node,
-    json: &Json,
-    cx: &Context<'_>,
-) {
-    let rule = |list| rules.field("HostConfig")?.field(list)?.rule.as_ref();
-    let (binds, ways) = (rule("Binds"), [rule("Binds"), rule("Mounts")]);
-    let mounts = json.get("Mounts").and_then(Json::as_array);
-    for (index, one) in mounts.into_iter().flatten().enumerate() {
-        let source = match text(one, "Type") {
-            "bind" => Source::Host(text(one, "Source")),
-            "volume" => Source::Volume(text(one, "Name")),
-            "tmpfs" => Source::Tmpfs,
-            "image" => Source::Image(text(one, "Source")),
-            other => Source::Other(other),
-        };
-        let read_only = one.get("RW") == Some(&Json::Bool(false));
-        let target = text(one, "Destination");
-        let mount = Mount { list: BINDS, index, source, target, read_only, options: Vec::new() };
-        // Nobody can tell any more in which of the two ways it was asked for.
-        let mut holds = Holds::No;
-        for way in ways.into_iter().flatten() {
-            holds = match (holds, may_mount(judge, with, &way.must, &mount, cx)) {
-                (Holds::Yes, _) | (_, Holds::Yes) => Holds::Yes,
-                (Holds::No, other) => other,
-                (holds, _) => holds,
-            };
-        }
-        let why = match holds {
-            Holds::Yes | Holds::Unknown => continue,
-            Holds::No => "must not be there".to_owned(),
-            Holds::Because(why) => why,
-        };
-        let id = binds.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
-        let mut reason = Reason::new(id, format!("Mounts.{index}"), why, "");
-        if cx.thorough {
-            let found = Found {
-                operation: Endpoint::ContainerCreate.id().into(),
-                part: Part::Body,
-                place: BINDS.to_owned(),
-                found: None,
-                causes: Vec::new(),
-            };
-            reason.found = Some(found.into());
-        }
-        judge.push(reason);
-    }
-}
-
-fn may_mount(
-    judge: &mut Judge<'_>,
-    with: &Conservative,
-    must: &Must,
-    mount: &Mount<'_>,
-    cx: &Context<'_>,
-) -> Holds {
-    let allowed = match must {
-        Must::BeAnything => return Holds::Yes,
-        Must::Be(allowed) => allowed,
-        Must::BeDropped | Must::BeZero | Must::BeNull => return Holds::No,
-    };
-    let mut best = Holds::No;
-    for one in allowed {
-        match host::mount(judge, with, one, mount, cx) {
-            Holds::Yes => return Holds::Yes,
-            Holds::No => {}
-            other => best = other,
-        }
-    }
-    best
-}
-
 /// JSON of the engine as a body, by the shape of that body.
-fn read(json: &Json, shape: &'static Object) -> Result<Value, String> {
+pub(super) fn read(json: &Json, shape: &'static Object) -> Result<Value, String> {
     let bytes = serde_json::to_vec(json).unwrap_or_default();
     let doc = doc::parse(&bytes, &Kind::Object(shape)).map_err(|error| error.to_string())?;
     match doc.unknown.iter().find(|unknown| !unknown.value.is_zero()) {
@@ -389,6 +287,6 @@ fn pick(json: &Json, keys: &[&str]) -> Json {
     picked.collect::<serde_json::Map<_, _>>().into()
 }
 
-fn text<'j>(json: &'j Json, key: &str) -> &'j str {
+pub(super) fn text<'j>(json: &'j Json, key: &str) -> &'j str {
     json.get(key).and_then(Json::as_str).unwrap_or_default()
 }

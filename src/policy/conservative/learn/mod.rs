@@ -177,7 +177,7 @@ impl Lesson {
             Part::Operation => None,
             Part::Path => match operation.path.as_ref()? {
                 PathRule::Is(rule) => Some(rule),
-                PathRule::Own => None,
+                PathRule::Own | PathRule::OwnToEnd => None,
             },
             Part::Query => operation.query.get(named(&operation.query)?).map(|(_, rule)| rule),
             Part::Header => operation.headers.get(named(&operation.headers)?).map(|(_, rule)| rule),

@@ -11,10 +11,10 @@ use toml::de::{DeInteger, DeValue};
 
 use crate::api::doc::Value;
 
-pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `matches`, \
+pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `matches`, `not-matches`, \
     `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, `volume-options`, \
     `tmpfs-options`, `changes`, `filters-with`, `registry`, `ports`, `named-volume`, `allowed-bind`, \
-    `own-socket`, `own-container`, `own-network`, `no-host-mounts`";
+    `own-socket`, `own-container`, `own-network`, `not-an-id`, `no-host-mounts`";
 
 #[derive(Clone, Debug)]
 pub(in super::super) enum Allowed {
@@ -24,6 +24,7 @@ pub(in super::super) enum Allowed {
         most: Option<i64>,
     },
     Matches(Pattern),
+    NotMatches(Pattern),
     KeysMatch(Pattern),
     KeysNotMatch(Pattern),
     /// A path, cleaned, that is none of these and below none of them.
@@ -52,6 +53,8 @@ pub(in super::super) enum Allowed {
     /// A container that could have been made here, behind this prefix.
     OwnContainer(String),
     OwnNetwork,
+    /// A name for a network that nobody takes for the id of another.
+    NotAnId,
     /// Anything, as long as no path of the host is mounted.
     NoHostMounts,
 }
@@ -75,6 +78,7 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
     Ok(Some(match word {
         "one-of" => Allowed::OneOf(list(value, scalar)?),
         "matches" => Allowed::Matches(Pattern::new(value)?),
+        "not-matches" => Allowed::NotMatches(Pattern::new(value)?),
         "keys-match" => Allowed::KeysMatch(Pattern::new(value)?),
         "keys-not-match" => Allowed::KeysNotMatch(Pattern::new(value)?),
         "outside" => Allowed::Outside(list(value, text)?),
@@ -96,6 +100,7 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
         "allowed-bind" => yes(value, Allowed::Bind)?,
         "own-socket" => yes(value, Allowed::OwnSocket)?,
         "own-network" => yes(value, Allowed::OwnNetwork)?,
+        "not-an-id" => yes(value, Allowed::NotAnId)?,
         "no-host-mounts" => yes(value, Allowed::NoHostMounts)?,
         _ => return Ok(None),
     }))
@@ -187,6 +192,7 @@ impl Allowed {
         match self {
             Allowed::OneOf(_)
             | Allowed::Matches(_)
+            | Allowed::NotMatches(_)
             | Allowed::Outside(_)
             | Allowed::Capabilities(_)
             | Allowed::RegistryOfName
@@ -206,6 +212,7 @@ impl Allowed {
             | Allowed::FiltersWith(_)
             | Allowed::Ports
             | Allowed::OwnNetwork
+            | Allowed::NotAnId
             | Allowed::NoHostMounts => false,
         }
     }
@@ -229,6 +236,7 @@ impl Allowed {
             Allowed::Range { least: None, most: Some(most) } => format!("at most {most}"),
             Allowed::Range { least: None, most: None } => "a number".to_owned(),
             Allowed::Matches(pattern) => format!("like `{}`", pattern.source),
+            Allowed::NotMatches(pattern) => format!("unlike `{}`", pattern.source),
             Allowed::KeysMatch(pattern) => format!("named like `{}`", pattern.source),
             Allowed::KeysNotMatch(pattern) => format!("named unlike `{}`", pattern.source),
             Allowed::Outside(paths) => format!("outside of {}", named(paths)),
@@ -258,6 +266,7 @@ impl Allowed {
                 format!("`{prefix}NAME` of a container that could have been made here")
             }
             Allowed::OwnNetwork => "a network that could have been made here".to_owned(),
+            Allowed::NotAnId => "a name that is not the beginning of another's id".to_owned(),
             Allowed::NoHostMounts => "empty where a path of the host is mounted".to_owned(),
         }
     }

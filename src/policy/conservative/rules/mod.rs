@@ -47,6 +47,8 @@ pub(super) struct Operation {
 pub(super) enum PathRule {
     /// It could have been made here.
     Own,
+    /// The same, but what it refers to may be gone: to stop it or to remove it.
+    OwnToEnd,
     Is(Rule),
 }
 

@@ -32,6 +32,10 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ("closed-world.field", "a key of the JSON body that no known API version has"),
     ("closed-world.http2", "HTTP/2 with prior knowledge, which nobody looks into"),
     ("closed-world.query", "a query parameter that no known API version has"),
+    (
+        "container.network-by-name",
+        "the container, made elsewhere, is connected to a network by its name alone, and would start in whatever has it then",
+    ),
     ("container.not-own", "the container could not have been made here"),
     (
         "exec.not-own",
@@ -39,6 +43,7 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ),
     ("facts.too-many", "the call refers to more things than dockgate asks the engine about"),
     ("limits.*", "a policy `limits`: [what it says](policies/limits.md)"),
+    ("name.absent", "what the call names does not exist; to the client it is the engine's own 404"),
     ("network.not-own", "the network could not have been made here"),
     ("rego.*", "a policy `rego`: [what it says](policies/rego.md)"),
     ("rules.operation", "the file of rules does not have the operation"),
@@ -108,9 +113,15 @@ impl Rules {
 fn section(page: &mut String, row: &Row, operation: &Operation) {
     let method = format!("{:?}", row.method).to_uppercase();
     let _ = writeln!(page, "\n## {}\n\n`{method} {}`", row.endpoint.id(), plain_path(row));
-    if matches!(operation.path, Some(PathRule::Own)) {
-        let _ =
-            writeln!(page, "\nWhat the path names could have been made here, by the same rules.");
+    let own = match operation.path {
+        Some(PathRule::Own) => "What the path names could have been made here, by the same rules.",
+        Some(PathRule::OwnToEnd) => {
+            "What the path names could have been made here, by the same rules; what it refers to may be gone."
+        }
+        Some(PathRule::Is(_)) | None => "",
+    };
+    if !own.is_empty() {
+        let _ = writeln!(page, "\n{own}");
     }
     let listed = listed(operation);
     let free = |dropped: bool| {

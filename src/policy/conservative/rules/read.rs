@@ -58,6 +58,7 @@ pub(super) struct RawOperation {
 #[derive(Clone, Debug)]
 pub(super) enum RawPath {
     Own,
+    OwnToEnd,
     Is(Rule),
 }
 
@@ -222,8 +223,10 @@ impl Reading<'_> {
     }
 
     fn path_rule(&mut self, value: &Spanned<DeValue<'_>>) -> Option<RawPath> {
-        if value.get_ref().as_str() == Some("own") {
-            return Some(RawPath::Own);
+        match value.get_ref().as_str() {
+            Some("own") => return Some(RawPath::Own),
+            Some("own-to-end") => return Some(RawPath::OwnToEnd),
+            _ => {}
         }
         match self.entry(value)? {
             Entry::Rule { rule, fill: None } => Some(RawPath::Is(rule)),

@@ -78,6 +78,7 @@ impl Growing<'_> {
         let RawOperation { path, query, headers, body, redact } = &raw.value;
         operation.path = path.as_ref().map(|path| match path {
             RawPath::Own => PathRule::Own,
+            RawPath::OwnToEnd => PathRule::OwnToEnd,
             RawPath::Is(rule) => PathRule::Is(rule.clone()),
         });
         if path.is_some() && row.path_names.is_empty() {
@@ -290,6 +291,7 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         // In a query everything is text.
         Allowed::Range { .. } => matches!(kind, Kind::Int | Kind::Float | Kind::Str),
         Allowed::Matches(_)
+        | Allowed::NotMatches(_)
         | Allowed::Outside(_)
         | Allowed::Capabilities(_)
         | Allowed::Changes(_)
@@ -307,6 +309,7 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
             matches!(kind, Kind::List(_))
         }
+        Allowed::NotAnId => matches!(kind, Kind::Str),
         Allowed::NoHostMounts => true,
     }
 }

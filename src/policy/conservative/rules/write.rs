@@ -50,6 +50,7 @@ fn predicate(allowed: &Allowed) -> String {
             least.into_iter().chain(most).collect::<Vec<_>>().join(", ")
         }
         Allowed::Matches(pattern) => format!("matches = {}", quote(pattern.source())),
+        Allowed::NotMatches(pattern) => format!("not-matches = {}", quote(pattern.source())),
         Allowed::KeysMatch(pattern) => format!("keys-match = {}", quote(pattern.source())),
         Allowed::KeysNotMatch(pattern) => format!("keys-not-match = {}", quote(pattern.source())),
         Allowed::Outside(paths) => format!("outside = {}", list(paths)),
@@ -71,6 +72,7 @@ fn predicate(allowed: &Allowed) -> String {
         Allowed::OwnSocket => "own-socket = true".to_owned(),
         Allowed::OwnContainer(prefix) => format!("own-container = {}", quote(prefix)),
         Allowed::OwnNetwork => "own-network = true".to_owned(),
+        Allowed::NotAnId => "not-an-id = true".to_owned(),
         Allowed::NoHostMounts => "no-host-mounts = true".to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! What `conservative` refuses, by which rule, and what it must let through.
 
 mod fills;
+mod model;
 mod state;
 
 use std::sync::LazyLock;
@@ -27,9 +28,15 @@ fn judge(chain: &Chain, line: &str, body: &str, knows: &dyn Fn(&Question) -> Ans
     rehearse(chain, "test", &Identity::imagined(None), &request, knows).verdict
 }
 
-/// The rule that refuses a request where nothing exists, or none.
+/// The rule that refuses a request where every container is one that could have been made here and nothing else
+/// exists, or none.
 fn rule(line: &str, body: &str) -> Option<String> {
-    match judge(&BUILTIN, line, body, &|_| Answer::Absent) {
+    let made = state::container("a", serde_json::json!({}));
+    let knows = |question: &Question| match question {
+        Question::Container(_) => Answer::Json(Arc::new(made.clone())),
+        _ => Answer::Absent,
+    };
+    match judge(&BUILTIN, line, body, &knows) {
         Verdict::Allowed(_) => None,
         Verdict::Denied(_, reasons) => Some(reasons[0].rule.to_string()),
         Verdict::Malformed(why) => panic!("{why}"),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// An engine with these containers, networks and volumes, each by the name that it is asked for.
-fn engine(things: Value) -> impl Fn(&Question) -> Answer {
+pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Answer {
     move |question| {
         let found = match question {
             Question::Container(name) => things.get("containers").and_then(|all| all.get(name)),
@@ -19,7 +19,7 @@ fn engine(things: Value) -> impl Fn(&Question) -> Answer {
 }
 
 /// As engines answer: defaults filled in.
-fn container(id: &str, host_config: Value) -> Value {
+pub(super) fn container(id: &str, host_config: Value) -> Value {
     let mut full = json!({
         "NetworkMode": "default", "IpcMode": "private", "CgroupnsMode": "private", "Runtime": "runc",
         "Privileged": false, "ShmSize": 67108864, "LogConfig": { "Type": "json-file", "Config": {} },
@@ -39,7 +39,12 @@ fn container(id: &str, host_config: Value) -> Value {
     })
 }
 
-fn decide(line: &str, body: &str, things: Value) -> Result<String, String> {
+pub(super) fn network(name: &str, id: &str) -> Value {
+    json!({ "Name": name, "Id": id.repeat(64), "Driver": "bridge", "Scope": "local", "Options": {},
+        "IPAM": { "Driver": "default", "Config": [{ "Subnet": "172.18.0.0/16" }] } })
+}
+
+pub(super) fn decide(line: &str, body: &str, things: Value) -> Result<String, String> {
     match judge(&BUILTIN, line, body, &engine(things)) {
         Verdict::Allowed(bytes) => Ok(String::from_utf8(bytes).unwrap()),
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
@@ -128,7 +133,10 @@ fn a_container_with_more_than_the_rules_allow_is_of_no_use() {
         let things = json!({
             "containers": { "x": bad, "worse": container("b", json!({ "Privileged": true })) },
             "volumes": { "evil": { "Driver": "local", "Options": { "type": "none", "o": "bind", "device": "/" } } },
-            "networks": { "lan": { "Name": "lan", "Driver": "macvlan", "Options": { "parent": "eth0" } } },
+            "networks": {
+                "lan": { "Name": "lan", "Driver": "macvlan", "Options": { "parent": "eth0" } },
+                "n": network("n", "c"),
+            },
             "info": { "DefaultRuntime": "runc", "CgroupVersion": "2" },
         });
         for (line, body) in USES {
@@ -149,12 +157,13 @@ fn a_container_that_could_have_been_made_here_is_of_use_and_pinned_by_its_id() {
         { "Type": "volume", "Name": "data", "Destination": "/d", "RW": true },
         { "Type": "tmpfs", "Destination": "/t" },
     ]);
-    made["NetworkSettings"]["Networks"] = json!({ "mine": { "IPAddress": "10.0.0.2" } });
+    let id = "d".repeat(64);
+    made["NetworkSettings"]["Networks"] =
+        json!({ "mine": { "IPAddress": "10.0.0.2", "NetworkID": id } });
     let things = json!({
         "containers": { "x": made },
         "volumes": { "data": { "Driver": "local", "Options": null } },
-        "networks": { "mine": { "Name": "mine", "Driver": "bridge", "Scope": "local", "Options": {},
-            "IPAM": { "Driver": "default", "Config": [{ "Subnet": "172.18.0.0/16" }] } } },
+        "networks": { id: network("mine", "d"), "n": network("n", "c") },
         "info": { "DefaultRuntime": "special", "CgroupVersion": "1" },
     });
     for (line, body) in USES {
@@ -167,9 +176,19 @@ fn a_container_that_could_have_been_made_here_is_of_use_and_pinned_by_its_id() {
 }
 
 #[test]
-fn what_does_not_exist_is_the_engines_to_refuse_and_what_it_cannot_tell_is_refused() {
+fn what_does_not_exist_is_said_not_to_and_what_the_engine_cannot_tell_is_refused() {
     for (line, body) in USES {
-        decide(line, body, json!({})).unwrap_or_else(|why| panic!("{line} {body}: {why}"));
+        let verdict = judge(&BUILTIN, line, body, &|_| Answer::Absent);
+        let Verdict::Denied(_, reasons) = verdict else { panic!("{line} {body}: {verdict:?}") };
+        let makes = line.contains("/create") || line.contains("/build");
+        let wanted = if makes { 403 } else { 404 };
+        let said = reasons[0].message();
+        assert_eq!(reasons[0].status, wanted, "{line} {body}: {said}");
+        let words = match line.contains("/networks/n") {
+            true => "network n not found",
+            false => "No such container: x",
+        };
+        assert!(said.contains(words) && (makes || said == words), "{line} {body}: {said}");
         let failed = |_: &Question| Answer::Failed("it answered 500".to_owned());
         let verdict = judge(&BUILTIN, line, body, &failed);
         assert!(matches!(verdict, Verdict::Denied(..)), "{line} {body}: {verdict:?}");
@@ -178,10 +197,10 @@ fn what_does_not_exist_is_the_engines_to_refuse_and_what_it_cannot_tell_is_refus
 
 #[test]
 fn containers_that_lead_to_each_other_end() {
-    let things = json!({ "containers": {
-        "x": container("a", json!({ "VolumesFrom": ["y"] })),
-        "y": container("b", json!({ "VolumesFrom": ["x"], "PidMode": "container:x" })),
-    } });
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let x = container("a", json!({ "VolumesFrom": ["y"], "PidMode": format!("container:{b}") }));
+    let y = container("b", json!({ "VolumesFrom": ["x"], "PidMode": format!("container:{a}") }));
+    let things = json!({ "containers": { "x": x, "y": y, a: x, b: y } });
     assert!(decide("POST /containers/x/start", "", things).is_ok());
 }
 

@@ -1,0 +1,187 @@
+//! A container that exists, as the body that would create it, and what is really mounted in it.
+//!
+//! `state` judges by it. What must stay true: what the engine filled in by itself is left out, and nothing else.
+
+use serde_json::{Value as Json, json};
+
+use super::judge::{Holds, Judge};
+use super::rules::{Must, Node};
+use super::state::{is_user_defined, known, read, text};
+use super::{Conservative, host};
+use crate::api::Endpoint;
+use crate::api::container::CREATE;
+use crate::api::doc::Value;
+use crate::policy::mounts::{BINDS, Mount, Source};
+use crate::policy::{Context, Found, Part, Question, Reason};
+
+/// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
+const RUNC: &[&str] =
+    &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
+/// What every engine from 20.10 on masks (`oci/defaults.go`): a list with all of these masks enough.
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const READ_ONLY: &[&str] =
+    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// An inspected container as the body that would create it.
+pub(super) fn container(
+    json: &Json,
+    judge: &mut Judge<'_>,
+    cx: &Context<'_>,
+) -> Result<Value, Holds> {
+    let mut body = json.get("Config").cloned().unwrap_or_default();
+    let mut host_config = json.get("HostConfig").cloned().unwrap_or_default();
+    forget_defaults(&mut host_config, judge, cx)?;
+    let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
+    // A network of a container's neighbour is judged with the neighbour.
+    let endpoints: serde_json::Map<_, _> =
+        networks.into_iter().flatten().map(|(name, one)| (network(name, one), json!({}))).collect();
+    // Where it is connected is where it is: the engine reads this text again only for a container without networks.
+    if !endpoints.is_empty() && is_user_defined(text(&host_config, "NetworkMode")) {
+        remove(&mut host_config, "NetworkMode");
+    }
+    let Some(map) = body.as_object_mut() else {
+        return Err(Holds::Because("has a configuration that cannot be understood".to_owned()));
+    };
+    map.insert("HostConfig".to_owned(), host_config);
+    map.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": endpoints }));
+    read(&body, CREATE).map_err(Holds::Because)
+}
+
+/// By its id, where the engine keeps one: another network may have the name by now.
+fn network(name: &str, settings: &Json) -> String {
+    match text(settings, "NetworkID") {
+        id if is_user_defined(name) && !id.is_empty() => id.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// Takes out what the engine fills in where its client said nothing.
+fn forget_defaults(
+    host_config: &mut Json,
+    judge: &mut Judge<'_>,
+    cx: &Context<'_>,
+) -> Result<(), Holds> {
+    for (key, default) in [("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)] {
+        let given = host_config.get(key).and_then(Json::as_array);
+        let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
+        if default.iter().all(has) {
+            remove(host_config, key);
+        }
+    }
+    // The engine's own defaults of these are nowhere told, and what a container may use up was judged when
+    // it was made.
+    remove(host_config, "Ulimits");
+    let driver = host_config.pointer("/LogConfig/Type").and_then(Json::as_str).unwrap_or_default();
+    if !matches!(driver, "" | "json-file" | "local" | "none") {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
+            remove(host_config, "LogConfig");
+        }
+    }
+    // With cgroup v1 the engine's default is the host's, and no more than every container there has.
+    if text(host_config, "CgroupnsMode") == "host" {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "CgroupVersion") == "1") {
+            remove(host_config, "CgroupnsMode");
+        }
+    }
+    let runtime = text(host_config, "Runtime");
+    if RUNC.contains(&runtime) {
+        remove(host_config, "Runtime");
+    } else if !runtime.is_empty() {
+        let info = known(judge, Question::Info, cx)?;
+        if info.is_some_and(|info| text(info, "DefaultRuntime") == runtime) {
+            remove(host_config, "Runtime");
+        }
+    }
+    Ok(())
+}
+
+fn remove(json: &mut Json, key: &str) {
+    if let Some(map) = json.as_object_mut() {
+        map.remove(key);
+    }
+}
+
+/// What is really mounted: also what came from other containers, and they may be gone.
+pub(super) fn mounted(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    rules: &Node,
+    json: &Json,
+    cx: &Context<'_>,
+) {
+    let rule = |list| rules.field("HostConfig")?.field(list)?.rule.as_ref();
+    let (binds, ways) = (rule("Binds"), [rule("Binds"), rule("Mounts")]);
+    let mounts = json.get("Mounts").and_then(Json::as_array);
+    for (index, one) in mounts.into_iter().flatten().enumerate() {
+        let source = match text(one, "Type") {
+            "bind" => Source::Host(text(one, "Source")),
+            "volume" => Source::Volume(text(one, "Name")),
+            "tmpfs" => Source::Tmpfs,
+            "image" => Source::Image(text(one, "Source")),
+            other => Source::Other(other),
+        };
+        let read_only = one.get("RW") == Some(&Json::Bool(false));
+        let target = text(one, "Destination");
+        let mount = Mount { list: BINDS, index, source, target, read_only, options: Vec::new() };
+        // Nobody can tell any more in which of the two ways it was asked for.
+        let mut holds = Holds::No;
+        for way in ways.into_iter().flatten() {
+            holds = match (holds, may_mount(judge, with, &way.must, &mount, cx)) {
+                (Holds::Yes, _) | (_, Holds::Yes) => Holds::Yes,
+                (Holds::No, other) => other,
+                (holds, _) => holds,
+            };
+        }
+        let why = match holds {
+            Holds::Yes | Holds::Unknown => continue,
+            Holds::No => "must not be there".to_owned(),
+            Holds::Because(why) | Holds::Absent(why) => why,
+        };
+        let id = binds.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
+        let mut reason = Reason::new(id, format!("Mounts.{index}"), why, "");
+        if cx.thorough {
+            let found = Found {
+                operation: Endpoint::ContainerCreate.id().into(),
+                part: Part::Body,
+                place: BINDS.to_owned(),
+                found: None,
+                causes: Vec::new(),
+            };
+            reason.found = Some(found.into());
+        }
+        judge.push(reason);
+    }
+}
+
+fn may_mount(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    must: &Must,
+    mount: &Mount<'_>,
+    cx: &Context<'_>,
+) -> Holds {
+    let allowed = match must {
+        Must::BeAnything => return Holds::Yes,
+        Must::Be(allowed) => allowed,
+        Must::BeDropped | Must::BeZero | Must::BeNull => return Holds::No,
+    };
+    let mut best = Holds::No;
+    for one in allowed {
+        match host::mount(judge, with, one, mount, cx) {
+            Holds::Yes => return Holds::Yes,
+            Holds::No => {}
+            other => best = other,
+        }
+    }
+    best
+}
