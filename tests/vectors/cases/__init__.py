@@ -22,6 +22,7 @@ from . import (
     images,
     builds,
     daemon,
+    existence,
 )  # noqa: F401,E501
 
 
