@@ -1,7 +1,7 @@
 //! What a user wrote where the engine got an id, and the same in answers.
 //!
-//! A create body names other containers by what the user calls them; the engine gets ids (`judge`), and its answers
-//! would show these. What was written is kept with the container itself, in `HostConfig.ContainerIDFile`: every engine
+//! `VolumesFrom` and `Links` name other containers by what the user calls them; the engine gets ids (`judge`) and would
+//! show these. (Of `container:NAME` in a mode it shows an id anyway.) What was written is kept with the container itself, in `HostConfig.ContainerIDFile`: every engine
 //! keeps that text and does nothing with it, and neither images nor events have it. So it lives as long as the
 //! container, through restarts of everything. What must stay true: no client can write there what is taken for ours
 //! (`container.id-file` in the rules), and an answer is changed only where it has exactly what was sent.
@@ -16,13 +16,13 @@ use crate::api::doc::Value;
 
 /// How a text begins that is ours.
 const MARK: &str = "dockgate:";
-const MODES: [&str; 3] = ["NetworkMode", "PidMode", "IpcMode"];
 const LINKS: &str = "Links";
+const VOLUMES_FROM: &str = "VolumesFrom";
 
 /// A text that names a container, in a field of this name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pinned {
-    pub field: String,
+    pub field: Cow<'static, str>,
     /// As the engine got it: with an id.
     pub sent: String,
     /// As the user wrote it.
@@ -38,9 +38,7 @@ struct Kept<'k> {
 }
 
 /// Puts into a create body what was written in it.
-pub(super) fn keep(create: &mut Value, mut pinned: Vec<Pinned>) {
-    // A link that is not kept is shown with a name.
-    pinned.retain(|one| one.sent != one.asked || one.field == LINKS);
+pub(super) fn keep(create: &mut Value, pinned: Vec<Pinned>) {
     if pinned.is_empty() {
         return;
     }
@@ -86,26 +84,9 @@ pub(super) fn show(
     unknown
 }
 
-/// The `NetworkMode` of a container as it was written, from the engine's inspect answer: for a list, which has no more.
-pub(super) fn network_mode(inspect: &Json) -> Option<String> {
-    let sent = inspect.pointer("/HostConfig/NetworkMode")?.as_str()?;
-    let is_it = |one: &Pinned| one.field == "NetworkMode" && one.sent == sent;
-    kept_in(inspect)?.pinned.into_iter().find(is_it).map(|one| one.asked)
-}
-
-/// The ids of other containers' namespaces in a list, each with where it stands.
-pub(super) fn listed(list: &mut Json) -> impl Iterator<Item = (String, &mut Json)> {
-    let containers = list.as_array_mut().into_iter().flatten();
-    containers.filter_map(|one| {
-        let id = one.get("Id")?.as_str()?.to_owned();
-        let mode = one.get_mut("HostConfig")?.get_mut("NetworkMode")?;
-        mode.as_str()?.starts_with("container:").then_some((id, mode))
-    })
-}
-
-/// Whether a list or inspect answer may have something to show otherwise: spares reading it as JSON.
+/// Whether an inspect answer may have something to show otherwise: spares reading it as JSON.
 pub(super) fn may_concern(body: &[u8]) -> bool {
-    [r#""container:"#, MARK, r#""Links":["#]
+    [MARK, r#""Links":["#]
         .iter()
         .any(|needle| memchr::memmem::find(body, needle.as_bytes()).is_some())
 }
@@ -116,22 +97,15 @@ fn kept_in(inspect: &Json) -> Option<Kept<'static>> {
     Some(Kept { file: Cow::Owned(Cow::into_owned(file)), pinned })
 }
 
-/// Every text that may name a container, with its field.
+/// Every text that may name a container, with its field. (The links of the default bridge are the engine's own words.)
 fn texts(inspect: &mut Json) -> Vec<(&'static str, &mut String)> {
     let mut texts = Vec::new();
     for (part, value) in inspect.as_object_mut().into_iter().flatten() {
         match part.as_str() {
             "HostConfig" => {
-                for (key, value) in value.as_object_mut().into_iter().flatten() {
-                    if let Some(mode) = MODES.iter().find(|mode| *mode == key) {
-                        texts.extend(text(value).map(|text| (*mode, text)));
-                    } else if let Some(list) =
-                        ["VolumesFrom", LINKS].iter().find(|list| *list == key)
-                    {
-                        let items = value.as_array_mut().into_iter().flatten();
-                        texts.extend(items.filter_map(text).map(|text| (*list, text)));
-                    }
-                }
+                let list = value.get_mut(VOLUMES_FROM).and_then(Json::as_array_mut);
+                let named = list.into_iter().flatten().filter_map(text);
+                texts.extend(named.map(|text| (VOLUMES_FROM, text)));
             }
             "NetworkSettings" => {
                 let networks = value.get_mut("Networks").and_then(Json::as_object_mut);
@@ -166,7 +140,7 @@ mod tests {
         let kind = crate::api::shape::Kind::Object(crate::api::container::CREATE);
         let mut doc = crate::api::doc::parse(body.as_bytes(), &kind).unwrap();
         let all = pinned.iter().map(|(field, sent, asked)| Pinned {
-            field: (*field).into(),
+            field: (*field).to_owned().into(),
             sent: sent.replace('@', &id()),
             asked: asked.replace('@', &id()),
         });
@@ -183,25 +157,16 @@ mod tests {
     fn what_was_written_is_shown_and_the_clients_own_text_is_back() {
         let file = kept(
             r#"{"ContainerIDFile":"/tmp/cid"}"#,
-            &[
-                ("NetworkMode", "container:@", "container:web"),
-                ("PidMode", "container:@", "container:1d1d"),
-                ("VolumesFrom", "@:ro", "web:ro"),
-                ("Links", "@:db", "db"),
-                ("Links", "@:x", "@:x"),
-            ],
+            &[("VolumesFrom", "@:ro", "web:ro"), ("Links", "@:db", "db"), ("Links", "@:x", "@:x")],
         );
         let mut inspect = with_id(
-            r#"{"HostConfig":{"ContainerIDFile":"","NetworkMode":"container:@","PidMode":"container:@",
-                "IpcMode":"container:OTHER","VolumesFrom":["@:ro","OTHER"],"Links":null},
+            r#"{"HostConfig":{"ContainerIDFile":"","PidMode":"container:@","VolumesFrom":["@:ro","OTHER"],"Links":null},
                 "NetworkSettings":{"Networks":{"n":{"Links":["@:db","@:x","OTHER:x"]},"m":{"Links":null}}}}"#,
         );
         inspect["HostConfig"]["ContainerIDFile"] = file.into();
-        assert_eq!(network_mode(&inspect).as_deref(), Some("container:web"));
         assert!(show(&mut inspect, &|_| panic!("nothing is to be asked")).is_empty());
         let wanted = with_id(
-            r#"{"HostConfig":{"ContainerIDFile":"/tmp/cid","NetworkMode":"container:web","PidMode":"container:1d1d",
-                "IpcMode":"container:OTHER","VolumesFrom":["web:ro","OTHER"],"Links":null},
+            r#"{"HostConfig":{"ContainerIDFile":"/tmp/cid","PidMode":"container:@","VolumesFrom":["web:ro","OTHER"],"Links":null},
                 "NetworkSettings":{"Networks":{"n":{"Links":["db","@:x","OTHER:x"]},"m":{"Links":null}}}}"#,
         );
         assert_eq!(inspect, wanted);
@@ -222,9 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_the_user_wrote_ids_and_other_answers_stay() {
-        let asked_by_id = [("NetworkMode", "container:@", "container:@")];
-        assert_eq!(kept(r#"{"ContainerIDFile":"/c"}"#, &asked_by_id), "/c");
+    fn nothing_is_kept_where_nothing_was_named_and_other_answers_stay() {
+        assert_eq!(kept(r#"{"ContainerIDFile":"/c"}"#, &[]), "/c");
         for mut answer in [
             json!({}),
             json!(null),
@@ -233,7 +197,6 @@ mod tests {
             let before = answer.clone();
             assert!(show(&mut answer, &|_| None).is_empty());
             assert_eq!(answer, before);
-            assert_eq!(network_mode(&answer), None);
         }
     }
 

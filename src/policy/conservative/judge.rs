@@ -602,8 +602,13 @@ impl<'j> Judge<'j> {
         if let Some(Step::Query(name)) = self.path.last() {
             return self.edits.push(Edit::Query(name, sent));
         }
-        if let Some(field) = field {
-            let (field, asked) = (field.to_owned(), text.to_owned());
+        // The links of the default bridge are shown by the engine with names.
+        let is_shown = match (self.path.first(), field) {
+            (Some(Step::Key("HostConfig")), Some(field)) => field == "VolumesFrom",
+            (_, field) => field == Some("Links"),
+        };
+        if let Some(field) = field.filter(|_| is_shown) {
+            let (field, asked) = (field.to_owned().into(), text.to_owned());
             self.pinned.push(Pinned { field, sent: sent.clone(), asked });
         }
         self.replace_here(None, sent);

@@ -39,6 +39,8 @@ pub(super) fn container(
     let mut body = json.get("Config").cloned().unwrap_or_default();
     let mut host_config = json.get("HostConfig").cloned().unwrap_or_default();
     forget_defaults(&mut host_config, judge, cx)?;
+    // No engine reads it, and what dockgate keeps there no client could have written.
+    remove(&mut host_config, "ContainerIDFile");
     let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
     // A network of a container's neighbour is judged with the neighbour.
     let endpoints: serde_json::Map<_, _> =

@@ -110,9 +110,7 @@ impl Conservative {
 /// Answers that later calls need.
 const LEARNS: [Endpoint; 1] = [Endpoint::ContainerExec];
 /// Answers with ids where users wrote names.
-const SHOWS: [Endpoint; 2] = [Endpoint::ContainerInspect, Endpoint::ContainerList];
-/// Of containers in one list that share another one's network: more are shown with its id.
-const MOST_SHOWN: usize = 128;
+const SHOWS: [Endpoint; 1] = [Endpoint::ContainerInspect];
 
 /// Shows an inspect answer as the user wrote it, or says what is to be known for that.
 fn show(inspect: &mut Json, cx: &Context<'_>) -> Vec<Question> {
@@ -123,23 +121,6 @@ fn show(inspect: &mut Json, cx: &Context<'_>) -> Vec<Question> {
         })
     };
     asked::show(inspect, &name_of).into_iter().map(Question::Container).collect()
-}
-
-fn show_list(list: &mut Json, cx: &Context<'_>) -> Vec<Question> {
-    let mut unknown = Vec::new();
-    for (id, mode) in asked::listed(list).take(MOST_SHOWN) {
-        let question = Question::Container(id);
-        match cx.facts.get(&question) {
-            None => unknown.push(question),
-            Some(Answer::Json(inspect)) => {
-                if let Some(asked) = asked::network_mode(inspect) {
-                    *mode = asked.into();
-                }
-            }
-            Some(_) => {}
-        }
-    }
-    unknown
 }
 
 impl Policy for Conservative {
@@ -196,7 +177,6 @@ impl Policy for Conservative {
         };
         let unknown = match endpoint {
             Endpoint::ContainerInspect => show(json, cx),
-            Endpoint::ContainerList => show_list(json, cx),
             _ => Vec::new(),
         };
         if !unknown.is_empty() {

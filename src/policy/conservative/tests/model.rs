@@ -394,7 +394,7 @@ fn what_is_absent_is_answered_as_the_engine_would() {
 #[test]
 fn what_the_user_wrote_is_kept_and_no_client_can_write_that_itself() {
     let things = json!({ "containers": { "web": container("a", json!({})) } });
-    let body = r#"{"HostConfig":{"PidMode":"container:web","ContainerIDFile":"/c"}}"#;
+    let body = r#"{"HostConfig":{"PidMode":"container:web","VolumesFrom":["web:ro"],"ContainerIDFile":"/c"}}"#;
     let sent = decide("POST /containers/create", body, things.clone()).unwrap();
     assert!(
         sent.contains(&format!("container:{}", "a".repeat(64))) && sent.contains("container:web"),

@@ -151,7 +151,7 @@ fn a_container_with_more_than_the_rules_allow_is_of_no_use() {
 fn a_container_that_could_have_been_made_here_is_of_use_and_pinned_by_its_id() {
     let mut made = container(
         "a",
-        json!({ "Binds": ["data:/d"], "NetworkMode": "mine", "Runtime": "special", "CgroupnsMode": "host" }),
+        json!({ "Binds": ["data:/d"], "NetworkMode": "mine", "Runtime": "special", "ContainerIDFile": "dockgate:{}", "CgroupnsMode": "host" }),
     );
     made["Mounts"] = json!([
         { "Type": "volume", "Name": "data", "Destination": "/d", "RW": true },
