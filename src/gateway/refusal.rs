@@ -7,6 +7,7 @@ use super::audit;
 use super::request::Upload;
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
+use crate::api::doc::BadDoc;
 use crate::auth::Stranger;
 use crate::engine::Away;
 use crate::policy::Reason;
@@ -67,6 +68,7 @@ impl Refusal {
     fn status(&self) -> u16 {
         match self {
             Refusal::Call(BadCall::NoSuchEndpoint { .. }) => 404,
+            Refusal::Call(BadCall::Doc(BadDoc::TooManyValues(_))) => 413,
             Refusal::Left
             | Refusal::Head(HeadError::Malformed(_))
             | Refusal::Framing(BadFraming::Length | BadFraming::Both)
@@ -104,6 +106,9 @@ impl Refusal {
             }
             Refusal::HeadTooLarge => format!("dockgate: {self}. hint: raise `limits.header_bytes`"),
             Refusal::BodyTooLarge(_) => format!("dockgate: {self}. hint: raise `limits.json_body`"),
+            Refusal::Call(BadCall::Doc(BadDoc::TooManyValues(_))) => {
+                format!("dockgate: {self}. hint: raise `limits.json_elements`")
+            }
             Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
             Refusal::Browser => {
                 format!("dockgate: {self}. hint: add the name to the listener's `hosts`")

@@ -166,7 +166,7 @@ pub(super) async fn parse(
         return Ok(draft.with_stream(upload.framing.clone()));
     }
     let body = read_body(house, client, upload, record).await?;
-    Ok(draft.with_json(&head, &body)?)
+    Ok(draft.with_json(&head, &body, house.limits.json_elements)?)
 }
 
 fn note(record: &mut Record, call: &Call) {

@@ -1,24 +1,28 @@
 //! What an allowed call is changed to, so that the safe thing is what the engine gets.
 //!
-//! `Conservative` applies what the judge wrote down, once nothing speaks against the call.
+//! `Conservative` applies what the judge wrote down, once nothing speaks against the call. What must stay
+//! true: all changes of a body cost one walk through it, however many they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::judge::{Edit, OwnStep};
 use crate::api::Typed;
 use crate::api::doc::Value;
 
 pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
+    let mut body = Change::default();
     for edit in edits {
         match edit {
             Edit::Name(index, name) => call.set_name(index, name),
             Edit::Query(name, value) => call.query_mut().set(name, value),
             Edit::Body(steps, value) => {
-                if let Some(doc) = call.doc_mut() {
-                    put(&mut doc.root, &steps, value);
-                }
+                body.at(steps).becomes = Some(value);
             }
         }
+    }
+    if let Some(doc) = call.doc_mut() {
+        body.apply(&mut doc.root);
     }
 }
 
@@ -46,29 +50,110 @@ pub(super) fn add_no_new_privileges(call: &mut Typed) {
     *options = Value::List(items);
 }
 
-/// Puts a value at a path, or takes away what is there.
-fn put(root: &mut Value, steps: &[OwnStep], value: Option<Value>) {
-    let Some((last, before)) = steps.split_last() else { return };
-    let parent = before.iter().try_fold(root, |value, step| match (value, step) {
-        (Value::List(items), OwnStep::Index(index)) => items.get_mut(*index),
-        (value, OwnStep::Key(key)) => value.get_mut(key),
-        (_, OwnStep::Index(_)) => None,
-    });
-    match (parent, last) {
-        (Some(Value::Object(entries)), OwnStep::Key(key)) => {
-            let index = entries.iter().position(|(known, _)| known == key);
-            match (index.and_then(|index| entries.get_mut(index)), value) {
-                (Some((_, old)), Some(value)) => *old = value,
-                (None, Some(value)) => entries.push((Cow::Owned(key.clone()), value)),
-                (Some(_), None) => entries.retain(|(known, _)| known != key),
-                (None, None) => {}
+/// What becomes of one place in a body, and of what is below it.
+#[derive(Debug, Default)]
+struct Change {
+    /// Another value, or none at all. The last word on a place counts.
+    becomes: Option<Option<Value>>,
+    below: BTreeMap<OwnStep, Change>,
+}
+
+impl Change {
+    fn at(&mut self, steps: Vec<OwnStep>) -> &mut Change {
+        steps.into_iter().fold(self, |change, step| change.below.entry(step).or_default())
+    }
+
+    /// Changes what is below; elements of lists stay where they are.
+    fn apply(mut self, value: &mut Value) {
+        if self.below.is_empty() {
+            return;
+        }
+        match value {
+            Value::Object(entries) => {
+                entries.retain_mut(|(key, value)| {
+                    super::count();
+                    match self.below.remove(&OwnStep::Key(key.to_string())) {
+                        Some(change) => change.keeps(value),
+                        None => true,
+                    }
+                });
+                for (step, change) in self.below {
+                    if let (OwnStep::Key(key), Some(Some(value))) = (step, change.becomes) {
+                        entries.push((Cow::Owned(key), value));
+                    }
+                }
+            }
+            Value::List(items) => {
+                for (step, change) in self.below {
+                    super::count();
+                    if let OwnStep::Index(index) = step
+                        && let Some(item) = items.get_mut(index)
+                    {
+                        change.keeps(item);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// Whether there is still something in this place.
+    fn keeps(mut self, value: &mut Value) -> bool {
+        match self.becomes.take() {
+            Some(Some(other)) => {
+                *value = other;
+                true
+            }
+            Some(None) => false,
+            None => {
+                self.apply(value);
+                true
             }
         }
-        (Some(Value::List(items)), OwnStep::Index(index)) => {
-            if let (Some(old), Some(value)) = (items.get_mut(*index), value) {
-                *old = value;
-            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::doc::parse;
+    use crate::api::shape::{Kind, LABELS, STRINGS, f};
+
+    const ITEM: Kind = Kind::Object(&[f("A", Kind::Str), f("B", Kind::Str)]);
+    const BODY: Kind = Kind::Object(&[
+        f("Names", STRINGS),
+        f("Items", Kind::List(&ITEM)),
+        f("Labels", LABELS),
+        f("Item", ITEM),
+    ]);
+
+    fn key(key: &str) -> OwnStep {
+        OwnStep::Key(key.to_owned())
+    }
+
+    fn text(text: &str) -> Option<Value> {
+        Some(Value::String(text.to_owned()))
+    }
+
+    #[test]
+    fn each_change_is_made_in_its_own_place_and_the_last_word_on_a_place_counts() {
+        let body = br#"{"Names":["a","b","c"],"Items":[{"A":"1","B":"2"},{"A":"3"}],"Labels":{"x":"1","y":"2"}}"#;
+        let mut doc = parse(body, &BODY).unwrap();
+        let mut change = Change::default();
+        for (steps, value) in [
+            (vec![key("Names"), OwnStep::Index(1)], text("B")),
+            (vec![key("Names"), OwnStep::Index(1)], text("bb")),
+            (vec![key("Names"), OwnStep::Index(7)], text("nowhere")),
+            (vec![key("Items"), OwnStep::Index(0), key("A")], None),
+            (vec![key("Items"), OwnStep::Index(1), key("B")], text("new")),
+            (vec![key("Labels"), key("x")], None),
+            (vec![key("Labels"), key("z")], None),
+            (vec![key("Item"), key("A")], text("nobody has asked for an item")),
+        ] {
+            change.at(steps).becomes = Some(value);
         }
-        _ => {}
+        change.apply(&mut doc.root);
+        let wanted = r#"{"Names":["a","bb","c"],"Items":[{"B":"2"},{"A":"3","B":"new"}],"Labels":{"y":"2"}}"#;
+        assert_eq!(String::from_utf8(doc.render()).unwrap(), wanted);
     }
 }

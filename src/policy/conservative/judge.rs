@@ -4,7 +4,9 @@
 //! What must stay true: every value of the call that is not zero meets a rule or is a reason; a rule that
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::registry;
 use super::rules::{Allowed, Must, Node, Operation, PathRule, Rule};
@@ -38,8 +40,15 @@ pub(super) struct Judge<'j> {
     operation: &'static str,
     /// Why something that the value in hand names could not have been made here.
     pub causes: Vec<Found>,
-    /// Which elements of the list in hand are against the rule.
+    /// Which elements of the list in hand are against the rule, in their order.
     failing: Vec<usize>,
+    /// What came of each thing that was judged already, and why: a call may name one ten thousand times.
+    judged: HashMap<Question, (Holds, Vec<Found>)>,
+    /// The paths that rules of mounts are about, once they are known.
+    pub grounds: Option<Result<Arc<host::Grounds>, Holds>>,
+    /// What came of each path of the host, by whether it is only read.
+    pub paths: HashMap<(String, bool), Result<PathBuf, Holds>>,
+    asks_too_much: bool,
     path: Vec<Step<'j>>,
 }
 
@@ -62,7 +71,7 @@ enum Step<'j> {
     Name(&'j str),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum OwnStep {
     Key(String),
     Index(usize),
@@ -97,9 +106,10 @@ impl<'j> Judge<'j> {
 
     /// Wants to know something. A call that refers to too much is refused.
     pub(super) fn ask(&mut self, question: Question, cx: &Context<'_>) {
+        super::count();
         if self.asks.len() + cx.facts.len() < MOST_QUESTIONS {
             self.asks.insert(question);
-        } else if !self.reasons.iter().any(|reason| reason.rule == TOO_MANY) {
+        } else if !std::mem::replace(&mut self.asks_too_much, true) {
             let why = format!("refers to more than {MOST_QUESTIONS} other things, directly or not");
             self.push(Reason::new(TOO_MANY, self.here(), why, ""));
         }
@@ -109,6 +119,25 @@ impl<'j> Judge<'j> {
         if self.reasons.len() < MOST_REASONS {
             self.reasons.push(reason);
         }
+    }
+
+    /// Judges a thing once, however often the call names it.
+    pub(super) fn once(
+        &mut self,
+        thing: Question,
+        judge: impl FnOnce(&mut Self) -> Holds,
+    ) -> Holds {
+        if let Some((holds, causes)) = self.judged.get(&thing) {
+            if self.causes.is_empty() {
+                self.causes.clone_from(causes);
+            }
+            return holds.clone();
+        }
+        let before = self.causes.len();
+        let holds = judge(self);
+        let causes = self.causes.get(before..).unwrap_or_default().to_vec();
+        self.judged.insert(thing, (holds.clone(), causes));
+        holds
     }
 
     /// Follows a call through the rules of its operation.
@@ -388,6 +417,7 @@ impl<'j> Judge<'j> {
         value: &Value,
         cx: &Context<'_>,
     ) -> Holds {
+        super::count();
         // Null in a list of strings is Go's empty string.
         let text = value.as_str().unwrap_or_default();
         match allowed {
@@ -419,19 +449,25 @@ impl<'j> Judge<'j> {
     fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
         let Value::Object(entries) = value else {
             return match value.as_str() {
-                Some(name) => state::network(self, with, name, cx).of(name),
+                Some(name) => self.network(with, name, cx),
                 None => Holds::No,
             };
         };
         let mut all = Holds::Yes;
         for (name, _) in entries {
-            match state::network(self, with, name, cx).of(name) {
+            match self.network(with, name, cx) {
                 Holds::Yes => {}
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,
             }
         }
         all
+    }
+
+    fn network(&mut self, with: &Conservative, name: &str, cx: &Context<'_>) -> Holds {
+        self.once(Question::Network(name.to_owned()), |judge| {
+            state::network(judge, with, name, cx).of(name)
+        })
     }
 
     fn mount(
@@ -506,11 +542,11 @@ impl<'j> Judge<'j> {
     /// Where the judge stands, as messages say it.
     fn here(&self) -> String {
         let step = |step: &Step<'_>| match step {
-            Step::Key(key) | Step::Each(key) => (*key).to_owned(),
+            Step::Key(key) | Step::Each(key) => doc::clipped(key).into_owned(),
             Step::Index(index) => index.to_string(),
             Step::Query(name) => format!("?{name}"),
             Step::Header(name) => format!("header `{name}`"),
-            Step::Name(name) => format!("`{name}`"),
+            Step::Name(name) => format!("`{}`", doc::clipped(name)),
         };
         self.path.iter().map(step).collect::<Vec<_>>().join(".")
     }

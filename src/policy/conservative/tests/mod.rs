@@ -2,6 +2,7 @@
 
 mod fills;
 mod state;
+pub(super) mod steps;
 
 use std::sync::LazyLock;
 
