@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use dockgate::api::call::Wanted;
-use dockgate::api::doc::Value;
+use dockgate::api::doc::{MOST_VALUES, Value};
 use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
@@ -106,8 +106,8 @@ fn typed(head: &RequestHead, body: &[u8]) -> Option<Vec<u8>> {
     let draft = Draft::parse(head).ok()?;
     let call = match draft.wanted() {
         Wanted::Stream => draft.with_stream(framing),
-        Wanted::Json => draft.with_json(head, body).ok()?,
-        Wanted::Nothing => draft.with_json(head, &[]).ok()?,
+        Wanted::Json => draft.with_json(head, body, MOST_VALUES).ok()?,
+        Wanted::Nothing => draft.with_json(head, &[], MOST_VALUES).ok()?,
     };
     Some(call.render())
 }

@@ -14,6 +14,7 @@ pub mod run;
 pub mod admin;
 pub mod listener;
 
+pub mod buildkit;
 pub mod cache;
 pub mod gateway;
 

@@ -44,20 +44,48 @@ pub struct Unknown {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid JSON body: {0}")]
-pub struct BadDoc(String);
+pub enum BadDoc {
+    #[error("invalid JSON body: {0}")]
+    Json(String),
+    #[error("the JSON body has more than {0} values")]
+    TooManyValues(usize),
+}
+
+/// Of a body, where nobody says otherwise: a few bytes of JSON are a hundred of memory, each value is
+/// judged, and the largest body of a client has some hundreds.
+pub const MOST_VALUES: usize = 65_536;
+/// More than any message names.
+const MOST_UNKNOWN: usize = 64;
+/// Of a key, in a message.
+const MOST_OF_A_KEY: usize = 128;
 
 /// Reads a body whose root is of this kind.
 pub fn parse(bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
-    let mut reading = Reading { path: Vec::new(), unknown: Vec::new(), values: 0 };
+    parse_within(MOST_VALUES, bytes, kind)
+}
+
+/// The same, of a body with so many values at most.
+pub fn parse_within(most: usize, bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
+    let mut reading = Reading { path: Vec::new(), unknown: Vec::new(), left: most };
     // Checked once for all strings in it.
-    let text = std::str::from_utf8(bytes).map_err(|error| BadDoc(error.to_string()))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| BadDoc::Json(error.to_string()))?;
     let mut json = serde_json::Deserializer::from_str(text);
     let root = Seed { kind, reading: &mut reading }
         .deserialize(&mut json)
-        .and_then(|root| json.end().map(|()| root))
-        .map_err(|error| BadDoc(error.to_string()))?;
-    Ok(Doc { root, unknown: reading.unknown })
+        .and_then(|root| json.end().map(|()| root));
+    match root {
+        Ok(root) => Ok(Doc { root, unknown: reading.unknown }),
+        Err(error) if error.to_string().starts_with(TOO_MANY) => Err(BadDoc::TooManyValues(most)),
+        Err(error) => Err(BadDoc::Json(error.to_string())),
+    }
+}
+
+/// A client's key, as far as a message repeats it.
+pub fn clipped(key: &str) -> Cow<'_, str> {
+    match key.char_indices().nth(MOST_OF_A_KEY) {
+        Some((end, _)) => Cow::Owned(format!("{}…", key.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(key),
+    }
 }
 
 impl Doc {
@@ -190,9 +218,12 @@ fn fold(c: char) -> char {
 struct Reading {
     path: Vec<Step>,
     unknown: Vec<Unknown>,
-    /// How many values were read.
-    values: usize,
+    /// How many values may still come.
+    left: usize,
 }
+
+/// How serde is told that no value is left.
+const TOO_MANY: &str = "too many values";
 
 enum Step {
     Field(&'static str),
@@ -201,10 +232,19 @@ enum Step {
 }
 
 impl Reading {
+    /// Writes an unknown key down. Of ten thousand, the first few tell, and the first that is not zero.
+    fn note(&mut self, value: Value) {
+        let is_one_of_few = self.unknown.len() < MOST_UNKNOWN;
+        if is_one_of_few || (!value.is_zero() && self.unknown.iter().all(|one| one.value.is_zero()))
+        {
+            self.unknown.push(Unknown { path: self.here(), value });
+        }
+    }
+
     fn here(&self) -> String {
         let steps = self.path.iter().map(|step| match step {
             Step::Field(name) => Cow::Borrowed(*name),
-            Step::Key(key) => Cow::Borrowed(key.as_str()),
+            Step::Key(key) => clipped(key),
             Step::Index(index) => Cow::Owned(index.to_string()),
         });
         let path = steps.collect::<Vec<_>>().join(".");
@@ -250,10 +290,10 @@ impl Seed<'_> {
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        self.reading.values += 1;
-        if self.reading.values > MOST_VALUES {
-            return Err(D::Error::custom(format!("there are more than {MOST_VALUES} values")));
-        }
+        let Some(left) = self.reading.left.checked_sub(1) else {
+            return Err(D::Error::custom(TOO_MANY));
+        };
+        self.reading.left = left;
         from.deserialize_any(self)
     }
 }
@@ -350,8 +390,7 @@ fn read_struct<'de, A: MapAccess<'de>>(
         if let Some(name) = keeps {
             entries.push((Cow::Borrowed(name), value));
         } else if is_unknown {
-            let path = reading.here();
-            reading.unknown.push(Unknown { path, value });
+            reading.note(value);
         }
         reading.path.pop();
     }
@@ -398,8 +437,6 @@ fn read_map<'de, A: MapAccess<'de>>(
 }
 
 const FEW: usize = 16;
-/// Of a body: a few bytes of JSON are a hundred of memory, and the largest body of a client has some hundreds.
-const MOST_VALUES: usize = 100_000;
 
 /// A key of a struct, looked up while it is still the client's bytes.
 struct KeySeed {

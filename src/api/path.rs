@@ -1,9 +1,10 @@
 //! The request target: version prefix, path and raw query, decoded exactly once.
 //!
-//! `api::call` parses every request line through here. dockerd routes on the decoded path and
-//! answers 301 to anything its `path.Clean` would change, even to a POST; no client sends such a
-//! path, so each is refused. What must stay true: what this returns, encoded again, means the same
-//! to Go's router as to ours.
+//! `api::call` parses every request line through here. dockerd routes on the decoded path (gorilla/mux
+//! without `UseEncodedPath`), so that `%2F` is a slash to it wherever it stands: docker-java writes
+//! `/images/team%2Fapp/json`. It answers 301 to anything its `path.Clean` would change, even to a POST; no
+//! client sends such a path, so each is refused. What must stay true: what this returns, encoded again,
+//! means the same to Go's router as to ours.
 
 use std::borrow::Cow;
 
@@ -93,7 +94,7 @@ fn unescape_all(raw: &str) -> Result<String, BadTarget> {
     while let Some(byte) = input.next() {
         bytes.push(match byte {
             b'%' => match unescape(input.next(), input.next()) {
-                Some(b'/' | b'\\') => return Err(BadTarget::Path("an encoded separator")),
+                Some(b'\\') => return Err(BadTarget::Path("an encoded backslash")),
                 Some(decoded) => decoded,
                 None => return Err(BadTarget::Path("an invalid escape")),
             },
@@ -170,8 +171,12 @@ mod tests {
             "/./info",
             "/a/../info",
             "/%2e%2e/info",
-            "/containers%2Fx/json",
-            "/containers/x%2fjson",
+            "/a%2F..%2Finfo",
+            "/containers/%2Fx/json",
+            "/containers/x%2F/json",
+            "%2Finfo",
+            "/v1.41%2F%2Finfo",
+            "/v1.%3041/info",
             "/x%5cy",
             "/info%00",
             "/a%0ab",
@@ -188,7 +193,28 @@ mod tests {
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert_eq!(parse(b"/in%66o").unwrap().path, "/info");
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_as_a_whole_as_dockerd_routes_it() {
+        for (target, version, path) in [
+            ("/in%66o", None, "/info"),
+            ("/v1.41/images/team%2Fapp%3A1/json", Some(41), "/images/team/app:1/json"),
+            ("/images/a%2fb%40sha256%3Ac/json", None, "/images/a/b@sha256:c/json"),
+            ("/containers%2Fx/json", None, "/containers/x/json"),
+            ("/containers/x%2fjson", None, "/containers/x/json"),
+            ("/v1.41%2Finfo", Some(41), "/info"),
+            ("/%76ersion", None, "/version"),
+            ("/v%31.41/info", Some(41), "/info"),
+            // Once: what is left is a part of a name.
+            ("/images/a%252Fb/json", None, "/images/a%2Fb/json"),
+        ] {
+            let parsed = parse(target.as_bytes()).unwrap();
+            assert_eq!((parsed.version, &*parsed.path), (version, path), "{target}");
+            let mut encoded = String::new();
+            encode(path, &mut encoded);
+            assert_eq!(parse(encoded.as_bytes()).unwrap().path, path, "{encoded}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The query string, read as Go's `url.ParseQuery` reads it, or refused.
 //!
 //! `api::call` parses each request's query here and writes a new one from what it kept. What must
-//! stay true: one reading only: no `;`, no bad escape, no second value where dockerd takes one.
+//! stay true: one reading only: no `;`, no bad escape, and of a parameter that dockerd reads one value of,
+//! the first alone is judged and sent, as Go's `FormValue` takes the first.
 
 use std::collections::HashSet;
 
@@ -17,16 +18,19 @@ const VALUE: &AsciiSet =
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
+/// More than any client sends: dockerode repeats a create body here, which has some hundreds of values.
+const MOST_PARAMETERS: usize = 10_000;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
+    #[error("the query has more than {MOST_PARAMETERS} parameters")]
+    TooMany,
     #[error("the query holds `;`")]
     Semicolon,
     #[error("the query holds an invalid escape")]
     Escape,
     #[error("the query holds invalid UTF-8 or a control character")]
     Text,
-    #[error("query parameter `{0}` is given twice")]
-    Twice(String),
     #[error("query parameter `{0}`: {1}")]
     Json(String, BadDoc),
     #[error("query parameter `{0}` holds `{1}`, which no engine reads")]
@@ -37,6 +41,9 @@ impl Query {
     pub fn parse(raw: &str) -> Result<Query, BadQuery> {
         if raw.contains(';') {
             return Err(BadQuery::Semicolon);
+        }
+        if raw.split('&').filter(|pair| !pair.is_empty()).nth(MOST_PARAMETERS).is_some() {
+            return Err(BadQuery::TooMany);
         }
         let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -84,15 +91,10 @@ impl Query {
         self.0.retain(|(name, value)| keep(name, value));
     }
 
-    /// Refuses a second value, but for parameters that dockerd reads more than the first of.
-    pub fn refuse_repeats(&self, may_repeat: impl Fn(&str) -> bool) -> Result<(), BadQuery> {
+    /// Leaves the first value of each parameter, but for those that dockerd reads every value of.
+    pub fn keep_first(&mut self, is_list: impl Fn(&str) -> bool) {
         let mut seen = HashSet::new();
-        for (name, _) in &self.0 {
-            if !seen.insert(name) && !may_repeat(name) {
-                return Err(BadQuery::Twice(name.clone()));
-            }
-        }
-        Ok(())
+        self.0.retain(|(name, _)| is_list(name) || seen.insert(name.clone()));
     }
 
     /// Appends `?a=b&c=d`, or nothing.
@@ -138,12 +140,21 @@ mod tests {
         assert_eq!(Query::parse("a=%4"), Err(BadQuery::Escape));
         assert_eq!(Query::parse("a=%ff"), Err(BadQuery::Text));
         assert_eq!(Query::parse("a=%00"), Err(BadQuery::Text));
-        let twice = Query::parse("name=good&name=evil").unwrap();
-        assert_eq!(
-            twice.refuse_repeats(|name| name == "t"),
-            Err(BadQuery::Twice("name".to_owned()))
-        );
-        assert!(Query::parse("t=1&t=2").unwrap().refuse_repeats(|name| name == "t").is_ok());
+    }
+
+    #[test]
+    fn the_first_value_counts_where_dockerd_reads_one() {
+        let mut query = Query::parse("name=good&t=1&na%6de=evil&t=2&x=&x=3").unwrap();
+        query.keep_first(|name| name == "t");
+        let pairs: Vec<_> = query.iter().collect();
+        assert_eq!(pairs, [("name", "good"), ("t", "1"), ("t", "2"), ("x", "")]);
+    }
+
+    #[test]
+    fn parameters_are_bounded_in_number() {
+        let most = vec!["t=1"; MOST_PARAMETERS].join("&");
+        assert_eq!(Query::parse(&most).unwrap().iter().count(), MOST_PARAMETERS);
+        assert_eq!(Query::parse(&(most + "&&t=1")), Err(BadQuery::TooMany));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Peer {
 }
 
 /// One connection, and what is known of its other end before it has said a word of HTTP.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub peer: Peer,
     /// The client's certificate and what it sent with it, the leaf first; only when it was verified.

@@ -25,6 +25,7 @@ const DEFAULT_LIMITS: Limits = Limits {
     header_bytes: 1 << 20,
     header_time: Duration::from_secs(30),
     json_body: 4 << 20,
+    json_elements: 65_536,
 };
 const MOST_CONNECTIONS: usize = 16_384;
 
@@ -156,6 +157,7 @@ impl Checking<'_> {
             header_bytes: self.size(raw.header_bytes, DEFAULT_LIMITS.header_bytes),
             header_time: self.duration(raw.header_time, DEFAULT_LIMITS.header_time),
             json_body: self.size(raw.json_body, DEFAULT_LIMITS.json_body),
+            json_elements: self.size(raw.json_elements, DEFAULT_LIMITS.json_elements),
         }
     }
 

@@ -131,6 +131,8 @@ pub struct Limits {
     pub header_time: Duration,
     /// Of a JSON body, in bytes.
     pub json_body: usize,
+    /// Of a JSON body, in values.
+    pub json_elements: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

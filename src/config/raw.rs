@@ -154,6 +154,7 @@ pub(super) struct Limits {
     pub header_bytes: Option<Spanned<i64>>,
     pub header_time: Option<Spanned<String>>,
     pub json_body: Option<Spanned<i64>>,
+    pub json_elements: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -64,6 +64,7 @@ fn a_whole_file_is_read() {
         kind = "conservative"
         [limits]
         json_body = 1024
+        json_elements = 512
         header_time = "2s"
         [log]
         format = "json"
@@ -91,6 +92,7 @@ fn a_whole_file_is_read() {
     assert_eq!(runner.auth[0].kind, AuthKind::UnixPeer(peer));
     assert_eq!(config.admin.len(), 2);
     assert_eq!((config.limits.json_body, config.limits.header_bytes), (1024, 1 << 20));
+    assert_eq!(config.limits.json_elements, 512);
     assert_eq!(config.log, Log { format: diagnostics::Format::Json, access: access::Format::Ltsv });
 }
 

@@ -9,6 +9,7 @@ mod audit;
 mod exchange;
 mod facts;
 mod head;
+mod http2;
 mod memory;
 mod plugins;
 mod refusal;
@@ -37,6 +38,7 @@ use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use answer::{Shape, answer};
+use http2::Speaks;
 pub use memory::Memory;
 pub use plugins::{Plugin, Plugins};
 use refusal::Refusal;
@@ -157,6 +159,8 @@ enum Next {
     Linger,
     /// The engine took the connection over: bytes both ways from here on.
     Relay(Conn),
+    /// It goes on in HTTP/2, to be refused in it.
+    Http2(Speaks),
 }
 
 /// What is on its way to the engine, and what is needed when the answer comes.
@@ -193,6 +197,13 @@ pub async fn connection<P: Send + 'static>(
             }
             Next::Relay(engine) => {
                 return hand_over(&house, client, engine, record, (permit, open));
+            }
+            Next::Http2(speaks) => {
+                // Of a preface each request has a record.
+                if record.status != 0 {
+                    house.finish(&mut record);
+                }
+                return Box::pin(http2::serve(house, &mut client, speaks)).await;
             }
         }
     }

@@ -4,12 +4,14 @@
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
 use super::audit;
+use super::http2::Speaks;
 use super::request::Upload;
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
+use crate::api::doc::BadDoc;
 use crate::auth::Stranger;
 use crate::engine::Away;
-use crate::policy::Reason;
+use crate::policy::{BUILDKIT, Reason};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
 use crate::wire::framing::{BadFraming, Framing};
@@ -64,9 +66,10 @@ fn message(reasons: &[Reason]) -> String {
 }
 
 impl Refusal {
-    fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         match self {
             Refusal::Call(BadCall::NoSuchEndpoint { .. }) => 404,
+            Refusal::Call(BadCall::Doc(BadDoc::TooManyValues(_))) => 413,
             Refusal::Left
             | Refusal::Head(HeadError::Malformed(_))
             | Refusal::Framing(BadFraming::Length | BadFraming::Both)
@@ -98,7 +101,7 @@ impl Refusal {
     }
 
     /// What the client prints. Refusals by rule and the engine's own words come as they are.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Refusal::Denied(reasons) => message(reasons),
             Refusal::Call(error @ (BadCall::StartWithBody | BadCall::NoSuchEndpoint { .. })) => {
@@ -106,6 +109,9 @@ impl Refusal {
             }
             Refusal::HeadTooLarge => format!("dockgate: {self}. hint: raise `limits.header_bytes`"),
             Refusal::BodyTooLarge(_) => format!("dockgate: {self}. hint: raise `limits.json_body`"),
+            Refusal::Call(BadCall::Doc(BadDoc::TooManyValues(_))) => {
+                format!("dockgate: {self}. hint: raise `limits.json_elements`")
+            }
             Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
             Refusal::Browser => {
                 format!("dockgate: {self}. hint: add the name to the listener's `hosts`")
@@ -120,6 +126,22 @@ impl Refusal {
     /// Whether the connection's next bytes can still be told apart.
     fn keeps_connection(&self) -> bool {
         matches!(self, Refusal::Denied(_) | Refusal::Away(_) | Refusal::Call(_))
+    }
+
+    /// How to say it to a client that would take anything but HTTP/2 for an engine without BuildKit.
+    fn in_http2(&self, upload: &Upload, record: &Record) -> Option<Speaks> {
+        let Refusal::Denied(reasons) = self else { return None };
+        let is_buildkit = reasons.first().is_some_and(|reason| reason.rule == BUILDKIT);
+        if !is_buildkit || !upload.asks_h2c || !upload.framing.is_done() {
+            return None;
+        }
+        match record.operation {
+            "Grpc" => {
+                Some(Speaks::Upgraded { who: record.identity.clone(), message: self.message() })
+            }
+            "Session" => Some(Speaks::Waits),
+            _ => None,
+        }
     }
 
     /// Tells the client, and says what becomes of its connection.
@@ -143,6 +165,9 @@ impl Refusal {
         };
         if let Refusal::Http2 = &self {
             return http2(house, client, record).await;
+        }
+        if let Some(speaks) = self.in_http2(&upload, record) {
+            return upgrade(client, speaks, record).await;
         }
         let status = self.status();
         record.status = status;
@@ -249,9 +274,24 @@ pub(super) fn plain_http() -> Vec<u8> {
     render(400, message, &[], false, false)
 }
 
+/// Gives in to an upgrade whose stream no engine gets.
+async fn upgrade(client: &mut Client, speaks: Speaks, record: &mut Record) -> Next {
+    const SWITCHING: &[u8] =
+        b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    record.status = 101;
+    record.bytes_sent += SWITCHING.len() as u64;
+    match client.stream.split().1.write_all(SWITCHING).await {
+        Ok(()) => Next::Http2(speaks),
+        Err(_) => Next::Linger,
+    }
+}
+
 /// HTTP/2 with prior knowledge: passed on where nobody has to look into it, refused in its own
 /// language otherwise.
 async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next {
+    let Some((permitted, findings)) = house.chain.tunnel() else {
+        return Next::Http2(Speaks::Preface);
+    };
     record.operation = "Http2";
     record.method = "PRI".to_owned();
     record.path = "*".to_owned();
@@ -260,7 +300,7 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     if let Err(stranger) = &recognised {
         tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
     }
-    if let (Some((permitted, findings)), Ok(identity)) = (house.chain.tunnel(), recognised) {
+    if let Ok(identity) = recognised {
         record.identity = identity.labels();
         record.verdict = Verdict::Allow;
         audit::note(record, findings);

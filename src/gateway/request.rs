@@ -26,11 +26,13 @@ pub(super) struct Upload {
     pub framing: Framing,
     /// The client waits for `100 Continue` before it sends its body, and the engine does not know.
     pub waits: bool,
+    /// The client asks to go on in HTTP/2.
+    pub asks_h2c: bool,
 }
 
 impl Default for Upload {
     fn default() -> Upload {
-        Upload { framing: Framing::None, waits: false }
+        Upload { framing: Framing::None, waits: false, asks_h2c: false }
     }
 }
 
@@ -159,6 +161,7 @@ pub(super) async fn parse(
     record.path = path_of(head.target(), false);
     upload.framing = Framing::of_request(&head, Dialect::Strict)?;
     upload.waits = head.version == 1 && head.headers.lists("expect", "100-continue");
+    upload.asks_h2c = head.version == 1 && head.headers.lists("upgrade", "h2c");
     let draft = Draft::parse(&head)?;
     record.operation = draft.row().endpoint.id();
     record.path = path_of(head.target(), draft.row().method.is_safe_to_log());
@@ -166,7 +169,7 @@ pub(super) async fn parse(
         return Ok(draft.with_stream(upload.framing.clone()));
     }
     let body = read_body(house, client, upload, record).await?;
-    Ok(draft.with_json(&head, &body)?)
+    Ok(draft.with_json(&head, &body, house.limits.json_elements)?)
 }
 
 fn note(record: &mut Record, call: &Call) {

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use super::versions::KnownVersions;
 use super::{Context, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
-use crate::api::{Call, Class, Typed};
+use crate::api::{Call, Class, Endpoint, Typed};
 
 /// Something that every policy of its listener has allowed.
 #[derive(Debug)]
@@ -261,15 +261,39 @@ fn must_be_parsed() -> Reason {
     Reason::new("closed-world.call", "request", "must be parsed", "")
 }
 
+/// The refusal of BuildKit, wherever it is asked for.
+pub fn buildkit(field: &'static str) -> Reason {
+    Reason::new(
+        BUILDKIT,
+        field,
+        "BuildKit must not be used while a policy is active: dockgate cannot look into it yet",
+        "set `DOCKER_BUILDKIT=0` to use the classic builder",
+    )
+}
+
+/// The rule of that refusal.
+pub const BUILDKIT: &str = "build.buildkit";
+
+/// By its protocol, or by a build whose context travels in that protocol (`newImageBuildOptions` and
+/// `builder-next/builder.go` of moby).
+fn asks_for_buildkit(call: &Typed) -> Option<&'static str> {
+    if call.class() == Class::BuildKit {
+        return Some(call.row().path);
+    }
+    let asks =
+        |name, values: &[&str]| call.query().get(name).is_some_and(|value| values.contains(&value));
+    let is_build = call.endpoint() == Endpoint::ImageBuild;
+    match is_build {
+        true if asks("version", &["2"]) => Some("?version"),
+        true if asks("remote", &["client-session", "upload-request"]) => Some("?remote"),
+        true | false => None,
+    }
+}
+
 /// What dockgate does not know is not sent, whatever the policies are: the next engine may read it.
 fn closed_world(call: &Typed) -> Result<(), Reason> {
-    if call.class() == Class::BuildKit {
-        return Err(Reason::new(
-            "build.buildkit",
-            call.row().path,
-            "must not be used while a policy is active: dockgate cannot look into it yet",
-            "set `DOCKER_BUILDKIT=0` to use the classic builder",
-        ));
+    if let Some(field) = asks_for_buildkit(call) {
+        return Err(buildkit(field));
     }
     let unknown = call.doc().map(|doc| doc.unknown.as_slice()).unwrap_or_default();
     if let Some(field) = unknown.iter().find(|field| !field.value.is_zero()) {

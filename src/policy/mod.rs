@@ -23,7 +23,9 @@ mod versions;
 
 use std::borrow::Cow;
 
-pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel};
+pub use chain::{
+    BUILDKIT, Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel, buildkit,
+};
 pub use facts::{Answer, Facts, Question};
 pub use found::{Found, Met, Part};
 

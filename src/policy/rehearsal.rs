@@ -5,6 +5,7 @@
 
 use super::{Answer, Chain, Context, Facts, Finding, Question, Reason, Step};
 use crate::api::call::{BadCall, Wanted};
+use crate::api::doc::MOST_VALUES;
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Draft};
 use crate::auth::Identity;
@@ -93,6 +94,6 @@ fn parse(chain: &Chain, request: &Request<'_>) -> Result<Call, String> {
     let draft = Draft::parse(&head).map_err(text)?;
     match draft.wanted() {
         Wanted::Stream => Ok(draft.with_stream(Framing::None)),
-        Wanted::Json | Wanted::Nothing => draft.with_json(&head, body).map_err(text),
+        Wanted::Json | Wanted::Nothing => draft.with_json(&head, body, MOST_VALUES).map_err(text),
     }
 }

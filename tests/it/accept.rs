@@ -207,24 +207,6 @@ fn a_refused_upload_is_refused_before_its_body_is_asked_for() {
 }
 
 #[test]
-fn an_http_2_preface_is_refused_in_http_2_where_a_policy_is_active() {
-    let engine = ok();
-    let gate = Gate::typed(&engine);
-    let mut client = gate.client();
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
-    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    assert_eq!(client.exactly(9), settings);
-    let goaway = client.exactly(9 + 8);
-    assert_eq!(goaway[3], 7, "a GOAWAY frame");
-    assert_eq!(goaway[13..17], [0, 0, 0, 13], "HTTP_1_1_REQUIRED");
-    let length = usize::from(goaway[2]) - 8;
-    assert!(text(&client.exactly(length)).contains("HTTP/2 is not spoken here"));
-    assert!(client.is_over());
-    assert!(engine.seen().is_empty());
-}
-
-#[test]
 fn an_http_2_preface_is_tunnelled_where_none_is() {
     let engine = Engine::start(Box::new(|wire| {
         wire.conn.through(b"SM\r\n\r\n");

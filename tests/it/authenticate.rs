@@ -6,7 +6,7 @@ use crate::support::{Conn, Engine, Gate, Setup, text};
 
 const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Of `secret`.
-const HTPASSWD: &str = "ann:$2y$12$cQpYF2En7iwsuKZjVU428.hbXbOA0WURejUrS6sFYd4rXyFRIJoWi\n";
+pub const HTPASSWD: &str = "ann:$2y$12$cQpYF2En7iwsuKZjVU428.hbXbOA0WURejUrS6sFYd4rXyFRIJoWi\n";
 
 fn with_authorization(value: &str) -> String {
     INFO.replace("\r\n\r\n", &format!("\r\nAuthorization: {value}\r\n\r\n"))

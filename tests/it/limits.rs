@@ -112,6 +112,27 @@ fn a_json_body_that_is_too_large_is_413_and_the_engine_gets_nothing_of_it() {
 }
 
 #[test]
+fn a_json_body_of_too_many_values_is_413_and_says_which_limit_that_is() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = gate(&engine, "json_elements = 100");
+    let create = |labels: usize| {
+        // The body, its list and the elements.
+        let body = format!("{{\"Cmd\":[{}]}}", vec!["\"x\""; labels].join(","));
+        format!(
+            "POST /v1.41/containers/create HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    assert_eq!(gate.client().ask(create(98)).0, 200);
+    let mut client = gate.client();
+    client.send(create(99));
+    refused(&mut client, 413, "more than 100 values. hint: raise `limits.json_elements`");
+    assert_eq!(client.ask(INFO).0, 200, "the connection goes on");
+    assert_eq!(engine.seen().concat().matches("POST").count(), 1);
+}
+
+#[test]
 fn an_upload_has_no_limit_of_size() {
     let engine = Engine::start(plain::behaviour());
     let gate = gate(&engine, "json_body = 10");

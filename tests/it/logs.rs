@@ -83,7 +83,7 @@ fn a_denial_has_its_rule_and_a_refusal_its_verdict() {
     let gate = Gate::typed(&engine);
     let mut client = gate.client();
     client.ask(post("/v1.41/containers/create", "", r#"{"HostConfig":{"Privileged":true}}"#));
-    client.ask("GET /v1.41/containers/a%2Fb/json HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.ask("GET /v1.41/containers/a%5Cb/json HTTP/1.1\r\nHost: a\r\n\r\n");
     client.ask("GET /v1.41/frob HTTP/1.1\r\nHost: a\r\n\r\n");
     let records = gate.records(3);
     assert_eq!(records[0]["verdict"], "deny");

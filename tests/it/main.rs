@@ -25,6 +25,7 @@ mod auth_jwt;
 mod auth_people;
 mod authenticate;
 mod authz;
+mod buildkit;
 mod cache;
 mod cache_admin;
 mod certs;

@@ -53,8 +53,12 @@ fn json(body: impl AsRef<[u8]>) -> Vec<u8> {
 #[test]
 fn targets_with_two_readings() {
     let targets = [
-        ("an encoded separator", "/v1.41/containers/a%2Fb/json"),
-        ("an encoded separator in lower case", "/v1.41/containers%2fx/json"),
+        ("an encoded slash that makes a double one", "/v1.41/images/a%2F/json"),
+        ("an encoded slash in front of a name", "/v1.41/containers/%2Fa/json"),
+        ("an encoded slash behind the version", "/v1.41%2F/info"),
+        ("a dot segment between encoded slashes", "/v1.41/images/a%2F..%2Fb/json"),
+        ("a dot segment behind an encoded slash", "/v1.41/images%2F../info"),
+        ("an encoded slash in front of all", "%2Fv1.41/info"),
         ("an encoded backslash", "/v1.41/containers/a%5Cb/json"),
         ("a raw backslash", "/v1.41/containers/a\\b/json"),
         ("a dot segment", "/v1.41/containers/../info"),
@@ -84,9 +88,6 @@ fn targets_with_two_readings() {
         ("a version that is no number", "/v1.4x/info"),
         ("a version beyond all integers", "/v1.99999999999999999999/info"),
         ("an encoded version with a zero", "/v1.%3041/info"),
-        ("a scalar parameter twice", "/v1.41/containers/json?all=1&all=1"),
-        ("a scalar parameter twice, once encoded", "/v1.41/containers/json?all=1&%61ll=0"),
-        ("an unknown parameter twice", "/v1.41/containers/json?x=&x="),
         ("a semicolon in the query", "/v1.41/containers/json?all=1;limit=2"),
         ("a bad escape in the query", "/v1.41/containers/json?all=%zz"),
         ("a cut escape in the query", "/v1.41/containers/json?all=%1"),
@@ -304,8 +305,8 @@ fn a_refused_call_keeps_the_connection_and_the_next_one_is_served() {
     let gate = Gate::typed(&engine);
     let mut client = gate.client();
     for bad in [
-        get("/v1.41/containers/a%2Fb/json"),
-        get("/v1.41/containers/json?all=1&all=1"),
+        get("/v1.41/containers/a%5Cb/json"),
+        get("/v1.41/containers/json?all=1;all=1"),
         json(r#"{"Image":"a","image":"b"}"#),
     ] {
         refusal(&mut client, &bad, 400, "bad");
@@ -338,7 +339,7 @@ fn no_refusal_repeats_what_the_client_said_in_a_value() {
     let engine = Engine::start(plain::behaviour());
     let gate = Gate::typed(&engine);
     for request in [
-        get("/v1.41/containers/json?all=S3cr3t&all=S3cr3t"),
+        get("/v1.41/containers/json?all=S3cr3t;all=S3cr3t"),
         get("/v1.41/containers/json?all=S3cr3t%zz"),
         json(r#"{"Env":["S3cr3t","S3cr3t"],"Env":["S3cr3t"]}"#),
         json(r#"{"HostConfig":{"Memory":"S3cr3t"}}"#),

@@ -275,3 +275,93 @@ fn two_listeners_serve_the_same_engine() {
     listeners.sort_unstable();
     assert_eq!(listeners, ["it", "it-tcp"]);
 }
+
+/// dockerd routes on the decoded path: docker-java escapes the slashes of an image's name, others its colon.
+#[test]
+fn a_path_is_decoded_once_and_written_anew_as_dockerd_reads_it() {
+    // A policy that has nothing against any of these.
+    let limits = "[policy.sizes]\nkind = \"limits\"\n[policy.sizes.max]\nmemory = \"1g\"\n";
+    for (asked, wanted) in [
+        ("GET /v1.41/images/aa%2Fbb:1/json", "GET /v1.41/images/aa/bb:1/json"),
+        ("GET /v1.41/images/aa%2fbb%3A1/json", "GET /v1.41/images/aa/bb:1/json"),
+        ("GET /v1.41/images/aa%2Fbb%40sha256%3Acc/json", "GET /v1.41/images/aa/bb@sha256:cc/json"),
+        ("GET /v1.41/images/aa%2Fbb/history", "GET /v1.41/images/aa/bb/history"),
+        ("GET /v1.41/images/aa%2Fbb/get", "GET /v1.41/images/aa/bb/get"),
+        ("GET /v1.41/distribution/aa%2Fbb/json", "GET /v1.41/distribution/aa/bb/json"),
+        ("POST /v1.41/images/aa%2Fbb/push?tag=1", "POST /v1.41/images/aa/bb/push?tag=1"),
+        ("POST /v1.41/images/aa%2Fbb/tag?repo=x", "POST /v1.41/images/aa/bb/tag?repo=x"),
+        ("DELETE /v1.41/images/aa%2Fbb", "DELETE /v1.41/images/aa/bb"),
+        ("GET /v1.41/plugins/aa%2Fbb%3Alatest/json", "GET /v1.41/plugins/aa/bb:latest/json"),
+        ("DELETE /v1.41/plugins/aa%2Fbb", "DELETE /v1.41/plugins/aa/bb"),
+        // A slash is a slash wherever it stands, and what is escaped twice is a part of a name.
+        ("GET /v1.41%2Fimages%2Faa%2Fbb%2Fjson", "GET /v1.41/images/aa/bb/json"),
+        ("GET /v1.41/images/aa%252Fbb/json", "GET /v1.41/images/aa%252Fbb/json"),
+    ] {
+        let engine = ok();
+        let gate = Setup::new(&engine).policies(r#"["sizes"]"#).tables(limits).start();
+        let (status, body) = gate.client().ask(format!("{asked} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(status, 200, "{asked}: {body}");
+        let seen = engine.seen().concat();
+        assert_eq!(seen.lines().next().unwrap(), format!("{wanted} HTTP/1.1"), "{asked}");
+    }
+}
+
+#[test]
+fn the_route_behind_an_escaped_slash_is_the_one_that_is_judged() {
+    let engine = ok();
+    let gate = Gate::conservative(&engine);
+    let mut client = gate.client();
+    for (asked, rule) in [
+        ("GET /v1.41/plugins%2Fa/json", "class.plugin"),
+        ("POST /v1.41%2Fswarm/leave", "class.swarm"),
+        ("POST /v1.41/images/127.0.0.1:5000%2Fa%2Fb/push", "registry.host"),
+    ] {
+        let (status, body) = client.ask(format!("{asked} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(status, 403, "{asked}: {body}");
+        assert!(body.contains(rule), "{asked}: {body}");
+    }
+    let (status, _) = client.ask("GET /v1.41/services/a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status, 404, "one segment, as to dockerd");
+    assert!(engine.seen().is_empty());
+}
+
+/// docker-py sends `dockerfile` twice for one outside of the context; Go's `FormValue` takes the first.
+#[test]
+fn of_a_repeated_scalar_the_first_is_judged_and_sent() {
+    for (asked, wanted) in [
+        (
+            "POST /v1.41/build?dockerfile=one&t=a&dockerfile=FROM+x&t=b",
+            "POST /v1.41/build?dockerfile=one&t=a&t=b",
+        ),
+        ("GET /v1.41/containers/json?all=1&%61ll=0", "GET /v1.41/containers/json?all=1"),
+        ("GET /v1.41/containers/json?all=&all=1", "GET /v1.41/containers/json?all="),
+        ("GET /v1.41/containers/json?x=&x=", "GET /v1.41/containers/json"),
+        ("GET /v1.41/images/get?names=a&names=b", "GET /v1.41/images/get?names=a&names=b"),
+    ] {
+        let engine = ok();
+        let gate = Gate::typed(&engine);
+        let (status, body) = gate.client().ask(format!("{asked} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(status, 200, "{asked}: {body}");
+        let seen = engine.seen().concat();
+        assert_eq!(seen.lines().next().unwrap(), format!("{wanted} HTTP/1.1"), "{asked}");
+    }
+    let engine = ok();
+    let gate = Gate::conservative(&engine);
+    for (asked, rule) in [
+        ("POST /v1.41/build?networkmode=host&networkmode=none", "build.network"),
+        (
+            "POST /v1.41/containers/prune?filters=%7B%7D&filters=%7B%22label%22:%5B%22a%22%5D%7D",
+            "prune.unfiltered",
+        ),
+    ] {
+        let (status, body) = gate.client().ask(format!("{asked} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(status, 403, "{asked}: {body}");
+        assert!(body.contains(rule), "{asked}: {body}");
+    }
+    let form = "POST /v1.41/images/x/tag?repo=a HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\nrepo=b";
+    let (status, body) = gate.client().ask(form);
+    assert_eq!(status, 400, "{body}");
+    assert!(body.contains("form-encoded"), "{body}");
+    assert!(engine.seen().is_empty());
+}

@@ -64,8 +64,8 @@ impl Draft {
                 path: target.path.clone().into_owned(),
             })?;
         let row = found.row;
-        query.refuse_repeats(|name| may_repeat(row, name))?;
         let strangers = keep_known(&mut query, row);
+        query.keep_first(|name| row.query.iter().any(|param| param.name == name && param.many));
         query.rewrite_json(|name| row.query.iter().find(|param| param.name == name)?.json)?;
         refuse_second(head, "content-type")?;
         refuse_second(head, "host")?;
@@ -107,8 +107,13 @@ impl Draft {
         self.0.row
     }
 
-    /// Completes a call whose body was read whole.
-    pub fn with_json(mut self, head: &RequestHead, body: &[u8]) -> Result<Call, BadCall> {
+    /// Completes a call whose body was read whole, and may have so many JSON values.
+    pub fn with_json(
+        mut self,
+        head: &RequestHead,
+        body: &[u8],
+        most_values: usize,
+    ) -> Result<Call, BadCall> {
         let Some(kind) = self.0.kind() else {
             return match self.0.row.endpoint {
                 // Engines before 1.24's time take it as a HostConfig; all later ones say this.
@@ -126,7 +131,7 @@ impl Draft {
         {
             return Err(BadCall::ContentType(media_type.into_owned()));
         }
-        self.0.body = Body::Json(doc::parse(body, &kind)?);
+        self.0.body = Body::Json(doc::parse_within(most_values, body, &kind)?);
         Ok(Call::Typed(self.0))
     }
 
@@ -136,11 +141,6 @@ impl Draft {
         Call::Typed(self.0)
     }
 }
-/// `t`, `names`, `changes`…, and the lists of a body that dockerode repeats.
-fn may_repeat(row: &Row, name: &str) -> bool {
-    row.query.iter().any(|param| param.name == name && param.many) || repeats_body(row, name)
-}
-
 /// dockerode repeats the options of a call, body and all, in the query; dockerd reads none of it.
 fn repeats_body(row: &Row, name: &str) -> bool {
     let BodyKind::Json(object) = row.body else { return false };

@@ -3,6 +3,8 @@
 //! `engine::Engine::send` writes what this gives. What must stay true: of a `Typed` call, nothing is
 //! written but what was parsed; of a `Verbatim` one, everything but hop-by-hop headers.
 
+use std::collections::HashSet;
+
 use super::super::endpoint::{AnswerKind, BodyKind, Method};
 use super::super::{path, route};
 use super::{Body, Typed, Verbatim};
@@ -16,12 +18,13 @@ impl Verbatim {
         let mut out = Vec::with_capacity(512);
         put_request_line(&mut out, self.head.method(), self.head.target(), self.head.version);
         let drops_body = self.drops_body();
+        let nominated: HashSet<Vec<u8>> =
+            headers.tokens("connection").map(<[u8]>::to_ascii_lowercase).collect();
         for (name, value) in headers.iter() {
             let is_hop = is_any_of(name, &["connection", "keep-alive", "proxy-connection", "te"]);
             let is_framing = is_any_of(name, &["content-length", "transfer-encoding"]);
             let is_kept = is_framing || is_any_of(name, &["host", "upgrade"]);
-            let is_nominated =
-                !is_kept && headers.tokens("connection").any(|t| t.eq_ignore_ascii_case(name));
+            let is_nominated = !is_kept && nominated.contains(&name.to_ascii_lowercase());
             if is_hop
                 || is_nominated
                 || (is_framing && drops_body)

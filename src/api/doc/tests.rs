@@ -159,3 +159,27 @@ proptest! {
         let _ = parse(&bytes, &BODY);
     }
 }
+
+/// A key of a megabyte in front of ten thousand unknown ones would be in each of their names.
+#[test]
+fn of_many_unknown_keys_the_first_are_named_and_the_first_that_is_not_zero() {
+    let long = "k".repeat(1 << 20);
+    let zeros: Vec<String> = (0..10_000).map(|i| format!(r#""z{i}":0"#)).collect();
+    const ENDPOINT: Kind = Kind::Object(&[f("Known", Kind::Str)]);
+    let body = format!(r#"{{"{long}":{{{},"frob":1,"more":1}}}}"#, zeros.join(","));
+    let doc = parse(body.as_bytes(), &Kind::Map(&ENDPOINT)).unwrap();
+    let bytes: usize = doc.unknown.iter().map(|unknown| unknown.path.len()).sum();
+    assert!(doc.unknown.len() <= MOST_UNKNOWN + 1 && bytes < 64 << 10, "{}", doc.unknown.len());
+    let told = doc.unknown.iter().find(|unknown| !unknown.value.is_zero()).unwrap();
+    assert!(told.path.starts_with("kkk") && told.path.ends_with("….frob"), "{}", told.path);
+}
+
+#[test]
+fn a_body_has_a_bound_on_values_that_says_how_many() {
+    let list = |count: usize| format!(r#"{{"Cmd":[{}]}}"#, vec!["null"; count].join(","));
+    assert!(parse_within(12, list(10).as_bytes(), &BODY).is_ok(), "the body, the list and ten");
+    let error = parse_within(12, list(11).as_bytes(), &BODY).unwrap_err();
+    assert_eq!(error, BadDoc::TooManyValues(12));
+    assert_eq!(error.to_string(), "the JSON body has more than 12 values");
+    assert_eq!(read(&list(MOST_VALUES)).unwrap_err(), BadDoc::TooManyValues(MOST_VALUES));
+}

@@ -10,6 +10,7 @@ use super::super::endpoint::{Minor, OLDEST};
 use super::*;
 
 mod fields;
+mod readers;
 
 const ROUTES: &str = include_str!("../../../tests/data/routes.tsv");
 const PARAMS: &str = include_str!("../../../tests/data/params.tsv");

@@ -53,7 +53,7 @@ fn answered(says: &Answer, line: &str, head: &str, json: Option<Value>) -> (Valu
     let head_of = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n");
     let parsed = RequestHead::parse(head_of.as_bytes()).unwrap();
     let draft = Draft::parse(&parsed).unwrap();
-    let Call::Typed(call) = draft.with_json(&parsed, b"").unwrap() else { panic!() };
+    let Call::Typed(call) = draft.with_json(&parsed, b"", 1).unwrap() else { panic!() };
     let head = ResponseHead::parse(head.as_bytes()).unwrap();
     let identity = Identity::imagined(None);
     let policy = Authz::new("opa");

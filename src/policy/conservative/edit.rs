@@ -1,41 +1,45 @@
 //! What an allowed call is changed to, so that the safe thing is what the engine gets.
 //!
-//! `Conservative` applies what the judge wrote down, once nothing speaks against the call.
+//! `Conservative` applies what the judge wrote down, once nothing speaks against the call. What must stay
+//! true: all changes of a body cost one walk through it, however many they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use super::judge::{Edit, OwnStep};
+use super::judge::{Edit, OwnStep, Pin};
 use crate::api::Typed;
 use crate::api::doc::Value;
 
 pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
+    let (mut body, mut pins) = (Change::default(), Vec::new());
     for edit in edits {
         match edit {
             Edit::Name(index, name) => call.set_name(index, name),
             Edit::Query(name, value) => call.query_mut().set(name, value),
-            edit => {
-                if let Some(doc) = call.doc_mut() {
-                    change(&mut doc.root, edit);
-                }
+            Edit::Body(steps, value) => {
+                body.at(steps).becomes = Some(value);
             }
+            Edit::Pin(pin) => pins.push(pin),
         }
+    }
+    if let Some(doc) = call.doc_mut() {
+        body.apply(&mut doc.root);
+        pins.into_iter().for_each(|one| pin(&mut doc.root, one));
     }
 }
 
-fn change(root: &mut Value, edit: Edit) {
+fn pin(root: &mut Value, pin: Pin) {
     const PLACES: [&str; 2] = ["NetworkingConfig", "EndpointsConfig"];
-    match edit {
-        Edit::Name(..) | Edit::Query(..) => {}
-        Edit::Body(steps, value) => put(root, &steps, value),
-        Edit::Endpoint { key, id } => {
+    match pin {
+        Pin::Endpoint { key, id } => {
             let place = root.at_mut(&PLACES).and_then(|places| entry(places, key));
-            pin(place, id);
+            keep_id(place, id);
         }
-        Edit::OnlyEndpoint { name, id } => {
+        Pin::OnlyEndpoint { name, id } => {
             let places = root.at_mut(&PLACES).filter(|places| places.is_zero());
-            pin(places.and_then(|places| entry(places, name)), id);
+            keep_id(places.and_then(|places| entry(places, name)), id);
         }
-        Edit::Connect { id } => pin(root.at_mut(&["EndpointConfig"]), id),
+        Pin::Connect { id } => keep_id(root.at_mut(&["EndpointConfig"]), id),
     }
 }
 
@@ -53,7 +57,7 @@ fn entry(map: &mut Value, key: String) -> Option<&mut Value> {
 }
 
 /// Unless the client names a network there itself, which was judged and replaced by its id.
-fn pin(endpoint: Option<&mut Value>, id: String) {
+fn keep_id(endpoint: Option<&mut Value>, id: String) {
     let place = endpoint.and_then(|endpoint| endpoint.at_mut(&["NetworkID"]));
     if let Some(place) = place.filter(|place| place.is_zero()) {
         *place = Value::String(id);
@@ -84,29 +88,110 @@ pub(super) fn add_no_new_privileges(call: &mut Typed) {
     *options = Value::List(items);
 }
 
-/// Puts a value at a path, or takes away what is there.
-fn put(root: &mut Value, steps: &[OwnStep], value: Option<Value>) {
-    let Some((last, before)) = steps.split_last() else { return };
-    let parent = before.iter().try_fold(root, |value, step| match (value, step) {
-        (Value::List(items), OwnStep::Index(index)) => items.get_mut(*index),
-        (value, OwnStep::Key(key)) => value.get_mut(key),
-        (_, OwnStep::Index(_)) => None,
-    });
-    match (parent, last) {
-        (Some(Value::Object(entries)), OwnStep::Key(key)) => {
-            let index = entries.iter().position(|(known, _)| known == key);
-            match (index.and_then(|index| entries.get_mut(index)), value) {
-                (Some((_, old)), Some(value)) => *old = value,
-                (None, Some(value)) => entries.push((Cow::Owned(key.clone()), value)),
-                (Some(_), None) => entries.retain(|(known, _)| known != key),
-                (None, None) => {}
+/// What becomes of one place in a body, and of what is below it.
+#[derive(Debug, Default)]
+struct Change {
+    /// Another value, or none at all. The last word on a place counts.
+    becomes: Option<Option<Value>>,
+    below: BTreeMap<OwnStep, Change>,
+}
+
+impl Change {
+    fn at(&mut self, steps: Vec<OwnStep>) -> &mut Change {
+        steps.into_iter().fold(self, |change, step| change.below.entry(step).or_default())
+    }
+
+    /// Changes what is below; elements of lists stay where they are.
+    fn apply(mut self, value: &mut Value) {
+        if self.below.is_empty() {
+            return;
+        }
+        match value {
+            Value::Object(entries) => {
+                entries.retain_mut(|(key, value)| {
+                    super::count();
+                    match self.below.remove(&OwnStep::Key(key.to_string())) {
+                        Some(change) => change.keeps(value),
+                        None => true,
+                    }
+                });
+                for (step, change) in self.below {
+                    if let (OwnStep::Key(key), Some(Some(value))) = (step, change.becomes) {
+                        entries.push((Cow::Owned(key), value));
+                    }
+                }
+            }
+            Value::List(items) => {
+                for (step, change) in self.below {
+                    super::count();
+                    if let OwnStep::Index(index) = step
+                        && let Some(item) = items.get_mut(index)
+                    {
+                        change.keeps(item);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// Whether there is still something in this place.
+    fn keeps(mut self, value: &mut Value) -> bool {
+        match self.becomes.take() {
+            Some(Some(other)) => {
+                *value = other;
+                true
+            }
+            Some(None) => false,
+            None => {
+                self.apply(value);
+                true
             }
         }
-        (Some(Value::List(items)), OwnStep::Index(index)) => {
-            if let (Some(old), Some(value)) = (items.get_mut(*index), value) {
-                *old = value;
-            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::doc::parse;
+    use crate::api::shape::{Kind, LABELS, STRINGS, f};
+
+    const ITEM: Kind = Kind::Object(&[f("A", Kind::Str), f("B", Kind::Str)]);
+    const BODY: Kind = Kind::Object(&[
+        f("Names", STRINGS),
+        f("Items", Kind::List(&ITEM)),
+        f("Labels", LABELS),
+        f("Item", ITEM),
+    ]);
+
+    fn key(key: &str) -> OwnStep {
+        OwnStep::Key(key.to_owned())
+    }
+
+    fn text(text: &str) -> Option<Value> {
+        Some(Value::String(text.to_owned()))
+    }
+
+    #[test]
+    fn each_change_is_made_in_its_own_place_and_the_last_word_on_a_place_counts() {
+        let body = br#"{"Names":["a","b","c"],"Items":[{"A":"1","B":"2"},{"A":"3"}],"Labels":{"x":"1","y":"2"}}"#;
+        let mut doc = parse(body, &BODY).unwrap();
+        let mut change = Change::default();
+        for (steps, value) in [
+            (vec![key("Names"), OwnStep::Index(1)], text("B")),
+            (vec![key("Names"), OwnStep::Index(1)], text("bb")),
+            (vec![key("Names"), OwnStep::Index(7)], text("nowhere")),
+            (vec![key("Items"), OwnStep::Index(0), key("A")], None),
+            (vec![key("Items"), OwnStep::Index(1), key("B")], text("new")),
+            (vec![key("Labels"), key("x")], None),
+            (vec![key("Labels"), key("z")], None),
+            (vec![key("Item"), key("A")], text("nobody has asked for an item")),
+        ] {
+            change.at(steps).becomes = Some(value);
         }
-        _ => {}
+        change.apply(&mut doc.root);
+        let wanted = r#"{"Names":["a","bb","c"],"Items":[{"B":"2"},{"A":"3","B":"new"}],"Labels":{"y":"2"}}"#;
+        assert_eq!(String::from_utf8(doc.render()).unwrap(), wanted);
     }
 }

@@ -7,10 +7,11 @@
 //! engine, of containerd and of dockgate are never given, nor a directory around them.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::judge::{Holds, Judge, yes};
 use super::rules::{Allowed, Scalar};
-use super::{Conservative, state};
+use super::{Conservative, count, state};
 use crate::api::doc::Value;
 use crate::config::AllowedBind;
 use crate::policy::mounts::{self, BINDS, Mount, Source};
@@ -43,7 +44,10 @@ pub(super) fn mount(
         (Allowed::NamedVolume, Source::Tmpfs | Source::Image(_)) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume("")) => Holds::Yes,
         (Allowed::NamedVolume, Source::Volume(name)) => {
-            match state::volume(judge, with, name, cx).of(name) {
+            let holds = judge.once(Question::Volume((*name).to_owned()), |judge| {
+                state::volume(judge, with, name, cx).of(name)
+            });
+            match holds {
                 Holds::Absent(_) if judge.is_made && !judge.is_to_end => {
                     Holds::Because("is gone".to_owned()).of(name)
                 }
@@ -83,38 +87,58 @@ fn bind(
     if let Some(option) = mount.options.iter().find(|option| !is_plain_option(option)) {
         return Holds::Because(format!("`{option}` is not for a path of the host"));
     }
-    let Some(path) = clean(path) else {
+    let Some(cleaned) = clean(path) else {
         return Holds::Because("the path must be absolute, without `..`".to_owned());
     };
-    let real = match with.around.shares_host {
-        true => match resolve(judge, with, &path, cx) {
-            Ok(real) => real,
-            Err(holds) => return holds,
-        },
-        // Its links are on another machine: only what was given away itself is sure to be what it says.
-        false => Real {
-            path: path.clone(),
-            given: with.binds.iter().filter(|bind| bind.host == path).cloned().collect(),
-            forbidden: Vec::new(),
-        },
+    let key = (path.to_owned(), mount.read_only);
+    let decided = match judge.paths.get(&key) {
+        Some(decided) => decided.clone(),
+        None => {
+            let decided = leads_to(judge, with, &cleaned, mount.read_only, cx);
+            judge.paths.insert(key, decided.clone());
+            decided
+        }
     };
-    let forbidden: Vec<PathBuf> =
-        with.around.forbidden.iter().chain(&real.forbidden).cloned().collect();
-    let given = Given { written: &with.binds, real: &real.given };
-    if let Err(why) = decide(&path, &real.path, &given, mount.read_only, &forbidden) {
-        return why.map_or(Holds::No, Holds::Because);
-    }
+    let real = match decided {
+        Ok(real) => real,
+        Err(holds) => return holds,
+    };
     let relabels = mount.options.iter().any(|option| RELABEL.contains(option));
-    if real.path != path || relabels {
-        replace_source(judge, mount, &real.path);
+    if real != cleaned || relabels {
+        replace_source(judge, mount, &real);
     }
     Holds::Yes
 }
 
-/// Where paths really lead.
-struct Real {
-    path: PathBuf,
+/// Where a path leads that may be mounted; why it may not, if not.
+fn leads_to(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    path: &Path,
+    read_only: bool,
+    cx: &Context<'_>,
+) -> Result<PathBuf, Holds> {
+    let (real, grounds) = match with.around.shares_host {
+        true => resolve(judge, with, path, cx)?,
+        // Its links are on another machine: only what was given away itself is sure to be what it says.
+        false => {
+            let given = with.binds.iter().filter(|bind| bind.host == path).cloned().collect();
+            let forbidden = with.around.forbidden.clone();
+            (path.to_owned(), Arc::new(Grounds { given, forbidden }))
+        }
+    };
+    let given = Given { written: &with.binds, real: &grounds.given };
+    match decide(path, &real, &given, read_only, &grounds.forbidden) {
+        Ok(()) => Ok(real),
+        Err(why) => Err(why.map_or(Holds::No, Holds::Because)),
+    }
+}
+
+/// What paths are compared with, links resolved: the same for every mount of a call.
+#[derive(Debug)]
+pub(super) struct Grounds {
     given: Vec<AllowedBind>,
+    /// As written too.
     forbidden: Vec<PathBuf>,
 }
 
@@ -125,7 +149,34 @@ fn resolve(
     with: &Conservative,
     path: &Path,
     cx: &Context<'_>,
-) -> Result<Real, Holds> {
+) -> Result<(PathBuf, Arc<Grounds>), Holds> {
+    let grounds = match judge.grounds.clone() {
+        Some(grounds) => grounds,
+        None => {
+            let grounds = survey(judge, with, cx).map(Arc::new);
+            judge.grounds.insert(grounds).clone()
+        }
+    }?;
+    count();
+    if !with.binds.iter().chain(&grounds.given).any(|bind| path.starts_with(&bind.host)) {
+        return Err(Holds::No);
+    }
+    let question = Question::HostPath(path.to_owned());
+    match cx.facts.get(&question) {
+        Some(Answer::Path(path)) => Ok((path.clone(), grounds)),
+        Some(Answer::Absent) => {
+            Err(Holds::Because("there is no such path, and the engine would make it".to_owned()))
+        }
+        Some(_) => Err(Holds::Because("the path cannot be looked at".to_owned())),
+        None => {
+            judge.ask(question, cx);
+            Err(Holds::Unknown)
+        }
+    }
+}
+
+/// Where what the operator named leads, and where the engine's data are.
+fn survey(judge: &mut Judge<'_>, with: &Conservative, cx: &Context<'_>) -> Result<Grounds, Holds> {
     let named = with.binds.iter().map(|bind| &bind.host).chain(&with.around.forbidden);
     let mut wanted: Vec<Question> = named.cloned().map(Question::HostPath).collect();
     wanted.push(Question::Info);
@@ -141,11 +192,8 @@ fn resolve(
     let real_bind =
         |bind: &AllowedBind| Some(AllowedBind { host: resolved(&bind.host)?, ..bind.clone() });
     let given: Vec<AllowedBind> = with.binds.iter().filter_map(real_bind).collect();
-    if !with.binds.iter().chain(&given).any(|bind| path.starts_with(&bind.host)) {
-        return Err(Holds::No);
-    }
-    let mut forbidden: Vec<PathBuf> =
-        with.around.forbidden.iter().filter_map(|path| resolved(path)).collect();
+    let real = with.around.forbidden.iter().filter_map(|path| resolved(path));
+    let mut forbidden: Vec<PathBuf> = with.around.forbidden.iter().cloned().chain(real).collect();
     match cx.facts.get(&Question::Info) {
         Some(Answer::Json(info)) => {
             let root = info.get("DockerRootDir").and_then(|root| root.as_str());
@@ -156,18 +204,7 @@ fn resolve(
             return Err(Holds::Because("cannot be judged: where is the engine's data?".to_owned()));
         }
     }
-    let question = Question::HostPath(path.to_owned());
-    match cx.facts.get(&question) {
-        Some(Answer::Path(path)) => Ok(Real { path: path.clone(), given, forbidden }),
-        Some(Answer::Absent) => {
-            Err(Holds::Because("there is no such path, and the engine would make it".to_owned()))
-        }
-        Some(_) => Err(Holds::Because("the path cannot be looked at".to_owned())),
-        None => {
-            judge.ask(question, cx);
-            Err(Holds::Unknown)
-        }
-    }
+    Ok(Grounds { given, forbidden })
 }
 
 /// What was given away: as the operator wrote it, and where that leads.
@@ -185,7 +222,10 @@ fn decide(
     forbidden: &[PathBuf],
 ) -> Result<(), Option<String>> {
     for one in [path, real] {
-        let is_around = |bad: &&PathBuf| one.starts_with(bad) || bad.starts_with(one);
+        let is_around = |bad: &&PathBuf| {
+            count();
+            one.starts_with(bad) || bad.starts_with(one)
+        };
         if let Some(bad) = forbidden.iter().find(is_around) {
             return Err(Some(format!("`{}` is never given to a container", bad.display())));
         }

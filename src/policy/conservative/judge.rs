@@ -4,7 +4,9 @@
 //! What must stay true: every value of the call that is not zero meets a rule or is a reason; a rule that
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::asked::Pinned;
 use super::reference::{self, Reference};
@@ -44,8 +46,15 @@ pub(super) struct Judge<'j> {
     operation: &'static str,
     /// Why something that the value in hand names could not have been made here.
     pub causes: Vec<Found>,
-    /// Which elements of the list in hand are against the rule.
+    /// Which elements of the list in hand are against the rule, in their order.
     failing: Vec<usize>,
+    /// What came of each thing that was judged already, and why: a call may name one ten thousand times.
+    judged: HashMap<Question, (Holds, Vec<Found>)>,
+    /// The paths that rules of mounts are about, once they are known.
+    pub grounds: Option<Result<Arc<host::Grounds>, Holds>>,
+    /// What came of each path of the host, by whether it is only read.
+    pub paths: HashMap<(String, bool), Result<PathBuf, Holds>>,
+    asks_too_much: bool,
     path: Vec<Step<'j>>,
 }
 
@@ -55,21 +64,19 @@ pub(super) enum Edit {
     Name(usize, String),
     Query(&'static str, String),
     Body(Vec<OwnStep>, Option<Value>),
+    Pin(Pin),
+}
+
+/// The id of a network that was judged, beside its name.
+#[derive(Debug)]
+pub(super) enum Pin {
     /// A container's place in a network, by the key that it has: in the network of this id, whatever its name means
     /// when the container starts.
-    Endpoint {
-        key: String,
-        id: String,
-    },
+    Endpoint { key: String, id: String },
     /// Where the body has no places: the one that `NetworkMode` stands for.
-    OnlyEndpoint {
-        name: String,
-        id: String,
-    },
+    OnlyEndpoint { name: String, id: String },
     /// The place of a `connect`.
-    Connect {
-        id: String,
-    },
+    Connect { id: String },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +90,7 @@ enum Step<'j> {
     Name(&'j str),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum OwnStep {
     Key(String),
     Index(usize),
@@ -121,9 +128,10 @@ impl<'j> Judge<'j> {
 
     /// Wants to know something. A call that refers to too much is refused.
     pub(super) fn ask(&mut self, question: Question, cx: &Context<'_>) {
+        super::count();
         if self.asks.len() + cx.facts.len() < MOST_QUESTIONS {
             self.asks.insert(question);
-        } else if !self.reasons.iter().any(|reason| reason.rule == TOO_MANY) {
+        } else if !std::mem::replace(&mut self.asks_too_much, true) {
             let why = format!("refers to more than {MOST_QUESTIONS} other things, directly or not");
             self.push(Reason::new(TOO_MANY, self.here(), why, ""));
         }
@@ -133,6 +141,25 @@ impl<'j> Judge<'j> {
         if self.reasons.len() < MOST_REASONS {
             self.reasons.push(reason);
         }
+    }
+
+    /// Judges a thing once, however often the call names it.
+    pub(super) fn once(
+        &mut self,
+        thing: Question,
+        judge: impl FnOnce(&mut Self) -> Holds,
+    ) -> Holds {
+        if let Some((holds, causes)) = self.judged.get(&thing) {
+            if self.causes.is_empty() {
+                self.causes.clone_from(causes);
+            }
+            return holds.clone();
+        }
+        let before = self.causes.len();
+        let holds = judge(self);
+        let causes = self.causes.get(before..).unwrap_or_default().to_vec();
+        self.judged.insert(thing, (holds.clone(), causes));
+        holds
     }
 
     /// Follows a call through the rules of its operation.
@@ -234,7 +261,7 @@ impl<'j> Judge<'j> {
                 let holds = state::network(self, with, name, cx);
                 if let (Holds::Yes, Some((_, id))) = (&holds, state::network_of(name, cx)) {
                     if row.endpoint == Endpoint::NetworkConnect {
-                        self.edits.push(Edit::Connect { id: id.clone() });
+                        self.edits.push(Edit::Pin(Pin::Connect { id: id.clone() }));
                     }
                     self.edits.push(Edit::Name(0, id));
                 }
@@ -458,6 +485,7 @@ impl<'j> Judge<'j> {
         value: &Value,
         cx: &Context<'_>,
     ) -> Holds {
+        super::count();
         // Null in a list of strings is Go's empty string.
         let text = value.as_str().unwrap_or_default();
         match allowed {
@@ -531,8 +559,8 @@ impl<'j> Judge<'j> {
             match self.network(with, name, cx) {
                 Holds::Yes => {
                     let known = state::network_of(name, cx).filter(|_| !self.is_made);
-                    self.edits
-                        .extend(known.map(|(_, id)| Edit::Endpoint { key: name.to_string(), id }));
+                    let pin = |(_, id)| Edit::Pin(Pin::Endpoint { key: name.to_string(), id });
+                    self.edits.extend(known.map(pin));
                 }
                 Holds::Unknown => all = Holds::Unknown,
                 no => return no,
@@ -542,7 +570,10 @@ impl<'j> Judge<'j> {
     }
 
     fn network(&mut self, with: &Conservative, name: &str, cx: &Context<'_>) -> Holds {
-        match state::network(self, with, name, cx).of(name) {
+        let holds = self.once(Question::Network(name.to_owned()), |judge| {
+            state::network(judge, with, name, cx).of(name)
+        });
+        match holds {
             // Nothing is connected to it, and nothing ever will be: an id does not come back.
             Holds::Absent(_) if self.is_made && (self.is_to_end || reference::is_id(name)) => {
                 Holds::Yes
@@ -626,7 +657,7 @@ impl<'j> Judge<'j> {
             }
             Some(Step::Query(param)) => self.edits.push(Edit::Query(param, id)),
             Some(Step::Key("NetworkMode")) if !self.is_made => {
-                self.edits.push(Edit::OnlyEndpoint { name, id });
+                self.edits.push(Edit::Pin(Pin::OnlyEndpoint { name, id }));
             }
             _ => self.replace_here(None, id),
         }
@@ -658,11 +689,11 @@ impl<'j> Judge<'j> {
     /// Where the judge stands, as messages say it.
     fn here(&self) -> String {
         let step = |step: &Step<'_>| match step {
-            Step::Key(key) | Step::Each(key) => (*key).to_owned(),
+            Step::Key(key) | Step::Each(key) => doc::clipped(key).into_owned(),
             Step::Index(index) => index.to_string(),
             Step::Query(name) => format!("?{name}"),
             Step::Header(name) => format!("header `{name}`"),
-            Step::Name(name) => format!("`{name}`"),
+            Step::Name(name) => format!("`{}`", doc::clipped(name)),
         };
         self.path.iter().map(step).collect::<Vec<_>>().join(".")
     }

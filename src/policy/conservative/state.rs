@@ -235,6 +235,7 @@ fn thing(
     endpoint: Endpoint,
     cx: &Context<'_>,
 ) -> Holds {
+    super::count();
     let made = match read(&made, shape) {
         Ok(made) => made,
         Err(why) => return Holds::Because(why),

@@ -3,6 +3,7 @@
 //! `BindMounts` of the input comes from here. What must stay true: both ways to write a bind are seen,
 //! and a path that cannot be looked at is not taken for harmless: the call is refused.
 
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::api::{Endpoint, Typed};
@@ -18,8 +19,11 @@ pub(super) struct Bind {
     pub(super) resolved: PathBuf,
 }
 
+/// The longest path of a system call (`PATH_MAX`): there is nothing behind a longer one.
+const LONGEST_PATH: usize = 4096;
+
 /// What stands between here and the answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Open {
     Ask(Vec<Question>),
     Unknown(String),
@@ -31,13 +35,23 @@ pub(super) fn of(call: &Typed, facts: &Facts, shares_host: bool) -> Result<Vec<B
     }
     let mut found = Vec::new();
     let mut questions = Vec::new();
+    // A body may name one path ten thousand times.
+    let mut known: HashMap<PathBuf, Result<PathBuf, Open>> = HashMap::new();
     let mounts = call.doc().map(|doc| mounts::of(&doc.root)).unwrap_or_default();
     for mount in mounts {
         let Source::Host(source) = mount.source else { continue };
         let read_only = mount.read_only;
         let path = cleaned(Path::new(source));
         let resolved = match shares_host {
-            true => leads_to(&path, facts),
+            true => match known.get(&path) {
+                Some(Err(Open::Ask(_))) => continue,
+                Some(known) => known.clone(),
+                None => {
+                    let found = leads_to(&path, facts);
+                    known.insert(path, found.clone());
+                    found
+                }
+            },
             false => Ok(path),
         };
         match resolved {
@@ -68,10 +82,18 @@ fn cleaned(path: &Path) -> PathBuf {
 
 /// Where a path leads; of what does not exist yet, the part that does.
 fn leads_to(path: &Path, facts: &Facts) -> Result<PathBuf, Open> {
+    if path.as_os_str().len() > LONGEST_PATH {
+        return Err(Open::Unknown(format!("a path is longer than {LONGEST_PATH} bytes")));
+    }
     for above in path.ancestors() {
         let question = Question::HostPath(above.to_owned());
         match facts.get(&question) {
-            None => return Err(Open::Ask(vec![question])),
+            None if above == path => return Err(Open::Ask(vec![question])),
+            // Of one that is not there, all that is above it is asked for at once.
+            None => {
+                let above = above.ancestors().map(|path| Question::HostPath(path.to_owned()));
+                return Err(Open::Ask(above.collect()));
+            }
             Some(Answer::Path(real)) => {
                 let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
                 // `join` of nothing would add a slash.

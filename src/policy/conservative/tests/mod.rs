@@ -3,6 +3,7 @@
 mod fills;
 mod model;
 mod state;
+pub(super) mod steps;
 
 use std::sync::LazyLock;
 
