@@ -97,8 +97,16 @@ impl Call {
     /// Whether the client wants its connection closed behind this call.
     pub fn closes(&self) -> bool {
         match self {
-            Call::Verbatim(call) => closes(&call.head),
+            Call::Verbatim(call) => call.head.closes(),
             Call::Typed(call) => call.closes,
+        }
+    }
+
+    /// The minor version of HTTP that the client speaks: 0 or 1.
+    pub fn http(&self) -> u8 {
+        match self {
+            Call::Verbatim(call) => call.head.version,
+            Call::Typed(call) => call.http,
         }
     }
 
@@ -218,13 +226,5 @@ impl Typed {
     /// Query parameters with a value that no engine in the tables reads; they are not sent.
     pub fn unknown_query(&self) -> &[String] {
         &self.strangers
-    }
-}
-
-/// HTTP/1.0 closes unless it says otherwise; whether the engine agrees shows in its answer.
-fn closes(head: &RequestHead) -> bool {
-    match head.version {
-        1 => head.headers.lists("connection", "close"),
-        _ => !head.headers.lists("connection", "keep-alive"),
     }
 }

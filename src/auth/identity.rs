@@ -3,7 +3,7 @@
 //! `listener` makes a `Caller` of each connection; only `auth` makes an `Identity` of it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
@@ -26,6 +26,32 @@ pub enum Peer {
     },
     Tcp(SocketAddr),
     Unknown,
+}
+
+/// Whose calls are counted together, whoever they say they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Source {
+    User(u32),
+    V4(Ipv4Addr),
+    /// A /64: an IPv6 host has one for itself (RFC 4291 §2.5.1).
+    V6([u16; 4]),
+    Unknown,
+}
+
+impl Peer {
+    pub fn source(&self) -> Source {
+        match self {
+            Peer::Unix { uid, .. } => Source::User(*uid),
+            Peer::Unknown => Source::Unknown,
+            Peer::Tcp(address) => match address.ip().to_canonical() {
+                IpAddr::V4(address) => Source::V4(address),
+                IpAddr::V6(address) => {
+                    let [a, b, c, d, ..] = address.segments();
+                    Source::V6([a, b, c, d])
+                }
+            },
+        }
+    }
 }
 
 /// One connection, and what is known of its other end before it has said a word of HTTP.
@@ -54,6 +80,12 @@ struct Inner {
 impl Caller {
     pub fn new(peer: Peer, certificates: Vec<CertificateDer<'static>>) -> Caller {
         Caller { peer, certificates: certificates.into(), container: OnceLock::new() }
+    }
+
+    /// The same connection, for who looks at it again while it is in use.
+    pub fn again(&self) -> Caller {
+        let certificates = Arc::clone(&self.certificates);
+        Caller { peer: self.peer, certificates, container: self.container.clone() }
     }
 
     /// The id of the container that the peer runs in, when it runs in one.
@@ -101,6 +133,10 @@ impl Identity {
     /// The name under which policies and logs know the caller; none without an authenticator.
     pub fn user(&self) -> Option<&str> {
         self.0.who.as_ref().map(|who| who.user.as_str())
+    }
+
+    pub(super) fn who(&self) -> Option<&Who> {
+        self.0.who.as_deref()
     }
 
     pub fn groups(&self) -> &[String] {

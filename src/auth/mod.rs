@@ -20,9 +20,9 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-pub use basic::{htpasswd_line, is_htpasswd_user};
+pub use basic::{Backoff, htpasswd_line, is_htpasswd_user};
 pub use header::{Authorization, BadAuthorization};
-pub use identity::{Caller, Claims, Identity, Peer};
+pub use identity::{Caller, Claims, Identity, Peer, Source};
 pub use jwt::{BadToken, Token};
 
 use crate::config::{self, Invalid};
@@ -64,11 +64,13 @@ pub struct Who {
     pub groups: Vec<String>,
     pub claims: Claims,
     labels: OnceLock<Arc<Labels>>,
+    /// A digest of what the user was recognised by, where that can be told from what is there now.
+    proof: Option<[u8; 32]>,
 }
 
 impl Who {
     pub fn new(user: String, groups: Vec<String>, claims: Claims) -> Who {
-        Who { user, groups, claims, labels: OnceLock::new() }
+        Who { user, groups, claims, labels: OnceLock::new(), proof: None }
     }
 
     /// As the logs say it: rendered once, however many calls there are.
@@ -102,21 +104,35 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     fn holds(&self) -> Holds;
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a>;
+
+    /// Whether somebody whom this authenticator has recognised before a reload would be recognised now. By
+    /// default as if they came anew.
+    fn decide_again<'a>(&'a self, asking: Asking<'a>, _known: &'a Who) -> Deciding<'a> {
+        self.decide(asking)
+    }
 }
 
 /// The authenticators that were built for one configuration, by name: listeners share them, and
 /// with them what was verified lately and who has guessed too often.
 #[derive(Debug, Default)]
-pub struct Keepers(HashMap<String, Option<Arc<dyn Authenticator>>>);
+pub struct Keepers {
+    built: HashMap<String, Option<Arc<dyn Authenticator>>>,
+    backoff: Backoff,
+}
 
 impl Keepers {
+    /// With what is known of guesses from before this configuration.
+    pub fn after(backoff: &Backoff) -> Keepers {
+        Keepers { built: HashMap::new(), backoff: backoff.clone() }
+    }
+
     /// Complaints come once, however many listeners name it.
     fn get(&mut self, auth: &config::Auth) -> Result<Option<Arc<dyn Authenticator>>, Invalid> {
-        if let Some(known) = self.0.get(&auth.name) {
+        if let Some(known) = self.built.get(&auth.name) {
             return Ok(known.clone());
         }
-        let built = build(auth);
-        self.0.insert(auth.name.clone(), built.as_ref().ok().cloned());
+        let built = build(auth, &self.backoff);
+        self.built.insert(auth.name.clone(), built.as_ref().ok().cloned());
         built.map(Some)
     }
 }
@@ -213,6 +229,42 @@ impl Door {
         &self.challenges
     }
 
+    /// Whether somebody who was recognised before a reload would be let in now, as the same user; none when
+    /// that cannot be told yet.
+    pub async fn still_recognises(
+        &self,
+        listener: &str,
+        caller: &Caller,
+        headers: &Lines,
+        known: &Identity,
+    ) -> Option<bool> {
+        if self.is_open() {
+            return Some(true);
+        }
+        let Ok(authorization) = Authorization::of(headers) else { return Some(false) };
+        let asking = Asking { listener, caller, headers, authorization: authorization.as_ref() };
+        let mut is_foreign = false;
+        for (name, keeper) in &self.keepers {
+            if is_foreign && keeper.holds() == Holds::Connection {
+                continue;
+            }
+            let deciding = match known.who().filter(|_| known.method() == Some(&**name)) {
+                Some(who) => keeper.decide_again(asking, who),
+                None => keeper.decide(asking),
+            };
+            match deciding.await {
+                Outcome::Recognised(now) => {
+                    return Some(known.user().is_none_or(|user| user == now.user));
+                }
+                Outcome::Absent => {}
+                Outcome::Foreign => is_foreign = true,
+                Outcome::Refused(_) => return Some(false),
+                Outcome::Unavailable(_) => return None,
+            }
+        }
+        Some(false)
+    }
+
     /// Asks each authenticator in turn; the first that recognises the caller wins.
     pub async fn recognise(
         &self,
@@ -248,11 +300,11 @@ impl Door {
     }
 }
 
-fn build(auth: &config::Auth) -> Result<Arc<dyn Authenticator>, Invalid> {
+fn build(auth: &config::Auth, backoff: &Backoff) -> Result<Arc<dyn Authenticator>, Invalid> {
     Ok(match &auth.kind {
         config::AuthKind::UnixPeer(config) => Arc::new(peer::UnixPeer::new(config)),
         config::AuthKind::Certificate(name) => Arc::new(certificate::Certificate::new(*name)),
-        config::AuthKind::Basic(file) => Arc::new(basic::Basic::new(file)?),
+        config::AuthKind::Basic(file) => Arc::new(basic::Basic::new(file, backoff.of(&auth.name))?),
         config::AuthKind::Jwt(config) => Arc::new(jwt::Jwt::new(config)?),
         config::AuthKind::External(config) => Arc::new(external::External::new(config)?),
     })

@@ -64,7 +64,7 @@ pub(super) async fn ask(
 }
 
 /// Runs a command that waits for answers.
-pub(super) fn wait<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+pub(super) fn wait<T, E: From<String>>(asking: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(asking)
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use self::savings::{objects, size, write_savings};
 use self::source::Source;
 use super::ask::{self, Process};
+use super::out::{Stop, say};
 use crate::admin::report::{Checked, Fault, Object, Objects, Purged, Savings};
 
 #[derive(Debug, clap::Args)]
@@ -98,32 +99,32 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Command::Purge(args) => ask::wait(purge(args)),
         Command::Verify(args) => ask::wait(verify(args)),
     };
-    done.unwrap_or_else(|why| super::failure(&why))
+    done.unwrap_or_else(Stop::code)
 }
 
-async fn stats(args: &Stats) -> Result<ExitCode, String> {
+async fn stats(args: &Stats) -> Result<ExitCode, Stop> {
     let Asked { process, cache, json } = &args.asked;
     let source = Source::process(process, cache.as_deref())?;
     let savings: Savings = source.get("/cache/stats", &[]).await?;
     match json {
-        true => say(&to_json(&savings)?),
-        false => say(write_savings(&savings).trim_end()),
+        true => say(&to_json(&savings)?)?,
+        false => say(write_savings(&savings).trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ls(args: &Look) -> Result<ExitCode, String> {
+async fn ls(args: &Look) -> Result<ExitCode, Stop> {
     let source = args.source()?;
     let mut after = None;
     if !args.asked.json {
-        say(&row("SIZE", "STATUS", "KIND", "STORED", "PARTITION", "URL"));
+        say(&row("SIZE", "STATUS", "KIND", "STORED", "PARTITION", "URL"))?;
     }
     loop {
         let page: Objects = source.objects(&args.scope, after.as_deref()).await?;
         for object in &page.objects {
             match args.asked.json {
-                true => say(&to_json(object)?),
-                false => say(&line(object)),
+                true => say(&to_json(object)?)?,
+                false => say(&line(object))?,
             }
         }
         match page.next {
@@ -133,7 +134,7 @@ async fn ls(args: &Look) -> Result<ExitCode, String> {
     }
 }
 
-async fn verify(args: &Look) -> Result<ExitCode, String> {
+async fn verify(args: &Look) -> Result<ExitCode, Stop> {
     let source = args.source()?;
     let mut all = Checked::default();
     loop {
@@ -141,9 +142,9 @@ async fn verify(args: &Look) -> Result<ExitCode, String> {
         all.objects += page.objects;
         all.bytes += page.bytes;
         if !args.asked.json {
-            page.wrong
-                .iter()
-                .for_each(|Fault { object, fault }| say(&format!("{object}: {fault}")));
+            for Fault { object, fault } in &page.wrong {
+                say(&format!("{object}: {fault}"))?;
+            }
         }
         all.wrong.extend(page.wrong);
         all.next = page.next;
@@ -153,13 +154,13 @@ async fn verify(args: &Look) -> Result<ExitCode, String> {
     }
     let wrong = all.wrong.len();
     match args.asked.json {
-        true => say(&to_json(&all)?),
-        false => say(&format!("{}, {}: {wrong} wrong", objects(all.objects), size(all.bytes))),
+        true => say(&to_json(&all)?)?,
+        false => say(&format!("{}, {}: {wrong} wrong", objects(all.objects), size(all.bytes)))?,
     }
     Ok(ExitCode::from(u8::from(wrong > 0)))
 }
 
-async fn purge(args: &Purge) -> Result<ExitCode, String> {
+async fn purge(args: &Purge) -> Result<ExitCode, Stop> {
     let Asked { process, cache, json } = &args.asked;
     let source = Source::process(process, cache.as_deref())?;
     let mut query = args.scope.query();
@@ -167,11 +168,11 @@ async fn purge(args: &Purge) -> Result<ExitCode, String> {
     query.extend(args.url.as_deref().map(|url| ("url", url)));
     let purged: Purged = source.post("/cache/purge", &query).await?;
     if *json {
-        say(&to_json(&purged)?);
+        say(&to_json(&purged)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let bytes = purged.bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
-    say(&format!("purged {}{bytes}", objects(purged.objects)));
+    say(&format!("purged {}{bytes}", objects(purged.objects)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -210,14 +211,6 @@ fn row(size: &str, status: &str, kind: &str, stored: &str, partition: &str, url:
 
 fn to_json(value: &impl serde::Serialize) -> Result<String, String> {
     serde_json::to_string(value).map_err(|error| error.to_string())
-}
-
-/// A reader that has seen enough (`| head`) is no failure.
-fn say(text: &str) {
-    use std::io::Write as _;
-    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
-        std::process::exit(0);
-    }
 }
 
 #[cfg(test)]

@@ -39,13 +39,9 @@ pub(super) struct Args {
     client: String,
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(args: &Args) -> ExitCode {
     match make(args) {
-        Ok(dir) => {
-            println!("{}", next_steps(&dir));
-            ExitCode::SUCCESS
-        }
+        Ok(dir) => super::out::end(&next_steps(&dir), ExitCode::SUCCESS),
         Err(error) => super::failure(&format!("{error:#}")),
     }
 }

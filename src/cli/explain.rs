@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::out;
 use crate::auth::Identity;
 use crate::config;
 use crate::policy::rehearsal::{Request, Verdict, rehearse};
@@ -32,7 +33,6 @@ pub(super) struct Args {
     body: Option<PathBuf>,
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(args: &Args) -> ExitCode {
     let config = match &args.config {
         Some(path) => config::load(path),
@@ -57,25 +57,28 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let identity = Identity::imagined(args.user.as_deref());
     // There is no engine to ask: nothing exists.
     let outcome = rehearse(&chain, &listener.name, &identity, &request, &|_| Answer::Absent);
+    let mut said = Vec::new();
     for Finding { policy, reason } in &outcome.findings {
-        println!("{policy} (audit): {}", reason.message());
+        said.push(format!("{policy} (audit): {}", reason.message()));
     }
     for question in &outcome.asked {
-        println!("the engine would be asked: {question}; taken for absent here");
+        said.push(format!("the engine would be asked: {question}; taken for absent here"));
     }
-    match outcome.verdict {
+    let code = match outcome.verdict {
         Verdict::Allowed(bytes) => {
-            println!("allowed\n\n{}", String::from_utf8_lossy(&bytes).replace("\r\n", "\n"));
+            let request = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+            said.push(format!("allowed\n\n{request}"));
             ExitCode::SUCCESS
         }
         Verdict::Denied(policy, reasons) => {
-            println!("denied by {policy}\n");
-            reasons.iter().for_each(|reason| println!("{}", reason.message()));
+            said.push(format!("denied by {policy}\n"));
+            said.extend(reasons.iter().map(|reason| reason.message()));
             ExitCode::from(DENIED)
         }
         Verdict::Malformed(why) => {
-            println!("denied\n\n{why}");
+            said.push(format!("denied\n\n{why}"));
             ExitCode::from(DENIED)
         }
-    }
+    };
+    out::end(&said.join("\n"), code)
 }

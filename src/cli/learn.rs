@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::out;
 use crate::policy::conservative::Lesson;
 
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,6 @@ pub(super) struct Args {
     logs: Vec<PathBuf>,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command's answer")]
 pub(super) fn run(args: Args) -> ExitCode {
     let mut lesson = match Lesson::new(args.listener) {
         Ok(lesson) => lesson,
@@ -45,11 +45,10 @@ pub(super) fn run(args: Args) -> ExitCode {
         }
     }
     if strangers > 0 {
-        eprintln!("{strangers} lines are no access records and were left out");
+        out::complain(&format!("{strangers} lines are no access records and were left out"));
     }
     if lesson.calls() == 0 {
         return super::failure(&"there is nothing to learn from: no call was let pass");
     }
-    print!("{lesson}");
-    ExitCode::SUCCESS
+    out::put(&lesson.to_string()).err().unwrap_or(ExitCode::SUCCESS)
 }

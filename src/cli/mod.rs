@@ -1,7 +1,7 @@
 //! The command line: one thin file a command.
 //!
 //! `main` calls `main` here. What must stay true: exit codes are those of the contract: 0 fine, 1 bad
-//! configuration or failure to start, 2 bad usage, 3 denied.
+//! configuration or failure to start, 2 bad usage, 3 denied, 141 nobody reads what it says.
 
 mod ask;
 mod cache;
@@ -9,6 +9,7 @@ mod certs;
 mod check;
 mod explain;
 mod learn;
+mod out;
 mod passwd;
 mod reload;
 mod serve;
@@ -46,8 +47,11 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    // Usage errors leave with clap's own 2.
-    match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(Cli { command }) => command,
+        Err(error) => return usage(&error),
+    };
+    match command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
@@ -59,9 +63,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What clap says: help and version on stdout, and what is wrong on stderr, with code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    match error.use_stderr() {
+        true => ExitCode::from(2),
+        false => out::wrote(printed).err().unwrap_or(ExitCode::SUCCESS),
+    }
+}
+
 /// Says what went wrong on stderr; exit code 1.
-#[expect(clippy::print_stderr, reason = "this is the command's answer, not a log line")]
 fn failure(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{error}");
+    out::complain(&error.to_string());
     ExitCode::from(1)
 }

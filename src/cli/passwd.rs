@@ -17,14 +17,10 @@ pub(super) struct Args {
     user: String,
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(args: &Args) -> ExitCode {
     let password = if io::stdin().is_terminal() { ask() } else { first_line() };
     match password.and_then(|password| Ok(htpasswd_line(&args.user, &password)?)) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
+        Ok(line) => super::out::end(&line, ExitCode::SUCCESS),
         Err(error) => super::failure(&error),
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use hyper::{Method, StatusCode};
 
 use super::ask::{self, Process};
+use super::out;
 use crate::admin::MOST_TIME;
 
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(args: &Args) -> ExitCode {
     let result = ask::wait(reload(&args.process));
     if args.json {
@@ -26,14 +26,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
             Ok(message) => (true, message),
             Err(why) => (false, why),
         };
-        println!("{}", serde_json::json!({ "reloaded": reloaded, "message": message }));
-        return ExitCode::from(u8::from(!reloaded));
+        let said = serde_json::json!({ "reloaded": reloaded, "message": message }).to_string();
+        return out::end(&said, ExitCode::from(u8::from(!reloaded)));
     }
     match result {
-        Ok(message) => {
-            println!("{message}");
-            ExitCode::SUCCESS
-        }
+        Ok(message) => out::end(&message, ExitCode::SUCCESS),
         Err(why) => super::failure(&why),
     }
 }

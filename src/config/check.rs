@@ -5,6 +5,7 @@
 
 mod auth;
 mod cache;
+mod exchange;
 mod limits;
 mod listener;
 mod policy;
@@ -16,17 +17,12 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::raw::{self, Raw};
-use super::{Config, Engine, File, Invalid, Limits, Log, Place, Text};
+use super::{Config, Engine, File, Invalid, Log, Place, Text};
+
+pub(super) use listener::host_of;
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
-const DEFAULT_LIMITS: Limits = Limits {
-    // As dockerd: dockerode repeats whole create bodies in the request line.
-    header_bytes: 1 << 20,
-    header_time: Duration::from_secs(30),
-    json_body: 4 << 20,
-    json_elements: 65_536,
-};
 const MOST_CONNECTIONS: usize = 16_384;
 
 /// Where a text comes from.
@@ -40,8 +36,9 @@ pub(super) struct Origin<'o> {
 }
 
 pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
-    let mut cx = Checking { origin, complaints: Invalid::default() };
+    let mut cx = Checking { origin, engine: String::new(), complaints: Invalid::default() };
     let engine = cx.engine(raw.engine);
+    cx.engine.clone_from(&engine.url);
     let policies = cx.policies(raw.policy);
     let auths = cx.auths(raw.auth);
     let listeners = cx.listeners(raw.listener, &auths, &policies);
@@ -92,6 +89,7 @@ pub(super) fn without_file(
         max_connections: None,
         tls: None,
         hosts: None,
+        revoke: None,
         insecure: false,
     });
     let raw = Raw {
@@ -114,6 +112,8 @@ fn default_listener() -> String {
 
 struct Checking<'o> {
     origin: &'o Origin<'o>,
+    /// Its address.
+    engine: String,
     complaints: Invalid,
 }
 
@@ -150,15 +150,6 @@ impl Checking<'_> {
             }
         };
         Engine { url: expanded, patience, ca, certificate }
-    }
-
-    fn limits(&mut self, raw: raw::Limits) -> Limits {
-        Limits {
-            header_bytes: self.size(raw.header_bytes, DEFAULT_LIMITS.header_bytes),
-            header_time: self.duration(raw.header_time, DEFAULT_LIMITS.header_time),
-            json_body: self.size(raw.json_body, DEFAULT_LIMITS.json_body),
-            json_elements: self.size(raw.json_elements, DEFAULT_LIMITS.json_elements),
-        }
     }
 
     fn size(&mut self, given: Option<Spanned<i64>>, default: usize) -> usize {

@@ -10,6 +10,7 @@ mod pem;
 mod place;
 mod policy;
 mod raw;
+mod same;
 pub mod units;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use policy::{
     Caps, LimitRules, LimitsPolicy, LogSetting, Piece, Restart, Settings, Size, Template, Ulimit,
     Word,
 };
+pub use same::is_same;
 
 use crate::telemetry::{access, diagnostics};
 
@@ -64,6 +66,8 @@ pub struct Listener {
     pub auth: Vec<Auth>,
     pub policies: Vec<Policy>,
     pub max_connections: usize,
+    /// What becomes of a stream whose user a reload has taken away.
+    pub revoke: Revoke,
     /// Names in the DNS by which callers without a credential may call it.
     pub hosts: Vec<String>,
     /// Whether anybody beyond this machine may be let in without a name.
@@ -85,6 +89,15 @@ pub enum ClientAuth {
     None,
     Optional { ca: File, crl: Option<File> },
     Required { ca: File, crl: Option<File> },
+}
+
+/// What becomes of streams whose user a reload has taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revoke {
+    /// They go on to their end.
+    #[default]
+    Keep,
+    Cut,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +146,37 @@ pub struct Limits {
     pub json_body: usize,
     /// Of a JSON body, in values.
     pub json_elements: usize,
+    /// From when dockgate begins to read a JSON body to its last byte.
+    pub body_time: Duration,
+    /// Of a JSON body after `header_time`, in bytes a second.
+    pub body_rate: usize,
+    /// What the heads on one listener may hold before their calls are sent on, in bytes.
+    pub head_memory: usize,
+    /// The same of the whole process.
+    pub head_memory_total: usize,
+    /// What collected bodies may hold on one listener, in bytes.
+    pub body_memory: usize,
+    /// The same of the whole process.
+    pub body_memory_total: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            // As dockerd: dockerode repeats whole create bodies in the request line.
+            header_bytes: 1 << 20,
+            header_time: Duration::from_secs(30),
+            json_body: 4 << 20,
+            json_elements: 65_536,
+            body_time: Duration::from_secs(300),
+            body_rate: 1024,
+            head_memory: 32 << 20,
+            head_memory_total: 128 << 20,
+            // Answers too: the list of ten thousand containers is 20 MiB.
+            body_memory: 256 << 20,
+            body_memory_total: 512 << 20,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ pub(super) mod limits;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 use crate::telemetry::{access, diagnostics};
 
@@ -50,6 +50,7 @@ pub(super) struct Listener {
     pub max_connections: Option<Spanned<i64>>,
     pub tls: Option<Spanned<Tls>>,
     pub hosts: Option<Vec<Spanned<String>>>,
+    pub revoke: Option<Spanned<String>>,
     #[serde(default)]
     pub insecure: bool,
 }
@@ -155,6 +156,12 @@ pub(super) struct Limits {
     pub header_time: Option<Spanned<String>>,
     pub json_body: Option<Spanned<i64>>,
     pub json_elements: Option<Spanned<i64>>,
+    pub body_time: Option<Spanned<String>>,
+    pub body_rate: Option<Spanned<Value>>,
+    pub head_memory: Option<Spanned<Value>>,
+    pub head_memory_total: Option<Spanned<Value>>,
+    pub body_memory: Option<Spanned<Value>>,
+    pub body_memory_total: Option<Spanned<Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,7 +6,8 @@
 //!
 //! ```compile_fail,E0308
 //! # async fn bypass(engine: &dockgate::engine::Engine, call: dockgate::api::Call) {
-//! let _ = engine.send(call).await; // expected `Permitted<Call>`, found `Call`
+//! let trail = dockgate::wire::trail::Trail::default();
+//! let _ = engine.send(call, &trail).await; // expected `Permitted<Call>`, found `Call`
 //! # }
 //! ```
 //!
@@ -36,6 +37,7 @@ pub use pool::Conn;
 
 use crate::api::Call;
 use crate::policy::Permitted;
+use crate::wire::trail::Trail;
 
 /// One engine, and this worker's connections to it.
 #[derive(Debug)]
@@ -56,10 +58,36 @@ struct Inner {
 pub enum Away {
     /// Nobody listens, or whoever did is gone: 502.
     #[error("cannot reach the engine at `{address}`: {cause}")]
-    Refused { address: String, cause: String },
-    /// Somebody listens and says nothing: 504.
-    #[error("the engine at `{address}` does not answer")]
-    Silent { address: String },
+    Refused { address: String, cause: String, is_forbidden: bool },
+    /// Somebody listens and says nothing: 504. `asked` is what dockgate wanted to know itself.
+    #[error("the engine at `{address}` does not answer{}", neither(.asked))]
+    Silent { address: String, asked: Option<String> },
+    /// It answers others, but not this question of dockgate's own: 504.
+    #[error("the engine at `{address}` has not said {asked} within {}, but answers pings", humantime::format_duration(*.waited))]
+    Busy { address: String, asked: String, waited: Duration },
+    /// What listens there sends everything back here: 508.
+    #[error("the engine's address `{address}` leads back to this gateway")]
+    Loop { address: String },
+}
+
+fn neither(asked: &Option<String>) -> String {
+    asked.as_ref().map(|asked| format!(", neither a ping nor {asked}")).unwrap_or_default()
+}
+
+impl Away {
+    /// What the user can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Away::Refused { is_forbidden: true, .. } => {
+                "dockgate's user may not use that socket: put it into the socket's group"
+            }
+            Away::Refused { .. } | Away::Silent { .. } => "is dockerd running?",
+            Away::Busy { .. } => {
+                "the engine is busy with it: try again, or raise `engine.patience`"
+            }
+            Away::Loop { .. } => "`engine.url` must be the address of dockerd itself",
+        }
+    }
 }
 
 impl Engine {
@@ -84,8 +112,9 @@ impl Engine {
 
     /// Sends a call's head, and its body where that is JSON; gives the connection on which the
     /// answer comes, and the rest of the body goes.
-    pub async fn send(&self, call: Permitted<Call>) -> Result<Conn, Away> {
-        let bytes = call.render();
+    pub async fn send(&self, call: Permitted<Call>, trail: &Trail) -> Result<Conn, Away> {
+        let mut bytes = call.render();
+        trail.put(&mut bytes);
         // A write that fails has not given the engine a whole request: it is safe to repeat. On a
         // unix socket it does fail when the engine has closed its end.
         if let Some(mut conn) = self.pool.take() {
@@ -103,6 +132,9 @@ impl Engine {
     /// A connection that carries whatever both sides say, for a client that speaks HTTP/2 to a
     /// listener without policies.
     pub async fn tunnel(&self, _: Permitted<crate::policy::Tunnel>) -> Result<Conn, Away> {
+        // What goes through it cannot say where it has been: two gateways that tunnel to each other would go
+        // on until they have no descriptors left.
+        self.refuse_loop().await?;
         self.connect().await
     }
 
@@ -118,17 +150,24 @@ impl Engine {
             Ok(Ok(stream)) => Ok(Conn::new(stream)),
             Ok(Err(error)) => {
                 self.shared.versions.forget();
-                Err(self.refused(&error))
+                let is_forbidden = error.kind() == std::io::ErrorKind::PermissionDenied;
+                let (address, cause) = (self.place(), error.to_string());
+                Err(Away::Refused { address, cause, is_forbidden })
             }
             Err(_) => Err(self.silent()),
         }
     }
 
     pub fn refused(&self, cause: &dyn std::error::Error) -> Away {
-        Away::Refused { address: self.shared.address.to_string(), cause: cause.to_string() }
+        let (address, cause) = (self.place(), cause.to_string());
+        Away::Refused { address, cause, is_forbidden: false }
     }
 
     pub fn silent(&self) -> Away {
-        Away::Silent { address: self.shared.address.to_string() }
+        Away::Silent { address: self.place(), asked: None }
+    }
+
+    fn place(&self) -> String {
+        self.shared.address.to_string()
     }
 }

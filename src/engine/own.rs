@@ -3,21 +3,27 @@
 //! The gateway asks for the API versions before it judges a call, for what its policies must know of
 //! a container, network or volume, and whether the engine is alive when a call has had no answer for
 //! long. What must stay true: requests here are constants but for one name, and that cannot be anything
-//! but a name: it is encoded whole.
+//! but a name: it is encoded whole. Each says through which gateways it came, as the call has that it is
+//! asked for: two gateways that ask each other would never end.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Away, Conn, Engine};
 use crate::api::endpoint::{Minor, Versions};
+use crate::telemetry::printable::printable;
 use crate::wire::buffer::BLOCK;
 use crate::wire::framing::Framing;
 use crate::wire::head::{ResponseHead, find_end};
 use crate::wire::pump::{Inbox, collect};
+use crate::wire::trail::Trail;
 
 const VERSION: &str = "GET /version HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
 const PING: &str = "GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
+/// What a gateway says whose call has come back to it.
+const LOOP: u16 = 508;
 /// How the engine can tell these from the calls of clients.
 const AGENT: &str = concat!("dockgate/", env!("CARGO_PKG_VERSION"));
 const MOST_SMALL: usize = 1 << 20;
@@ -51,6 +57,18 @@ pub enum Subject<'s> {
     Info,
 }
 
+/// As a message says what was asked.
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Container(name) => write!(f, "what container `{}` is", printable(name)),
+            Subject::Network(name) => write!(f, "what network `{}` is", printable(name)),
+            Subject::Volume(name) => write!(f, "what volume `{}` is", printable(name)),
+            Subject::Info => f.write_str("how it is set up (`/info`)"),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Found {
     Json(serde_json::Value),
@@ -61,7 +79,12 @@ pub enum Found {
 
 impl Engine {
     /// What the engine says of something, in the words of this API version.
-    pub async fn look_up(&self, version: Minor, subject: Subject<'_>) -> Result<Found, Away> {
+    pub async fn look_up(
+        &self,
+        version: Minor,
+        subject: Subject<'_>,
+        trail: &Trail,
+    ) -> Result<Found, Away> {
         let (folder, name, end) = match subject {
             Subject::Container(name) => ("/containers/", name, "/json"),
             Subject::Network(name) => ("/networks/", name, ""),
@@ -77,27 +100,40 @@ impl Engine {
         let request = format!(
             "GET /v1.{version}{folder}{name}{end} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
         );
-        let (status, body) = Box::pin(self.ask(&request, MOST_INSPECT)).await?;
+        let (status, body) = match Box::pin(self.ask(&request, trail, MOST_INSPECT)).await {
+            Err(Away::Silent { .. }) => return Err(Box::pin(self.late(subject.to_string())).await),
+            answer => answer?,
+        };
         Ok(match status {
             200 => match serde_json::from_reader(body.as_slice()) {
                 Ok(json) => Found::Json(json),
                 Err(error) => Found::Failed(format!("its answer is no JSON: {error}")),
             },
             404 => Found::Nothing,
+            LOOP => return Err(self.leads_back()),
             other => Found::Failed(format!("it answered {other}")),
         })
     }
 
     /// Asked once for as long as the engine can be reached.
-    pub async fn versions(&self) -> Result<Versions, Away> {
+    pub async fn versions(&self, trail: &Trail) -> Result<Versions, Away> {
         if let Some(known) = self.shared.versions.get() {
             return Ok(known);
         }
-        let (status, body) = Box::pin(self.ask_anew(VERSION)).await?;
+        let (status, body) = match Box::pin(self.ask_anew(VERSION, trail)).await {
+            Err(Away::Silent { .. }) => {
+                return Err(Box::pin(self.late("which versions it speaks".to_owned())).await);
+            }
+            answer => answer?,
+        };
+        if status == LOOP {
+            return Err(self.leads_back());
+        }
         let understood = if status == 200 { read_versions(&body) } else { None };
         let versions = understood.ok_or_else(|| Away::Refused {
-            address: self.address().to_string(),
+            address: self.place(),
             cause: "its `/version` could not be understood".to_owned(),
+            is_forbidden: false,
         })?;
         self.shared.versions.set(versions);
         Ok(versions)
@@ -105,11 +141,33 @@ impl Engine {
 
     /// Whether the engine answers at all.
     pub async fn is_alive(&self) -> bool {
-        matches!(Box::pin(self.ask_anew(PING)).await, Ok((200, _)))
+        matches!(Box::pin(self.ask_anew(PING, &Trail::default())).await, Ok((200, _)))
+    }
+
+    /// Asks whether what listens there is this gateway. Whatever else it says is no matter here.
+    pub(super) async fn refuse_loop(&self) -> Result<(), Away> {
+        match Box::pin(self.ask_anew(PING, &Trail::default())).await? {
+            (LOOP, _) => Err(self.leads_back()),
+            _ => Ok(()),
+        }
+    }
+
+    fn leads_back(&self) -> Away {
+        Away::Loop { address: self.place() }
+    }
+
+    /// No answer came in time: is it this question, or the engine?
+    async fn late(&self, asked: String) -> Away {
+        let (address, waited) = (self.place(), self.patience());
+        match self.is_alive().await {
+            true => Away::Busy { address, asked, waited },
+            false => Away::Silent { address, asked: Some(asked) },
+        }
     }
 
     /// On a connection of its own, which shows that the engine still takes one.
-    async fn ask_anew(&self, request: &str) -> Result<(u16, Vec<u8>), Away> {
+    async fn ask_anew(&self, request: &str, trail: &Trail) -> Result<(u16, Vec<u8>), Away> {
+        let request = &sent_by(request, trail);
         let asking = async {
             let mut conn = self.connect().await?;
             let answer = exchange(&mut conn, request, MOST_SMALL).await;
@@ -120,7 +178,8 @@ impl Engine {
     }
 
     /// Status and body of the answer to a request that changes nothing.
-    async fn ask(&self, request: &str, most: usize) -> Result<(u16, Vec<u8>), Away> {
+    async fn ask(&self, request: &str, trail: &Trail, most: usize) -> Result<(u16, Vec<u8>), Away> {
+        let request = &sent_by(request, trail);
         let asking = async {
             // A pooled connection may close in this very moment: nothing was changed, so it is asked again.
             if let Some(mut conn) = self.pool.take()
@@ -142,8 +201,14 @@ impl Engine {
 /// Status, body, and whether the connection can carry another call.
 type Said = (u16, Vec<u8>, bool);
 
-async fn exchange(conn: &mut Conn, request: &str, most: usize) -> std::io::Result<Said> {
-    conn.write(request.as_bytes()).await?;
+fn sent_by(request: &str, trail: &Trail) -> Vec<u8> {
+    let mut request = request.as_bytes().to_vec();
+    trail.put(&mut request);
+    request
+}
+
+async fn exchange(conn: &mut Conn, request: &[u8], most: usize) -> std::io::Result<Said> {
+    conn.write(request).await?;
     read_answer(conn, most).await
 }
 

@@ -4,7 +4,9 @@
 //! they are, unless a policy rewrote them; a connection is used again only when both sides know
 //! where the next message begins; an answer that breaks off breaks off for the client too.
 
+use super::body::{Room, Uncollected};
 use super::exchange::{Both, both};
+use super::head::Connection;
 use super::refusal::Refusal;
 use super::request::Upload;
 use super::{Client, House, Next, Sent, audit, facts, head};
@@ -18,7 +20,8 @@ use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
 use crate::wire::head::{ResponseHead, find_end};
 use crate::wire::io::Writer;
-use crate::wire::pump::{Inbox, PumpError, collect, pump};
+use crate::wire::pump::{Inbox, PumpError, pump};
+use crate::wire::trail::Trail;
 
 /// As large as Go lets a server's head be, by default.
 const MOST_HEAD: usize = 1 << 20;
@@ -33,6 +36,8 @@ pub(super) struct Shape {
     may_hijack: bool,
     /// The client announced that this is its last request.
     closes: bool,
+    /// The minor version of HTTP that it speaks.
+    http: u8,
     /// The engine sees the client's own `Expect`, so its interim answers are for the client.
     is_verbatim: bool,
     pub(super) reads_answer: Reads,
@@ -47,6 +52,7 @@ impl Shape {
             is_head: call.is_head(),
             may_hijack: call.may_hijack(),
             closes: call.closes(),
+            http: call.http(),
             is_verbatim: matches!(**call, Call::Verbatim(_)),
             reads_answer: chain.reads_answer(call, cx),
             engine: cx.engine,
@@ -127,7 +133,8 @@ async fn relay(
     let Record { status, bytes_in, bytes_sent, .. } = record;
     let shape = sent.shape;
     let findings = Vec::new();
-    let mut asked = Asked { identity: &sent.identity, call: sent.call.as_deref(), findings };
+    let (identity, trail) = (&sent.identity, &sent.trail);
+    let mut asked = Asked { identity, trail, call: sent.call.as_deref(), findings };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
         let head = outbound.head(&house.engine, shape).await?;
@@ -172,6 +179,7 @@ fn drop_lone_line_end(buffer: &mut Buffer) {
 /// Whose answer it is, and to what.
 struct Asked<'a> {
     identity: &'a Identity,
+    trail: &'a Trail,
     call: Option<&'a Typed>,
     /// Of policies that only audit, about the answer.
     findings: Vec<Finding>,
@@ -210,7 +218,8 @@ impl Asked<'_> {
                 Step::Done(()) => break,
                 Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
                 Step::Ask(questions) => {
-                    facts::find_out(house, shape.engine, questions, &mut facts).await?;
+                    let trail = self.trail;
+                    facts::find_out(house, shape.engine, questions, trail, &mut facts).await?;
                 }
             }
         }
@@ -275,7 +284,7 @@ impl Outbound<'_> {
         let engine_keeps =
             keeps(head) && !was_told && !matches!(framing, Framing::UntilClose { .. });
         let client_keeps = engine_keeps && !shape.closes;
-        let mut first = head::verbatim(head, shape.closes && head.version == 1);
+        let mut first = head::verbatim(head, shape.closes);
         // What the engine wrote in one piece leaves in one: testcontainers for Node can end before a
         // first line of a log that comes apart from its head.
         let body = self.from_engine.buffer.unread();
@@ -303,11 +312,16 @@ impl Outbound<'_> {
         let is_json = head.headers.get("content-type").is_some_and(is_json);
         let mut framing =
             Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
-        let body = collect(&mut self.from_engine, &mut framing, MOST_JSON, &mut 0)
-            .await
-            .ok()
-            .flatten()
-            .ok_or(Refusal::Answer("its body"))?;
+        let mut lease = None;
+        let source = asked.identity.peer().source();
+        let room = Room { house, source, lease: &mut lease, most: MOST_JSON };
+        let collected = room.collect(&mut self.from_engine, &mut framing, None, &mut 0).await;
+        let body = collected.map_err(|why| match why {
+            Uncollected::Full(full) => full.into(),
+            Uncollected::TooLarge | Uncollected::TooSlow(_) | Uncollected::Pump(_) => {
+                Refusal::Answer("its body")
+            }
+        })?;
         // A `304` says that it is JSON, and has no body.
         let is_read = is_json && !body.is_empty() && asked.wants(house, shape, &body);
         let (json, body) = match is_read {
@@ -322,13 +336,16 @@ impl Outbound<'_> {
         // These have no body and no length of one (RFC 9110 §8.6).
         let has_body = !shape.is_head && !matches!(head.status, 204 | 304);
         let framed = has_body.then_some(body.as_slice());
-        let closes = shape.closes && head.version == 1;
-        let mut out = head::rewritten(head, closes, api_version.as_deref(), framed);
+        // Its end is known, whatever the engine does with its own connection (RFC 9110 §7.6.1). Who was told
+        // of HTTP/1.0 without having spoken it would not go on.
+        let client_keeps = !shape.closes && (head.version == 1 || shape.http == 0);
+        let connection = Connection { keeps: client_keeps, http: head.version };
+        let mut out = head::rewritten(head, connection, api_version.as_deref(), framed);
         out.extend_from_slice(framed.unwrap_or_default());
         *self.bytes_sent += framed.map_or(0, <[u8]>::len) as u64;
         self.write(&out).await?;
         let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
-        Ok(Ended::Complete { client_keeps: keeps(head) && !shape.closes, engine_keeps })
+        Ok(Ended::Complete { client_keeps, engine_keeps })
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {

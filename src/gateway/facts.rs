@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
 use crate::engine::{Found, Subject};
 use crate::policy::{Answer, Context, Facts, Question};
+use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
 const MOST_FACTS: usize = 512;
@@ -23,6 +24,7 @@ pub(super) async fn find_out(
     house: &House,
     engine: Versions,
     questions: Vec<Question>,
+    trail: &Trail,
     facts: &mut Facts,
 ) -> Result<(), Refusal> {
     for question in questions {
@@ -30,7 +32,7 @@ pub(super) async fn find_out(
             continue;
         }
         let answer = match facts.len() < MOST_FACTS {
-            true => Box::pin(answer(house, engine, &question)).await?,
+            true => Box::pin(answer(house, engine, &question, trail)).await?,
             // For the policy to refuse, or to write down.
             false => Answer::Failed(format!("there are more than {MOST_FACTS} other questions")),
         };
@@ -39,7 +41,12 @@ pub(super) async fn find_out(
     Ok(())
 }
 
-async fn answer(house: &House, engine: Versions, question: &Question) -> Result<Answer, Refusal> {
+async fn answer(
+    house: &House,
+    engine: Versions,
+    question: &Question,
+    trail: &Trail,
+) -> Result<Answer, Refusal> {
     let subject = match question {
         Question::Container(name) => Subject::Container(name),
         Question::Network(name) => Subject::Network(name),
@@ -51,7 +58,7 @@ async fn answer(house: &House, engine: Versions, question: &Question) -> Result<
             return Ok(house.plugins.ask(name, method, body).await);
         }
     };
-    let found = house.engine.look_up(engine.newest.min(NEWEST), subject).await?;
+    let found = house.engine.look_up(engine.newest.min(NEWEST), subject, trail).await?;
     Ok(match found {
         Found::Json(json) => Answer::Json(Arc::new(json)),
         Found::Nothing => Answer::Absent,

@@ -6,6 +6,8 @@
 
 mod answer;
 mod audit;
+mod body;
+mod budget;
 mod exchange;
 mod facts;
 mod head;
@@ -14,6 +16,7 @@ mod memory;
 mod plugins;
 mod refusal;
 mod request;
+mod revoke;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,7 +31,7 @@ use tracing::{Instrument as _, debug_span};
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Typed};
 use crate::auth::{Caller, Door, Holds, Identity, Peer, Stranger};
-use crate::config::Limits;
+use crate::config::{Limits, Revoke};
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Facts, Permitted, Reads, Step};
 use crate::telemetry::access::{Log, Record, Stage, Verdict};
@@ -37,12 +40,15 @@ use crate::wire::buffer::Buffer;
 use crate::wire::head::{Lines, RequestHead};
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
+use crate::wire::trail::Trail;
 use answer::{Shape, answer};
+pub use budget::Budgets;
 use http2::Speaks;
 pub use memory::Memory;
 pub use plugins::{Plugin, Plugins};
 use refusal::Refusal;
-use request::{Upload, accept, parse};
+use request::{Leases, Upload, Wants, accept, parse};
+use revoke::Session;
 
 /// What every connection of one listener shares, as the configuration has it now.
 ///
@@ -61,6 +67,12 @@ pub struct House {
     pub chain: Arc<Chain>,
     pub engine: Engine,
     pub limits: Limits,
+    /// What requests may hold of this listener's memory, whichever worker serves them.
+    pub budgets: Arc<Budgets>,
+    /// Whether streams end whose user a reload has taken away.
+    pub revoke: Revoke,
+    /// Cancelled when another house stands behind the entrance, or none.
+    pub replaced: CancellationToken,
     pub log: Log,
     pub tally: Arc<Tally>,
     /// What calls have taught for later ones.
@@ -111,7 +123,14 @@ impl Entrance {
 
     /// For calls that begin from now on.
     pub fn replace(&self, house: House) {
-        self.house.store(Arc::new(house));
+        let old = self.house.swap(Arc::new(house));
+        old.replaced.cancel();
+    }
+
+    /// Nobody comes in any more.
+    pub fn close(&self) {
+        self.drain.cancel();
+        self.house.load().replaced.cancel();
     }
 
     pub fn drain(&self) -> &CancellationToken {
@@ -129,6 +148,8 @@ struct Client {
     /// The generation of the house whose authorities have verified the caller's certificate.
     trusted: u64,
     known: Option<Known>,
+    /// Of the call under way, where a reload may end it.
+    session: Option<Box<Session>>,
 }
 
 /// Who was recognised on a connection, and what that depends on.
@@ -146,7 +167,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 impl Client {
     fn new(stream: Stream, caller: Caller, generation: u64) -> Client {
         let name = caller.peer.to_string().into();
-        Client { stream, buffer: Buffer::new(), caller, name, trusted: generation, known: None }
+        let (buffer, trusted) = (Buffer::new(), generation);
+        Client { stream, buffer, caller, name, trusted, known: None, session: None }
     }
 }
 
@@ -168,6 +190,7 @@ struct Sent {
     conn: Conn,
     shape: Shape,
     identity: Identity,
+    trail: Trail,
     /// What was asked, where policies read the answer.
     call: Option<Box<Typed>>,
 }
@@ -185,7 +208,7 @@ pub async fn connection<P: Send + 'static>(
     let open = entrance.house().tally.connection();
     while request::idle(&entrance, &mut client).await {
         let house = entrance.house();
-        let (next, mut record) = begin(&house, &mut client).await;
+        let (next, mut record) = begin(&entrance, &house, &mut client).await;
         match next {
             Next::Again => house.finish(&mut record),
             // A connection that ends between two requests is no call.
@@ -196,7 +219,7 @@ pub async fn connection<P: Send + 'static>(
                 return request::linger(&mut client).await;
             }
             Next::Relay(engine) => {
-                return hand_over(&house, client, engine, record, (permit, open));
+                return hand_over(entrance, &house, client, engine, record, (permit, open));
             }
             Next::Http2(speaks) => {
                 // Of a preface each request has a record.
@@ -212,25 +235,29 @@ pub async fn connection<P: Send + 'static>(
 
 /// One call, in a box of its own: an idle connection costs its sockets and little else.
 fn begin<'c>(
+    entrance: &'c Entrance,
     house: &'c House,
     client: &'c mut Client,
 ) -> Pin<Box<dyn Future<Output = (Next, Box<Record>)> + Send + 'c>> {
     Box::pin(async move {
         let record = Record::new(Arc::clone(&house.listener), Arc::clone(&client.name));
         let mut record = Box::new(record);
-        (call(house, client, &mut record).await, record)
+        (call(entrance, house, client, &mut record).await, record)
     })
 }
 
 /// The rest of a call whose connection the engine took over, in a task of its own: as small as it
 /// can be, for it may be idle for days.
 fn hand_over<P: Send + 'static>(
+    entrance: Arc<Entrance>,
     house: &House,
-    client: Client,
+    mut client: Client,
     engine: Conn,
     mut record: Box<Record>,
     permit: P,
 ) {
+    // Where no reload ends it, the stream holds nothing of the listener.
+    let watched = client.session.take().map(|session| (entrance, session));
     let mut ends = Ends {
         client: client.stream,
         from_client: client.buffer,
@@ -243,7 +270,20 @@ fn hand_over<P: Send + 'static>(
     // Not the house: it may be replaced long before the stream ends.
     let (tally, log) = (Arc::clone(&house.tally), house.log.clone());
     house.tasks.spawn(async move {
-        let passed = relay::run(&mut ends).await;
+        let passed = match watched {
+            None => relay::run(&mut ends).await,
+            Some((entrance, mut session)) => {
+                let mut passed = relay::Passed::default();
+                let relayed = tokio::select! {
+                    () = relay::run_counting(&mut ends, &mut passed) => true,
+                    () = session.revoked(&entrance) => false,
+                };
+                if !relayed {
+                    Session::note(&mut record);
+                }
+                passed
+            }
+        };
         record.bytes_in += passed.to_engine;
         record.bytes_sent += passed.to_client;
         finish(&tally, &log, &mut record);
@@ -274,31 +314,59 @@ pub async fn linger(stream: Stream) {
 }
 
 /// The story: one request, from its first byte to the last byte of its answer.
-async fn call(house: &House, client: &mut Client, record: &mut Record) -> Next {
+async fn call(
+    entrance: &Entrance,
+    house: &House,
+    client: &mut Client,
+    record: &mut Record,
+) -> Next {
     let mut upload = Upload::default();
     let sent: Result<Sent, Refusal> = async {
-        let mut head = accept(house, client, record).instrument(debug_span!("accept")).await?;
+        let mut leases = Leases::default();
+        let mut head =
+            accept(house, client, &mut leases, record).instrument(debug_span!("accept")).await?;
+        upload.wants = Wants { http: head.version, close: head.closes() };
+        let trail = request::trail(&head, record)?;
         record.mark(Stage::Accept);
-        let identity = authenticate(house, client, &mut head, record)
+        let identity = authenticate(house, client, &mut head, &mut leases, record)
             .instrument(debug_span!("authenticate"))
             .await?;
         record.mark(Stage::Authenticate);
-        let call = parse(house, client, head, &mut upload, record)
+        let call = parse(house, client, head, &mut upload, &mut leases.body, record)
             .instrument(debug_span!("parse"))
             .await?;
         record.mark(Stage::Parse);
-        let (call, shape) =
-            decide(house, call, &identity, record).instrument(debug_span!("decide")).await?;
+        let (call, shape) = decide(house, call, &identity, &trail, record)
+            .instrument(debug_span!("decide"))
+            .await?;
         record.mark(Stage::Decide);
-        let sent = send(house, call, shape, identity).instrument(debug_span!("send")).await?;
+        let sent =
+            send(house, call, shape, identity, trail).instrument(debug_span!("send")).await?;
         record.mark(Stage::Send);
         Ok(sent)
     }
     .await;
     match sent {
-        Ok(sent) => {
-            answer(house, client, sent, upload, record).instrument(debug_span!("answer")).await
-        }
+        Ok(sent) => match client.session.take() {
+            None => {
+                answer(house, client, sent, upload, record).instrument(debug_span!("answer")).await
+            }
+            Some(mut session) => {
+                let answering = answer(house, client, sent, upload, record);
+                // Boxed: what this needs is not carried through every call.
+                match Box::pin(revoke::until_revoked(&mut session, entrance, answering)).await {
+                    Some(next) => {
+                        // A stream goes on with it.
+                        client.session = Some(session);
+                        next
+                    }
+                    None => {
+                        Session::note(record);
+                        Next::Close
+                    }
+                }
+            }
+        },
         Err(refusal) => {
             record.ends_early();
             // Boxed: what refusals need is not carried through every call.
@@ -311,13 +379,23 @@ async fn authenticate(
     house: &House,
     client: &mut Client,
     head: &mut RequestHead,
+    leases: &mut Leases,
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
-    let recognised = recognise(house, client, &head.headers, record.started).await;
+    let recognised = match remembered(house, client, &head.headers, record.started) {
+        Some(identity) => Ok(identity),
+        None => {
+            if !house.door.is_open() {
+                request::hold(house, client, leases, head.headers.len())?;
+            }
+            recognise(house, client, &head.headers, record.started).await
+        }
+    };
     if recognised.is_err() {
         record.path = request::path_of(head.target(), false);
     }
     let identity = recognised?;
+    client.session = Session::begin(house, client, &identity, &head.headers);
     if !house.door.is_open() || house.trust.is_some() {
         // It was for dockgate, and the engine has no use for it.
         head.headers.remove("authorization");
@@ -332,9 +410,6 @@ async fn recognise(
     headers: &Lines,
     now: Instant,
 ) -> Result<Identity, Stranger> {
-    if let Some(identity) = remembered(house, client, headers, now) {
-        return Ok(identity);
-    }
     if client.trusted != house.generation {
         let certificates = &client.caller.certificates;
         if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
@@ -382,12 +457,13 @@ async fn decide(
     house: &House,
     call: Call,
     identity: &Identity,
+    trail: &Trail,
     record: &mut Record,
 ) -> Result<(Permitted<Call>, Shape), Refusal> {
     // A pass-through asks the engine nothing.
     let engine = match house.chain.is_empty() {
         true => KNOWN,
-        false => house.engine.versions().await?,
+        false => house.engine.versions(trail).await?,
     };
     let mut facts = Facts::default();
     let mut deciding = house.chain.decide(call);
@@ -396,7 +472,7 @@ async fn decide(
             Step::Done(call) => break Ok(call),
             Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
             Step::Ask(questions) => {
-                let asking = facts::find_out(house, engine, questions, &mut facts);
+                let asking = facts::find_out(house, engine, questions, trail, &mut facts);
                 if let Err(refusal) = asking.await {
                     break Err(refusal);
                 }
@@ -414,11 +490,12 @@ async fn send(
     call: Permitted<Call>,
     shape: Shape,
     identity: Identity,
+    trail: Trail,
 ) -> Result<Sent, Refusal> {
     let asked = match &*call {
         Call::Typed(typed) if shape.reads_answer != Reads::Nothing => Some(Box::new(typed.clone())),
         Call::Typed(_) | Call::Verbatim(_) => None,
     };
-    let conn = house.engine.send(call).await?;
-    Ok(Sent { conn, shape, identity, call: asked })
+    let conn = house.engine.send(call, &trail).await?;
+    Ok(Sent { conn, shape, identity, trail, call: asked })
 }

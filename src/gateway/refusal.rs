@@ -4,8 +4,11 @@
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
 use super::audit;
+use super::body::Slow;
+use super::budget::Full;
 use super::http2::Speaks;
-use super::request::Upload;
+use super::request::{Upload, Wants};
+use super::revoke::Session;
 use super::{Client, House, Next};
 use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
@@ -16,7 +19,8 @@ use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
 use crate::wire::framing::{BadFraming, Framing};
 use crate::wire::head::{HeadError, Lines, put_line};
-use crate::wire::pump::{Inbox, collect};
+use crate::wire::pump::{Inbox, discard};
+use crate::wire::trail::BadTrail;
 
 /// What Go's server reads of a body that its handler left, before it gives the connection up.
 const MOST_DISCARDED: usize = 256 * 1024;
@@ -42,6 +46,12 @@ pub(super) enum Refusal {
     BodyTooLarge(usize),
     #[error("the body ended early")]
     BodyCut,
+    #[error(transparent)]
+    BodyTooSlow(#[from] Slow),
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error(transparent)]
+    Trail(#[from] BadTrail),
     #[error(transparent)]
     Call(#[from] BadCall),
     /// A page in somebody's browser can send requests to a port (with an `Origin`, RFC 6454 §7), and
@@ -75,17 +85,21 @@ impl Refusal {
             | Refusal::Framing(BadFraming::Length | BadFraming::Both)
             | Refusal::Chunk(_)
             | Refusal::BodyCut
+            | Refusal::Trail(BadTrail::Malformed)
             | Refusal::Call(_) => 400,
             Refusal::Stranger(Stranger::Unavailable { .. }) => 503,
             Refusal::Stranger(_) => 401,
             Refusal::Framing(BadFraming::Coding) => 501,
-            Refusal::HeadTooSlow => 408,
+            Refusal::HeadTooSlow | Refusal::BodyTooSlow(_) => 408,
             Refusal::BodyTooLarge(_) => 413,
             Refusal::Head(HeadError::TooManyLines) | Refusal::HeadTooLarge => 431,
             Refusal::Browser => 403,
             Refusal::Denied(reasons) => reasons.first().map_or(403, |reason| reason.status),
             Refusal::Answer(_) | Refusal::Away(Away::Refused { .. }) => 502,
-            Refusal::Away(Away::Silent { .. }) => 504,
+            Refusal::Full(full) => full.status(),
+            Refusal::Away(Away::Silent { .. } | Away::Busy { .. }) => 504,
+            Refusal::Away(Away::Loop { .. })
+            | Refusal::Trail(BadTrail::Loop | BadTrail::TooLong) => 508,
             Refusal::Http2 => 505,
         }
     }
@@ -112,7 +126,24 @@ impl Refusal {
             Refusal::Call(BadCall::Doc(BadDoc::TooManyValues(_))) => {
                 format!("dockgate: {self}. hint: raise `limits.json_elements`")
             }
-            Refusal::Away(_) => format!("dockgate: {self}. hint: is dockerd running?"),
+            Refusal::HeadTooSlow => {
+                format!("dockgate: {self}. hint: `limits.header_time` says how long they may take")
+            }
+            Refusal::BodyTooSlow(Slow::Time(_)) => {
+                format!("dockgate: {self}. hint: send it faster, or raise `limits.body_time`")
+            }
+            Refusal::BodyTooSlow(Slow::Rate(_)) => {
+                format!("dockgate: {self}. hint: send it faster, or lower `limits.body_rate`")
+            }
+            Refusal::Full(full) => format!(
+                "dockgate: {self}. hint: try again when some are done, or raise `{}`",
+                full.key()
+            ),
+            Refusal::Trail(BadTrail::Loop) => {
+                let hint = "`engine.url` must be the address of dockerd itself";
+                format!("dockgate: {self}. hint: {hint}")
+            }
+            Refusal::Away(away) => format!("dockgate: {self}. hint: {}", away.hint()),
             Refusal::Browser => {
                 format!("dockgate: {self}. hint: add the name to the listener's `hosts`")
             }
@@ -183,12 +214,19 @@ impl Refusal {
             }
             _ => {}
         }
-        let keep = self.keeps_connection() && read_away(client, &mut upload).await;
+        let wants = upload.wants;
+        let may_keep = self.keeps_connection() && !wants.close && !house.drain.is_cancelled();
+        let keep = may_keep && read_away(client, &mut upload).await;
+        if !keep {
+            // Nothing of it is read any more, and a client that does not read either holds none of our memory.
+            client.buffer.clear();
+        }
         let challenges = match status {
             401 => house.door.challenges(),
             _ => &[],
         };
-        let answer = render(status, &self.message(), challenges, record.method == "HEAD", keep);
+        let wants = Wants { close: !keep, ..wants };
+        let answer = render(status, &self.message(), challenges, record.method == "HEAD", wants);
         record.bytes_sent += answer.len() as u64;
         let written = client.stream.split().1.write_all(&answer).await;
         if keep && written.is_ok() && !house.drain.is_cancelled() {
@@ -211,19 +249,26 @@ async fn read_away(client: &mut Client, upload: &mut Upload) -> bool {
     }
     let (reader, _) = client.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };
-    let mut discarded = 0;
-    let read = collect(&mut inbox, &mut upload.framing, MOST_DISCARDED, &mut discarded);
+    let read = discard(&mut inbox, &mut upload.framing, MOST_DISCARDED);
     let patience = std::time::Duration::from_secs(2);
-    matches!(tokio::time::timeout(patience, read).await, Ok(Ok(Some(_))))
+    matches!(tokio::time::timeout(patience, read).await, Ok(Ok(true)))
 }
 
-fn render(status: u16, message: &str, challenges: &[String], to_head: bool, keep: bool) -> Vec<u8> {
+fn render(
+    status: u16,
+    message: &str,
+    challenges: &[String],
+    to_head: bool,
+    wants: Wants,
+) -> Vec<u8> {
     // A `204` has neither a body nor a length of one (RFC 9110 §8.6).
     let body = match status {
         204 => String::new(),
         _ => serde_json::json!({ "message": message }).to_string() + "\n",
     };
-    let mut out = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
+    // As Go's server does: its own version for all but those that know only the old one.
+    let (http, reason) = (wants.http.min(1), reason_phrase(status));
+    let mut out = format!("HTTP/1.{http} {status} {reason}\r\n").into_bytes();
     if !body.is_empty() {
         put_line(&mut out, "Content-Type", b"application/json");
         put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
@@ -231,8 +276,10 @@ fn render(status: u16, message: &str, challenges: &[String], to_head: bool, keep
     for challenge in challenges {
         put_line(&mut out, "WWW-Authenticate", challenge.as_bytes());
     }
-    if !keep {
-        put_line(&mut out, "Connection", b"close");
+    match wants {
+        Wants { close: true, .. } => put_line(&mut out, "Connection", b"close"),
+        Wants { http: 0, .. } => put_line(&mut out, "Connection", b"keep-alive"),
+        Wants { .. } => {}
     }
     out.extend_from_slice(b"\r\n");
     if !to_head {
@@ -250,6 +297,7 @@ fn reason_phrase(status: u16) -> &'static str {
         404 => "Not Found",
         408 => "Request Timeout",
         413 => "Request Entity Too Large",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
@@ -257,6 +305,7 @@ fn reason_phrase(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         _ => "Error",
     }
 }
@@ -264,14 +313,14 @@ fn reason_phrase(status: u16) -> &'static str {
 /// The answer to a connection too many, written before anything was read.
 pub(super) fn too_many_connections(listener: &str) -> Vec<u8> {
     let message = format!("dockgate: too many connections on listener `{listener}`");
-    render(503, &message, &[], false, false)
+    render(503, &message, &[], false, Wants::default())
 }
 
 /// The answer in plain HTTP on a port for TLS, with the words of Go's server.
 pub(super) fn plain_http() -> Vec<u8> {
     let message = "dockgate: client sent an HTTP request to an HTTPS server. hint: set \
                    `DOCKER_TLS_VERIFY=1`";
-    render(400, message, &[], false, false)
+    render(400, message, &[], false, Wants::default())
 }
 
 /// Gives in to an upgrade whose stream no engine gets.
@@ -296,11 +345,16 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     record.method = "PRI".to_owned();
     record.path = "*".to_owned();
     // Nobody looks into it, so it has no header that could say who asks.
-    let recognised = super::recognise(house, client, &Lines::default(), record.started).await;
+    let lines = Lines::default();
+    let recognised = match super::remembered(house, client, &lines, record.started) {
+        Some(identity) => Ok(identity),
+        None => super::recognise(house, client, &lines, record.started).await,
+    };
     if let Err(stranger) = &recognised {
         tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
     }
     if let Ok(identity) = recognised {
+        client.session = Session::begin(house, client, &identity, &lines);
         record.identity = identity.labels();
         record.verdict = Verdict::Allow;
         audit::note(record, findings);
@@ -311,21 +365,26 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
             }
             Err(away) => {
                 tracing::warn!(listener = %house.listener, "{away}");
-                (record.status, record.verdict, record.rule) = (502, Verdict::Fail, None);
-                Next::Close
+                let refusal = Refusal::Away(away);
+                record.status = refusal.status();
+                (record.verdict, record.rule) = (Verdict::Fail, None);
+                client.buffer.clear();
+                let said = goaway(&refusal.message());
+                let _ = client.stream.split().1.write_all(&said).await;
+                Next::Linger
             }
         };
     }
     record.status = 505;
     client.buffer.clear();
-    let _ = client.stream.split().1.write_all(&goaway(&Refusal::Http2.to_string())).await;
+    let said = goaway(&format!("dockgate: {}", Refusal::Http2));
+    let _ = client.stream.split().1.write_all(&said).await;
     Next::Linger
 }
 
 /// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).
-fn goaway(message: &str) -> Vec<u8> {
+fn goaway(debug: &str) -> Vec<u8> {
     let mut out = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let debug = format!("dockgate: {message}");
     let length = u32::try_from(8 + debug.len()).unwrap_or(8).to_be_bytes();
     out.extend(length.iter().skip(1));
     out.extend([7, 0, 0, 0, 0, 0]);

@@ -6,6 +6,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use super::body::{Pace, Room, Uncollected};
+use super::budget::{FREE, Lease};
 use super::refusal::Refusal;
 use super::{Client, Entrance, House};
 use crate::api::call::Wanted;
@@ -15,7 +17,8 @@ use crate::telemetry::access::Record;
 use crate::wire::chunked::Dialect;
 use crate::wire::framing::Framing;
 use crate::wire::head::{Lines, RequestHead, find_end};
-use crate::wire::pump::{Inbox, PumpError, collect};
+use crate::wire::pump::{Inbox, PumpError};
+use crate::wire::trail::Trail;
 
 /// How HTTP/2 with prior knowledge begins (RFC 9113 §3.4), up to where it looks like a whole head.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -28,12 +31,37 @@ pub(super) struct Upload {
     pub waits: bool,
     /// The client asks to go on in HTTP/2.
     pub asks_h2c: bool,
+    /// What the client reads the answer as.
+    pub wants: Wants,
 }
 
 impl Default for Upload {
     fn default() -> Upload {
-        Upload { framing: Framing::None, waits: false, asks_h2c: false }
+        Upload { framing: Framing::None, waits: false, asks_h2c: false, wants: Wants::default() }
     }
+}
+
+/// What a client said of its connection (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants {
+    /// The minor version that it speaks: 0 or 1.
+    pub http: u8,
+    /// It reads to the end of the connection.
+    pub close: bool,
+}
+
+impl Default for Wants {
+    /// Nobody knows where the next request of one begins that was not understood.
+    fn default() -> Wants {
+        Wants { http: 1, close: true }
+    }
+}
+
+/// What a request holds of the listener's memory until it is sent on.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    pub head: Option<Lease>,
+    pub body: Option<Lease>,
 }
 
 /// How long a client between two calls may take for the next one when the gateway is to stop: it
@@ -58,9 +86,10 @@ pub(super) async fn idle(entrance: &Entrance, client: &mut Client) -> bool {
 pub(super) async fn accept(
     house: &House,
     client: &mut Client,
+    leases: &mut Leases,
     record: &mut Record,
 ) -> Result<RequestHead, Refusal> {
-    let end = match read_head(house, client).await? {
+    let end = match read_head(house, client, &mut leases.head).await? {
         Some(end) => end,
         None => return Err(Refusal::Left),
     };
@@ -69,6 +98,10 @@ pub(super) async fn accept(
     if bytes == HTTP2_PREFACE {
         // Kept in the buffer: a tunnel sends it on.
         return Err(Refusal::Http2);
+    }
+    if end > FREE {
+        let source = client.caller.peer.source();
+        house.budgets.heads.cover(&mut leases.head, source, end)?;
     }
     let head = RequestHead::parse(bytes);
     client.buffer.consume(end);
@@ -79,6 +112,14 @@ pub(super) async fn accept(
         return Err(Refusal::Browser);
     }
     Ok(head)
+}
+
+/// Through which gateways a call has come; none that has come through here.
+pub(super) fn trail(head: &RequestHead, record: &mut Record) -> Result<Trail, Refusal> {
+    Trail::of(&head.headers).map_err(|bad| {
+        record.path = path_of(head.target(), false);
+        bad.into()
+    })
 }
 
 /// Whether a page in somebody's browser may have sent this. A page says where it is from (`Origin`, RFC 6454
@@ -102,8 +143,25 @@ fn is_public(name: &str) -> bool {
         && !LOCAL.iter().any(|end| name.ends_with(end))
 }
 
-async fn read_head(house: &House, client: &mut Client) -> Result<Option<usize>, Refusal> {
+/// What a client may hold that takes its time with who it is, beside its head: what it sent behind it.
+pub(super) fn hold(
+    house: &House,
+    client: &mut Client,
+    leases: &mut Leases,
+    head: usize,
+) -> Result<(), Refusal> {
+    client.buffer.tighten();
+    let (held, source) = (client.buffer.held(0) + head, client.caller.peer.source());
+    Ok(house.budgets.heads.cover(&mut leases.head, source, held)?)
+}
+
+async fn read_head(
+    house: &House,
+    client: &mut Client,
+    lease: &mut Option<Lease>,
+) -> Result<Option<usize>, Refusal> {
     let limits = &house.limits;
+    let source = client.caller.peer.source();
     let (reader, _) = client.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };
     // Nearly every head is there with its first bytes: no timer for those.
@@ -113,16 +171,25 @@ async fn read_head(house: &House, client: &mut Client) -> Result<Option<usize>, 
     if let Some(end) = find_end(inbox.buffer.unread(), 0) {
         return within(end, limits.header_bytes).map(Some);
     }
-    match tokio::time::timeout(limits.header_time, rest_of_head(inbox, limits.header_bytes)).await {
+    let most = limits.header_bytes;
+    // Whoever takes their time holds no more memory than they filled, and what they hold is counted.
+    inbox.buffer.tighten();
+    let cover = |held| house.budgets.heads.cover(lease, source, held).map_err(Refusal::from);
+    match tokio::time::timeout(limits.header_time, rest_of_head(inbox, most, cover)).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::HeadTooSlow),
     }
 }
 
-async fn rest_of_head(inbox: Inbox<'_>, most: usize) -> Result<Option<usize>, Refusal> {
+async fn rest_of_head(
+    inbox: Inbox<'_>,
+    most: usize,
+    mut cover: impl FnMut(usize) -> Result<(), Refusal>,
+) -> Result<Option<usize>, Refusal> {
     let Inbox { mut reader, buffer } = inbox;
     loop {
         let seen = within(buffer.len(), most)?;
+        cover(buffer.held(most))?;
         match buffer.fill(&mut reader, most).await {
             Ok(1..) => {}
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
@@ -146,6 +213,7 @@ pub(super) async fn parse(
     client: &mut Client,
     head: RequestHead,
     upload: &mut Upload,
+    lease: &mut Option<Lease>,
     record: &mut Record,
 ) -> Result<Call, Refusal> {
     if house.chain.is_empty() {
@@ -154,7 +222,7 @@ pub(super) async fn parse(
         note(record, &call);
         if call.drops_body() {
             upload.waits = call.expects_continue();
-            read_body(house, client, upload, record).await?;
+            read_body(house, client, upload, lease, record).await?;
         }
         return Ok(call);
     }
@@ -168,7 +236,7 @@ pub(super) async fn parse(
     if draft.wanted() == Wanted::Stream {
         return Ok(draft.with_stream(upload.framing.clone()));
     }
-    let body = read_body(house, client, upload, record).await?;
+    let body = read_body(house, client, upload, lease, record).await?;
     Ok(draft.with_json(&head, &body, house.limits.json_elements)?)
 }
 
@@ -194,11 +262,13 @@ async fn read_body(
     house: &House,
     client: &mut Client,
     upload: &mut Upload,
+    lease: &mut Option<Lease>,
     record: &mut Record,
 ) -> Result<Vec<u8>, Refusal> {
+    let most = house.limits.json_body;
+    let room = Room::of(house, client, lease, most);
     let (reader, mut writer) = client.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };
-    let most = house.limits.json_body;
     if let Framing::Length { left } = upload.framing
         && left > most as u64
     {
@@ -207,13 +277,16 @@ async fn read_body(
     if std::mem::take(&mut upload.waits) && !upload.framing.is_done() {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| Refusal::Left)?;
     }
-    match collect(&mut inbox, &mut upload.framing, most, &mut record.bytes_in).await {
-        Ok(Some(body)) => Ok(body),
-        Ok(None) => Err(Refusal::BodyTooLarge(most)),
-        Err(PumpError::Malformed(error)) => Err(error.into()),
-        Err(PumpError::Cut) => Err(Refusal::BodyCut),
-        Err(PumpError::Read(_) | PumpError::Write(_)) => Err(Refusal::Left),
-    }
+    let pace = Some(Pace::of(house));
+    let collected = room.collect(&mut inbox, &mut upload.framing, pace, &mut record.bytes_in);
+    collected.await.map_err(|why| match why {
+        Uncollected::TooLarge => Refusal::BodyTooLarge(most),
+        Uncollected::TooSlow(slow) => slow.into(),
+        Uncollected::Full(full) => full.into(),
+        Uncollected::Pump(PumpError::Malformed(error)) => error.into(),
+        Uncollected::Pump(PumpError::Cut) => Refusal::BodyCut,
+        Uncollected::Pump(PumpError::Read(_) | PumpError::Write(_)) => Refusal::Left,
+    })
 }
 
 /// Reads on what a client still sends after its call was answered, within bounds, so that closing

@@ -8,6 +8,7 @@ mod admin;
 mod caches;
 mod handover;
 mod inherit;
+mod own_address;
 mod plan;
 mod signals;
 mod watch;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 pub use plan::{Plan, chain, policy_tests};
 
+use crate::auth::Backoff;
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;
 use admin::Desk;
@@ -62,13 +64,15 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
     raise_open_files();
     let program = Program::this()?;
     let mut inherited = Inherited::take()?;
-    let plan = Plan::of(&config)?;
+    let backoff = Backoff::default();
+    backoff.learn(&inherited.memory);
+    let plan = Plan::after(&config, &backoff)?;
     inherited.keep_wanted(&config);
     let (log, writer) = Log::start(config.log.access)?;
     let main = Builder::new_current_thread().enable_all().build()?;
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
     let signals = main.block_on(async { Signals::new() })?;
-    let (world, opened) = World::new(config, plan, log, &mut inherited)?;
+    let (world, opened) = World::new(config, plan, log, backoff, &mut inherited)?;
     opened.iter().for_each(|line| announce(line));
     main.block_on(live(world, signals, source, &program, inherited.predecessor))?;
     // What reads a whole cache for an operator who has left is not waited for.
@@ -156,8 +160,9 @@ fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<S
     let config = source.load().map_err(|invalid| invalid.to_string())?;
     // Also those of one that is refused: the file that was missing may come.
     watch.follow(source.files(&config));
-    let plan = Plan::of(&config).map_err(|invalid| invalid.to_string())?;
+    let plan = Plan::after(&config, &world.backoff).map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
+    world.backoff.prune();
     let opened = applied.map_err(|error| format!("{error:#}"))?;
     opened.iter().for_each(|line| announce(line));
     let names: Vec<&str> =
@@ -179,7 +184,7 @@ enum Handover {
 /// Starts the program anew with our sockets.
 async fn hand_over(world: &World, program: &Program, signals: &mut Signals) -> Handover {
     tracing::info!("restarting: the new process gets the sockets");
-    let taking = async { program.take_over(world.sockets()?, world.memory.tell()).await };
+    let taking = async { program.take_over(world.sockets()?, world.remembered()).await };
     let taken = tokio::select! {
         taken = taking => taken,
         () = signals.stop() => return Handover::Stopped,
@@ -222,9 +227,10 @@ async fn drained(
 }
 
 /// One line a listener, for people and for scripts that wait for it.
-#[expect(clippy::print_stderr, reason = "the contract wants exactly this line, whatever the log")]
 fn announce(line: &str) {
-    eprintln!("{line}");
+    use std::io::Write as _;
+    // Whoever has closed stderr does not want it, and is served all the same.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A hijacked stream holds two descriptors; the soft limit of a shell is for far fewer.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use crate::auth::{Door, Keepers};
+use crate::auth::{Backoff, Door, Keepers};
 use crate::cache::front;
 use crate::cache::settings::Understood;
 use crate::config::{self, Config, Invalid, Place, PolicyKind};
@@ -73,9 +73,14 @@ pub(super) struct Part {
 
 impl Plan {
     pub fn of(config: &Config) -> Result<Plan, Invalid> {
+        Plan::after(config, &Backoff::default())
+    }
+
+    /// The same, for a process that knows who has guessed too often.
+    pub(super) fn after(config: &Config, backoff: &Backoff) -> Result<Plan, Invalid> {
         let mut complaints = Invalid::default();
         let engine = note(&mut complaints, Address::new(&config.engine));
-        let mut keepers = Keepers::default();
+        let mut keepers = Keepers::after(backoff);
         let parts: Vec<Option<Part>> = config
             .listeners
             .iter()

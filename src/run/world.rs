@@ -13,11 +13,13 @@ use tokio_util::task::TaskTracker;
 
 use super::caches::{Caches, Opening};
 use super::inherit::{self, Inherited};
+use super::own_address;
 use super::plan::{Part, Plan};
 use super::worker::{Ticket, Worker};
+use crate::auth::Backoff;
 use crate::config::{self, Config};
-use crate::engine::Engine;
-use crate::gateway::{Entrance, House, Memory};
+use crate::engine::{Address, Engine};
+use crate::gateway::{Budgets, Entrance, House, Memory};
 use crate::listener::{Listener, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
@@ -32,6 +34,10 @@ pub(super) struct World {
     log: Log,
     pub(super) metrics: Metrics,
     pub(super) memory: Arc<Memory>,
+    /// Who has guessed too often, under this configuration and those before.
+    pub(super) backoff: Backoff,
+    /// Of the whole process.
+    budgets: Arc<Budgets>,
     generation: u64,
     pub(super) drain: CancellationToken,
     pub(super) stop: CancellationToken,
@@ -43,6 +49,7 @@ struct Front {
     bind: config::Bind,
     listener: Listener,
     entrances: Vec<Arc<Entrance>>,
+    budgets: Arc<Budgets>,
     drain: CancellationToken,
 }
 
@@ -51,6 +58,7 @@ impl World {
         config: Config,
         plan: Plan,
         log: Log,
+        backoff: Backoff,
         inherited: &mut Inherited,
     ) -> anyhow::Result<(World, Vec<String>)> {
         let stop = CancellationToken::new();
@@ -67,6 +75,8 @@ impl World {
             log,
             metrics: Metrics::new(),
             memory: Arc::default(),
+            backoff,
+            budgets: Arc::new(Budgets::of_process(&config.limits)),
             generation: 0,
             drain: CancellationToken::new(),
             stop,
@@ -87,13 +97,14 @@ impl World {
     ) -> anyhow::Result<Vec<String>> {
         let mut staged = Vec::new();
         for part in &plan.listeners {
-            staged.push(self.stage(part, &staged, inherited)?);
+            staged.push(self.stage(part, &plan.engine, &staged, inherited)?);
         }
-        let admin = self.stage_admin(&config, inherited)?;
+        let admin = self.stage_admin(&config, &plan.engine, inherited)?;
         let caches = self.caches.stage(plan.caches, inherited, &self.tasks)?;
         self.tighten(&plan.listeners, &staged)?;
         // From here on nothing fails.
         let engine = Engine::new(plan.engine, config.engine.patience);
+        self.budgets.change(&config.limits);
         self.generation += 1;
         let mut old: Vec<Option<Front>> = self.fronts.drain(..).map(Some).collect();
         let mut opened = Vec::new();
@@ -119,6 +130,7 @@ impl World {
                 inherit::forget(&gone.bind);
             }
             gone.drain.cancel();
+            gone.entrances.iter().for_each(|entrance| entrance.close());
         }
         self.admin = admin;
         let opening = Opening { workers: &self.workers, drain: &self.drain, tasks: &self.tasks };
@@ -132,11 +144,13 @@ impl World {
     fn stage(
         &self,
         part: &Part,
+        engine: &Address,
         before: &[Staged],
         inherited: &mut Inherited,
     ) -> anyhow::Result<Staged> {
         let bind = &part.config.bind;
         let context = || format!("listener `{}` cannot be opened", part.config.name);
+        own_address::refuse_file(bind, engine).with_context(context)?;
         let kept = self.fronts.iter().enumerate().find(|(index, front)| {
             let is_taken =
                 before.iter().any(|other| matches!(other, Staged::Kept(i) if i == index));
@@ -149,6 +163,7 @@ impl World {
             return Ok(Staged::Kept(index));
         }
         let socket = open(bind, inherited).with_context(context)?;
+        own_address::refuse_socket(&socket, engine).with_context(context)?;
         let listener =
             Listener::new(socket, &part.config, part.tls.clone()).with_context(context)?;
         let tickets: io::Result<Vec<Ticket>> = self
@@ -182,14 +197,16 @@ impl World {
     fn stage_admin(
         &self,
         config: &Config,
+        engine: &Address,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Vec<(config::Bind, Socket)>> {
         let stage = |bind: &config::Bind| {
+            let context = || format!("admin socket `{bind}` cannot be opened");
+            own_address::refuse_file(bind, engine).with_context(context)?;
             let kept = self.admin.iter().find(|(other, _)| other.is_same_place(bind));
             let socket = match kept {
                 Some((_, socket)) => socket.clone(),
-                None => open(bind, inherited)
-                    .with_context(|| format!("admin socket `{bind}` cannot be opened"))?,
+                None => open(bind, inherited).with_context(context)?,
             };
             Ok((bind.clone(), socket))
         };
@@ -207,23 +224,25 @@ impl World {
     ) -> Front {
         inherit::store(&part.config.bind, listener.socket());
         let drain = self.drain.child_token();
+        let budgets = Arc::new(Budgets::within(&self.budgets, &config.limits));
         let furnish = |(index, ticket): (usize, Ticket)| {
             // Every call waits on its token: shared, the workers would fight for its lock.
-            let house = self.house(part, config, engine, index, drain.child_token());
+            let house = self.house(part, config, engine, index, &budgets, drain.child_token());
             let entrance = Arc::new(Entrance::new(house));
             ticket.redeem(Arc::clone(&entrance));
             entrance
         };
         let entrances = tickets.into_iter().enumerate().map(furnish).collect();
-        Front { bind: part.config.bind.clone(), listener, entrances, drain }
+        Front { bind: part.config.bind.clone(), listener, entrances, budgets, drain }
     }
 
     /// New houses behind the entrances of a listener that stays.
     fn refurnish(&self, front: Front, part: &Part, config: &Config, engine: &Engine) -> Front {
         front.listener.change(&part.config, part.tls.clone());
+        front.budgets.change(&config.limits);
         for (index, entrance) in front.entrances.iter().enumerate() {
             let drain = entrance.drain().clone();
-            entrance.replace(self.house(part, config, engine, index, drain));
+            entrance.replace(self.house(part, config, engine, index, &front.budgets, drain));
         }
         Front { bind: part.config.bind.clone(), ..front }
     }
@@ -234,6 +253,7 @@ impl World {
         config: &Config,
         engine: &Engine,
         worker: usize,
+        budgets: &Arc<Budgets>,
         drain: CancellationToken,
     ) -> House {
         House {
@@ -245,6 +265,9 @@ impl World {
             chain: Arc::clone(&part.chain),
             engine: engine.for_another_worker(),
             limits: config.limits,
+            budgets: Arc::clone(budgets),
+            revoke: part.config.revoke,
+            replaced: CancellationToken::new(),
             log: self.log.with_format(config.log.access),
             tally: self.metrics.tally(worker, &part.config.name),
             memory: Arc::clone(&self.memory),
@@ -252,6 +275,13 @@ impl World {
             drain,
             tasks: self.tasks.clone(),
         }
+    }
+
+    /// What the process that takes over should know, one line each.
+    pub(super) fn remembered(&self) -> Vec<String> {
+        let mut lines = self.memory.tell();
+        lines.extend(self.backoff.tell());
+        lines
     }
 
     /// Every listening socket, for the process that takes over.

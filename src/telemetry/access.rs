@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::printable::{is_plain, printable};
 pub use super::record::{Labels, Record, Stage, Stages, Verdict};
 
 /// Records come in bursts; waiting this long makes one write of them.
@@ -114,6 +115,7 @@ impl Drop for Writer {
 
 fn write_all(shared: &Shared) {
     let mut ready = Vec::new();
+    let mut is_broken = false;
     loop {
         let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         while waiting.bytes.is_empty() && !waiting.closed {
@@ -133,10 +135,16 @@ fn write_all(shared: &Shared) {
             tracing::warn!(lost, "access records were lost: nobody reads stdout");
         }
         let mut stdout = std::io::stdout().lock();
-        if let Err(error) = stdout.write_all(&ready).and_then(|()| stdout.flush()) {
-            let unwritten = memchr::memchr_iter(b'\n', &ready).count() as u64;
-            LOST.fetch_add(unwritten, Ordering::Relaxed);
-            tracing::warn!(%error, "the access log could not be written");
+        match stdout.write_all(&ready).and_then(|()| stdout.flush()) {
+            Ok(()) => is_broken = false,
+            Err(error) => {
+                let unwritten = memchr::memchr_iter(b'\n', &ready).count() as u64;
+                LOST.fetch_add(unwritten, Ordering::Relaxed);
+                // Once: a reader that has gone does not come back, and each call would say so again.
+                if !std::mem::replace(&mut is_broken, true) {
+                    tracing::warn!(%error, "the access log cannot be written: its records are lost");
+                }
+            }
         }
         ready.clear();
         // One burst must not keep its memory for ever.
@@ -210,8 +218,8 @@ impl<'r> Fields<'r> {
                 Field::Own(text) => put_json_text(out, text),
                 Field::Number(number) => put_number(out, *number),
                 Field::Duration(duration) => put_duration(out, *duration),
-                Field::Json(json) => out.extend_from_slice(json.as_bytes()),
-                Field::Rendered { json, .. } => out.extend_from_slice(json.as_bytes()),
+                Field::Json(json) => out.extend_from_slice(printable(json).as_bytes()),
+                Field::Rendered { json, .. } => out.extend_from_slice(printable(json).as_bytes()),
             }
         }
         out.extend_from_slice(b"}\n");
@@ -238,18 +246,27 @@ impl<'r> Fields<'r> {
 }
 
 fn put_json_text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| !b.is_ascii_control() && b != b'"' && b != b'\\') {
+    if is_plain(text) && text.bytes().all(|b| b != b'"' && b != b'\\') {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
-        // Cannot fail: a string is JSON and a vector takes all.
-        let _ = serde_json::to_writer(out, text);
+        // A string cannot fail to be JSON.
+        let json = serde_json::to_string(text).unwrap_or_default();
+        out.extend_from_slice(printable(&json).as_bytes());
     }
 }
 
+/// LTSV has no way to write a tab or a line end: they become blanks.
 fn put_ltsv_text(out: &mut Vec<u8>, text: &str) {
-    out.extend(text.bytes().map(|b| if b.is_ascii_control() { b' ' } else { b }));
+    let blank = |c: char| if c.is_ascii_control() { ' ' } else { c };
+    match is_plain(text) {
+        true => out.extend_from_slice(text.as_bytes()),
+        false => {
+            let text: String = text.chars().map(blank).collect();
+            out.extend_from_slice(printable(&text).as_bytes());
+        }
+    }
 }
 
 fn put_number(out: &mut Vec<u8>, number: u64) {
@@ -299,6 +316,42 @@ mod tests {
         assert_eq!((&parsed["user"], &parsed["auth"]), (&"-".into(), &"-".into()));
         assert_eq!(parsed["groups"], serde_json::json!([]));
         assert_eq!(parsed["claims"], serde_json::json!({}));
+    }
+
+    #[test]
+    fn nothing_that_a_client_chose_reaches_a_terminal_as_it_is() {
+        const HOSTILE: &str = "a\u{9b}2J\u{202e}b\u{7f}\u{1b}\u{200f}";
+        let mut record = Record::new(HOSTILE.into(), HOSTILE.into());
+        (record.method, record.path) = (HOSTILE.to_owned(), HOSTILE.to_owned());
+        record.rule = Some(HOSTILE.to_owned());
+        record.findings.add("r", || serde_json::json!({ "found": HOSTILE }).to_string());
+        let claims = serde_json::json!({ HOSTILE: HOSTILE });
+        let (groups, claims) = ([HOSTILE.to_owned()], claims.as_object().unwrap());
+        let labels = Labels::new(Some(HOSTILE), Some(HOSTILE), &groups, claims);
+        record.identity = Some(Arc::new(labels));
+        let fields = Fields::of(&record, HOSTILE);
+        let (mut json, mut ltsv) = (Vec::new(), Vec::new());
+        fields.put_json(&mut json);
+        fields.put_ltsv(&mut ltsv);
+        for line in [&json, &ltsv] {
+            let line = std::str::from_utf8(line).unwrap();
+            assert!(
+                line.trim_end_matches('\n')
+                    .replace('\t', "")
+                    .bytes()
+                    .all(|b| matches!(b, b' '..=b'~')),
+                "{line}"
+            );
+        }
+        let parsed: serde_json::Value = serde_json::from_reader(&*json).unwrap();
+        for field in ["listener", "user", "method", "path", "rule", "client", "hostname", "auth"] {
+            assert_eq!(parsed[field], HOSTILE, "{field}: the same to who reads it as JSON");
+        }
+        assert_eq!(parsed["claims"][HOSTILE], HOSTILE);
+        assert_eq!(
+            (&parsed["groups"][0], &parsed["findings"][0]["found"]),
+            (&HOSTILE.into(), &HOSTILE.into())
+        );
     }
 
     #[test]

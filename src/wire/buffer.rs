@@ -13,6 +13,8 @@ use super::io::Reader;
 /// that waits. Only the pages that a call really fills are ever touched.
 pub const BLOCK: usize = 256 * 1024;
 const KEPT_PER_THREAD: usize = 16;
+/// The least that a tight buffer holds: a page.
+const LEAST: usize = 4096;
 
 thread_local! {
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
@@ -74,6 +76,33 @@ impl Buffer {
         }
     }
 
+    /// Lets go of what is not used: from here on it holds what came, and grows by doubling. For those who
+    /// take their time: a block that was used before is memory to its last page.
+    pub fn tighten(&mut self) {
+        let wanted = (self.len() + 1).next_power_of_two().max(LEAST);
+        if self.is_empty() {
+            self.clear();
+        }
+        let Some(block) = self.block.take_if(|block| block.len() > wanted) else { return };
+        let mut tight = vec![0; wanted].into_boxed_slice();
+        let unread = block.get(self.start..self.end).unwrap_or_default();
+        if let Some(room) = tight.get_mut(..unread.len()) {
+            room.copy_from_slice(unread);
+        }
+        (self.start, self.end) = (0, unread.len());
+        self.block = Some(tight);
+        give_block(block);
+    }
+
+    /// How much memory it holds, and will hold to read on.
+    pub fn held(&self, most: usize) -> usize {
+        match &self.block {
+            Some(block) if self.end == block.len() && self.start == 0 => grown(block.len(), most),
+            Some(block) => block.len(),
+            None => 0,
+        }
+    }
+
     /// Reads once, behind what is unread; 0 is the end of the stream. A full buffer grows up to
     /// `most` bytes and then refuses with `FileTooLarge`.
     pub async fn fill(&mut self, from: &mut Reader<'_>, most: usize) -> io::Result<usize> {
@@ -101,7 +130,7 @@ impl Buffer {
             if self.end >= most {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
-            let mut larger = vec![0; (block.len() * 2).min(most.max(BLOCK))].into_boxed_slice();
+            let mut larger = vec![0; grown(block.len(), most)].into_boxed_slice();
             larger
                 .get_mut(..block.len())
                 .ok_or(io::ErrorKind::FileTooLarge)?
@@ -110,6 +139,11 @@ impl Buffer {
         }
         block.get_mut(self.end..).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
     }
+}
+
+const fn grown(length: usize, most: usize) -> usize {
+    let (double, most) = (length * 2, if most > BLOCK { most } else { BLOCK });
+    if double < most { double } else { most }
 }
 
 impl Drop for Buffer {
@@ -155,5 +189,28 @@ mod tests {
         buffer.consume(seen);
         assert!(buffer.is_empty() && buffer.block.is_none(), "an idle buffer holds no block");
         writer.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_tight_buffer_holds_what_came_and_loses_nothing() {
+        let (mut peer, mut stream) = pair();
+        let (mut reader, _) = stream.split();
+        let mut buffer = Buffer::new();
+        let mut sent = Vec::new();
+        for (bytes, held) in [(10, 4096), (4085, 4096), (1, 8192), (5000, 16384)] {
+            let part: Vec<u8> = (0..bytes).map(|i| (i % 241) as u8).collect();
+            peer.write_all(&part).unwrap();
+            sent.extend(part);
+            while buffer.len() < sent.len() {
+                buffer.fill(&mut reader, BLOCK).await.unwrap();
+                buffer.tighten();
+            }
+            assert_eq!((buffer.held(BLOCK), buffer.unread() == sent), (held, true), "{bytes}");
+        }
+        buffer.consume(4000);
+        buffer.tighten();
+        assert_eq!((buffer.held(BLOCK), buffer.unread() == &sent[4000..]), (8192, true));
+        buffer.consume(buffer.len());
+        assert_eq!(buffer.held(BLOCK), 0);
     }
 }

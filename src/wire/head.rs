@@ -89,6 +89,14 @@ impl RequestHead {
     pub fn target(&self) -> &[u8] {
         self.headers.slice(&self.target)
     }
+
+    /// Whether the client wants its connection closed behind this call (RFC 9112 §9.3): `close` is the last
+    /// word, and HTTP/1.0 closes unless it says otherwise.
+    pub fn closes(&self) -> bool {
+        let headers = &self.headers;
+        headers.lists("connection", "close")
+            || (self.version == 0 && !headers.lists("connection", "keep-alive"))
+    }
 }
 
 impl ResponseHead {
@@ -132,6 +140,31 @@ impl Lines {
     /// Name and value of each line; names are ASCII.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
+    }
+
+    /// The lines of one name, without what stood around them.
+    pub fn only(&self, name: &str) -> Lines {
+        let mut only = Lines::default();
+        for value in self.all(name) {
+            let at = [name.as_bytes(), value].map(|part| {
+                let start = only.bytes.len();
+                only.bytes.extend_from_slice(part);
+                let end = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+                end(start)..end(only.bytes.len())
+            });
+            let [name, value] = at;
+            only.lines.push((name, value));
+        }
+        only
+    }
+
+    /// How much memory the head takes that these are of.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
     }
 
     /// Leaves out every line of a name.
@@ -227,10 +260,29 @@ mod tests {
         assert_eq!(parsed.target(), b"/v1.41/exec/x/start?a=b");
         let lines: Vec<_> = parsed.headers.iter().collect();
         assert_eq!(lines, [(&b"hOST"[..], &b"docker.sock"[..]), (b"X-A", b"1"), (b"x-a", b"2")]);
+        for (lines, closes) in [
+            ("1.1\r\n", false),
+            ("1.1\r\nConnection: Close\r\n", true),
+            ("1.1\r\nConnection: x, close\r\n", true),
+            ("1.0\r\n", true),
+            ("1.0\r\nConnection: Keep-Alive\r\n", false),
+            ("1.0\r\nConnection: keep-alive\r\nConnection: close\r\n", true),
+        ] {
+            let head = format!("GET / HTTP/{lines}\r\n");
+            assert_eq!(RequestHead::parse(head.as_bytes()).unwrap().closes(), closes, "{lines:?}");
+        }
         let answer = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
         let parsed = ResponseHead::parse(answer).unwrap();
         assert_eq!((parsed.status, parsed.status_line()), (101, &b"HTTP/1.1 101 UPGRADED"[..]));
         assert!(parsed.headers.lists("connection", "upgrade"));
+    }
+
+    #[test]
+    fn lines_of_one_name_stand_by_themselves() {
+        let head = b"GET / HTTP/1.1\r\nHost: d\r\naUTH: 1\r\nX-Secret: s\r\nAuth: 2\r\n\r\n";
+        let only = RequestHead::parse(head).unwrap().headers.only("auth");
+        assert_eq!(only.all("Auth").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!((only.iter().count(), only.bytes.as_slice()), (2, &b"auth1auth2"[..]));
     }
 
     #[test]

@@ -14,3 +14,4 @@ pub mod pump;
 pub mod relay;
 pub mod splice;
 mod tls;
+pub mod trail;

@@ -57,6 +57,26 @@ pub async fn pump(
     Ok(())
 }
 
+/// Reads a body of at most `most` payload bytes away, without keeping it; false when it is larger.
+pub async fn discard(
+    from: &mut Inbox<'_>,
+    framing: &mut Framing,
+    most: usize,
+) -> Result<bool, PumpError> {
+    let mut read = 0;
+    while !framing.is_done() {
+        if from.buffer.is_empty() && !from.more().await.map_err(PumpError::Read)? {
+            return if framing.close() { Ok(true) } else { Err(PumpError::Cut) };
+        }
+        let n = framing.take_payload(from.buffer.unread(), |part| read += part.len())?;
+        from.buffer.consume(n);
+        if read > most {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Reads a whole body of at most `most` payload bytes; `None` when it is larger.
 pub async fn collect(
     from: &mut Inbox<'_>,

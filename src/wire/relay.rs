@@ -37,6 +37,12 @@ pub struct Passed {
 /// Relays until the call has ended. The sockets are the caller's to drop.
 pub async fn run(ends: &mut Ends) -> Passed {
     let mut passed = Passed::default();
+    run_counting(ends, &mut passed).await;
+    passed
+}
+
+/// The same, counting where a caller that does not wait for the end finds it.
+pub async fn run_counting(ends: &mut Ends, passed: &mut Passed) {
     let (client_rx, client_tx) = ends.client.split();
     let (engine_rx, engine_tx) = ends.engine.split();
     let up = Direction {
@@ -52,7 +58,6 @@ pub async fn run(ends: &mut Ends) -> Passed {
         passed: &mut passed.to_client,
     };
     both(up.copy(&mut ends.from_client), down.copy(&mut ends.from_engine)).await;
-    passed
 }
 
 async fn both<'c>(

@@ -61,6 +61,36 @@ fn an_engine_that_says_nothing_is_504() {
     }
 }
 
+const START: &str =
+    "POST /v1.41/containers/web/start HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn a_question_that_the_engine_does_not_answer_is_named_and_the_engine_is_not_called_dead() {
+    let engine = Engine::start(silent::behaviour());
+    let gate = Setup::new(&engine).conservative().engine(IMPATIENT).start();
+    let (status, body) = gate.client().ask(START);
+    assert_eq!(status, 504);
+    assert!(
+        body.contains("has not said what container `web` is within 300ms, but answers pings"),
+        "{body}"
+    );
+    assert!(body.contains("`engine.patience`") && !body.contains("is dockerd running?"), "{body}");
+    wait_until("the engine's connections are closed", || engine.open() == 0);
+}
+
+#[test]
+fn an_engine_that_answers_nothing_is_said_to_answer_nothing() {
+    let engine = Engine::deaf(silent::behaviour());
+    let gate = Setup::new(&engine).conservative().engine(IMPATIENT).start();
+    let (status, body) = gate.client().ask(START);
+    assert_eq!(status, 504);
+    assert!(
+        body.contains("does not answer, neither a ping nor which versions it speaks"),
+        "{body}"
+    );
+    assert!(body.contains("is dockerd running?"), "{body}");
+}
+
 #[test]
 fn a_slow_call_is_waited_for_while_the_engine_answers_others() {
     for gate_of in [Setup::start as fn(Setup) -> Gate, |setup| setup.typed().start()] {

@@ -10,7 +10,7 @@ use super::super::path::{self, BadTarget};
 use super::super::query::{BadQuery, Query};
 use super::super::route;
 use super::super::table::{Endpoint, TABLE};
-use super::{Body, Call, Typed, closes};
+use super::{Body, Call, Typed};
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
 
@@ -81,7 +81,7 @@ impl Draft {
             query,
             headers: keep_headers(head, row)?,
             upgrade: head.headers.has("upgrade"),
-            closes: closes(head),
+            closes: head.closes(),
             strangers,
             body: Body::None,
         };

@@ -10,6 +10,7 @@ use super::super::{path, route};
 use super::{Body, Typed, Verbatim};
 use crate::wire::framing::Framing;
 use crate::wire::head::put_line;
+use crate::wire::trail;
 
 impl Verbatim {
     /// Hop-by-hop headers (RFC 9110 §7.6.1) are ours to set; everything else is the client's.
@@ -21,7 +22,10 @@ impl Verbatim {
         let nominated: HashSet<Vec<u8>> =
             headers.tokens("connection").map(<[u8]>::to_ascii_lowercase).collect();
         for (name, value) in headers.iter() {
-            let is_hop = is_any_of(name, &["connection", "keep-alive", "proxy-connection", "te"]);
+            let is_hop = is_any_of(
+                name,
+                &["connection", "keep-alive", "proxy-connection", "te", trail::HEADER],
+            );
             let is_framing = is_any_of(name, &["content-length", "transfer-encoding"]);
             let is_kept = is_framing || is_any_of(name, &["host", "upgrade"]);
             let is_nominated = !is_kept && nominated.contains(&name.to_ascii_lowercase());
@@ -84,6 +88,9 @@ impl Typed {
         if let (true, Some(protocol)) = (self.upgrade, self.protocol()) {
             put_line(&mut out, "Connection", b"Upgrade");
             put_line(&mut out, "Upgrade", protocol);
+        } else if self.http == 0 && !self.closes {
+            // Go's server keeps the connection of such a client if it is asked to.
+            put_line(&mut out, "Connection", b"keep-alive");
         }
         self.put_body(&mut out);
         out

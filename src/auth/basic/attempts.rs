@@ -1,15 +1,19 @@
 //! Who has failed how often: after three failures in a row an address waits before its next attempt
 //! counts at all, 1 s, then 2 s, up to a minute.
 //!
-//! `Basic` begins an attempt for each password that it does not know yet. What must stay true: both
-//! the addresses and the attempts that wait for each are bounded; one address waits for no other.
+//! `Basic` begins an attempt for each password that it does not know yet; `run` keeps them over reloads and
+//! hands them over at a restart. What must stay true: both the addresses and the attempts that wait for each
+//! are bounded; one address waits for no other; nobody gets new guesses by waiting for a reload.
 
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::Source;
 
 /// A docker CLI makes three requests of one wrong password, and people mistype.
 const FREE: u32 = 10;
@@ -22,19 +26,23 @@ const MOST: usize = 10_000;
 /// Of attempts from one address that wait for each other: more than a client opens connections.
 const WAITING: usize = 32;
 
-/// Whose failures are counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Address {
-    User(u32),
-    V4(Ipv4Addr),
-    /// A /64.
-    V6([u16; 4]),
-    Unknown,
+/// The attempts at each authenticator, by its name in the configuration. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff(Arc<std::sync::Mutex<HashMap<String, Arc<Attempts>>>>);
+
+/// One address that waits, as it goes to the process that takes over.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    auth: String,
+    source: Source,
+    failures: u32,
+    /// Since the last one, in seconds.
+    ago: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct Attempts {
-    places: Cache<Address, Arc<Place>>,
+pub(in crate::auth) struct Attempts {
+    places: Cache<Source, Arc<Place>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +69,54 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Busy;
 
+impl Backoff {
+    pub(in crate::auth) fn of(&self, auth: &str) -> Arc<Attempts> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(auth.to_owned()).or_default())
+    }
+
+    /// Forgets the authenticators that are gone.
+    pub fn prune(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, attempts| Arc::strong_count(attempts) > 1);
+    }
+
+    /// Every address that waits, one line each; not those that are guessing in this moment.
+    pub fn tell(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let of_one = |(auth, attempts): (&String, &Arc<Attempts>)| {
+            let told = |(source, place): (Source, Arc<Place>)| {
+                let failures = place.failures.try_lock().ok()?;
+                let ago = now.saturating_duration_since(failures.last?).as_secs();
+                let (auth, failures) = (auth.clone(), failures.count);
+                serde_json::to_string(&Told { auth, source, failures, ago }).ok()
+            };
+            attempts.places.iter().filter_map(told).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of_one).collect()
+    }
+
+    /// What another process told, among other things.
+    pub fn learn(&self, lines: &[String]) {
+        let now = Instant::now();
+        for line in lines {
+            let told = line.parse::<serde_json::Value>().and_then(Told::deserialize);
+            let Ok(Told { auth, source, failures: count, ago }) = told else { continue };
+            let failures = Failures { count, last: now.checked_sub(Duration::from_secs(ago)) };
+            let attempts = self.of(&auth);
+            attempts.places.insert(source, Arc::new(Place::after(failures)));
+        }
+    }
+}
+
+impl Place {
+    fn after(failures: Failures) -> Place {
+        let waiting = Arc::new(Semaphore::new(WAITING));
+        Place { waiting, failures: Arc::new(Mutex::new(failures)) }
+    }
+}
+
 impl Default for Attempts {
     fn default() -> Attempts {
         Attempts { places: Cache::new(MOST) }
@@ -69,12 +125,9 @@ impl Default for Attempts {
 
 impl Attempts {
     /// Waits until no other attempt of this address goes on.
-    pub(super) async fn begin(&self, address: Address) -> Result<Attempt, Busy> {
-        let made = || {
-            let waiting = Arc::new(Semaphore::new(WAITING));
-            Ok::<_, Busy>(Arc::new(Place { waiting, failures: Arc::default() }))
-        };
-        let place = self.places.get_or_insert_with(&address, made)?;
+    pub(super) async fn begin(&self, source: Source) -> Result<Attempt, Busy> {
+        let made = || Ok::<_, Busy>(Arc::new(Place::after(Failures::default())));
+        let place = self.places.get_or_insert_with(&source, made)?;
         let waiting = Arc::clone(&place.waiting).try_acquire_owned().map_err(|_| Busy)?;
         let failures = Arc::clone(&place.failures).lock_owned().await;
         Ok(Attempt { failures, _waiting: waiting })
@@ -158,38 +211,64 @@ mod tests {
         let attempts = Attempts::default();
         let now = Instant::now();
         for _ in 0..FREE + 2 {
-            attempts.begin(Address::User(7)).await.unwrap().failed(now);
+            attempts.begin(Source::User(7)).await.unwrap().failed(now);
         }
-        assert!(attempts.begin(Address::User(7)).await.unwrap().wait(now).is_some());
-        assert!(attempts.begin(Address::User(8)).await.unwrap().wait(now).is_none());
-        attempts.begin(Address::User(7)).await.unwrap().succeeded();
-        assert!(attempts.begin(Address::User(7)).await.unwrap().wait(now).is_none());
+        assert!(attempts.begin(Source::User(7)).await.unwrap().wait(now).is_some());
+        assert!(attempts.begin(Source::User(8)).await.unwrap().wait(now).is_none());
+        attempts.begin(Source::User(7)).await.unwrap().succeeded();
+        assert!(attempts.begin(Source::User(7)).await.unwrap().wait(now).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_guesses_goes_on_under_the_authenticators_name() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
+        for _ in 0..FREE + 2 {
+            backoff.of("pw").begin(Source::User(7)).await.unwrap().failed(now);
+        }
+        backoff.of("pw").begin(Source::V4([10, 0, 0, 1].into())).await.unwrap().succeeded();
+        let attempts = backoff.of("pw");
+        assert!(attempts.begin(Source::User(7)).await.unwrap().wait(now).is_some());
+        let mut told = backoff.tell();
+        assert_eq!(told.len(), 1, "{told:?}");
+        told.extend(["{\"exec\":\"x\"}".to_owned(), "nonsense".to_owned()]);
+        let next = Backoff::default();
+        next.learn(&told);
+        let known = next.of("pw").begin(Source::User(7)).await.unwrap();
+        assert_eq!(known.failures.count, FREE + 2);
+        assert!(known.wait(now).is_some());
+        assert!(next.of("other").begin(Source::User(7)).await.unwrap().wait(now).is_none());
+        next.prune();
+        assert!(next.tell().is_empty(), "nobody has that authenticator");
+        drop(attempts);
+        backoff.prune();
+        assert!(backoff.tell().is_empty());
     }
 
     #[tokio::test]
     async fn attempts_of_one_address_wait_for_each_other_and_not_without_end() {
         let attempts = Arc::new(Attempts::default());
-        let first = attempts.begin(Address::Unknown).await.unwrap();
+        let first = attempts.begin(Source::Unknown).await.unwrap();
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 1..WAITING {
             let attempts = Arc::clone(&attempts);
-            waiting.spawn(async move { attempts.begin(Address::Unknown).await.is_ok() });
+            waiting.spawn(async move { attempts.begin(Source::Unknown).await.is_ok() });
         }
-        while attempts.places.get(&Address::Unknown).unwrap().waiting.available_permits() > 0 {
+        while attempts.places.get(&Source::Unknown).unwrap().waiting.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(attempts.begin(Address::Unknown).await.is_err());
-        assert!(attempts.begin(Address::User(1)).await.is_ok());
+        assert!(attempts.begin(Source::Unknown).await.is_err());
+        assert!(attempts.begin(Source::User(1)).await.is_ok());
         drop(first);
         assert_eq!(waiting.join_all().await, [true; WAITING - 1]);
-        assert!(attempts.begin(Address::Unknown).await.is_ok());
+        assert!(attempts.begin(Source::Unknown).await.is_ok());
     }
 
     #[tokio::test]
     async fn the_addresses_are_bounded() {
         let attempts = Attempts::default();
         for n in 0..3 * u32::try_from(MOST).unwrap() {
-            attempts.begin(Address::User(n)).await.unwrap().failed(Instant::now());
+            attempts.begin(Source::User(n)).await.unwrap().failed(Instant::now());
         }
         assert!(attempts.places.len() <= MOST);
     }

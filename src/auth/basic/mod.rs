@@ -9,7 +9,6 @@ mod hash;
 mod htpasswd;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -18,11 +17,12 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 
 use super::cache::Cache;
-use super::{Asking, Authenticator, Deciding, Holds, Outcome, Peer, Who, is_name};
+use super::{Asking, Authenticator, Deciding, Holds, Outcome, Source, Who, is_name};
 use crate::config::{self, Invalid};
 pub use htpasswd::{is_user as is_htpasswd_user, line as htpasswd_line};
 
-use attempts::{Address, Attempts};
+use attempts::Attempts;
+pub use attempts::Backoff;
 use hash::{Hash, LONGEST};
 
 /// How long a right password is not verified again. A changed file counts at once: with the reload
@@ -43,7 +43,7 @@ static HASHING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 pub(super) struct Basic {
     users: Arc<Users>,
     recognised: Cache<Arc<Who>>,
-    attempts: Attempts,
+    attempts: Arc<Attempts>,
     waiting: Semaphore,
 }
 
@@ -60,17 +60,17 @@ struct Credential {
 }
 
 impl Basic {
-    pub(super) fn new(config: &config::File) -> Result<Basic, Invalid> {
+    pub(super) fn new(config: &config::File, attempts: Arc<Attempts>) -> Result<Basic, Invalid> {
         let hashes = htpasswd::parse(&config.path, &config.read()?)?;
         Ok(Basic {
             users: Arc::new(Users::new(hashes)),
             recognised: Cache::new(),
-            attempts: Attempts::default(),
+            attempts,
             waiting: Semaphore::new(WAITING),
         })
     }
 
-    async fn verify(&self, credential: Credential, address: Address) -> Outcome {
+    async fn verify(&self, credential: Credential, source: Source) -> Outcome {
         let digest = self.recognised.digest(&credential.bytes());
         if let Some(who) = self.recognised.get(&digest, Instant::now()) {
             return Outcome::Recognised(who);
@@ -78,7 +78,7 @@ impl Basic {
         // One at a time for each address: many at once would all count as the first failure, and a
         // client that opens many connections hashes only once.
         let busy = || Outcome::Unavailable("too many passwords wait to be verified".to_owned());
-        let Ok(mut attempt) = self.attempts.begin(address).await else { return busy() };
+        let Ok(mut attempt) = self.attempts.begin(source).await else { return busy() };
         let now = Instant::now();
         if let Some(who) = self.recognised.get(&digest, now) {
             return Outcome::Recognised(who);
@@ -93,7 +93,8 @@ impl Basic {
         let Ok(_waiting) = self.waiting.try_acquire() else { return busy() };
         // Before it is known: a client that leaves in between has had its guess.
         attempt.failed(now);
-        let who = Arc::new(Who { user: credential.user.clone(), ..Who::default() });
+        let proof = self.users.proof(&credential.user);
+        let who = Arc::new(Who { user: credential.user.clone(), proof, ..Who::default() });
         match self.users.verify(credential).await {
             None => Outcome::Unavailable("a password could not be hashed".to_owned()),
             Some(false) => {
@@ -123,8 +124,19 @@ impl Authenticator for Basic {
             let Some(authorization) = asking.authorization else { return Outcome::Absent };
             let Some(parameters) = authorization.scheme("basic") else { return Outcome::Foreign };
             match Credential::read(parameters) {
-                Ok(credential) => self.verify(credential, address(asking.caller.peer)).await,
+                Ok(credential) => self.verify(credential, asking.caller.peer.source()).await,
                 Err(why) => Outcome::Refused(why.into()),
+            }
+        })
+    }
+
+    /// By the same line of the file: no password is hashed again, and nobody has guessed.
+    fn decide_again<'a>(&'a self, _: Asking<'a>, known: &'a Who) -> Deciding<'a> {
+        let is_same = known.proof.is_some() && known.proof == self.users.proof(&known.user);
+        Box::pin(async move {
+            match is_same {
+                true => Outcome::Recognised(Arc::new(known.clone())),
+                false => Outcome::Refused("the user is gone, or has another password".into()),
             }
         })
     }
@@ -139,6 +151,11 @@ impl Users {
             }
         }
         Users { hashes, kinds }
+    }
+
+    /// What tells a user's present line from another.
+    fn proof(&self, user: &str) -> Option<[u8; 32]> {
+        self.hashes.get(user).map(Hash::digest)
     }
 
     /// `None` when it cannot be told.
@@ -188,21 +205,6 @@ impl Credential {
 
     fn bytes(&self) -> Vec<u8> {
         [self.user.as_bytes(), b"\0", self.password.as_bytes()].concat()
-    }
-}
-
-/// Who guesses: an IPv6 host has a /64 for itself (RFC 4291 §2.5.1).
-fn address(peer: Peer) -> Address {
-    match peer {
-        Peer::Unix { uid, .. } => Address::User(uid),
-        Peer::Unknown => Address::Unknown,
-        Peer::Tcp(address) => match address.ip().to_canonical() {
-            IpAddr::V4(address) => Address::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Address::V6([a, b, c, d])
-            }
-        },
     }
 }
 

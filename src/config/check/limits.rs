@@ -137,7 +137,11 @@ impl Checking<'_> {
         given.filter_map(check).collect()
     }
 
-    fn bytes(&mut self, given: &Spanned<Value>, range: RangeInclusive<i64>) -> Option<i64> {
+    pub(super) fn bytes(
+        &mut self,
+        given: &Spanned<Value>,
+        range: RangeInclusive<i64>,
+    ) -> Option<i64> {
         let read = match given.get_ref() {
             Value::Integer(bytes) => Some(*bytes),
             Value::String(text) => units::bytes(&self.expand(given.span(), text)),

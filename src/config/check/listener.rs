@@ -7,7 +7,8 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::super::raw;
-use super::super::{Auth, Bind, ClientAuth, Listener, Tls};
+use super::super::same::is_same;
+use super::super::{Auth, Bind, ClientAuth, Listener, Revoke, Tls};
 use super::policy::Policies;
 use super::{Checking, MOST_CONNECTIONS};
 
@@ -51,6 +52,7 @@ impl Checking<'_> {
         self.plain_name(raw.name.span(), &name);
         let tls = raw.tls.as_ref().map(|tls| self.tls(tls.get_ref()));
         let bind = self.bind(&raw);
+        self.refuse_engines(&raw.url, &bind);
         let is_unix = matches!(bind, Bind::Unix { .. });
         let names = raw.auth.as_deref().unwrap_or_default();
         let auth: Vec<Auth> =
@@ -68,8 +70,33 @@ impl Checking<'_> {
         if let Bind::Tcp { address } = &bind {
             hosts.extend(address.rsplit_once(':').map(|(host, _)| host.to_owned()));
         }
-        let insecure = raw.insecure;
-        Listener { name, bind, tls, auth, policies: chosen, max_connections, hosts, insecure }
+        let revoke = self.revoke(raw.revoke.as_ref());
+        let (policies, insecure) = (chosen, raw.insecure);
+        Listener { name, bind, tls, auth, policies, max_connections, revoke, hosts, insecure }
+    }
+
+    fn revoke(&mut self, given: Option<&Spanned<String>>) -> Revoke {
+        let Some(given) = given else { return Revoke::default() };
+        match self.text(given).as_str() {
+            "keep" => Revoke::Keep,
+            "cut" => Revoke::Cut,
+            other => {
+                let what = format!("`{other}` is nothing that becomes of a stream");
+                let hint = "`keep`: it goes on; `cut`: it ends when a reload takes its user away";
+                self.complain(given.span(), what, hint);
+                Revoke::default()
+            }
+        }
+    }
+
+    /// Whoever came in there would be sent to where they came from, until there are no descriptors left.
+    fn refuse_engines(&mut self, url: &Spanned<String>, bind: &Bind) {
+        if is_same(bind, &self.engine) {
+            let what = format!("`{bind}` is the engine's own address");
+            let hint = "listen elsewhere, and let `engine.url` be dockerd's address (without it: \
+                        `DOCKER_HOST`, or the usual socket)";
+            self.complain(url.span(), what, hint);
+        }
     }
 
     fn auth(
@@ -225,7 +252,13 @@ impl Checking<'_> {
 
     /// Where health and metrics are served: not a way around any listener, but none for strangers.
     pub(super) fn admin(&mut self, raw: raw::Admin) -> Vec<Bind> {
-        raw.listen.iter().map(|url| self.admin_bind(url)).collect()
+        let mut binds = Vec::new();
+        for url in &raw.listen {
+            let bind = self.admin_bind(url);
+            self.refuse_engines(url, &bind);
+            binds.push(bind);
+        }
+        binds
     }
 
     fn admin_bind(&mut self, given: &Spanned<String>) -> Bind {
@@ -258,7 +291,7 @@ impl Checking<'_> {
 }
 
 /// The host of `host:port`.
-pub(super) fn host_of(address: &str) -> Option<&str> {
+pub(in crate::config) fn host_of(address: &str) -> Option<&str> {
     let (host, port) = address.rsplit_once(':')?;
     port.parse::<u16>().ok().map(|_| host.trim_matches(['[', ']']))
 }

@@ -107,7 +107,7 @@ fn a_file_of_another_system_is_read_and_one_that_is_not_there_is_named() {
     assert_eq!(basic.unwrap().users.hashes.len(), 2);
     let place = Place::new(Path::new("d.toml"), 7, 8);
     let missing = config::File { path: "/nonexistent/htpasswd".into(), place };
-    let said = Basic::new(&missing).unwrap_err().to_string();
+    let said = Basic::new(&missing, Arc::default()).unwrap_err().to_string();
     assert!(said.starts_with("d.toml:7:8: `/nonexistent/htpasswd`: "), "{said}");
 }
 

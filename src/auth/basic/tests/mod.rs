@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
-use crate::auth::{Authorization, Caller};
+use crate::auth::{Authorization, Caller, Peer};
 use crate::config::Place;
 use crate::wire::head::Lines;
 
@@ -23,7 +23,7 @@ fn file(content: &str) -> (tempfile::TempDir, Result<Basic, Invalid>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("htpasswd");
     std::fs::write(&path, content).unwrap();
-    let basic = Basic::new(&config::File { path, place: Place::default() });
+    let basic = Basic::new(&config::File { path, place: Place::default() }, Arc::default());
     (dir, basic)
 }
 
@@ -78,7 +78,7 @@ fn the_password_of_another_user_is_wrong() {
 
 /// So often and so long ago that one more failure means a minute, longer than any test takes.
 async fn has_failed_before(basic: &Basic, uid: u32) {
-    let mut attempt = basic.attempts.begin(Address::User(uid)).await.unwrap();
+    let mut attempt = basic.attempts.begin(Source::User(uid)).await.unwrap();
     let then = Instant::now() - Duration::from_secs(100);
     (0..9).for_each(|_| attempt.failed(then));
 }
@@ -180,7 +180,7 @@ async fn a_header_is_ours_another_s_or_wrong() {
 
 #[test]
 fn who_shares_an_address() {
-    let of = |text: &str| address(Peer::Tcp(text.parse::<SocketAddr>().unwrap()));
+    let of = |text: &str| Peer::Tcp(text.parse::<SocketAddr>().unwrap()).source();
     assert_eq!(of("192.0.2.1:1"), of("192.0.2.1:2"));
     assert_ne!(of("192.0.2.1:1"), of("192.0.2.2:1"));
     assert_eq!(of("192.0.2.1:1"), of("[::ffff:192.0.2.1]:1"));
