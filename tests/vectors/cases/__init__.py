@@ -22,6 +22,7 @@ from . import (
     images,
     builds,
     daemon,
+    spellings,
 )  # noqa: F401,E501
 
 
