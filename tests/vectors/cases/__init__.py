@@ -23,6 +23,7 @@ from . import (
     builds,
     daemon,
     existence,
+    spellings,
 )  # noqa: F401,E501
 
 

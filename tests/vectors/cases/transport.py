@@ -5,7 +5,7 @@ import socket
 import ssl
 
 from lib.case import vector
-from lib.wire import Conn, converse, request
+from lib.wire import SECONDS, Conn, converse, request
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 PRIVILEGED = json.dumps({"Image": "busybox", "HostConfig": {"Privileged": True}})
@@ -30,6 +30,31 @@ def pipeline(c, label, data, **more):
         return Heard(converse(target.address, target.last, 10 if target.direct and not more.get("maybe") else 1))
 
     c.probe(label, send, lambda answer, _: privileged_here(c), **more)
+
+
+class Upgraded:
+    """What comes behind an upgrade. What dockgate says there is its own, whatever the status."""
+
+    engines = False
+
+    def __init__(self, answer):
+        self.answer, self.status, self.upgraded = answer, answer.status, answer.status == 101
+        self.behind = b""
+
+    def listen(self, conn, asks, seconds):
+        conn.send(asks)
+        conn.sock.settimeout(seconds)
+        try:
+            while piece := conn.sock.recv(65536):
+                conn.buffer += piece
+                if conn.buffer.startswith(b"PRI") or any(kind == DATA or (kind == HEADERS and flags & END_STREAM) for kind, flags in frames(conn.buffer)):
+                    break
+        except TimeoutError:
+            pass
+        self.behind = conn.buffer
+
+    def __str__(self):
+        return f"{self.answer} | {self.behind[:200]!r}"
 
 
 class Heard:
@@ -69,11 +94,33 @@ def preface(c):
 
 
 def frame_types(data):
-    found, at = set(), 0
+    return {kind for kind, _ in frames(data)}
+
+
+def frames(data):
+    """Type and flags of each HTTP/2 frame."""
+    at = 0
     while at + 9 <= len(data) and not data.startswith(b"HTTP/1"):
-        found.add(data[at + 3])
-        at += 9 + int.from_bytes(data[at : at + 3], "big")
-    return found
+        size = int.from_bytes(data[at : at + 3], "big")
+        if at + 9 + size <= len(data):
+            yield data[at + 3], data[at + 4]
+        at += 9 + size
+
+
+DATA, HEADERS, END_STREAM = 0, 1, 1
+
+
+def grpc_call(method):
+    """HEADERS and DATA of stream 1: a gRPC method with an empty message, literals without Huffman and without index."""
+
+    def field(name, value):
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+    fields = b"\x83\x86" + field(b":path", method) + field(b":authority", b"engine")
+    fields += field(b"content-type", b"application/grpc") + field(b"te", b"trailers")
+    message = b"\0" + bytes(4)
+    head = len(fields).to_bytes(3, "big") + b"\x01\x04\0\0\0\x01" + fields
+    return head + len(message).to_bytes(3, "big") + b"\0\x01\0\0\0\x01" + message
 
 
 @vector(2, "ALPN h2 over TLS")
@@ -98,6 +145,12 @@ def alpn(c):
 
 @vector(3, "opaque tunnels POST /grpc and POST /session")
 def tunnels(c):
+    """It bites when the engine's BuildKit speaks behind the upgrade: as a server it answers a method with a message, as a
+    client (of a session) it begins with the preface. The gate lets the upgrade in and answers every method with status 7."""
+
+    def bites(answer, _):
+        return answer.upgraded and (DATA in frame_types(answer.behind) or answer.behind.startswith(b"PRI * HTTP/2.0"))
+
     for n, (path, version) in enumerate((("/grpc", ""), ("/session", ""), ("/grpc", None), ("/session", None))):
         for upgrade in ("h2c", "H2C"):
             headers = [
@@ -109,10 +162,15 @@ def tunnels(c):
 
             def send(target, _, path=path, version=version, headers=headers):
                 target.last = request("POST", target.path(path, version), headers=headers, keep=True)
+                asks = PREFACE + grpc_call(b"/moby.buildkit.v1.Control/ListWorkers") if path == "/grpc" else b""
                 with Conn(target.address) as conn:
-                    return conn.send(target.last).answer()
+                    heard = Upgraded(conn.send(target.last).answer())
+                    if heard.upgraded:
+                        # who does not speak in a session (the gate) says nothing for a while; everything else comes
+                        heard.listen(conn, asks, SECONDS if target.direct or asks else 1)
+                    return heard
 
-            c.probe(f"{path} {version} {upgrade}", send, lambda answer, _: answer.status == 101, maybe=upgrade == "H2C")
+            c.probe(f"{path} {version} {upgrade}", send, bites, maybe=upgrade == "H2C", may_pass=True)
 
 
 @vector(20, "a tunnel before the engine's 101")
