@@ -1,17 +1,24 @@
 //! `dockgate explain`: what would become of one request, without an engine.
 //!
-//! The pure middle run by hand: the same parsing and the same chain as in the gateway.
+//! The pure middle run by hand: the same parsing and the same chain as in the gateway. What must stay true:
+//! paths are looked up where the engine's host is this one; what only the engine knows leaves it undecided.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
 
 use super::out;
 use crate::auth::Identity;
 use crate::config;
-use crate::policy::rehearsal::{Request, Verdict, rehearse};
-use crate::policy::{Answer, Finding};
+use crate::policy::rehearsal::{Request, Verdict, explore};
+use crate::policy::{Answer, Finding, Question};
 
 const DENIED: u8 = 3;
+const UNDECIDED: u8 = 4;
+/// Where an engine has its data, unless it was told otherwise.
+const DATA: &str = "/var/lib/docker";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -55,14 +62,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let request = Request { method: &args.method, target: &args.path, body: &body };
     let identity = Identity::imagined(args.user.as_deref());
-    // There is no engine to ask: nothing exists.
-    let outcome = rehearse(&chain, &listener.name, &identity, &request, &|_| Answer::Absent);
+    let is_here = config.engine.url.starts_with("unix://");
+    let knows = |question: &Question| known(question, is_here);
+    let outcome = explore(&chain, &listener.name, &identity, &request, &knows);
     let mut said = Vec::new();
     for Finding { policy, reason } in &outcome.findings {
         said.push(format!("{policy} (audit): {}", reason.message()));
     }
-    for question in &outcome.asked {
-        said.push(format!("the engine would be asked: {question}; taken for absent here"));
+    if outcome.asked.contains(&Question::Info) {
+        let what = "the engine has its data in";
+        said.push(format!("assumed: {what} `{DATA}`, and is configured as usual"));
     }
     let code = match outcome.verdict {
         Verdict::Allowed(bytes) => {
@@ -75,10 +84,36 @@ pub(super) fn run(args: &Args) -> ExitCode {
             said.extend(reasons.iter().map(|reason| reason.message()));
             ExitCode::from(DENIED)
         }
+        Verdict::Undecided(policy, questions) => {
+            said.push(format!("undecided by {policy}: it depends on what only the engine knows\n"));
+            said.extend(questions.iter().map(|question| format!("it would be asked: {question}")));
+            let nothing = "nothing else that this policy has looked at speaks against the request";
+            said.push(format!("\n{nothing}"));
+            ExitCode::from(UNDECIDED)
+        }
         Verdict::Malformed(why) => {
             said.push(format!("denied\n\n{why}"));
             ExitCode::from(DENIED)
         }
     };
     out::end(&said.join("\n"), code)
+}
+
+/// What can be known without asking an engine, on its host or on another.
+fn known(question: &Question, is_here: bool) -> Option<Answer> {
+    match question {
+        Question::HostPath(path) if is_here => match std::fs::canonicalize(path) {
+            Ok(real) => Some(Answer::Path(real)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Answer::Absent),
+            // The gateway may be allowed to look where this user is not.
+            Err(_) => None,
+        },
+        Question::Info => Some(Answer::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
+        Question::HostPath(_)
+        | Question::Container(_)
+        | Question::Network(_)
+        | Question::Volume(_)
+        | Question::Exec(_)
+        | Question::Plugin { .. } => None,
+    }
 }

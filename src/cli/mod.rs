@@ -1,7 +1,7 @@
 //! The command line: one thin file a command.
 //!
 //! `main` calls `main` here. What must stay true: exit codes are those of the contract: 0 fine, 1 bad
-//! configuration or failure to start, 2 bad usage, 3 denied, 141 nobody reads what it says.
+//! configuration or failure to start, 2 bad usage, 3 denied, 4 undecided, 141 nobody reads what it says.
 
 mod ask;
 mod cache;

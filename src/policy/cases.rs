@@ -108,6 +108,8 @@ impl Test {
             (Verdict::Malformed(why), _) => {
                 Err((start, format!("no policy was asked, the request is refused before: {why}")))
             }
+            // The file answers everything.
+            (Verdict::Undecided(..), _) => Err((start, "it was not decided".to_owned())),
             (Verdict::Allowed(sent), (_, Expect::Allow)) => self.compare(&sent),
             (Verdict::Denied(_, reasons), (_, Expect::Deny)) => self.is_by_rule(&reasons),
             (Verdict::Allowed(_), (at, Expect::Deny)) => Err((at, "it was allowed".to_owned())),

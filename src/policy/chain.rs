@@ -173,6 +173,11 @@ impl Deciding<'_> {
         self.links.get(self.next).map_or("", |link| link.policy.name())
     }
 
+    /// Whether the policy that is asked only audits.
+    pub fn audits(&self) -> bool {
+        self.links.get(self.next).is_some_and(|link| link.audits)
+    }
+
     /// What policies that only audit would have refused.
     pub fn into_findings(self) -> Vec<Finding> {
         self.findings

@@ -1,7 +1,8 @@
 //! A request judged without a client and without an engine.
 //!
 //! `dockgate explain` and policy tests (`*_test.toml`) call it: the same parsing and the same chain as in
-//! the gateway, and facts from whoever asks. What must stay true: nothing here decides anything.
+//! the gateway, and facts from whoever asks. What must stay true: nothing here decides anything; what is not
+//! known is no answer, and least of all that there is nothing.
 
 use super::{Answer, Chain, Context, Facts, Finding, Question, Reason, Step};
 use crate::api::call::{BadCall, Wanted};
@@ -29,12 +30,17 @@ pub struct Outcome {
     pub asked: Vec<Question>,
 }
 
+/// Of a question that nobody can answer here, to a policy that only audits.
+const NOT_KNOWN: &str = "that is not known here";
+
 #[derive(Debug)]
 pub enum Verdict {
     /// Line, headers and JSON as the engine would get them.
     Allowed(Vec<u8>),
     /// By this policy.
     Denied(String, Vec<Reason>),
+    /// This policy cannot judge without answers to these.
+    Undecided(String, Vec<Question>),
     /// It could not be understood.
     Malformed(String),
 }
@@ -42,12 +48,24 @@ pub enum Verdict {
 /// More rounds of questions than any honest decision needs.
 const MOST_ROUNDS: usize = 64;
 
+/// With every answer at hand.
 pub fn rehearse(
     chain: &Chain,
     listener: &str,
     identity: &Identity,
     request: &Request<'_>,
     knows: &dyn Fn(&Question) -> Answer,
+) -> Outcome {
+    explore(chain, listener, identity, request, &|question| Some(knows(question)))
+}
+
+/// As far as what is known goes.
+pub fn explore(
+    chain: &Chain,
+    listener: &str,
+    identity: &Identity,
+    request: &Request<'_>,
+    knows: &dyn Fn(&Question) -> Option<Answer>,
 ) -> Outcome {
     let call = match parse(chain, request) {
         Ok(call) => call,
@@ -63,9 +81,22 @@ pub fn rehearse(
     for _ in 0..MOST_ROUNDS {
         match deciding.step(&Context::new(identity, listener, KNOWN, &facts)) {
             Step::Ask(questions) => {
+                let (before, mut open) = (facts.len(), Vec::new());
                 for question in questions {
-                    facts.insert(question.clone(), knows(&question));
+                    match knows(&question) {
+                        Some(answer) => facts.insert(question.clone(), answer),
+                        None if deciding.audits() => {
+                            facts.insert(question.clone(), Answer::Failed(NOT_KNOWN.to_owned()));
+                        }
+                        None => open.push(question.clone()),
+                    }
                     asked.push(question);
+                }
+                // What was answered may be reason enough to refuse.
+                if facts.len() == before {
+                    open.sort_by_key(Question::to_string);
+                    verdict = Verdict::Undecided(deciding.policy().to_owned(), open);
+                    break;
                 }
             }
             Step::Done(permitted) => {

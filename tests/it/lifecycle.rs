@@ -254,6 +254,75 @@ fn bad_usage_is_2() {
     assert_eq!(run(&["--version"]).status.code(), Some(0));
 }
 
+/// Exit code and output of `explain` for a create body, with paths given away and an engine at `url`.
+fn explains(dir: &std::path::Path, url: &str, host_config: &str) -> (Option<i32>, String) {
+    let (config, body) = (dir.join("dockgate.toml"), dir.join("body.json"));
+    std::fs::write(
+        &config,
+        format!(
+            "[engine]\nurl = \"{url}\"\n[[listener]]\nname = \"default\"\nurl = \"unix:///run/x/x.sock\"\n\
+             policies = [\"ours\"]\n[policy.ours]\nkind = \"conservative\"\n\
+             binds = [{{ host = \"{0}/given\" }}, {{ host = \"{0}/link\" }}]\n",
+            dir.display()
+        ),
+    )
+    .unwrap();
+    std::fs::write(&body, format!(r#"{{"Image":"x","HostConfig":{{{host_config}}}}}"#)).unwrap();
+    let config = config.to_str().unwrap();
+    let body = body.to_str().unwrap();
+    let output = run(&["explain", "-c", config, "POST", "/containers/create", "--body", body]);
+    (output.status.code(), text(&output.stdout))
+}
+
+#[test]
+fn explain_looks_where_the_engine_is_here_and_is_undecided_where_it_cannot_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    std::fs::create_dir_all(dir.join("given/sub")).unwrap();
+    std::fs::create_dir_all(dir.join("else")).unwrap();
+    std::fs::create_dir_all(dir.join("other")).unwrap();
+    std::os::unix::fs::symlink(dir.join("else"), dir.join("link")).unwrap();
+    std::os::unix::fs::symlink(dir.join("other"), dir.join("given/out")).unwrap();
+    let at = |path: &str| format!("{}/{path}", dir.display());
+    let bind = |path: &str| format!(r#""Binds":["{}:/x:ro"]"#, at(path));
+    let here = "unix:///run/nothing/there.sock";
+    for given in ["given", "given/sub"] {
+        let (code, said) = explains(&dir, here, &bind(given));
+        assert_eq!(code, Some(0), "{given}: {said}");
+        assert!(said.contains("assumed: the engine has its data in `/var/lib/docker`"), "{said}");
+    }
+    let (code, said) = explains(&dir, here, &bind("link"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("{}:/x:ro", at("else"))), "where the link leads: {said}");
+    for (bad, why) in [
+        ("given/nothing", "there is no such path"),
+        ("given/out", "must not name a path of the host"),
+        ("other", "must not name a path of the host"),
+    ] {
+        let (code, said) = explains(&dir, here, &bind(bad));
+        assert_eq!(code, Some(3), "{bad}: {said}");
+        assert!(said.contains(why), "{bad}: {said}");
+    }
+    // Of another machine's paths, only those that are given away themselves are sure to be what they say.
+    assert_eq!(explains(&dir, "tcp://127.0.0.1:1", &bind("given")).0, Some(0));
+    for (unknown, question) in [
+        (r#""NetworkMode":"prod""#, "network `prod`"),
+        (r#""Binds":["data:/x"]"#, "volume `data`"),
+        (r#""PidMode":"container:web""#, "container `web`"),
+    ] {
+        let (code, said) = explains(&dir, here, unknown);
+        assert_eq!(code, Some(4), "{unknown}: {said}");
+        assert!(said.contains("undecided by ours"), "{said}");
+        assert!(said.contains(&format!("it would be asked: {question}\n")), "{said}");
+        assert!(!said.contains("absent"), "{said}");
+        let (code, said) = explains(&dir, here, &format!(r#"{unknown},"Privileged":true"#));
+        assert_eq!(code, Some(3), "refused whatever that is: {said}");
+        assert!(said.contains("rule container.privileged"), "{said}");
+    }
+    let both = format!(r#""Binds":["data:/x","{}:/y:ro"]"#, at("given/nothing"));
+    assert_eq!(explains(&dir, here, &both).0, Some(3), "what is known is reason enough");
+}
+
 #[test]
 fn explain_shows_what_the_engine_would_get_or_why_not() {
     let output = run(&["explain", "GET", "/containers/json?all=1"]);

@@ -31,6 +31,7 @@ fn judged(line: &str, body: &str, says: &Answer) -> (Value, Result<Vec<u8>, Reas
         Outcome::Allowed(bytes) => (asked, Ok(bytes)),
         Outcome::Denied(_, mut reasons) => (asked, Err(reasons.remove(0))),
         Outcome::Malformed(why) => panic!("{why}"),
+        Outcome::Undecided(..) => panic!("every question has an answer"),
     }
 }
 

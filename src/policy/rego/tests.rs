@@ -60,14 +60,18 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Said {
 fn allowed(said: Said) -> String {
     match said {
         Said::Allowed(bytes) => String::from_utf8(bytes).unwrap(),
-        other @ (Said::Denied(..) | Said::Malformed(_)) => panic!("{other:?}"),
+        other @ (Said::Denied(..) | Said::Undecided(..) | Said::Malformed(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
 fn denied(said: Said) -> Vec<String> {
     match said {
         Said::Denied(_, reasons) => reasons.iter().map(Reason::message).collect(),
-        other @ (Said::Allowed(_) | Said::Malformed(_)) => panic!("{other:?}"),
+        other @ (Said::Allowed(_) | Said::Undecided(..) | Said::Malformed(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -135,7 +139,7 @@ fn bind_mounts_are_seen_however_they_are_written_and_where_they_lead() {
 fn a_call_passes_only_if_allow_is_true_and_deny_is_empty() {
     let said = |text: &str| match ask(&chain(text), "GET /v1.45/info", "") {
         Said::Allowed(_) => Vec::new(),
-        other @ (Said::Denied(..) | Said::Malformed(_)) => denied(other),
+        other @ (Said::Denied(..) | Said::Undecided(..) | Said::Malformed(_)) => denied(other),
     };
     for text in [
         "package dockgate\nallow := true",

@@ -30,6 +30,7 @@ fn sent(
         }
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
         Verdict::Malformed(why) => panic!("{why}"),
+        Verdict::Undecided(..) => panic!("every question has an answer"),
     }
 }
 

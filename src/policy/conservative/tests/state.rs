@@ -49,6 +49,7 @@ pub(super) fn decide(line: &str, body: &str, things: Value) -> Result<String, St
         Verdict::Allowed(bytes) => Ok(String::from_utf8(bytes).unwrap()),
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
         Verdict::Malformed(why) => panic!("{why}"),
+        Verdict::Undecided(..) => panic!("every question has an answer"),
     }
 }
 
