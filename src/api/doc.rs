@@ -14,6 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
 
+use super::endpoint::Minor;
 use super::shape::{Field, Kind, Object};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,28 @@ pub fn parse(bytes: &[u8], kind: &Kind) -> Result<Doc, BadDoc> {
         .and_then(|root| json.end().map(|()| root))
         .map_err(|error| BadDoc(error.to_string()))?;
     Ok(Doc { root, unknown: reading.unknown })
+}
+
+/// Takes out the fields that an API version does not have yet.
+pub fn drop_newer(value: &mut Value, kind: &Kind, version: Minor) {
+    match (value, kind) {
+        (Value::Object(entries), Kind::Object(fields)) => {
+            let field = |name: &str| fields.iter().find(|field| field.name == name);
+            entries.retain(|(name, _)| field(name).is_none_or(|field| field.since <= version));
+            for (name, value) in entries {
+                if let Some(field) = field(name) {
+                    drop_newer(value, &field.kind, version);
+                }
+            }
+        }
+        (Value::Object(entries), Kind::Map(kind)) => {
+            entries.iter_mut().for_each(|(_, value)| drop_newer(value, kind, version));
+        }
+        (Value::List(items), Kind::List(kind)) => {
+            items.iter_mut().for_each(|value| drop_newer(value, kind, version));
+        }
+        _ => {}
+    }
 }
 
 impl Doc {

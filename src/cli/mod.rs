@@ -59,6 +59,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Says on stderr what is no failure.
+#[expect(clippy::print_stderr, reason = "this is the command's answer, not a log line")]
+fn note(what: &str) {
+    eprintln!("{what}");
+}
+
 /// Says what went wrong on stderr; exit code 1.
 #[expect(clippy::print_stderr, reason = "this is the command's answer, not a log line")]
 fn failure(error: &dyn std::fmt::Display) -> ExitCode {

@@ -10,6 +10,7 @@ mod handover;
 mod inherit;
 mod plan;
 mod signals;
+mod warnings;
 mod watch;
 mod worker;
 mod world;
@@ -21,6 +22,7 @@ use tokio::runtime::Builder;
 use tokio_util::task::TaskTracker;
 
 pub use plan::{Plan, chain, policy_tests};
+pub use warnings::warnings;
 
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;
@@ -69,6 +71,7 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
     let signals = main.block_on(async { Signals::new() })?;
     let (world, opened) = World::new(config, plan, log, &mut inherited)?;
+    warn(&world.config);
     opened.iter().for_each(|line| announce(line));
     main.block_on(live(world, signals, source, &program, inherited.predecessor))?;
     // What reads a whole cache for an operator who has left is not waited for.
@@ -159,6 +162,7 @@ fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<S
     let plan = Plan::of(&config).map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
     let opened = applied.map_err(|error| format!("{error:#}"))?;
+    warn(&world.config);
     opened.iter().for_each(|line| announce(line));
     let names: Vec<&str> =
         world.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
@@ -166,6 +170,12 @@ fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<S
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let said: Vec<_> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
     Ok(format!("reloaded: {}", said.join("; ")))
+}
+
+fn warn(config: &Config) {
+    for warning in warnings(config) {
+        tracing::warn!("{}", warning.replace("\n  hint", ". hint"));
+    }
 }
 
 enum Handover {

@@ -9,6 +9,7 @@ use crate::api::Typed;
 use crate::api::doc::Value;
 
 pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
+    let mut moved = Vec::new();
     for edit in edits {
         match edit {
             Edit::Name(index, name) => call.set_name(index, name),
@@ -18,11 +19,31 @@ pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
                     put(&mut doc.root, &steps, value);
                 }
             }
+            Edit::Mount(index, mount) => moved.push((index, mount)),
+            Edit::Version(least) => call.raise_version(least),
         }
+    }
+    if let Some(doc) = call.doc_mut().filter(|_| !moved.is_empty()) {
+        move_binds(&mut doc.root, moved);
     }
 }
 
-/// Texts that the client left to the engine.
+/// Binds that are mounts instead. Last of all: the other edits count the binds as the client sent them.
+fn move_binds(root: &mut Value, moved: Vec<(usize, Value)>) {
+    if let Some(Value::List(binds)) = root.at_mut(&["HostConfig", "Binds"]) {
+        let mut index = 0..;
+        binds.retain(|_| {
+            let this = index.next();
+            !moved.iter().any(|(at, _)| Some(*at) == this)
+        });
+    }
+    let Some(mounts) = root.at_mut(&["HostConfig", "Mounts"]) else { return };
+    let mut all = mounts.items().to_vec();
+    all.extend(moved.into_iter().map(|(_, mount)| mount));
+    *mounts = Value::List(all);
+}
+
+/// What the client left to the engine.
 pub(super) fn fill(call: &mut Typed, fills: &[(Vec<&'static str>, Value)]) {
     let Some(doc) = call.doc_mut() else { return };
     for (path, value) in fills {

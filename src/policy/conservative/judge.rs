@@ -5,15 +5,15 @@
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
-use super::registry;
-use super::rules::{Allowed, Must, Node, Operation, PathRule, Rule};
-use super::{Conservative, host, plain, seen, state};
+use super::rules::{Absent, Allowed, Must, Node, Operation, PathRule, Rule};
+use super::{Conservative, host, plain, published, registry, seen, state};
 use crate::api::doc::{self, Value};
-use crate::api::endpoint::Resource;
+use crate::api::endpoint::{Minor, Resource};
 use crate::api::shape::Kind;
 use crate::api::{Endpoint, Row, Typed};
-use crate::policy::{Context, Found, Part, Question, Reason};
+use crate::policy::{Answer, Context, Found, Part, Question, Reason};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
@@ -34,6 +34,8 @@ pub(super) struct Judge<'j> {
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
     pub is_made: bool,
+    /// Where in the container something of the host is mounted that is sure to be read-only as a whole.
+    pub recursive: Vec<PathBuf>,
     /// By whose rules it is judged.
     operation: &'static str,
     /// Why something that the value in hand names could not have been made here.
@@ -49,6 +51,10 @@ pub(super) enum Edit {
     Name(usize, String),
     Query(&'static str, String),
     Body(Vec<OwnStep>, Option<Value>),
+    /// The bind of this index goes, and this is among the mounts instead.
+    Mount(usize, Value),
+    /// An API version of at least this.
+    Version(Minor),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +83,12 @@ pub(super) enum Holds {
     Unknown,
     /// What exists speaks against it, for this reason.
     Because(String),
+}
+
+impl Step<'_> {
+    fn is(&self, key: &str) -> bool {
+        matches!(self, Step::Key(known) if *known == key)
+    }
 }
 
 impl Holds {
@@ -138,6 +150,7 @@ impl<'j> Judge<'j> {
                 self.path.pop();
             }
         }
+        self.left_out(with, operation, call, cx);
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
             let Some(header) = row.headers.iter().find(|header| header.name == name) else {
@@ -151,6 +164,31 @@ impl<'j> Judge<'j> {
         }
         if let Some(doc) = call.doc() {
             self.body(with, &operation.body, &doc.root, cx);
+        }
+    }
+
+    /// What the engine puts where the client says nothing is judged as if the client had said it.
+    fn left_out(
+        &mut self,
+        with: &Conservative,
+        operation: &'j Operation,
+        call: &'j Typed,
+        cx: &Context<'_>,
+    ) {
+        for (name, means, rule) in &operation.absent_query {
+            if call.query().get(name).is_none_or(str::is_empty) {
+                self.path.push(Step::Query(name));
+                self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
+                self.path.pop();
+            }
+        }
+        for Absent { path, means, rule } in &operation.absent_body {
+            let said = call.doc().and_then(|doc| doc.at(path));
+            if said.is_none_or(Value::is_zero) {
+                self.path.extend(path.iter().map(|name| Step::Key(name)));
+                self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
+                self.path.clear();
+            }
         }
     }
 
@@ -227,7 +265,7 @@ impl<'j> Judge<'j> {
             // What is judged part by part is no reason as a whole.
             let is_container = node.looks_inside() && matches!(rule.must, Must::BeAnything);
             if !is_container {
-                self.whole(with, Some(rule), value, cx);
+                self.whole(with, Some(self.rule_of_made(with, rule)), value, cx);
             }
         }
         // Of a whole body that nothing is said about, the fields are named.
@@ -269,6 +307,15 @@ impl<'j> Judge<'j> {
                     self.whole(with, None, value, cx);
                 }
             }
+        }
+    }
+
+    /// Of a container that there is nobody can tell whether a mount was asked for as a bind.
+    fn rule_of_made<'r>(&self, with: &'r Conservative, rule: &'r Rule) -> &'r Rule {
+        let is_mounts = matches!(self.path.as_slice(), [host, mounts] if host.is("HostConfig") && mounts.is("Mounts"));
+        match &with.rules.mounts_of_made {
+            Some(either) if self.is_made && is_mounts => either,
+            _ => rule,
         }
     }
 
@@ -391,9 +438,14 @@ impl<'j> Judge<'j> {
         // Null in a list of strings is Go's empty string.
         let text = value.as_str().unwrap_or_default();
         match allowed {
-            Allowed::RegistryOfName => yes(with.registries.allow(registry::host_of_name(text))),
-            Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
-            Allowed::Ports => yes(plain::ports(with.ports, value)),
+            Allowed::RegistryOfName => {
+                registry::judge(self, with, registry::host_of_name(text), cx)
+            }
+            Allowed::RegistryAddress => {
+                registry::judge(self, with, registry::host_of_address(text), cx)
+            }
+            Allowed::Ports(most) => published::holds(self, with, *most, value, cx),
+            Allowed::NewNetwork => self.new_network(text, cx),
             Allowed::OwnContainer(prefix) => match container_of(text, prefix) {
                 // A prefix with nothing behind it names nobody.
                 Some("") if !prefix.is_empty() => Holds::No,
@@ -459,6 +511,52 @@ impl<'j> Judge<'j> {
             self.edits.push(Edit::Body(steps, Some(Value::Number(most.into()))));
         }
         yes((0..=most).contains(&count))
+    }
+
+    /// The body that is judged.
+    pub(super) fn whole_body(&self) -> Option<&'j Value> {
+        self.body
+    }
+
+    /// Puts a mount in the place of the bind or mount that is judged.
+    pub(super) fn mount_here(&mut self, mount: Value) {
+        match self.path.last() {
+            _ if self.is_made => {}
+            Some(Step::Index(index)) if self.path.iter().any(|step| step.is("Binds")) => {
+                self.edits.push(Edit::Mount(*index, mount));
+            }
+            _ => self.edits.push(Edit::Body(self.own_path(), Some(mount))),
+        }
+    }
+
+    /// The value at a key of what is judged, once it is allowed.
+    pub(super) fn put_here(&mut self, key: &str, value: Value) {
+        if !self.is_made {
+            let mut steps = self.own_path();
+            steps.push(OwnStep::Key(key.to_owned()));
+            self.edits.push(Edit::Body(steps, Some(value)));
+        }
+    }
+
+    /// Engines below 25 make a second network of the same name, and a name then means neither.
+    fn new_network(&mut self, name: &str, cx: &Context<'_>) -> Holds {
+        let question = Question::Network(name.to_owned());
+        match cx.facts.get(&question) {
+            None => {
+                self.ask(question, cx);
+                return Holds::Unknown;
+            }
+            Some(Answer::Absent) => return Holds::Yes,
+            // The beginning of another's id.
+            Some(Answer::Json(json)) if json.get("Name").is_none_or(|known| known != name) => {
+                return Holds::Yes;
+            }
+            // Or it cannot be told: of two the engine says that the name is ambiguous.
+            Some(_) => {}
+        }
+        let why = format!("network with name {name} already exists");
+        self.push(Reason { status: 409, ..Reason::new("network.name-taken", "", why, "") });
+        Holds::Yes
     }
 
     /// Puts another text in the place of the value that is judged, once it is allowed.

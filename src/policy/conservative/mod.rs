@@ -13,6 +13,7 @@ mod host;
 mod judge;
 mod learn;
 mod plain;
+mod published;
 mod redact;
 mod registry;
 mod rules;
@@ -23,7 +24,7 @@ mod surroundings;
 use std::sync::Arc;
 
 use super::facts::Made;
-use super::{Answer, Context, Found, Part, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Found, Name, Part, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, AllowedBind, Invalid, Ports};
 use judge::Judge;
@@ -126,6 +127,10 @@ impl Policy for Conservative {
             edit::add_no_new_privileges(call);
         }
         Verdict::Continue
+    }
+
+    fn names(&self) -> Vec<Name> {
+        self.rules.names()
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {

@@ -71,6 +71,7 @@ fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<
     cx.later.strip(&mut made, cx);
     let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Holds::No };
     let mut inner = Judge::of_made(Endpoint::ContainerCreate, judge.seen.clone());
+    inner.recursive = host::read_only_as_a_whole(json);
     inner.body(with, rules, &made, cx);
     mounted(&mut inner, with, rules, json, cx);
     let Judge { reasons, asks, seen, .. } = inner;
@@ -179,7 +180,9 @@ fn known<'f>(
         Some(Answer::Failed(why)) => {
             Err(Holds::Because(format!("cannot be judged: the engine was asked, and {why}")))
         }
-        Some(Answer::Path(_) | Answer::Exec(_)) => Err(Holds::No),
+        Some(Answer::Path(_) | Answer::Paths(_) | Answer::Addresses(_) | Answer::Exec(_)) => {
+            Err(Holds::No)
+        }
         None => {
             judge.ask(question, cx);
             Err(Holds::Unknown)
@@ -271,7 +274,7 @@ fn forget_defaults(
     if !matches!(driver, "" | "json-file" | "local" | "none") {
         let info = known(judge, Question::Info, cx)?;
         if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
-            remove(host_config, "LogConfig");
+            forget_log_driver(host_config);
         }
     }
     // With cgroup v1 the engine's default is the host's, and no more than every container there has.
@@ -291,6 +294,16 @@ fn forget_defaults(
         }
     }
     Ok(())
+}
+
+/// The engine's own driver, with where it sends to; what any driver reads of its options stays to be judged.
+fn forget_log_driver(host_config: &mut Json) {
+    const OF_ANY_DRIVER: &[&str] = &["max-buffer-size", "labels-regex", "env-regex", "tag"];
+    let Some(config) = host_config.get_mut("LogConfig") else { return };
+    remove(config, "Type");
+    if let Some(options) = config.get_mut("Config").and_then(Json::as_object_mut) {
+        options.retain(|name, _| OF_ANY_DRIVER.contains(&name.as_str()));
+    }
 }
 
 fn remove(json: &mut Json, key: &str) {

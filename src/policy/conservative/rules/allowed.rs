@@ -10,11 +10,16 @@ use regex::Regex;
 use toml::de::{DeInteger, DeValue};
 
 use crate::api::doc::Value;
+use crate::config::units;
 
-pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `matches`, \
-    `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, `volume-options`, \
-    `tmpfs-options`, `changes`, `filters-with`, `registry`, `ports`, `named-volume`, `allowed-bind`, \
-    `own-socket`, `own-container`, `own-network`, `no-host-mounts`";
+/// Published by one container, where a file of rules says no number.
+const MOST_PORTS: i64 = 100;
+
+pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `size`, \
+    `matches`, `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, \
+    `volume-options`, `tmpfs-options`, `changes`, `filters`, `filters-with`, `registry`, `ports`, \
+    `named-volume`, `allowed-bind`, `own-socket`, `own-container`, `own-network`, `new-network`, \
+    `no-host-mounts`";
 
 #[derive(Clone, Debug)]
 pub(in super::super) enum Allowed {
@@ -23,6 +28,8 @@ pub(in super::super) enum Allowed {
         least: Option<i64>,
         most: Option<i64>,
     },
+    /// Bytes as people write them, within these.
+    Size(i64, i64),
     Matches(Pattern),
     KeysMatch(Pattern),
     KeysNotMatch(Pattern),
@@ -38,13 +45,16 @@ pub(in super::super) enum Allowed {
     TmpfsOptions(Vec<String>),
     /// Lines of a Dockerfile that begin with these.
     Changes(Vec<String>),
+    /// Filters without what is costly as a regular expression.
+    Filters,
     /// Filters with one of these keys.
     FiltersWith(Vec<String>),
     /// In an image's name or a search term.
     RegistryOfName,
     /// The address of a login.
     RegistryAddress,
-    Ports,
+    /// Those that the listener may take, and no more than this many.
+    Ports(i64),
     NamedVolume,
     Bind,
     /// The engine's usual socket: the container gets the listener's own.
@@ -52,6 +62,8 @@ pub(in super::super) enum Allowed {
     /// A container that could have been made here, behind this prefix.
     OwnContainer(String),
     OwnNetwork,
+    /// A name that no network has.
+    NewNetwork,
     /// Anything, as long as no path of the host is mounted.
     NoHostMounts,
 }
@@ -74,6 +86,14 @@ pub(in super::super) struct Pattern {
 pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, String> {
     Ok(Some(match word {
         "one-of" => Allowed::OneOf(list(value, scalar)?),
+        "size" => match list(value, |one| units::bytes(one.as_str()?))?.as_slice() {
+            [least, most] => Allowed::Size(*least, *most),
+            _ => {
+                return Err(
+                    "must be the least and the most, such as `[\"64k\", \"1g\"]`".to_owned()
+                );
+            }
+        },
         "matches" => Allowed::Matches(Pattern::new(value)?),
         "keys-match" => Allowed::KeysMatch(Pattern::new(value)?),
         "keys-not-match" => Allowed::KeysNotMatch(Pattern::new(value)?),
@@ -83,6 +103,7 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
         "retries" => Allowed::Retries(integer(value).ok_or("must be an integer")?),
         "tmpfs-options" => Allowed::TmpfsOptions(list(value, text)?),
         "changes" => Allowed::Changes(list(value, text)?),
+        "filters" => yes(value, Allowed::Filters)?,
         "filters-with" => Allowed::FiltersWith(list(value, text)?),
         "own-container" => Allowed::OwnContainer(text(value).ok_or("must be a prefix, or empty")?),
         "volume-options" => yes(value, Allowed::VolumeOptions)?,
@@ -91,11 +112,15 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
             Some("address") => Allowed::RegistryAddress,
             _ => return Err("must be `name` or `address`".to_owned()),
         },
-        "ports" => yes(value, Allowed::Ports)?,
+        "ports" => match integer(value) {
+            Some(most) => Allowed::Ports(most),
+            None => yes(value, Allowed::Ports(MOST_PORTS))?,
+        },
         "named-volume" => yes(value, Allowed::NamedVolume)?,
         "allowed-bind" => yes(value, Allowed::Bind)?,
         "own-socket" => yes(value, Allowed::OwnSocket)?,
         "own-network" => yes(value, Allowed::OwnNetwork)?,
+        "new-network" => yes(value, Allowed::NewNetwork)?,
         "no-host-mounts" => yes(value, Allowed::NoHostMounts)?,
         _ => return Ok(None),
     }))
@@ -187,12 +212,14 @@ impl Allowed {
         match self {
             Allowed::OneOf(_)
             | Allowed::Matches(_)
+            | Allowed::Size(..)
             | Allowed::Outside(_)
             | Allowed::Capabilities(_)
             | Allowed::RegistryOfName
             | Allowed::RegistryAddress
             | Allowed::OwnContainer(_)
             | Allowed::Changes(_)
+            | Allowed::NewNetwork
             | Allowed::NamedVolume
             | Allowed::Bind
             | Allowed::OwnSocket => true,
@@ -203,8 +230,9 @@ impl Allowed {
             | Allowed::Retries(_)
             | Allowed::VolumeOptions
             | Allowed::TmpfsOptions(_)
+            | Allowed::Filters
             | Allowed::FiltersWith(_)
-            | Allowed::Ports
+            | Allowed::Ports(_)
             | Allowed::OwnNetwork
             | Allowed::NoHostMounts => false,
         }
@@ -228,6 +256,9 @@ impl Allowed {
             Allowed::Range { least: Some(least), most: None } => format!("at least {least}"),
             Allowed::Range { least: None, most: Some(most) } => format!("at most {most}"),
             Allowed::Range { least: None, most: None } => "a number".to_owned(),
+            Allowed::Size(least, most) => {
+                format!("{} to {}", units::show_bytes(*least), units::show_bytes(*most))
+            }
             Allowed::Matches(pattern) => format!("like `{}`", pattern.source),
             Allowed::KeysMatch(pattern) => format!("named like `{}`", pattern.source),
             Allowed::KeysNotMatch(pattern) => format!("named unlike `{}`", pattern.source),
@@ -244,11 +275,15 @@ impl Allowed {
             Allowed::VolumeOptions => "a size or a tmpfs".to_owned(),
             Allowed::TmpfsOptions(names) => format!("one of {}", named(names)),
             Allowed::Changes(names) => format!("lines of {}", named(names)),
+            Allowed::Filters => {
+                "filters without repetition in braces, at most 256, each at most 1024 bytes"
+                    .to_owned()
+            }
             Allowed::FiltersWith(names) => format!("a filter by {}", named(names)),
             Allowed::RegistryOfName | Allowed::RegistryAddress => {
                 "a registry that the listener may use".to_owned()
             }
-            Allowed::Ports => "ports that the listener may take".to_owned(),
+            Allowed::Ports(most) => format!("ports that the listener may take, at most {most}"),
             Allowed::NamedVolume => "a named volume that could have been made here".to_owned(),
             Allowed::Bind => "a path of the host that was given away".to_owned(),
             Allowed::OwnSocket => {
@@ -258,6 +293,7 @@ impl Allowed {
                 format!("`{prefix}NAME` of a container that could have been made here")
             }
             Allowed::OwnNetwork => "a network that could have been made here".to_owned(),
+            Allowed::NewNetwork => "a name that no network has".to_owned(),
             Allowed::NoHostMounts => "empty where a path of the host is mounted".to_owned(),
         }
     }

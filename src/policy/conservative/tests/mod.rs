@@ -1,6 +1,9 @@
 //! What `conservative` refuses, by which rule, and what it must let through.
 
+mod bounds;
+mod defaults;
 mod fills;
+mod read_only;
 mod state;
 
 use std::sync::LazyLock;
