@@ -22,6 +22,7 @@ from . import (
     images,
     builds,
     daemon,
+    promises,
 )  # noqa: F401,E501
 
 
