@@ -32,14 +32,14 @@ pub const BUILD_QUERY: &[Param] = &[
     q("squash"),
     q("labels").json(LABELS),
     // a network's name, or `container:` and a container's
-    q("networkmode").names(Resource::Network),
+    q("networkmode").names(Resource::Network).means("default"),
     // read since 17.05 (1.29), documented since 1.37
     q("target").since(29),
     // read since 1.32, documented since 1.34
     q("platform").since(32),
     // JSON; `Attrs.name` is an image
     q("outputs").since(40).names(Resource::Image),
-    q("version").since(38),
+    q("version").since(38).means("1"),
     // read by every engine, in no specification
     q("cpusetmems"),
     q("ulimits").json(ULIMITS),

@@ -166,6 +166,20 @@ impl Typed {
         self.version = Some(minor);
     }
 
+    /// Asks by this version at least. What the client's own version does not have is left out, for an engine
+    /// that is asked by that version does not read it either.
+    pub fn raise_version(&mut self, least: Minor) {
+        let Some(asked) = self.version.filter(|asked| *asked < least) else { return };
+        self.version = Some(least);
+        let row = self.row;
+        self.query.retain(|name, _| {
+            !row.query.iter().any(|param| param.name == name && param.since > asked)
+        });
+        if let (Some(kind), Body::Json(doc)) = (self.kind(), &mut self.body) {
+            doc::drop_newer(&mut doc.root, &kind, asked);
+        }
+    }
+
     /// What the path names, in order, decoded.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -203,7 +203,7 @@ pub const HOST_CONFIG: &Object = &[
     f("Binds", STRINGS).names(Resource::Volume),
     f("ContainerIDFile", Kind::Str),
     f("LogConfig", Kind::Object(LOG_CONFIG)),
-    f("NetworkMode", Kind::Str).names(Resource::Network),
+    f("NetworkMode", Kind::Str).names(Resource::Network).means("default"),
     f("PortBindings", Kind::Map(&Kind::List(&Kind::Object(PORT_BINDING)))),
     f("RestartPolicy", Kind::Object(RESTART_POLICY)),
     f("AutoRemove", Kind::Bool),

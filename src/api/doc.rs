@@ -14,6 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
 
+use super::endpoint::Minor;
 use super::shape::{Field, Kind, Object};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +86,28 @@ pub fn clipped(key: &str) -> Cow<'_, str> {
     match key.char_indices().nth(MOST_OF_A_KEY) {
         Some((end, _)) => Cow::Owned(format!("{}…", key.get(..end).unwrap_or_default())),
         None => Cow::Borrowed(key),
+    }
+}
+
+/// Takes out the fields that an API version does not have yet.
+pub fn drop_newer(value: &mut Value, kind: &Kind, version: Minor) {
+    match (value, kind) {
+        (Value::Object(entries), Kind::Object(fields)) => {
+            let field = |name: &str| fields.iter().find(|field| field.name == name);
+            entries.retain(|(name, _)| field(name).is_none_or(|field| field.since <= version));
+            for (name, value) in entries {
+                if let Some(field) = field(name) {
+                    drop_newer(value, &field.kind, version);
+                }
+            }
+        }
+        (Value::Object(entries), Kind::Map(kind)) => {
+            entries.iter_mut().for_each(|(_, value)| drop_newer(value, kind, version));
+        }
+        (Value::List(items), Kind::List(kind)) => {
+            items.iter_mut().for_each(|value| drop_newer(value, kind, version));
+        }
+        _ => {}
     }
 }
 

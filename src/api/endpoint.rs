@@ -116,6 +116,8 @@ pub struct Param {
     pub since: Minor,
     pub until: Minor,
     pub names: Option<Resource>,
+    /// What the engine takes where it is left out.
+    pub means: Option<&'static str>,
     /// Sent by real clients and read by no engine: dropped.
     pub ignored: bool,
     /// Its value is JSON, which dockerd decodes as it does bodies.
@@ -156,6 +158,7 @@ pub const fn q(name: &'static str) -> Param {
         since: OLDEST,
         until: Minor::MAX,
         names: None,
+        means: None,
         ignored: false,
         json: None,
     }
@@ -180,6 +183,11 @@ impl Param {
     }
     pub const fn ignored(mut self) -> Self {
         self.ignored = true;
+        self
+    }
+    /// What it means to leave it out.
+    pub const fn means(mut self, default: &'static str) -> Self {
+        self.means = Some(default);
         self
     }
     pub const fn json(mut self, kind: Kind) -> Self {

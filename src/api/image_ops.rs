@@ -48,7 +48,8 @@ pub const TAG_QUERY: &[Param] = &[q("repo").names(Resource::Image), q("tag")];
 
 pub const DELETE_QUERY: &[Param] = &[q("force"), q("noprune"), q("platforms").many().since(50)];
 
-pub const SEARCH_QUERY: &[Param] = &[q("term"), q("limit"), q("filters").json(FILTERS)];
+pub const SEARCH_QUERY: &[Param] =
+    &[q("term").means("docker.io/library"), q("limit"), q("filters").json(FILTERS)];
 
 pub const GET_QUERY: &[Param] = &[q("platform").many().since(48)];
 

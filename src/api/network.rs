@@ -14,7 +14,7 @@ pub const CREATE: &Object = &[
     f("Name", Kind::Str).names(Resource::Network),
     // engines from 25 on always check, but testcontainers-node and others still ask for it
     f("CheckDuplicate", Kind::Bool),
-    f("Driver", Kind::Str),
+    f("Driver", Kind::Str).means("bridge"),
     // this, ConfigOnly and ConfigFrom: in moby since 17.06 (1.30), in the specification since 1.41
     f("Scope", Kind::Str).since(30),
     // the engine clears it below 1.48

@@ -18,6 +18,8 @@ pub struct Field {
     pub since: Minor,
     pub until: Minor,
     pub names: Option<Resource>,
+    /// What the engine takes, under any configuration of its own, where it is left out.
+    pub means: Option<&'static str>,
     /// Sent by real clients and read by no engine that dockgate knows: dropped.
     pub ignored: bool,
 }
@@ -40,7 +42,7 @@ pub enum Kind {
 }
 
 pub const fn f(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, since: OLDEST, until: Minor::MAX, names: None, ignored: false }
+    Field { name, kind, since: OLDEST, until: Minor::MAX, names: None, means: None, ignored: false }
 }
 
 impl Field {
@@ -54,6 +56,11 @@ impl Field {
     }
     pub const fn names(mut self, resource: Resource) -> Self {
         self.names = Some(resource);
+        self
+    }
+    /// What it means to leave it out.
+    pub const fn means(mut self, default: &'static str) -> Self {
+        self.means = Some(default);
         self
     }
     pub const fn ignored(mut self) -> Self {

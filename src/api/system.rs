@@ -21,7 +21,7 @@ pub const AUTH: &Object = &[
     f("auth", Kind::Str),
     // no engine from 25 on reads it; docker-py still sends it
     f("email", Kind::Str),
-    f("serveraddress", Kind::Str).names(Resource::Registry),
+    f("serveraddress", Kind::Str).names(Resource::Registry).means("https://index.docker.io/v1/"),
     f("identitytoken", Kind::Str),
     f("registrytoken", Kind::Str),
     f("abortSignal", Kind::Any).ignored(),

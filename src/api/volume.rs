@@ -11,7 +11,7 @@ pub const UPDATE_QUERY: &[Param] = &[q("version")];
 
 pub const CREATE: &Object = &[
     f("Name", Kind::Str).names(Resource::Volume),
-    f("Driver", Kind::Str),
+    f("Driver", Kind::Str).means("local"),
     f("DriverOpts", LABELS),
     f("Labels", LABELS),
     f("ClusterVolumeSpec", Kind::Object(CLUSTER_SPEC)).since(42),

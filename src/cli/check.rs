@@ -1,5 +1,5 @@
 //! `dockgate check`: whether a configuration is valid and its policies do what their tests expect,
-//! without network or engine.
+//! without network or engine; what is valid and unwise on this machine is said, too.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,10 +15,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let loaded = crate::config::load(&args.config);
     let checked = loaded.and_then(|config| {
         crate::run::Plan::of(&config)?;
-        crate::run::policy_tests(&config)
+        crate::run::policy_tests(&config)?;
+        Ok(crate::run::warnings(&config))
     });
     match checked {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(warnings) => {
+            warnings.iter().for_each(|warning| super::note(warning));
+            ExitCode::SUCCESS
+        }
         Err(invalid) => super::failure(&invalid),
     }
 }

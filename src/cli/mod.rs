@@ -72,6 +72,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// Says on stderr what is no failure.
+#[expect(clippy::print_stderr, reason = "this is the command's answer, not a log line")]
+fn note(what: &str) {
+    eprintln!("{what}");
+}
+
 /// Says what went wrong on stderr; exit code 1.
 fn failure(error: &dyn std::fmt::Display) -> ExitCode {
     out::complain(&error.to_string());

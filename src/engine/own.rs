@@ -54,6 +54,7 @@ pub enum Subject<'s> {
     Container(&'s str),
     Network(&'s str),
     Volume(&'s str),
+    Image(&'s str),
     Info,
 }
 
@@ -89,6 +90,7 @@ impl Engine {
             Subject::Container(name) => ("/containers/", name, "/json"),
             Subject::Network(name) => ("/networks/", name, ""),
             Subject::Volume(name) => ("/volumes/", name, ""),
+            Subject::Image(name) => ("/images/", name, "/json"),
             Subject::Info => ("/info", "", ""),
         };
         // dockerd cleans paths after it has decoded them, and answers `..` with a redirect.

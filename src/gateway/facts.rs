@@ -3,20 +3,25 @@
 //! `gateway` calls it between two steps of a decision. What must stay true: bounded in number; what
 //! cannot be found out is an `Answer::Failed`, and an engine that is away is the engine's own refusal.
 
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::House;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
-use crate::engine::{Found, Subject};
+use crate::engine::{Address, Found, Subject};
+use crate::policy::mount_table::MountTable;
 use crate::policy::{Answer, Context, Facts, Question};
 use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
 const MOST_FACTS: usize = 512;
-/// How long the file system may take to say where a path leads.
+/// How long the file system may take to say where a path leads, and the resolver where a name does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers every question; `facts` then has them all.
@@ -51,8 +56,13 @@ async fn answer(
         Question::Container(name) => Subject::Container(name),
         Question::Network(name) => Subject::Network(name),
         Question::Volume(name) => Subject::Volume(name),
+        Question::Image(name) => Subject::Image(name),
         Question::Info => Subject::Info,
         Question::HostPath(path) => return Ok(resolve(path.clone()).await),
+        Question::MountsBelow(path) => {
+            return Ok(mounts_below(house.engine.address(), path.clone()).await);
+        }
+        Question::Addresses(name) => return Ok(addresses(name).await),
         Question::Exec(_) => return Ok(house.memory.recall(question).unwrap_or(Answer::Absent)),
         Question::Plugin { name, method, body } => {
             return Ok(house.plugins.ask(name, method, body).await);
@@ -78,6 +88,42 @@ async fn resolve(path: PathBuf) -> Answer {
     }
 }
 
+/// As the engine sees them where its process lets us look, for it may have a mount namespace of its own; else
+/// as this process does.
+async fn mounts_below(engine: &Address, path: PathBuf) -> Answer {
+    let socket = match engine {
+        Address::Unix(socket) => Some(socket.clone()),
+        Address::Tcp(_) | Address::Tls(..) => None,
+    };
+    let reading = tokio::task::spawn_blocking(move || {
+        let engines = socket.and_then(|socket| std::fs::read(mount_info_of(&socket)?).ok());
+        let text = engines.map_or_else(|| std::fs::read("/proc/self/mountinfo"), Ok)?;
+        let table = MountTable::parse(&text).ok_or(std::io::ErrorKind::InvalidData)?;
+        Ok::<_, std::io::Error>(table.below(&path))
+    });
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(Ok(Ok(paths))) => Answer::Paths(paths),
+        Ok(Ok(Err(error))) => Answer::Failed(error.to_string()),
+        Ok(Err(_)) | Err(_) => Answer::Failed("the file system does not answer".to_owned()),
+    }
+}
+
+/// Of whoever listens at a socket (`SO_PEERCRED`).
+fn mount_info_of(socket: &Path) -> Option<PathBuf> {
+    let conn = UnixStream::connect(socket).ok()?;
+    let pid = getsockopt(&conn, PeerCredentials).ok()?.pid();
+    (pid > 0).then(|| format!("/proc/{pid}/mountinfo").into())
+}
+
+/// By this machine's resolver, which is the engine's too where the engine runs here.
+async fn addresses(name: &str) -> Answer {
+    match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, 443))).await {
+        Ok(Ok(found)) => Answer::Addresses(found.map(|address| address.ip()).collect()),
+        Ok(Err(error)) => Answer::Failed(error.to_string()),
+        Err(_) => Answer::Failed("the resolver does not answer".to_owned()),
+    }
+}
+
 /// The same for all steps of one decision.
 pub(super) fn context<'a>(
     house: &'a House,
@@ -86,4 +132,35 @@ pub(super) fn context<'a>(
     facts: &'a Facts,
 ) -> Context<'a> {
     Context::new(identity, &house.listener, engine, facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn mounts_are_those_of_the_process_that_listens_or_our_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("e.sock");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let own = format!("/proc/{}/mountinfo", std::process::id());
+        assert_eq!(mount_info_of(&socket), Some(own.into()));
+        assert_eq!(mount_info_of(&dir.path().join("nobody.sock")), None);
+        for engine in [Address::Unix(socket), Address::Tcp("127.0.0.1:1".to_owned())] {
+            let all = mounts_below(&engine, "/".into()).await;
+            let Answer::Paths(all) = all else { panic!("{all:?}") };
+            assert!(all.iter().any(|path| path == "/proc"), "{all:?}");
+            let below = mounts_below(&engine, dir.path().to_owned()).await;
+            assert_eq!(below, Answer::Paths(Vec::new()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_has_the_addresses_that_this_machine_knows() {
+        let Answer::Addresses(found) = addresses("localhost").await else { panic!() };
+        assert!(!found.is_empty() && found.iter().all(std::net::IpAddr::is_loopback), "{found:?}");
+        assert!(matches!(addresses("no such name").await, Answer::Failed(_)));
+    }
 }

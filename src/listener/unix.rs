@@ -117,6 +117,7 @@ pub(super) fn bind(
     owner: Option<u32>,
     group: Option<u32>,
 ) -> io::Result<(OwnedFd, SocketFile)> {
+    remove_empty_directory(path);
     refuse_living(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_folder(folder)?;
@@ -175,6 +176,15 @@ fn refuse_living(path: &Path) -> io::Result<()> {
     }
 }
 
+/// For a container that binds a socket which is not there an engine makes a directory in its place. Only an empty
+/// one goes: rmdir(2) removes no other, and follows no link.
+fn remove_empty_directory(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) && fs::remove_dir(path).is_ok()
+    {
+        tracing::info!("`{}` was an empty directory; a socket takes its place", path.display());
+    }
+}
+
 fn in_the_way(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, what)
 }
@@ -218,6 +228,25 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing left behind");
         drop(file);
         assert!(!path.exists(), "removed at exit");
+    }
+
+    #[test]
+    fn an_empty_directory_in_its_place_goes_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        fs::create_dir(&path).unwrap();
+        let bound = bind(&path, 0o600, None, None).unwrap();
+        assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+        drop(bound);
+        fs::create_dir_all(path.join("inner")).unwrap();
+        assert_eq!(bind(&path, 0o600, None, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(path.join("inner").is_dir(), "nothing below is touched");
+        let empty = dir.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        let link = dir.path().join("link.sock");
+        std::os::unix::fs::symlink(&empty, &link).unwrap();
+        assert!(bind(&link, 0o600, None, None).is_err(), "a link is no directory");
+        assert!(empty.is_dir());
     }
 
     #[test]

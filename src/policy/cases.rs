@@ -171,6 +171,9 @@ impl Engine {
         if let Question::HostPath(path) = question {
             return Answer::Path(self.paths.get(path).unwrap_or(path).clone());
         }
+        if let Question::MountsBelow(_) = question {
+            return Answer::Paths(Vec::new());
+        }
         let found = known.iter().find(|(asked, _)| asked == question);
         found.map_or(Answer::Absent, |(_, answer)| answer.clone())
     }

@@ -7,6 +7,7 @@
 
 use std::ops::Deref;
 
+use super::named::Named;
 use super::versions::KnownVersions;
 use super::{Context, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
@@ -79,6 +80,11 @@ impl Link {
 impl Chain {
     /// A chain of these policies, or of none: a byte-faithful pass-through.
     pub fn new(mut links: Vec<Link>) -> Chain {
+        let enforced = links.iter().filter(|link| !link.audits);
+        let names = enforced.flat_map(|link| link.policy.names()).collect();
+        if let Some(named) = Named::new(names) {
+            links.insert(0, Link::new(Box::new(named)));
+        }
         if !links.is_empty() {
             links.insert(0, Link::new(Box::new(KnownVersions)));
         }

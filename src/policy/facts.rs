@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,10 +20,16 @@ pub enum Question {
     Network(String),
     /// A volume's inspect answer.
     Volume(String),
+    /// An image's inspect answer.
+    Image(String),
     /// `/info`.
     Info,
     /// A path of the host with its symbolic links resolved.
     HostPath(PathBuf),
+    /// What is mounted below a path of the host.
+    MountsBelow(PathBuf),
+    /// The addresses of a name of the DNS.
+    Addresses(String),
     /// Which container an exec was made in through this gateway, and by whom.
     Exec(String),
     /// What a Docker plugin, by the name of its policy, answers to this method with this JSON.
@@ -35,6 +42,8 @@ pub enum Answer {
     Absent,
     Json(Arc<Value>),
     Path(PathBuf),
+    Paths(Vec<PathBuf>),
+    Addresses(Vec<IpAddr>),
     /// Who made an exec, and where.
     Exec(Arc<Made>),
     /// It could not be found out.
@@ -60,8 +69,11 @@ impl fmt::Display for Question {
             Question::Container(name) => write!(f, "container `{name}`"),
             Question::Network(name) => write!(f, "network `{name}`"),
             Question::Volume(name) => write!(f, "volume `{name}`"),
+            Question::Image(name) => write!(f, "image `{name}`"),
             Question::Info => f.write_str("`/info`"),
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
+            Question::MountsBelow(path) => write!(f, "what is mounted below `{}`", path.display()),
+            Question::Addresses(name) => write!(f, "the addresses of `{name}`"),
             Question::Exec(id) => write!(f, "who made exec `{id}`"),
             Question::Plugin { name, method, .. } => write!(f, "`{method}` of plugin `{name}`"),
         }

@@ -15,7 +15,10 @@ pub mod conservative;
 pub mod facts;
 mod found;
 pub mod limits;
+pub mod mount_table;
 pub mod mounts;
+mod named;
+mod ports;
 #[cfg(feature = "rego")]
 pub mod rego;
 pub mod rehearsal;
@@ -28,6 +31,7 @@ pub use chain::{
 };
 pub use facts::{Answer, Facts, Question};
 pub use found::{Found, Met, Part};
+pub use named::{Name, Thing};
 
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
@@ -60,6 +64,11 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     /// Takes off a container's create body what this policy puts on every container, so that an earlier
     /// policy sees of an existing container what its maker asked for.
     fn strip(&self, _made: &mut crate::api::doc::Value, _cx: &Context<'_>) {}
+
+    /// What it refers to by name, and so belongs to the operator.
+    fn names(&self) -> Vec<Name> {
+        Vec::new()
+    }
 
     /// How much of an answer to this route `answer` wants; others stream past.
     fn reads_answer(&self, _row: &Row, _cx: &Context<'_>) -> Reads {

@@ -11,6 +11,7 @@ mod inherit;
 mod own_address;
 mod plan;
 mod signals;
+mod warnings;
 mod watch;
 mod worker;
 mod world;
@@ -22,6 +23,7 @@ use tokio::runtime::Builder;
 use tokio_util::task::TaskTracker;
 
 pub use plan::{Plan, chain, policy_tests};
+pub use warnings::warnings;
 
 use crate::auth::Backoff;
 use crate::config::{self, Config, Invalid};
@@ -73,6 +75,7 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
     let signals = main.block_on(async { Signals::new() })?;
     let (world, opened) = World::new(config, plan, log, backoff, &mut inherited)?;
+    warn(&world.config);
     opened.iter().for_each(|line| announce(line));
     main.block_on(live(world, signals, source, &program, inherited.predecessor))?;
     // What reads a whole cache for an operator who has left is not waited for.
@@ -164,6 +167,7 @@ fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<S
     let applied = world.apply(config, plan, &mut Inherited::default());
     world.backoff.prune();
     let opened = applied.map_err(|error| format!("{error:#}"))?;
+    warn(&world.config);
     opened.iter().for_each(|line| announce(line));
     let names: Vec<&str> =
         world.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
@@ -171,6 +175,12 @@ fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<S
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let said: Vec<_> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
     Ok(format!("reloaded: {}", said.join("; ")))
+}
+
+fn warn(config: &Config) {
+    for warning in warnings(config) {
+        tracing::warn!("{}", warning.replace("\n  hint", ". hint"));
+    }
 }
 
 enum Handover {

@@ -9,7 +9,8 @@ use dockgate::config;
 use dockgate::run::policy_tests;
 
 use crate::support::engine::plain;
-use crate::support::{Engine, Setup};
+use crate::support::gate::dockgate;
+use crate::support::{Engine, Setup, text};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -175,4 +176,26 @@ fn a_failing_test_is_a_complaint_of_check_with_its_place() {
         assert_eq!(code, Some(1), "{tests}");
         assert!(said.contains(&format!("ours_test.toml{wanted}")), "{tests}\n{said}");
     }
+}
+
+/// `/usr` has setuid programs, wherever it is mounted: so it has neither option.
+#[test]
+fn check_says_what_is_unwise_on_this_machine_and_takes_it_for_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = |mode: &str| {
+        let config = format!(
+            "[[listener]]\nname = \"a\"\nurl = \"unix:///nowhere/a.sock\"\npolicies = [\"p\"]\n\
+             [policy.p]\nkind = \"conservative\"\nbinds = [{{ host = \"/usr\", mode = \"{mode}\" }}]\n"
+        );
+        fs::write(dir.path().join("g.toml"), config).unwrap();
+        let checked =
+            dockgate(&["check", "-c", "g.toml"]).current_dir(dir.path()).output().unwrap();
+        assert!(checked.status.success() && checked.stdout.is_empty(), "{checked:?}");
+        text(&checked.stderr)
+    };
+    let warned = said("rw");
+    assert!(warned.starts_with("g.toml:7:19: containers can leave setuid programs"), "{warned}");
+    assert!(warned.contains("without `nosuid`") || warned.contains("without `nodev`"), "{warned}");
+    assert!(warned.contains("\n  hint: give it a mount of its own"), "{warned}");
+    assert_eq!(said("ro"), "", "not one byte");
 }

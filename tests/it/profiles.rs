@@ -134,6 +134,7 @@ fn read_only_looks_and_does_not_touch() {
             "GET /v1.41/volumes/v",
         ],
         &[
+            ("GET /v1.41/containers/plain/logs?stdout=1&details=1", "container.log-details"),
             ("GET /v1.41/containers/plain/top?ps_args=e", "container.ps-args"),
             ("GET /v1.41/containers/plain/top?ps_args=auxe", "container.ps-args"),
             ("GET /v1.41/containers/plain/top?ps_args=-eo%20pid,environ", "container.ps-args"),
@@ -159,7 +160,10 @@ fn read_only_looks_and_does_not_touch() {
 
 #[test]
 fn read_only_shows_no_environment() {
-    let config = json!({ "Env": ["PASSWORD=geheim"], "OnBuild": ["ENV T=geheim"], "Image": "x" });
+    let config = json!({ "Env": ["PASSWORD=geheim"], "OnBuild": ["ENV T=geheim"], "Image": "x",
+        "Healthcheck": { "Test": ["CMD-SHELL", "curl -u a:geheim"], "Interval": 5 } });
+    let volume = json!({ "Name": "v", "Options": { "o": "password=geheim" } });
+    let network = json!({ "Name": "n", "Options": { "key": "geheim" }, "IPAM": { "Options": { "k": "geheim" } } });
     let engine = Engine::start(plain::with(move |head, _| {
         let said = match head.path() {
             "/images/x/history" => {
@@ -168,8 +172,21 @@ fn read_only_shows_no_environment() {
             "/images/x/json" => {
                 json!({ "Id": "i", "Config": config, "ContainerConfig": config })
             }
-            "/containers/x/json" => json!({ "Id": "c", "Config": config }),
-            "/system/df" => json!({ "BuildCache": [{ "Description": "RUN T=geheim" }] }),
+            "/containers/x/json" => json!({ "Id": "c", "Config": config,
+                "State": { "Health": { "Log": [{ "ExitCode": 0, "Output": "geheim" }] } },
+                "HostConfig": {
+                    "LogConfig": { "Type": "splunk", "Config": { "splunk-token": "geheim" } },
+                    "Mounts": [{ "Type": "volume", "VolumeOptions": { "DriverConfig": {
+                        "Name": "local", "Options": { "o": "password=geheim" } } } }] } }),
+            "/system/df" => {
+                json!({ "BuildCache": [{ "Description": "RUN T=geheim" }], "Volumes": [volume],
+                "BuildCacheUsage": { "Items": [{ "Description": "geheim" }] },
+                "VolumeUsage": { "Items": [volume] } })
+            }
+            "/volumes" => json!({ "Volumes": [volume] }),
+            "/volumes/v" => volume.clone(),
+            "/networks" | "/networks/" => json!([network]),
+            "/networks/n" => network.clone(),
             _ => json!({ "HttpProxy": "http://u:geheim@p", "NCPU": 2 }),
         };
         answer("200 OK", &said.to_string())
@@ -180,6 +197,12 @@ fn read_only_shows_no_environment() {
         ("/v1.41/images/x/json", r#""Image":"x""#),
         ("/v1.41/images/x/history", r#""Id":"i""#),
         ("/v1.41/system/df", "BuildCache"),
+        ("/v1.41/containers/x/json", r#""Type":"splunk""#),
+        ("/v1.41/volumes", r#""Name":"v""#),
+        ("/v1.41/volumes/v", r#""Name":"v""#),
+        ("/v1.41/networks", r#""Name":"n""#),
+        ("/v1.41/networks/", r#""Name":"n""#),
+        ("/v1.41/networks/n", r#""Name":"n""#),
         ("/v1.41/info", r#""NCPU":2"#),
     ] {
         let (status, said) = ask(&gate, &format!("GET {path}"), "");
@@ -203,8 +226,10 @@ fn testcontainers_gives_the_listeners_own_socket_in_place_of_the_engines() {
         for mode in ["", ":rw", ":ro"] {
             let (status, said) = ask(&gate, CREATE, &binds(source, mode).to_string());
             assert_eq!(status, 200, "{source}{mode}: {said}");
-            let wanted = json!([format!("{own}:/var/run/docker.sock{mode}")]);
-            assert_eq!(got(&said)["HostConfig"]["Binds"], wanted, "{source}{mode}");
+            let wanted = json!([{ "Type": "bind", "Source": own, "Target": "/var/run/docker.sock",
+                "ReadOnly": mode == ":ro" }]);
+            assert_eq!(got(&said)["HostConfig"]["Mounts"], wanted, "{source}{mode}");
+            assert_eq!(got(&said)["HostConfig"]["Binds"], json!([]), "{source}{mode}");
         }
     }
     let mounts = json!({ "Image": "ryuk", "HostConfig": { "Mounts":

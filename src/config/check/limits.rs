@@ -115,6 +115,9 @@ impl Checking<'_> {
             ulimits,
             log_size,
             log_files: files.and_then(|files| self.number(files, 1..=i64::MAX, "1 or more")),
+            ports: raw.ports.as_ref().and_then(|ports| {
+                self.number(ports, 0..=i64::MAX, "a number of ports, at least 0")
+            }),
             restart: raw.restart.as_ref().map(|allowed| {
                 allowed.iter().filter_map(|restart| self.restart(restart)).collect()
             }),

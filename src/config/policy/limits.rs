@@ -67,6 +67,8 @@ pub struct Caps {
     /// Bytes of one log file.
     pub log_size: Option<i64>,
     pub log_files: Option<i64>,
+    /// Published by one container.
+    pub ports: Option<i64>,
     /// The only ones allowed; none is always.
     pub restart: Option<Vec<Restart>>,
 }
@@ -88,6 +90,14 @@ pub struct Restart {
     pub name: &'static str,
     /// Of `on-failure`: how often; without it, without end.
     pub retries: Option<i64>,
+}
+
+impl LimitsPolicy {
+    /// The rules of all users and groups, and the general ones last.
+    pub fn everyone(&self) -> impl Iterator<Item = &LimitRules> {
+        let groups = self.groups.iter().map(|(_, rules)| rules);
+        groups.chain(self.users.values()).chain([&self.general])
+    }
 }
 
 impl LimitRules {
@@ -117,6 +127,7 @@ impl Caps {
         extend(&mut self.ulimits, &over.ulimits);
         self.log_size = over.log_size.or(self.log_size);
         self.log_files = over.log_files.or(self.log_files);
+        self.ports = over.ports.or(self.ports);
         self.restart = over.restart.clone().or_else(|| self.restart.take());
     }
 }

@@ -50,6 +50,7 @@ pub(in crate::config) struct Caps {
     pub blkio_weight: Option<Spanned<Value>>,
     pub tmpfs: Option<Spanned<Value>>,
     pub ulimits: BTreeMap<Spanned<String>, Spanned<Value>>,
+    pub ports: Option<Spanned<Value>>,
     pub log: LogCaps,
     pub restart: Option<Vec<Spanned<String>>>,
 }

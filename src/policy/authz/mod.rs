@@ -48,7 +48,13 @@ impl Authz {
             None => return Verdict::Ask(vec![question]),
             Some(Answer::Json(json)) => Said::read(json),
             Some(Answer::Failed(why)) => return self.failed(why),
-            Some(Answer::Absent | Answer::Path(_) | Answer::Exec(_)) => {
+            Some(
+                Answer::Absent
+                | Answer::Path(_)
+                | Answer::Paths(_)
+                | Answer::Addresses(_)
+                | Answer::Exec(_),
+            ) => {
                 return self.failed("it was not asked");
             }
         };

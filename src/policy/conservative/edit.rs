@@ -11,7 +11,8 @@ use crate::api::Typed;
 use crate::api::doc::Value;
 
 pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
-    let (mut body, mut pins) = (Change::default(), Vec::new());
+    let mut body = Change::default();
+    let (mut pins, mut moved) = (Vec::new(), BTreeMap::new());
     for edit in edits {
         match edit {
             Edit::Name(index, name) => call.set_name(index, name),
@@ -20,11 +21,18 @@ pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
                 body.at(steps).becomes = Some(value);
             }
             Edit::Pin(pin) => pins.push(pin),
+            Edit::Mount(index, mount) => {
+                moved.insert(index, mount);
+            }
+            Edit::Version(least) => call.raise_version(least),
         }
     }
     if let Some(doc) = call.doc_mut() {
         body.apply(&mut doc.root);
         pins.into_iter().for_each(|one| pin(&mut doc.root, one));
+        if !moved.is_empty() {
+            move_binds(&mut doc.root, moved);
+        }
     }
 }
 
@@ -64,7 +72,22 @@ fn keep_id(endpoint: Option<&mut Value>, id: String) {
     }
 }
 
-/// Texts that the client left to the engine.
+/// Binds that are mounts instead. Last of all: the other edits count the binds as the client sent them.
+fn move_binds(root: &mut Value, moved: BTreeMap<usize, Value>) {
+    if let Some(Value::List(binds)) = root.at_mut(&["HostConfig", "Binds"]) {
+        let mut index = 0..;
+        binds.retain(|_| {
+            let this = index.next();
+            !this.is_some_and(|at| moved.contains_key(&at))
+        });
+    }
+    let Some(mounts) = root.at_mut(&["HostConfig", "Mounts"]) else { return };
+    let mut all = mounts.items().to_vec();
+    all.extend(moved.into_values());
+    *mounts = Value::List(all);
+}
+
+/// What the client left to the engine.
 pub(super) fn fill(call: &mut Typed, fills: &[(Vec<&'static str>, Value)]) {
     let Some(doc) = call.doc_mut() else { return };
     for (path, value) in fills {

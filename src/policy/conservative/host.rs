@@ -9,17 +9,22 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::judge::{Holds, Judge, yes};
+use serde_json::Value as Json;
+
+use super::judge::{Edit, Holds, Judge, yes};
 use super::rules::{Allowed, Scalar};
 use super::{Conservative, count, state};
 use crate::api::doc::Value;
+use crate::api::endpoint::Minor;
 use crate::config::AllowedBind;
-use crate::policy::mounts::{self, BINDS, Mount, Source};
+use crate::policy::mounts::{self, BINDS, MOUNTS, Mount, Source};
 use crate::policy::{Answer, Context, Question};
 
 /// Options of a bind that change nothing but the container's own view.
 const PLAIN_OPTIONS: &[&str] =
     &["ro", "rw", "private", "rprivate", "nocopy", "consistent", "cached", "delegated", "default"];
+/// The first API version whose engines can make all of a bind read-only.
+const FORCES: Minor = 44;
 /// Orders to relabel files of the host for SELinux: taken out, as a way to trouble others.
 const RELABEL: &[&str] = &["z", "Z"];
 /// Where clients expect the engine's socket.
@@ -103,9 +108,19 @@ fn bind(
         Ok(real) => real,
         Err(holds) => return holds,
     };
+    if !real.is_open {
+        match all_of_it_read_only(judge, with, &real.path, mount, cx) {
+            Ok(Whole::AsItIs) => {}
+            Ok(Whole::ByForce) => {
+                force_read_only(judge, mount, &real.path);
+                return Holds::Yes;
+            }
+            Err(holds) => return holds,
+        }
+    }
     let relabels = mount.options.iter().any(|option| RELABEL.contains(option));
-    if real != cleaned || relabels {
-        replace_source(judge, mount, &real);
+    if real.path != cleaned || relabels {
+        replace_source(judge, mount, &real.path);
     }
     Holds::Yes
 }
@@ -117,7 +132,7 @@ fn leads_to(
     path: &Path,
     read_only: bool,
     cx: &Context<'_>,
-) -> Result<PathBuf, Holds> {
+) -> Result<Real, Holds> {
     let (real, grounds) = match with.around.shares_host {
         true => resolve(judge, with, path, cx)?,
         // Its links are on another machine: only what was given away itself is sure to be what it says.
@@ -129,9 +144,19 @@ fn leads_to(
     };
     let given = Given { written: &with.binds, real: &grounds.given };
     match decide(path, &real, &given, read_only, &grounds.forbidden) {
-        Ok(()) => Ok(real),
+        Ok(()) => {
+            let is_open = grounds.given.iter().any(|one| one.writable && one.host == real);
+            Ok(Real { path: real, is_open })
+        }
         Err(why) => Err(why.map_or(Holds::No, Holds::Because)),
     }
+}
+
+/// Where a path leads, and whether all of that may be written.
+#[derive(Clone, Debug)]
+pub(super) struct Real {
+    path: PathBuf,
+    is_open: bool,
 }
 
 /// What paths are compared with, links resolved: the same for every mount of a call.
@@ -249,6 +274,111 @@ fn decide(
     Ok(())
 }
 
+/// How a path that was given for reading is read-only with all that is mounted below it.
+enum Whole {
+    /// Nothing is mounted there, or it was forced when the container was made.
+    AsItIs,
+    /// The engine can, and does it or does not start the container.
+    ByForce,
+}
+
+/// Where in a container its engine has made all of a bind read-only, or mounted nothing of what is below it.
+pub(super) fn read_only_as_a_whole(inspect: &Json) -> Vec<PathBuf> {
+    let mounts = inspect.pointer("/HostConfig/Mounts").and_then(Json::as_array);
+    let says = |mount: &Json, key: &str| {
+        mount.pointer(&format!("/BindOptions/{key}")) == Some(&Json::Bool(true))
+    };
+    let is_whole =
+        |mount: &&Json| says(mount, "ReadOnlyForceRecursive") || says(mount, "NonRecursive");
+    let target = |mount: &Json| clean(mount.get("Target")?.as_str()?);
+    mounts.into_iter().flatten().filter(is_whole).filter_map(target).collect()
+}
+
+/// Of a bind engines below 25 make only the topmost mount read-only, and later ones do when they are asked by
+/// API 1.43 or less (`daemon/volumes_unix.go` of moby); by default they only try (mount_setattr(2)).
+fn all_of_it_read_only(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    path: &Path,
+    mount: &Mount<'_>,
+    cx: &Context<'_>,
+) -> Result<Whole, Holds> {
+    let is_forced = clean(mount.target).is_some_and(|target| judge.recursive.contains(&target));
+    if judge.is_made && is_forced {
+        return Ok(Whole::AsItIs);
+    }
+    if !judge.is_made && can_force(judge, cx)? {
+        return Ok(Whole::ByForce);
+    }
+    if !with.around.shares_host {
+        let why = "what is mounted below it would be writable on this engine, and cannot be seen from here";
+        return Err(Holds::Because(why.to_owned()));
+    }
+    let question = Question::MountsBelow(path.to_owned());
+    match cx.facts.get(&question) {
+        None => {
+            judge.ask(question, cx);
+            Err(Holds::Unknown)
+        }
+        Some(Answer::Paths(paths)) => match paths.first() {
+            None => Ok(Whole::AsItIs),
+            Some(below) => {
+                let below = below.display();
+                let why = format!("`{below}` is mounted below it, and would be writable");
+                Err(Holds::Because(why))
+            }
+        },
+        Some(_) => Err(Holds::Because("cannot be judged: what is mounted below it?".to_owned())),
+    }
+}
+
+/// From engine 25 on, and Linux 5.12.
+fn can_force(judge: &mut Judge<'_>, cx: &Context<'_>) -> Result<bool, Holds> {
+    if cx.engine.newest < FORCES {
+        return Ok(false);
+    }
+    match cx.facts.get(&Question::Info) {
+        None => {
+            judge.ask(Question::Info, cx);
+            Err(Holds::Unknown)
+        }
+        Some(Answer::Json(info)) => {
+            let kernel = info.get("KernelVersion").and_then(|kernel| kernel.as_str());
+            let mut numbers = kernel.unwrap_or_default().split(['.', '-']);
+            let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
+            Ok(number().zip(number()).is_some_and(|kernel| kernel >= (5, 12)))
+        }
+        Some(_) => Ok(false),
+    }
+}
+
+fn force_read_only(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
+    judge.edits.push(Edit::Version(FORCES));
+    let options = vec![
+        ("Propagation".into(), Value::String("rprivate".to_owned())),
+        ("ReadOnlyForceRecursive".into(), Value::Bool(true)),
+    ];
+    if mount.list == MOUNTS {
+        judge.put_here("Source", Value::String(source.to_string_lossy().into_owned()));
+        judge.put_here("BindOptions", Value::Object(options));
+    } else {
+        judge.mount_here(as_mount(mount, source, Some(Value::Object(options))));
+    }
+}
+
+/// A bind in the form that makes no directory where its source is not there.
+fn as_mount(mount: &Mount<'_>, source: &Path, options: Option<Value>) -> Value {
+    let text = |text: &str| Value::String(text.to_owned());
+    let mut entries = vec![
+        ("Type".into(), text("bind")),
+        ("Source".into(), text(&source.to_string_lossy())),
+        ("Target".into(), text(mount.target)),
+        ("ReadOnly".into(), Value::Bool(mount.read_only)),
+    ];
+    entries.extend(options.map(|options| ("BindOptions".into(), options)));
+    Value::Object(entries)
+}
+
 /// Ryuk, compose and CI runners mount the socket that they know. They get the one that they came by.
 fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mount<'_>) -> Holds {
     let (Some(path), Some(own)) = (clean(path), &with.around.own_socket) else { return Holds::No };
@@ -259,7 +389,11 @@ fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mo
     if !has_plain_options(mount) {
         return Holds::No;
     }
-    replace_source(judge, mount, own);
+    match mount.list == MOUNTS {
+        true => replace_source(judge, mount, own),
+        // Of a bind the engine makes a directory where the socket is when dockgate does not run.
+        false => judge.mount_here(as_mount(mount, own, None)),
+    }
     Holds::Yes
 }
 

@@ -10,17 +10,18 @@ use std::sync::Arc;
 
 use super::asked::Pinned;
 use super::reference::{self, Reference};
-use super::registry;
-use super::rules::{Allowed, Must, Node, Operation, PathRule, Rule};
-use super::{Conservative, host, plain, seen, state};
+use super::rules::{Absent, Allowed, Must, Node, Operation, PathRule, Rule};
+use super::{Conservative, host, plain, published, registry, seen, state};
 use crate::api::doc::{self, Value};
-use crate::api::endpoint::Resource;
+use crate::api::endpoint::{Minor, Resource};
 use crate::api::shape::Kind;
 use crate::api::{Endpoint, Row, Typed};
-use crate::policy::{Context, Found, Part, Question, Reason};
+use crate::policy::{Answer, Context, Found, Part, Question, Reason};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
+/// As many digits of an id as clients show and send.
+const SHORT_ID: usize = 12;
 const TOO_MANY: &str = "facts.too-many";
 /// More than a record of the access log has room for: it says how many are left out.
 const MOST_REASONS: usize = 1024;
@@ -42,6 +43,8 @@ pub(super) struct Judge<'j> {
     pub is_made: bool,
     /// What it refers to may be gone, and may be named: it is only to end.
     pub is_to_end: bool,
+    /// Where in the container something of the host is mounted that is sure to be read-only as a whole.
+    pub recursive: Vec<PathBuf>,
     /// By whose rules it is judged.
     operation: &'static str,
     /// Why something that the value in hand names could not have been made here.
@@ -53,7 +56,7 @@ pub(super) struct Judge<'j> {
     /// The paths that rules of mounts are about, once they are known.
     pub grounds: Option<Result<Arc<host::Grounds>, Holds>>,
     /// What came of each path of the host, by whether it is only read.
-    pub paths: HashMap<(String, bool), Result<PathBuf, Holds>>,
+    pub paths: HashMap<(String, bool), Result<host::Real, Holds>>,
     asks_too_much: bool,
     path: Vec<Step<'j>>,
 }
@@ -65,6 +68,10 @@ pub(super) enum Edit {
     Query(&'static str, String),
     Body(Vec<OwnStep>, Option<Value>),
     Pin(Pin),
+    /// The bind of this index goes, and this is among the mounts instead.
+    Mount(usize, Value),
+    /// An API version of at least this.
+    Version(Minor),
 }
 
 /// The id of a network that was judged, beside its name.
@@ -107,6 +114,12 @@ pub(super) enum Holds {
     Because(String),
     /// It is not there: the engine's words for that.
     Absent(String),
+}
+
+impl Step<'_> {
+    fn is(&self, key: &str) -> bool {
+        matches!(self, Step::Key(known) if *known == key)
+    }
 }
 
 impl Holds {
@@ -189,6 +202,7 @@ impl<'j> Judge<'j> {
                 self.path.pop();
             }
         }
+        self.left_out(with, operation, call, cx);
         for (name, value) in call.headers() {
             // The client's name for itself means nothing to the engine.
             let Some(header) = row.headers.iter().find(|header| header.name == name) else {
@@ -202,6 +216,31 @@ impl<'j> Judge<'j> {
         }
         if let Some(doc) = call.doc() {
             self.body(with, &operation.body, &doc.root, cx);
+        }
+    }
+
+    /// What the engine puts where the client says nothing is judged as if the client had said it.
+    fn left_out(
+        &mut self,
+        with: &Conservative,
+        operation: &'j Operation,
+        call: &'j Typed,
+        cx: &Context<'_>,
+    ) {
+        for (name, means, rule) in &operation.absent_query {
+            if call.query().get(name).is_none_or(str::is_empty) {
+                self.path.push(Step::Query(name));
+                self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
+                self.path.pop();
+            }
+        }
+        for Absent { path, means, rule } in &operation.absent_body {
+            let said = call.doc().and_then(|doc| doc.at(path));
+            if said.is_none_or(Value::is_zero) {
+                self.path.extend(path.iter().map(|name| Step::Key(name)));
+                self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
+                self.path.clear();
+            }
         }
     }
 
@@ -322,7 +361,7 @@ impl<'j> Judge<'j> {
             // What is judged part by part is no reason as a whole.
             let is_container = node.looks_inside() && matches!(rule.must, Must::BeAnything);
             if !is_container {
-                self.whole(with, Some(rule), value, cx);
+                self.whole(with, Some(self.rule_of_made(with, rule)), value, cx);
             }
         }
         // Of a whole body that nothing is said about, the fields are named.
@@ -364,6 +403,15 @@ impl<'j> Judge<'j> {
                     self.whole(with, None, value, cx);
                 }
             }
+        }
+    }
+
+    /// Of a container that there is nobody can tell whether a mount was asked for as a bind.
+    fn rule_of_made<'r>(&self, with: &'r Conservative, rule: &'r Rule) -> &'r Rule {
+        let is_mounts = matches!(self.path.as_slice(), [host, mounts] if host.is("HostConfig") && mounts.is("Mounts"));
+        match &with.rules.mounts_of_made {
+            Some(either) if self.is_made && is_mounts => either,
+            _ => rule,
         }
     }
 
@@ -489,9 +537,14 @@ impl<'j> Judge<'j> {
         // Null in a list of strings is Go's empty string.
         let text = value.as_str().unwrap_or_default();
         match allowed {
-            Allowed::RegistryOfName => yes(with.registries.allow(registry::host_of_name(text))),
-            Allowed::RegistryAddress => yes(with.registries.allow(registry::host_of_address(text))),
-            Allowed::Ports => yes(plain::ports(with.ports, value)),
+            Allowed::RegistryOfName => {
+                registry::judge(self, with, registry::host_of_name(text), cx)
+            }
+            Allowed::RegistryAddress => {
+                registry::judge(self, with, registry::host_of_address(text), cx)
+            }
+            Allowed::Ports(most) => published::holds(self, with, *most, value, cx),
+            Allowed::NewNetwork => self.new_network(text, cx),
             Allowed::OwnContainer(prefix) => match Reference::parse(text, prefix) {
                 // A prefix with nothing behind it names nobody.
                 Some(reference) if reference.name.is_empty() && !prefix.is_empty() => Holds::No,
@@ -512,7 +565,6 @@ impl<'j> Judge<'j> {
             Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
                 self.mount(with, allowed, value, cx)
             }
-            Allowed::NotAnId => state::is_free_for_network(self, text, cx),
             Allowed::NoHostMounts => yes(!self.body.is_some_and(host::is_mounted)),
             Allowed::Retries(most) => self.retries(*most, value),
             plain => yes(plain::holds(plain, value)),
@@ -608,6 +660,53 @@ impl<'j> Judge<'j> {
             self.edits.push(Edit::Body(steps, Some(Value::Number(most.into()))));
         }
         yes((0..=most).contains(&count))
+    }
+
+    /// The body that is judged.
+    pub(super) fn whole_body(&self) -> Option<&'j Value> {
+        self.body
+    }
+
+    /// Puts a mount in the place of the bind or mount that is judged.
+    pub(super) fn mount_here(&mut self, mount: Value) {
+        match self.path.last() {
+            _ if self.is_made => {}
+            Some(Step::Index(index)) if self.path.iter().any(|step| step.is("Binds")) => {
+                self.edits.push(Edit::Mount(*index, mount));
+            }
+            _ => self.edits.push(Edit::Body(self.own_path(), Some(mount))),
+        }
+    }
+
+    /// The value at a key of what is judged, once it is allowed.
+    pub(super) fn put_here(&mut self, key: &str, value: Value) {
+        if !self.is_made {
+            let mut steps = self.own_path();
+            steps.push(OwnStep::Key(key.to_owned()));
+            self.edits.push(Edit::Body(steps, Some(value)));
+        }
+    }
+
+    /// Engines below 25 make a second network of the same name, and a name then means neither.
+    fn new_network(&mut self, name: &str, cx: &Context<'_>) -> Holds {
+        let question = Question::Network(name.to_owned());
+        match cx.facts.get(&question) {
+            None => {
+                self.ask(question, cx);
+                return Holds::Unknown;
+            }
+            // It would be taken for a whole id.
+            Some(Answer::Absent) => return yes(!reference::is_id(name)),
+            // The beginning of another's id: clients that send as many digits as they show would get this one.
+            Some(Answer::Json(json)) if json.get("Name").is_none_or(|known| known != name) => {
+                return yes(name.len() < SHORT_ID || !reference::is_hexadecimal(name));
+            }
+            // Or it cannot be told: of two the engine says that the name is ambiguous.
+            Some(_) => {}
+        }
+        let why = format!("network with name {name} already exists");
+        self.push(Reason { status: 409, ..Reason::new("network.name-taken", "", why, "") });
+        Holds::Yes
     }
 
     /// Puts another text in the place of the value that is judged, once it is allowed.

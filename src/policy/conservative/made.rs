@@ -85,7 +85,7 @@ fn forget_defaults(
     if !matches!(driver, "" | "json-file" | "local" | "none") {
         let info = known(judge, Question::Info, cx)?;
         if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
-            remove(host_config, "LogConfig");
+            forget_log_driver(host_config);
         }
     }
     // With cgroup v1 the engine's default is the host's, and no more than every container there has.
@@ -105,6 +105,16 @@ fn forget_defaults(
         }
     }
     Ok(())
+}
+
+/// The engine's own driver, with where it sends to; what any driver reads of its options stays to be judged.
+fn forget_log_driver(host_config: &mut Json) {
+    const OF_ANY_DRIVER: &[&str] = &["max-buffer-size", "labels-regex", "env-regex", "tag"];
+    let Some(config) = host_config.get_mut("LogConfig") else { return };
+    remove(config, "Type");
+    if let Some(options) = config.get_mut("Config").and_then(Json::as_object_mut) {
+        options.retain(|name, _| OF_ANY_DRIVER.contains(&name.as_str()));
+    }
 }
 
 fn remove(json: &mut Json, key: &str) {

@@ -15,6 +15,7 @@ mod judge;
 mod learn;
 mod made;
 mod plain;
+mod published;
 mod redact;
 mod reference;
 mod registry;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::facts::Made;
-use super::{Answer, Context, Found, Part, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Found, Name, Part, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, AllowedBind, Invalid, Ports};
 use judge::Judge;
@@ -152,6 +153,10 @@ impl Policy for Conservative {
             edit::add_no_new_privileges(call);
         }
         Verdict::Continue
+    }
+
+    fn names(&self) -> Vec<Name> {
+        self.rules.names()
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {

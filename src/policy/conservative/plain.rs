@@ -5,7 +5,7 @@
 
 use super::rules::Allowed;
 use crate::api::doc::Value;
-use crate::config::Ports;
+use crate::config::units;
 
 pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
     match allowed {
@@ -13,6 +13,9 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         Allowed::Range { least, most } => number(value).is_some_and(|number| {
             least.is_none_or(|least| number >= least) && most.is_none_or(|most| number <= most)
         }),
+        Allowed::Size(least, most) => {
+            text(value).and_then(units::bytes).is_some_and(|size| (*least..=*most).contains(&size))
+        }
         Allowed::Matches(pattern) => text(value).is_some_and(|text| pattern.holds(text)),
         Allowed::NotMatches(pattern) => text(value).is_some_and(|text| !pattern.holds(text)),
         Allowed::KeysMatch(pattern) => {
@@ -35,6 +38,7 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
                 && value.entries().iter().all(|(_, options)| mount_options(options, names))
         }
         Allowed::Changes(names) => text(value).is_some_and(|text| changes(text, names)),
+        Allowed::Filters => filters(value),
         Allowed::FiltersWith(names) => {
             is_map(value) && names.iter().any(|name| value.get(name).is_some_and(|v| !v.is_zero()))
         }
@@ -42,47 +46,36 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         Allowed::Retries(_)
         | Allowed::RegistryOfName
         | Allowed::RegistryAddress
-        | Allowed::Ports
+        | Allowed::Ports(_)
+        | Allowed::NewNetwork
         | Allowed::NamedVolume
         | Allowed::Bind
         | Allowed::OwnSocket
         | Allowed::OwnContainer(_)
         | Allowed::OwnNetwork
-        | Allowed::NotAnId
         | Allowed::NoHostMounts => false,
     }
 }
 
-/// `PortBindings`, or `PublishAllPorts`.
-pub(super) fn ports(allowed: Ports, value: &Value) -> bool {
-    match value {
-        Value::Bool(publishes) => !publishes || allowed != Ports::None,
-        Value::Object(entries) => {
-            entries.iter().all(|(_, bindings)| {
-                bindings.items().iter().all(|one| {
-                    let host_port = one.get("HostPort").and_then(Value::as_str).unwrap_or_default();
-                    port(allowed, host_port)
-                }) && (is_list(bindings) || *bindings == Value::Null)
-            }) && (allowed != Ports::None || entries.is_empty())
-        }
-        Value::Null | Value::Number(_) | Value::String(_) | Value::List(_) => false,
-    }
-}
-
-/// `80`, `8000-8010`, or nothing and `0` for one of the engine's choice.
-fn port(allowed: Ports, host_port: &str) -> bool {
-    let (first, last) = host_port.split_once('-').unwrap_or((host_port, host_port));
-    match allowed {
-        Ports::None => false,
-        Ports::Any => true,
-        _ if matches!(host_port, "" | "0") => true,
-        Ports::Random => false,
-        Ports::Between(low, high) => {
-            let range = low..=high;
-            let inside = |port: &str| port.parse::<u16>().is_ok_and(|port| range.contains(&port));
-            inside(first) && inside(last)
-        }
-    }
+/// Names and ids are regular expressions to the engine (`filters.Args.Match` of moby), compiled anew for each
+/// container and network: with repetition in braces one of a few bytes is megabytes. Labels are not.
+fn filters(value: &Value) -> bool {
+    const MOST: usize = 256;
+    const LONGEST: usize = 1024;
+    let mut count = 0;
+    let mut is_plain = |key: &str, value: &str| {
+        count += 1;
+        let is_label = matches!(key, "label" | "label!");
+        count <= MOST && value.len() <= LONGEST && (is_label || !value.contains(['{', '}']))
+    };
+    is_map(value)
+        && value.entries().iter().all(|(key, values)| match values {
+            // `{"label": {"a=b": true}}`, and `{"label": ["a=b"]}` from older clients.
+            Value::Object(entries) => entries.iter().all(|(value, _)| is_plain(key, value)),
+            Value::List(items) => items.iter().all(|one| is_plain(key, text(one).unwrap_or(""))),
+            Value::Null => true,
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        })
 }
 
 fn text(value: &Value) -> Option<&str> {
@@ -259,22 +252,24 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_one_of_those_that_may_be_taken() {
-        let between = Ports::Between(20_000, 20_010);
-        for (allowed, port_, holds) in [
-            (Ports::Random, "", true),
-            (Ports::Random, "0", true),
-            (Ports::Random, "80", false),
-            (Ports::Random, "0-80", false),
-            (Ports::Any, "80", true),
-            (between, "20000-20010", true),
-            (between, "20000-20011", false),
-            (between, "", true),
-            (between, "-20001", false),
-            (between, "99999", false),
-            (Ports::None, "", false),
+    fn a_filter_is_no_costly_pattern() {
+        let holds = |json: &str| {
+            let kind = crate::api::shape::FILTERS;
+            filters(&crate::api::doc::parse(json.as_bytes(), &kind).unwrap().root)
+        };
+        assert!(holds(r#"{"name":{"^/a(b|c).*$":true},"status":["running"],"x":null}"#));
+        assert!(holds(r#"{"label":{"a={\"b\":1}":true},"label!":["{x}"]}"#), "no pattern");
+        let (long, many) = ("a".repeat(1025), vec!["a"; 257].join("\",\""));
+        for bad in [
+            r#"{"name":{"a{1000}":true}}"#.to_owned(),
+            r#"{"id":["\\p{L}"]}"#.to_owned(),
+            r#"{"name":"a"}"#.to_owned(),
+            format!(r#"{{"name":["{long}"]}}"#),
+            format!(r#"{{"label":["{many}"]}}"#),
+            "[]".to_owned(),
         ] {
-            assert_eq!(port(allowed, port_), holds, "{allowed:?} {port_}");
+            let json = crate::api::doc::parse(bad.as_bytes(), &crate::api::shape::FILTERS);
+            assert!(!json.is_ok_and(|doc| filters(&doc.root)), "{bad}");
         }
     }
 

@@ -2,7 +2,14 @@
 //!
 //! Pulls, pushes, searches and logins make dockerd connect, from where dockerd is. `judge` asks here with the
 //! host of an image's name. What must stay true: without a list, no address and no local name; with one,
-//! nothing but what it names.
+//! nothing but what it names; a name that leads to such an address is one.
+
+use serde_json::Value as Json;
+
+use super::Conservative;
+use super::judge::{Holds, Judge};
+use crate::policy::{Answer, Context, Question};
+use crate::wire::address::is_public;
 
 /// As the listener's configuration has it.
 #[derive(Debug, Default)]
@@ -18,7 +25,7 @@ impl Registries {
         Registries(listed.map(lower))
     }
 
-    pub(super) fn allow(&self, host: &str) -> bool {
+    fn allow(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let host = if is_docker_hub(&host) { DOCKER_HUB } else { &host };
         match &self.0 {
@@ -26,6 +33,58 @@ impl Registries {
             Some(listed) => listed.iter().any(|pattern| matches(pattern, host)),
         }
     }
+}
+
+/// Whether the engine may be sent to a host. Anybody can have a name of the DNS that leads to an address inside
+/// the operator's network: where this is the engine's own machine, and so its resolver, the name is looked up.
+pub(super) fn judge(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    host: &str,
+    cx: &Context<'_>,
+) -> Holds {
+    if !with.registries.allow(host) {
+        return Holds::No;
+    }
+    let lower = host.to_ascii_lowercase();
+    let is_named = with.registries.0.is_some();
+    if is_named || !with.around.shares_host || is_docker_hub(&lower) {
+        return Holds::Yes;
+    }
+    let name = lower.rsplit_once(':').map_or(lower.as_str(), |(name, _)| name);
+    let question = Question::Addresses(name.to_owned());
+    match cx.facts.get(&question) {
+        None => {
+            judge.ask(question, cx);
+            Holds::Unknown
+        }
+        Some(Answer::Addresses(found)) => match found.iter().find(|one| !is_public(**one)) {
+            _ if found.is_empty() => Holds::Because(format!("`{name}` has no address")),
+            None => Holds::Yes,
+            Some(_) => Holds::Because(format!(
+                "`{name}` leads to an address that is not public, and is not in `registries`"
+            )),
+        },
+        _ => unresolved(judge, name, cx),
+    }
+}
+
+/// A name that cannot be looked up is a no, unless the engine asks a proxy to look it up.
+fn unresolved(judge: &mut Judge<'_>, name: &str, cx: &Context<'_>) -> Holds {
+    match cx.facts.get(&Question::Info) {
+        None => {
+            judge.ask(Question::Info, cx);
+            Holds::Unknown
+        }
+        Some(Answer::Json(info)) if has_proxy(info) => Holds::Yes,
+        _ => {
+            Holds::Because(format!("`{name}` cannot be looked up here, and is not in `registries`"))
+        }
+    }
+}
+
+fn has_proxy(info: &Json) -> bool {
+    info.get("HttpsProxy").and_then(Json::as_str).is_some_and(|proxy| !proxy.is_empty())
 }
 
 /// The host in an image's name or a search term.
@@ -176,6 +235,58 @@ mod tests {
         ] {
             assert!(!any.allow(bad), "{bad}");
         }
+    }
+
+    /// Names that `is_public_name` takes, and where they lead.
+    #[test]
+    fn a_name_that_leads_inside_is_as_good_as_the_address() {
+        use crate::auth::Identity;
+        use crate::policy::conservative::{Conservative, Surroundings};
+        use crate::policy::rehearsal::{Request, Verdict, rehearse};
+        use crate::policy::{Chain, Link};
+
+        let asks =
+            |registries: Option<Vec<String>>, shares_host: bool, answer: Answer, proxy: &str| {
+                let settings = crate::config::Conservative { registries, ..Default::default() };
+                let around = Surroundings { shares_host, ..Default::default() };
+                let policy = Conservative::new("c", &settings, &around).unwrap();
+                let chain = Chain::new(vec![Link::new(Box::new(policy))]);
+                let target = "/images/create?fromImage=Inside.Example.com:5000/x";
+                let request = Request { method: "POST", target, body: b"" };
+                let knows = |question: &Question| match question {
+                    Question::Addresses(name) => {
+                        assert_eq!(name, "inside.example.com");
+                        answer.clone()
+                    }
+                    Question::Info => {
+                        let info = serde_json::json!({ "HttpsProxy": proxy });
+                        Answer::Json(std::sync::Arc::new(info))
+                    }
+                    other => panic!("{other}"),
+                };
+                let identity = Identity::imagined(None);
+                match rehearse(&chain, "l", &identity, &request, &knows).verdict {
+                    Verdict::Allowed(_) => None,
+                    Verdict::Denied(_, reasons) => Some(reasons[0].message()),
+                    Verdict::Malformed(why) => panic!("{why}"),
+                }
+            };
+        let at = |addresses: &[&str]| {
+            Answer::Addresses(addresses.iter().map(|one| one.parse().unwrap()).collect())
+        };
+        assert_eq!(asks(None, true, at(&["1.1.1.1", "2606:4700::1"]), ""), None);
+        for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "fd00::1", "::ffff:192.168.0.1"]
+        {
+            let said = asks(None, true, at(&["1.1.1.1", inside]), "p").unwrap();
+            assert!(said.contains("leads to an address that is not public"), "{said}");
+            assert_eq!(asks(None, false, at(&[inside]), ""), None, "another machine resolves");
+            let listed = Some(vec!["*.example.com".to_owned()]);
+            assert_eq!(asks(listed, true, at(&[inside]), ""), None, "the operator wants it");
+        }
+        assert!(asks(None, true, at(&[]), "").is_some());
+        let failed = || Answer::Failed("no resolver".to_owned());
+        assert!(asks(None, true, failed(), "").unwrap().contains("cannot be looked up here"));
+        assert_eq!(asks(None, true, failed(), "http://proxy:3128"), None, "a proxy resolves");
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn of(allowed: &[Allowed], value: &Value, failing: &[usize]) -> Option<Json> {
         }
         Value::Object(entries) => match allowed {
             [Allowed::Retries(_), ..] => value.get("MaximumRetryCount").and_then(plain),
-            [Allowed::Ports, ..] => Some(ports(value)),
+            [Allowed::Ports(_), ..] => Some(ports(value)),
             [Allowed::TmpfsOptions(_), ..] => Some(tmpfs_options(value)),
             // The keys of a struct are known and say nothing.
             _ if entries.iter().any(|(key, _)| matches!(key, Cow::Borrowed(_))) => None,

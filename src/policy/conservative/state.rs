@@ -9,9 +9,8 @@ use std::collections::HashSet;
 use serde_json::{Value as Json, json};
 
 use super::judge::{Holds, Judge};
-use super::reference;
 use super::rules::Node;
-use super::{Conservative, made};
+use super::{Conservative, host, made};
 use crate::api::doc::{self, Value};
 use crate::api::shape::{Kind, Object};
 use crate::api::{Endpoint, network, volume};
@@ -54,6 +53,7 @@ fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<
     cx.later.strip(&mut made, cx);
     let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Holds::No };
     let mut inner = judge.of_made(Endpoint::ContainerCreate);
+    inner.recursive = host::read_only_as_a_whole(json);
     inner.body(with, rules, &made, cx);
     made::mounted(&mut inner, with, rules, json, cx);
     let Judge { reasons, asks, seen, .. } = inner;
@@ -111,24 +111,6 @@ pub(super) fn volume(
     };
     let made = json!({ "Driver": json.get("Driver"), "DriverOpts": json.get("Options") });
     thing(judge, with, made, volume::CREATE, Endpoint::VolumeCreate, cx)
-}
-
-/// Whether a new network may have this name: clients and engines choose a network by the beginning of its id too, and
-/// would choose this one instead.
-pub(super) fn is_free_for_network(judge: &mut Judge<'_>, name: &str, cx: &Context<'_>) -> Holds {
-    /// As many digits of an id as clients show.
-    const SHORT: usize = 12;
-    if !reference::is_hexadecimal(name) || name.len() < SHORT || judge.is_made {
-        return Holds::Yes;
-    }
-    if reference::is_id(name) {
-        return Holds::No;
-    }
-    match known(judge, Question::Network(name.to_owned()), cx) {
-        Ok(Some(json)) if text(json, "Id").starts_with(name) => Holds::No,
-        Ok(_) => Holds::Yes,
-        Err(holds) => holds,
-    }
 }
 
 /// Why an exec is not the caller's; none if it is, or is not known yet.
@@ -218,7 +200,9 @@ pub(super) fn known<'f>(
         Some(Answer::Failed(why)) => {
             Err(Holds::Because(format!("cannot be judged: the engine was asked, and {why}")))
         }
-        Some(Answer::Path(_) | Answer::Exec(_)) => Err(Holds::No),
+        Some(Answer::Path(_) | Answer::Paths(_) | Answer::Addresses(_) | Answer::Exec(_)) => {
+            Err(Holds::No)
+        }
         None => {
             judge.ask(question, cx);
             Err(Holds::Unknown)

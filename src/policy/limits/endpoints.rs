@@ -16,6 +16,8 @@ pub(super) enum Makes {
     Build,
     Volume,
     Network,
+    /// Processes, of a container that there is.
+    Running,
     /// A container's place in another network.
     Endpoint,
     /// Containers that no limit reaches.
@@ -32,8 +34,8 @@ pub(super) fn makes(endpoint: E) -> Makes {
         E::NetworkCreate => Makes::Network,
         E::NetworkConnect => Makes::Endpoint,
         E::ServiceCreate | E::ServiceUpdate => Makes::Service,
-        E::ContainerStart
-        | E::PluginList
+        E::ContainerStart | E::ContainerRestart => Makes::Running,
+        E::PluginList
         | E::PluginInspect
         | E::GetPluginPrivileges
         | E::PluginDelete
@@ -106,7 +108,6 @@ pub(super) fn makes(endpoint: E) -> Makes {
         | E::ContainerKill
         | E::ContainerPause
         | E::ContainerUnpause
-        | E::ContainerRestart
         | E::ContainerStop
         | E::ContainerWait
         | E::ContainerResize

@@ -10,6 +10,7 @@ mod marks;
 mod memory;
 mod network;
 mod numbers;
+mod published;
 mod restart;
 mod rules;
 mod sheet;
@@ -18,11 +19,11 @@ mod tmpfs;
 mod ulimits;
 mod words;
 
-use super::{Context, Policy, Reason, Verdict};
+use super::{Context, Name, Policy, Reason, Verdict};
 use crate::api::Typed;
 use crate::api::doc::Value;
 use crate::api::query::Query;
-use crate::config::LimitsPolicy;
+use crate::config::{LimitRules, LimitsPolicy, Word};
 use endpoints::Makes;
 use rules::Rules;
 use sheet::Sheet;
@@ -50,7 +51,9 @@ impl Policy for Limits {
             return Verdict::Continue;
         }
         let rules = Rules::of(&self.settings, cx);
-        if let Some(question) = cpus::asks(&rules, call, makes) {
+        let asked =
+            cpus::asks(&rules, call, makes).or_else(|| published::asks(&rules, call, makes));
+        if let Some(question) = asked {
             return Verdict::Ask(vec![question]);
         }
         let mut reasons = Vec::new();
@@ -60,11 +63,17 @@ impl Policy for Limits {
         if reasons.is_empty() { Verdict::Continue } else { Verdict::Deny(reasons) }
     }
 
+    fn names(&self) -> Vec<Name> {
+        let networks = |rules: &LimitRules| {
+            let both = [&rules.force.words, &rules.default.words];
+            let named = both.into_iter().filter_map(|words| words.get(&Word::Network));
+            named.filter_map(Name::of_network_template).collect::<Vec<_>>()
+        };
+        self.settings.everyone().flat_map(networks).collect()
+    }
+
     fn strip(&self, made: &mut Value, _: &Context<'_>) {
-        let groups = self.settings.groups.iter().map(|(_, rules)| rules);
-        for rules in groups.chain(self.settings.users.values()).chain([&self.settings.general]) {
-            strip::strip(made, rules);
-        }
+        self.settings.everyone().for_each(|rules| strip::strip(made, rules));
     }
 }
 
@@ -77,6 +86,7 @@ fn judge(rules: &Rules<'_>, call: &mut Typed, makes: Makes) -> Vec<Judged> {
         Makes::Nothing => Vec::new(),
         Makes::Service => vec![rules.no_services(path)],
         Makes::Endpoint => vec![network::connect(rules, &name)],
+        Makes::Running => vec![published::start(rules, &name)],
         Makes::Build => build(rules, call.query_mut()),
         Makes::Container => body(call, |root| create(rules, root)),
         Makes::Update => body(call, |root| update(rules, root, &name)),
@@ -111,6 +121,7 @@ fn create(rules: &Rules<'_>, root: &mut Value) -> Vec<Judged> {
         tmpfs::create(rules, root),
         words::create(rules, root),
         network::create(rules, root),
+        published::create(rules, root),
         marks::labels(rules, root),
         marks::env(rules, root, false),
         log::create(rules, root),

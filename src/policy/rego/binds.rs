@@ -105,7 +105,9 @@ fn leads_to(path: &Path, facts: &Facts) -> Result<PathBuf, Open> {
                 let path = path.display();
                 return Err(Open::Unknown(format!("where `{path}` leads is not known: {why}")));
             }
-            Some(Answer::Json(_) | Answer::Exec(_)) => break,
+            Some(Answer::Json(_) | Answer::Paths(_) | Answer::Addresses(_) | Answer::Exec(_)) => {
+                break;
+            }
         }
     }
     Err(Open::Unknown(format!("where `{}` leads is not known", path.display())))

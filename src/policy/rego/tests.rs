@@ -49,6 +49,9 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Said {
         Question::Container(_)
         | Question::Network(_)
         | Question::Volume(_)
+        | Question::Image(_)
+        | Question::MountsBelow(_)
+        | Question::Addresses(_)
         | Question::Info
         | Question::Exec(_)
         | Question::Plugin { .. } => Answer::Absent,

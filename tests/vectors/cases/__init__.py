@@ -24,6 +24,7 @@ from . import (
     daemon,
     existence,
     spellings,
+    promises,
 )  # noqa: F401,E501
 
 

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use std::net::Ipv6Addr;
+
 use super::*;
 
 fn nobody() -> Guard {

@@ -189,7 +189,7 @@ impl Lesson {
         };
         let wider = if has(|one| matches!(one, Allowed::Bind)) {
             mounts::widen(rule, &seen.found, &mut settings.binds)
-        } else if has(|one| matches!(one, Allowed::Ports)) {
+        } else if has(|one| matches!(one, Allowed::Ports(_))) {
             let ports = seen.found.iter().map(|found| settings.take_ports(found.as_ref()));
             match ports.collect::<Option<Vec<()>>>() {
                 Some(_) => return format!("# {place}: see `ports` above\n"),

@@ -114,7 +114,13 @@ fn extend_ulimit(limits: &mut BTreeMap<String, i64>, item: &Json) -> Option<()> 
 
 fn extend_keys(allowed: &mut Vec<Allowed>, keys: &[&str]) -> Option<()> {
     if allowed.iter().any(|one| {
-        matches!(one, Allowed::FiltersWith(_) | Allowed::TmpfsOptions(_) | Allowed::Ports)
+        matches!(
+            one,
+            Allowed::Filters
+                | Allowed::FiltersWith(_)
+                | Allowed::TmpfsOptions(_)
+                | Allowed::Ports(_)
+        )
     }) {
         return None;
     }

@@ -10,11 +10,16 @@ use regex::Regex;
 use toml::de::{DeInteger, DeValue};
 
 use crate::api::doc::Value;
+use crate::config::units;
 
-pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `matches`, `not-matches`, \
-    `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, `volume-options`, \
-    `tmpfs-options`, `changes`, `filters-with`, `registry`, `ports`, `named-volume`, `allowed-bind`, \
-    `own-socket`, `own-container`, `own-network`, `not-an-id`, `no-host-mounts`";
+/// Published by one container, where a file of rules says no number.
+const MOST_PORTS: i64 = 100;
+
+pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `size`, \
+    `matches`, `not-matches`, `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, \
+    `volume-options`, `tmpfs-options`, `changes`, `filters`, `filters-with`, `registry`, `ports`, \
+    `named-volume`, `allowed-bind`, `own-socket`, `own-container`, `own-network`, `new-network`, \
+    `no-host-mounts`";
 
 #[derive(Clone, Debug)]
 pub(in super::super) enum Allowed {
@@ -23,6 +28,8 @@ pub(in super::super) enum Allowed {
         least: Option<i64>,
         most: Option<i64>,
     },
+    /// Bytes as people write them, within these.
+    Size(i64, i64),
     Matches(Pattern),
     NotMatches(Pattern),
     KeysMatch(Pattern),
@@ -39,13 +46,16 @@ pub(in super::super) enum Allowed {
     TmpfsOptions(Vec<String>),
     /// Lines of a Dockerfile that begin with these.
     Changes(Vec<String>),
+    /// Filters without what is costly as a regular expression.
+    Filters,
     /// Filters with one of these keys.
     FiltersWith(Vec<String>),
     /// In an image's name or a search term.
     RegistryOfName,
     /// The address of a login.
     RegistryAddress,
-    Ports,
+    /// Those that the listener may take, and no more than this many.
+    Ports(i64),
     NamedVolume,
     Bind,
     /// The engine's usual socket: the container gets the listener's own.
@@ -53,8 +63,8 @@ pub(in super::super) enum Allowed {
     /// A container that could have been made here, behind this prefix.
     OwnContainer(String),
     OwnNetwork,
-    /// A name for a network that nobody takes for the id of another.
-    NotAnId,
+    /// A name that no network has, and that is not the beginning of the id of one.
+    NewNetwork,
     /// Anything, as long as no path of the host is mounted.
     NoHostMounts,
 }
@@ -77,6 +87,14 @@ pub(in super::super) struct Pattern {
 pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, String> {
     Ok(Some(match word {
         "one-of" => Allowed::OneOf(list(value, scalar)?),
+        "size" => match list(value, |one| units::bytes(one.as_str()?))?.as_slice() {
+            [least, most] => Allowed::Size(*least, *most),
+            _ => {
+                return Err(
+                    "must be the least and the most, such as `[\"64k\", \"1g\"]`".to_owned()
+                );
+            }
+        },
         "matches" => Allowed::Matches(Pattern::new(value)?),
         "not-matches" => Allowed::NotMatches(Pattern::new(value)?),
         "keys-match" => Allowed::KeysMatch(Pattern::new(value)?),
@@ -87,6 +105,7 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
         "retries" => Allowed::Retries(integer(value).ok_or("must be an integer")?),
         "tmpfs-options" => Allowed::TmpfsOptions(list(value, text)?),
         "changes" => Allowed::Changes(list(value, text)?),
+        "filters" => yes(value, Allowed::Filters)?,
         "filters-with" => Allowed::FiltersWith(list(value, text)?),
         "own-container" => Allowed::OwnContainer(text(value).ok_or("must be a prefix, or empty")?),
         "volume-options" => yes(value, Allowed::VolumeOptions)?,
@@ -95,12 +114,15 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
             Some("address") => Allowed::RegistryAddress,
             _ => return Err("must be `name` or `address`".to_owned()),
         },
-        "ports" => yes(value, Allowed::Ports)?,
+        "ports" => match integer(value) {
+            Some(most) => Allowed::Ports(most),
+            None => yes(value, Allowed::Ports(MOST_PORTS))?,
+        },
         "named-volume" => yes(value, Allowed::NamedVolume)?,
         "allowed-bind" => yes(value, Allowed::Bind)?,
         "own-socket" => yes(value, Allowed::OwnSocket)?,
         "own-network" => yes(value, Allowed::OwnNetwork)?,
-        "not-an-id" => yes(value, Allowed::NotAnId)?,
+        "new-network" => yes(value, Allowed::NewNetwork)?,
         "no-host-mounts" => yes(value, Allowed::NoHostMounts)?,
         _ => return Ok(None),
     }))
@@ -193,12 +215,14 @@ impl Allowed {
             Allowed::OneOf(_)
             | Allowed::Matches(_)
             | Allowed::NotMatches(_)
+            | Allowed::Size(..)
             | Allowed::Outside(_)
             | Allowed::Capabilities(_)
             | Allowed::RegistryOfName
             | Allowed::RegistryAddress
             | Allowed::OwnContainer(_)
             | Allowed::Changes(_)
+            | Allowed::NewNetwork
             | Allowed::NamedVolume
             | Allowed::Bind
             | Allowed::OwnSocket => true,
@@ -209,10 +233,10 @@ impl Allowed {
             | Allowed::Retries(_)
             | Allowed::VolumeOptions
             | Allowed::TmpfsOptions(_)
+            | Allowed::Filters
             | Allowed::FiltersWith(_)
-            | Allowed::Ports
+            | Allowed::Ports(_)
             | Allowed::OwnNetwork
-            | Allowed::NotAnId
             | Allowed::NoHostMounts => false,
         }
     }
@@ -235,6 +259,9 @@ impl Allowed {
             Allowed::Range { least: Some(least), most: None } => format!("at least {least}"),
             Allowed::Range { least: None, most: Some(most) } => format!("at most {most}"),
             Allowed::Range { least: None, most: None } => "a number".to_owned(),
+            Allowed::Size(least, most) => {
+                format!("{} to {}", units::show_bytes(*least), units::show_bytes(*most))
+            }
             Allowed::Matches(pattern) => format!("like `{}`", pattern.source),
             Allowed::NotMatches(pattern) => format!("unlike `{}`", pattern.source),
             Allowed::KeysMatch(pattern) => format!("named like `{}`", pattern.source),
@@ -252,11 +279,15 @@ impl Allowed {
             Allowed::VolumeOptions => "a size or a tmpfs".to_owned(),
             Allowed::TmpfsOptions(names) => format!("one of {}", named(names)),
             Allowed::Changes(names) => format!("lines of {}", named(names)),
+            Allowed::Filters => {
+                "filters without repetition in braces, at most 256, each at most 1024 bytes"
+                    .to_owned()
+            }
             Allowed::FiltersWith(names) => format!("a filter by {}", named(names)),
             Allowed::RegistryOfName | Allowed::RegistryAddress => {
                 "a registry that the listener may use".to_owned()
             }
-            Allowed::Ports => "ports that the listener may take".to_owned(),
+            Allowed::Ports(most) => format!("ports that the listener may take, at most {most}"),
             Allowed::NamedVolume => "a named volume that could have been made here".to_owned(),
             Allowed::Bind => "a path of the host that was given away".to_owned(),
             Allowed::OwnSocket => {
@@ -266,7 +297,7 @@ impl Allowed {
                 format!("`{prefix}NAME` of a container that could have been made here")
             }
             Allowed::OwnNetwork => "a network that could have been made here".to_owned(),
-            Allowed::NotAnId => "a name that is not the beginning of another's id".to_owned(),
+            Allowed::NewNetwork => "a name that no network has, and no id begins with".to_owned(),
             Allowed::NoHostMounts => "empty where a path of the host is mounted".to_owned(),
         }
     }

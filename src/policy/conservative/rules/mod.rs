@@ -10,12 +10,17 @@ mod read;
 mod tree;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::api::Endpoint;
 use crate::api::doc::Value;
+use crate::api::endpoint::Resource;
+use crate::api::shape::Kind;
+use crate::api::{Endpoint, container};
 use crate::config::{File, Invalid};
+use crate::policy::Name;
+use crate::policy::named::each_field;
 
 pub(super) use allowed::{Allowed, Pattern, Scalar};
 use read::Raw;
@@ -27,6 +32,8 @@ pub struct Rules {
     pub(super) refused: BTreeMap<Endpoint, Refusal>,
     /// Not allowed themselves, but what exists is judged by them: those that `only` left out.
     judging: BTreeMap<Endpoint, Operation>,
+    /// What the mounts of a container that there is may be: its `Binds` or its `Mounts`.
+    pub(super) mounts_of_made: Option<Rule>,
 }
 
 /// What may be said with one operation.
@@ -39,8 +46,18 @@ pub(super) struct Operation {
     pub body: Node,
     /// Where the body gets a value when it has none.
     pub fills: Vec<(Vec<&'static str>, Value)>,
+    /// What the engine takes where the client says nothing, with the rule of that place.
+    pub absent_query: Vec<(&'static str, &'static str, Rule)>,
+    pub absent_body: Vec<Absent>,
     /// Keys from the root of the answer; `*` for every element.
     pub redact: Vec<Vec<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Absent {
+    pub path: Vec<&'static str>,
+    pub means: &'static str,
+    pub rule: Rule,
 }
 
 #[derive(Debug)]
@@ -56,8 +73,8 @@ pub(super) enum PathRule {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub rule: Option<Rule>,
-    /// By name, sorted.
-    pub fields: Vec<(&'static str, Node)>,
+    /// By name, sorted; of a map of texts, what is said of a key.
+    pub fields: Vec<(Cow<'static, str>, Node)>,
     /// Every element of a list, every value of a map.
     pub each: Option<Box<Node>>,
 }
@@ -110,6 +127,35 @@ impl Rules {
         self.operations.get(&endpoint).or_else(|| self.judging.get(&endpoint))
     }
 
+    /// What the rules of a container or a build have by name.
+    pub(super) fn names(&self) -> Vec<Name> {
+        let mut names = Vec::new();
+        let mut note = |resource, field: &str, rule: Option<&Rule>| {
+            let Some(Rule { must: Must::Be(allowed), .. }) = rule else { return };
+            let texts = allowed.iter().flat_map(|one| match one {
+                Allowed::OneOf(items) => items.as_slice(),
+                _ => &[],
+            });
+            let texts = texts.filter_map(Scalar::as_str);
+            names.extend(texts.filter_map(|text| Name::of_field(resource, field, text)));
+        };
+        if let Some(create) = self.making(Endpoint::ContainerCreate) {
+            each_field(Kind::Object(container::CREATE), &mut |path, resource| {
+                let node = path.iter().try_fold(&create.body, |node, name| node.field(name));
+                note(
+                    resource,
+                    path.last().unwrap_or(&""),
+                    node.and_then(|node| node.rule.as_ref()),
+                );
+            });
+        }
+        if let Some(build) = self.operations.get(&Endpoint::ImageBuild) {
+            let rule = build.query.iter().find(|(name, _)| *name == "networkmode");
+            note(Resource::Network, "networkmode", rule.map(|(_, rule)| rule));
+        }
+        names
+    }
+
     /// `path` stands in complaints.
     pub(super) fn parse(text: &str, path: &Path) -> Result<Rules, Invalid> {
         tree::grow(Raw::parse(text, path)?)
@@ -125,7 +171,7 @@ impl Rule {
 
 impl Node {
     pub(super) fn field(&self, name: &str) -> Option<&Node> {
-        let index = self.fields.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+        let index = self.fields.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         self.fields.get(index).map(|(_, node)| node)
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Must, Node, Operation, PathRule, Rule, Rules};
+use crate::api::doc::Value;
 use crate::api::endpoint::Row;
 use crate::api::table;
 
@@ -42,9 +43,17 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "the exec was not made by this caller through this listener; to the client it does not exist (404)",
     ),
     ("facts.too-many", "the call refers to more things than dockgate asks the engine about"),
+    (
+        "named.container",
+        "the container is named by a policy of the listener, and so the operator's",
+    ),
+    ("named.network", "the network is named by a policy of the listener, and so the operator's"),
+    ("named.unknown", "the engine could not say whether one that a policy names is meant"),
+    ("named.volume", "the volume is named by a policy of the listener, and so the operator's"),
     ("limits.*", "a policy `limits`: [what it says](policies/limits.md)"),
     ("name.absent", "what the call names does not exist; to the client it is the engine's own 404"),
     ("network.not-own", "the network could not have been made here"),
+    ("network.name-taken", "there is a network of that name (409, in the engine's words)"),
     ("rego.*", "a policy `rego`: [what it says](policies/rego.md)"),
     ("rules.operation", "the file of rules does not have the operation"),
     (
@@ -149,7 +158,10 @@ fn section(page: &mut String, row: &Row, operation: &Operation) {
         }
     }
     for (path, value) in &operation.fills {
-        let value = value.as_str().unwrap_or_default();
+        let value = match value {
+            Value::Bool(value) => value.to_string(),
+            value => value.as_str().unwrap_or_default().to_owned(),
+        };
         let _ = writeln!(page, "\nLeft out, `{}` becomes `{value}`.", path.join("."));
     }
     if !operation.redact.is_empty() {

@@ -282,7 +282,10 @@ impl Reading<'_> {
                 "rule" => rule.id = self.string(value).unwrap_or_default(),
                 "why" => rule.why = self.string(value).unwrap_or_default(),
                 "hint" => rule.hint = self.string(value).unwrap_or_default(),
-                "fill" => fill = self.string(value).map(Value::String),
+                "fill" => match value.get_ref().as_bool() {
+                    Some(value) => fill = Some(Value::Bool(value)),
+                    None => fill = self.string(value).map(Value::String),
+                },
                 "zero" => rule.must = Must::BeZero,
                 "null" => rule.must = Must::BeNull,
                 "at-least" => range.0 = self.integer(value),

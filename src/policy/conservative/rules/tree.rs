@@ -3,14 +3,15 @@
 //! `Rules` calls it once. What must stay true: a name that no API version knows is a complaint, and so is a
 //! predicate for a value of another type; every complaint has its place.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::read::{Entry, Named, Raw, RawOperation, RawPath};
-use super::{Allowed, Must, Node, Operation, PathRule, Refusal, Rule, Rules};
+use super::{Absent, Allowed, Must, Node, Operation, PathRule, Refusal, Rule, Rules};
 use crate::api::doc::Value;
 use crate::api::endpoint::{BodyKind, Row};
 use crate::api::shape::Kind;
-use crate::api::table;
+use crate::api::{Endpoint, table};
 use crate::config::{Invalid, Place};
 
 /// Groups within groups.
@@ -18,8 +19,12 @@ const MOST_DEPTH: usize = 4;
 
 pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
     let mut growing = Growing { groups: &raw.groups, complaints: Invalid::default() };
-    let mut rules =
-        Rules { operations: BTreeMap::new(), refused: BTreeMap::new(), judging: BTreeMap::new() };
+    let mut rules = Rules {
+        operations: BTreeMap::new(),
+        refused: BTreeMap::new(),
+        judging: BTreeMap::new(),
+        mounts_of_made: None,
+    };
     for refusal in &raw.refuse {
         for (id, place) in &refusal.value.operations {
             if let Some(row) = growing.row(id, place) {
@@ -39,7 +44,24 @@ pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
             rules.judging.insert(row.endpoint, growing.operation(row, operation));
         }
     }
+    rules.mounts_of_made = rules.making(Endpoint::ContainerCreate).and_then(mounts_of_made);
     growing.complaints.or(rules)
+}
+
+fn mounts_of_made(create: &Operation) -> Option<Rule> {
+    let host_config = create.body.field("HostConfig")?;
+    let rule = |list| host_config.field(list)?.rule.as_ref();
+    let both = [rule("Mounts"), rule("Binds")].into_iter().flatten();
+    let allowed = |rule: &Rule| match &rule.must {
+        Must::Be(allowed) => allowed.clone(),
+        Must::BeAnything | Must::BeDropped | Must::BeZero | Must::BeNull => Vec::new(),
+    };
+    if both.clone().any(|rule| matches!(rule.must, Must::BeAnything)) {
+        return both.clone().find(|rule| matches!(rule.must, Must::BeAnything)).cloned();
+    }
+    let first = both.clone().next()?.clone();
+    let allowed: Vec<_> = both.flat_map(allowed).collect();
+    (!allowed.is_empty()).then(|| Rule { must: Must::Be(allowed), ..first })
 }
 
 struct Growing<'r> {
@@ -53,9 +75,11 @@ struct Target {
     kind: Kind,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum TargetStep {
     Field(&'static str),
+    /// Of a map of texts.
+    Key(String),
     Each,
 }
 
@@ -89,7 +113,11 @@ impl Growing<'_> {
             match param {
                 Some(param) => {
                     let kind = param.json.unwrap_or(Kind::Str);
-                    operation.query.extend(self.plain(entry, kind).map(|rule| (param.name, rule)));
+                    let Some(rule) = self.plain(entry, kind) else { continue };
+                    if let (Some(means), Must::Be(_)) = (param.means, &rule.must) {
+                        operation.absent_query.push((param.name, means, rule.clone()));
+                    }
+                    operation.query.push((param.name, rule));
                 }
                 None => {
                     let what =
@@ -116,7 +144,12 @@ impl Growing<'_> {
             BodyKind::None | BodyKind::Tar | BodyKind::Raw => None,
         };
         match kind {
-            Some(kind) => self.body(&mut operation, body, "", kind),
+            Some(kind) => {
+                self.body(&mut operation, body, "", kind);
+                absent(&operation.body, kind, &mut Vec::new(), &mut operation.absent_body);
+                let Operation { absent_body, fills, .. } = &mut operation;
+                absent_body.retain(|one| !fills.iter().any(|(path, _)| *path == one.path));
+            }
             None => {
                 if let Some(entry) = body.first() {
                     let what = format!("`{}` has no JSON body", raw.name);
@@ -204,19 +237,24 @@ impl Growing<'_> {
         if let Some(value) = fill {
             let fields = target.steps.iter().map(|step| match step {
                 TargetStep::Field(name) => Some(*name),
-                TargetStep::Each => None,
+                TargetStep::Key(_) | TargetStep::Each => None,
             });
             match fields.collect::<Option<Vec<_>>>() {
-                Some(fields) if matches!(target.kind, Kind::Str) => {
+                Some(fields) if is_of(value, target.kind) => {
                     operation.fills.retain(|(other, _)| *other != fields);
                     operation.fills.push((fields, value.clone()));
                 }
-                _ => self.complain(&entry.place, "`fill` is for a text outside of lists", ""),
+                _ => self.complain(
+                    &entry.place,
+                    "`fill` is for a text or a bool outside of lists",
+                    "",
+                ),
             }
         }
         let node = target.steps.iter().fold(&mut operation.body, |node, step| match step {
             TargetStep::Each => &mut **node.each.get_or_insert_default(),
-            TargetStep::Field(name) => node.field_mut(name),
+            TargetStep::Field(name) => node.field_mut(Cow::Borrowed(name)),
+            TargetStep::Key(name) => node.field_mut(Cow::Owned(name.clone())),
         });
         node.rule = Some(rule.clone());
     }
@@ -234,8 +272,8 @@ impl Growing<'_> {
 }
 
 impl Node {
-    fn field_mut(&mut self, name: &'static str) -> &mut Node {
-        let index = match self.fields.binary_search_by(|(known, _)| (*known).cmp(name)) {
+    fn field_mut(&mut self, name: Cow<'static, str>) -> &mut Node {
+        let index = match self.fields.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(index) => index,
             Err(index) => {
                 self.fields.insert(index, (name, Node::default()));
@@ -245,6 +283,26 @@ impl Node {
         #[expect(clippy::indexing_slicing, reason = "found at this index, or just put there")]
         &mut self.fields[index].1
     }
+}
+
+/// The fields whose absence means something to the engine, with their rules.
+fn absent(node: &Node, kind: Kind, path: &mut Vec<&'static str>, found: &mut Vec<Absent>) {
+    let Kind::Object(fields) = kind else { return };
+    for field in fields {
+        let Some(node) = node.field(field.name) else { continue };
+        path.push(field.name);
+        if let (Some(means), Some(rule @ Rule { must: Must::Be(_), .. })) =
+            (field.means, &node.rule)
+        {
+            found.push(Absent { path: path.clone(), means, rule: rule.clone() });
+        }
+        absent(node, field.kind, path, found);
+        path.pop();
+    }
+}
+
+fn is_of(value: &Value, kind: Kind) -> bool {
+    matches!((value, kind), (Value::String(_), Kind::Str) | (Value::Bool(_), Kind::Bool))
 }
 
 fn join(at: &str, name: &str) -> String {
@@ -260,6 +318,7 @@ fn find(path: &str, root: Kind) -> Result<Target, String> {
     for name in path.split('.').filter(|name| !name.is_empty()) {
         let (step, kind) = match (target.kind, name) {
             (Kind::List(kind) | Kind::Map(kind), "*") => (TargetStep::Each, *kind),
+            (Kind::Map(kind @ Kind::Str), name) => (TargetStep::Key(name.to_owned()), *kind),
             (Kind::Object(fields), name) => {
                 let field = fields.iter().find(|field| field.name == name && !field.ignored);
                 let field = field.ok_or_else(|| {
@@ -292,6 +351,8 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         Allowed::Range { .. } => matches!(kind, Kind::Int | Kind::Float | Kind::Str),
         Allowed::Matches(_)
         | Allowed::NotMatches(_)
+        | Allowed::Size(..)
+        | Allowed::NewNetwork
         | Allowed::Outside(_)
         | Allowed::Capabilities(_)
         | Allowed::Changes(_)
@@ -300,16 +361,16 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         | Allowed::OwnContainer(_) => is_texts,
         Allowed::OwnNetwork => is_texts || matches!(kind, Kind::Map(_)),
         Allowed::KeysMatch(_) | Allowed::KeysNotMatch(_) => matches!(kind, Kind::Map(_)),
-        Allowed::TmpfsOptions(_) | Allowed::VolumeOptions | Allowed::FiltersWith(_) => {
-            matches!(kind, Kind::Map(_))
-        }
+        Allowed::TmpfsOptions(_)
+        | Allowed::VolumeOptions
+        | Allowed::Filters
+        | Allowed::FiltersWith(_) => matches!(kind, Kind::Map(_)),
         Allowed::Ulimits(_) => matches!(kind, Kind::List(_)),
         Allowed::Retries(_) => matches!(kind, Kind::Object(_)),
-        Allowed::Ports => matches!(kind, Kind::Map(_) | Kind::Bool),
+        Allowed::Ports(_) => matches!(kind, Kind::Map(_) | Kind::Bool),
         Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
             matches!(kind, Kind::List(_))
         }
-        Allowed::NotAnId => matches!(kind, Kind::Str),
         Allowed::NoHostMounts => true,
     }
 }

@@ -6,18 +6,22 @@
 use super::allowed::Scalar;
 use super::{Allowed, Must, Rule};
 use crate::api::doc::Value;
+use crate::config::units;
 
 impl Rule {
     pub(in super::super) fn to_toml(&self, fill: Option<&Value>) -> String {
         let mut keys: Vec<String> = match &self.must {
-            Must::BeAnything => return "\"any\"".to_owned(),
+            Must::BeAnything if fill.is_none() => return "\"any\"".to_owned(),
+            Must::BeAnything => Vec::new(),
             Must::BeDropped => return "\"drop\"".to_owned(),
             Must::BeZero => vec!["zero = true".to_owned()],
             Must::BeNull => vec!["null = true".to_owned()],
             Must::Be(allowed) => allowed.iter().map(predicate).collect(),
         };
-        if let Some(Value::String(text)) = fill {
-            keys.push(format!("fill = {}", quote(text)));
+        match fill {
+            Some(Value::String(text)) => keys.push(format!("fill = {}", quote(text))),
+            Some(Value::Bool(value)) => keys.push(format!("fill = {value}")),
+            _ => {}
         }
         for (key, text) in [("rule", &self.id), ("why", &self.why), ("hint", &self.hint)] {
             if !text.is_empty() {
@@ -49,6 +53,9 @@ fn predicate(allowed: &Allowed) -> String {
             let most = most.map(|most| format!("at-most = {most}"));
             least.into_iter().chain(most).collect::<Vec<_>>().join(", ")
         }
+        Allowed::Size(least, most) => {
+            format!("size = [\"{}\", \"{}\"]", units::show_bytes(*least), units::show_bytes(*most))
+        }
         Allowed::Matches(pattern) => format!("matches = {}", quote(pattern.source())),
         Allowed::NotMatches(pattern) => format!("not-matches = {}", quote(pattern.source())),
         Allowed::KeysMatch(pattern) => format!("keys-match = {}", quote(pattern.source())),
@@ -63,16 +70,17 @@ fn predicate(allowed: &Allowed) -> String {
         Allowed::VolumeOptions => "volume-options = true".to_owned(),
         Allowed::TmpfsOptions(names) => format!("tmpfs-options = {}", list(names)),
         Allowed::Changes(names) => format!("changes = {}", list(names)),
+        Allowed::Filters => "filters = true".to_owned(),
         Allowed::FiltersWith(names) => format!("filters-with = {}", list(names)),
         Allowed::RegistryOfName => "registry = \"name\"".to_owned(),
         Allowed::RegistryAddress => "registry = \"address\"".to_owned(),
-        Allowed::Ports => "ports = true".to_owned(),
+        Allowed::Ports(most) => format!("ports = {most}"),
         Allowed::NamedVolume => "named-volume = true".to_owned(),
         Allowed::Bind => "allowed-bind = true".to_owned(),
         Allowed::OwnSocket => "own-socket = true".to_owned(),
         Allowed::OwnContainer(prefix) => format!("own-container = {}", quote(prefix)),
         Allowed::OwnNetwork => "own-network = true".to_owned(),
-        Allowed::NotAnId => "not-an-id = true".to_owned(),
+        Allowed::NewNetwork => "new-network = true".to_owned(),
         Allowed::NoHostMounts => "no-host-mounts = true".to_owned(),
     }
 }

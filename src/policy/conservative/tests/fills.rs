@@ -21,6 +21,7 @@ fn sent(
             panic!("nobody may learn whether it is there")
         }
         Question::HostPath(path) => Answer::Path(path.clone()),
+        Question::MountsBelow(_) => Answer::Paths(Vec::new()),
         _ => Answer::Absent,
     };
     match judge(&chain(settings, around), "POST /containers/create", body, &knows) {
@@ -79,6 +80,7 @@ fn a_path_that_was_given_away_may_be_mounted_and_where_it_leads_is_what_is_sent(
         );
         sent(&settings, &around, &body)
     };
+    // Of an engine that says nothing of its kernel nothing is forced.
     assert!(bind("/srv/cc:/c:ro").unwrap().contains(r#""/srv/cc:/c:ro""#));
     assert!(bind("/srv/work:/w").is_ok());
     assert!(
@@ -143,4 +145,41 @@ fn ports_are_those_of_the_configuration() {
     let none = config::Conservative { ports: Ports::None, ..Default::default() };
     assert!(with(&none, r#"{"HostConfig":{"PublishAllPorts":true}}"#).is_err());
     assert!(with(&random, r#"{"HostConfig":{"PublishAllPorts":true}}"#).is_ok());
+}
+
+#[test]
+fn ports_are_counted_with_those_of_the_image() {
+    let exposing = |ports: &str| {
+        let image = serde_json::json!({ "Config": { "ExposedPorts": { ports: {} } } });
+        move |question: &Question| match question {
+            Question::Image(name) if name == "x" => Answer::Json(Arc::new(image.clone())),
+            Question::Image(_) => Answer::Failed("it answered 500".to_owned()),
+            _ => Answer::Absent,
+        }
+    };
+    let publishes = |body: &str, image: &str| {
+        let judged = judge(&BUILTIN, "POST /containers/create", body, &exposing(image));
+        match judged {
+            Verdict::Allowed(_) => None,
+            Verdict::Denied(_, reasons) => Some(reasons[0].message()),
+            Verdict::Malformed(why) => panic!("{why}"),
+        }
+    };
+    let all =
+        r#"{"Image":"x","ExposedPorts":{"1-50/tcp":{}},"HostConfig":{"PublishAllPorts":true}}"#;
+    assert_eq!(publishes(all, "51-100/tcp"), None);
+    let said = publishes(all, "51-101/tcp").unwrap();
+    assert!(said.contains("at most 100 ports, would publish 101 (rule container.ports)"), "{said}");
+    assert!(
+        publishes(&all.replace("true", "false"), "1-400/tcp").is_none(),
+        "nothing is published"
+    );
+    let unknown = all.replace(r#""x""#, r#""y""#);
+    assert!(publishes(&unknown, "1/tcp").unwrap().contains("which ports does the image expose?"));
+    let bindings = |count: u32| {
+        let all: Vec<_> = (1..=count).map(|port| format!(r#""{port}/tcp":[{{}}]"#)).collect();
+        format!(r#"{{"HostConfig":{{"PortBindings":{{{}}}}}}}"#, all.join(","))
+    };
+    assert_eq!(publishes(&bindings(100), ""), None);
+    assert!(publishes(&bindings(101), "").unwrap().contains("would publish 101"));
 }

@@ -1,7 +1,10 @@
 //! What `conservative` refuses, by which rule, and what it must let through.
 
+mod bounds;
+mod defaults;
 mod fills;
 mod model;
+mod read_only;
 mod state;
 pub(super) mod steps;
 

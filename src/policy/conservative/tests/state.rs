@@ -12,7 +12,12 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Answer {
             Question::Network(name) => things.get("networks").and_then(|all| all.get(name)),
             Question::Volume(name) => things.get("volumes").and_then(|all| all.get(name)),
             Question::Info => Some(&things["info"]),
-            Question::HostPath(_) | Question::Exec(_) | Question::Plugin { .. } => None,
+            Question::Image(name) => things.get("images").and_then(|all| all.get(name)),
+            Question::HostPath(_)
+            | Question::MountsBelow(_)
+            | Question::Addresses(_)
+            | Question::Exec(_)
+            | Question::Plugin { .. } => None,
         };
         found.map_or(Answer::Absent, |json| Answer::Json(Arc::new(json.clone())))
     }

@@ -106,7 +106,7 @@ fn a_forced_network_is_the_only_one() {
     assert_eq!(build(default, "networkmode=none").unwrap(), ["networkmode=none"]);
     let connect =
         |network: &str| request(force, &format!("POST /networks/{network}/connect"), "{}");
-    assert!(connect("ci").is_ok());
+    assert!(connect("ci").unwrap_err().contains("(rule named.network)"), "the operator's");
     assert!(connect("shop").unwrap_err().contains("must be `ci`, where every container is"));
 }
 
@@ -241,4 +241,44 @@ fn the_policys_own_marks_are_taken_off_and_nothing_else() {
         },
     });
     assert_eq!(strip(theirs.clone()), theirs);
+}
+
+/// The fake answers every question with this: an image that exposes ports, and a container that publishes them.
+#[test]
+fn ports_are_counted_where_they_are_published_and_again_at_the_start() {
+    let rules = "max = { ports = 2 }";
+    let made = json!({ "Config": { "ExposedPorts": { "1-3/tcp": {} } },
+        "HostConfig": { "PublishAllPorts": true, "PortBindings": null } });
+    let few = json!({ "Config": { "ExposedPorts": { "1-2/tcp": {} } }, "HostConfig": { "PublishAllPorts": true } });
+    let ask = |line: &str, body: &Json, found: Answer| {
+        let chain = Chain::new(vec![Link::new(Box::new(limits(rules)))]);
+        let (method, target) = line.split_once(' ').unwrap();
+        let body = body.to_string();
+        let request = Request { method, target, body: body.as_bytes() };
+        let identity = Identity::imagined(None);
+        match rehearse(&chain, "ci", &identity, &request, &|_| found.clone()).verdict {
+            Heard::Allowed(_) => None,
+            Heard::Denied(_, reasons) => Some(reasons[0].message()),
+            Heard::Malformed(why) => panic!("{why}"),
+        }
+    };
+    let known = |json: &Json| Answer::Json(json.clone().into());
+    let create = "POST /containers/create";
+    let all = json!({ "Image": "x", "HostConfig": { "PublishAllPorts": true } });
+    let said = ask(create, &all, known(&made)).unwrap();
+    assert!(said.contains("at most 2 ports, would publish 3 (rule limits.ports)"), "{said}");
+    assert_eq!(ask(create, &all, known(&few)), None);
+    assert_eq!(ask(create, &all, Answer::Absent), None, "the engine makes nothing of it");
+    assert!(ask(create, &all, Answer::Failed("x".to_owned())).is_some());
+    let bound = |count: usize| {
+        let bindings = json!({ "80/tcp": vec![json!({}); count] });
+        json!({ "Image": "x", "HostConfig": { "PortBindings": bindings } })
+    };
+    assert_eq!(ask(create, &bound(2), Answer::Failed("not asked".to_owned())), None);
+    assert!(ask(create, &bound(3), Answer::Absent).is_some());
+    for line in ["POST /containers/c/start", "POST /containers/c/restart"] {
+        assert!(ask(line, &json!({}), known(&made)).is_some(), "{line}");
+        assert_eq!(ask(line, &json!({}), known(&few)), None, "{line}");
+        assert!(ask(line, &json!({}), Answer::Failed("x".to_owned())).is_some(), "{line}");
+    }
 }
