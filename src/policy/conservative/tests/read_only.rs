@@ -25,7 +25,7 @@ fn knows(kernel: &'static str) -> impl Fn(&Question) -> Answer {
 fn given(shares_host: bool) -> Chain {
     let bind =
         |host: &str, writable| AllowedBind { host: host.into(), writable, place: Place::default() };
-    let binds = vec![bind("/srv/cc", false), bind("/srv/cc/over", false), bind("/work", true)];
+    let binds = vec![bind("/srv/cc", false), bind("/srv/cc/over", false), bind("/srv/rw", true)];
     let settings = config::Conservative { binds, ..Default::default() };
     chain(&settings, &Surroundings { shares_host, ..Default::default() })
 }
@@ -60,10 +60,10 @@ fn the_engine_is_asked_to_make_all_of_it_read_only_where_it_can() {
     let local = given(true);
     for chain in [&local, &given(false)] {
         let body = json!({ "HostConfig": { "Binds":
-            ["data:/d", "/srv/cc/over:/c:ro,private,z", "/srv/cc:/c:ro", "/work:/w"] } });
+            ["data:/d", "/srv/cc/over:/c:ro,private,z", "/srv/cc:/c:ro", "/srv/rw:/w"] } });
         let (line, host) = sent(chain, "5.12.0", "POST /v1.24/containers/create", &body).unwrap();
         assert!(line.starts_with("POST /v1.44/"), "{line}");
-        assert_eq!(host["Binds"], json!(["data:/d", "/work:/w"]));
+        assert_eq!(host["Binds"], json!(["data:/d", "/srv/rw:/w"]));
         assert_eq!(host["Mounts"], json!([forced("/srv/cc/over"), forced("/srv/cc")]));
     }
     let mount = json!({ "HostConfig": { "Mounts": [{ "Type": "bind", "Source": "/srv/cc/over",
@@ -81,7 +81,7 @@ fn the_engine_is_asked_to_make_all_of_it_read_only_where_it_can() {
 fn a_newer_version_gives_the_clients_words_no_new_meaning() {
     let body = json!({ "Healthcheck": { "Test": ["NONE"], "StartInterval": 5_000_000_000_u64 },
         "HostConfig": { "Binds": ["/srv/cc:/c:ro"], "Mounts": [
-            { "Type": "bind", "Source": "/work", "Target": "/w", "BindOptions": { "NonRecursive": true } }] } });
+            { "Type": "bind", "Source": "/srv/rw", "Target": "/w", "BindOptions": { "NonRecursive": true } }] } });
     let judged = judge(
         &given(true),
         "POST /v1.39/containers/create?platform=linux/386&name=a",
@@ -112,7 +112,7 @@ fn elsewhere_a_path_with_mounts_below_it_is_refused() {
         assert!(said.contains("what is mounted below it?"), "{said}");
         let said = create(&given(false), kernel, "/srv/cc:/c:ro").unwrap_err();
         assert!(said.contains("cannot be seen from here"), "{said}");
-        assert!(create(&local, kernel, "/work:/c").is_ok(), "given for writing");
+        assert!(create(&local, kernel, "/srv/rw:/c").is_ok(), "given for writing");
     }
 }
 
