@@ -3,6 +3,7 @@
 //! The pure middle run by hand: the same parsing and the same chain as in the gateway. What must stay true:
 //! paths are looked up where the engine's host is this one; what only the engine knows leaves it undecided.
 
+use std::net::ToSocketAddrs as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::out;
 use crate::auth::Identity;
 use crate::config;
+use crate::policy::mount_table::MountTable;
 use crate::policy::rehearsal::{Request, Verdict, explore};
 use crate::policy::{Answer, Finding, Question};
 
@@ -108,8 +110,20 @@ fn known(question: &Question, is_here: bool) -> Option<Answer> {
             // The gateway may be allowed to look where this user is not.
             Err(_) => None,
         },
+        Question::MountsBelow(path) if is_here => {
+            let table = MountTable::parse(&std::fs::read("/proc/self/mountinfo").ok()?)?;
+            Some(Answer::Paths(table.below(path)))
+        }
+        // A name that cannot be resolved now says nothing about the moment of the call.
+        Question::Addresses(name) if is_here => {
+            let found = (&**name, 443).to_socket_addrs().ok()?;
+            Some(Answer::Addresses(found.map(|address| address.ip()).collect()))
+        }
         Question::Info => Some(Answer::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
         Question::HostPath(_)
+        | Question::MountsBelow(_)
+        | Question::Addresses(_)
+        | Question::Image(_)
         | Question::Container(_)
         | Question::Network(_)
         | Question::Volume(_)

@@ -65,6 +65,7 @@ impl fmt::Display for Subject<'_> {
             Subject::Container(name) => write!(f, "what container `{}` is", printable(name)),
             Subject::Network(name) => write!(f, "what network `{}` is", printable(name)),
             Subject::Volume(name) => write!(f, "what volume `{}` is", printable(name)),
+            Subject::Image(name) => write!(f, "what image `{}` is", printable(name)),
             Subject::Info => f.write_str("how it is set up (`/info`)"),
         }
     }

@@ -269,6 +269,7 @@ mod tests {
                     Verdict::Allowed(_) => None,
                     Verdict::Denied(_, reasons) => Some(reasons[0].message()),
                     Verdict::Malformed(why) => panic!("{why}"),
+                    Verdict::Undecided(_, questions) => panic!("{questions:?}"),
                 }
             };
         let at = |addresses: &[&str]| {

@@ -176,6 +176,7 @@ fn a_bounded_number_has_a_least_or_a_most() {
             Verdict::Allowed(_) => None,
             Verdict::Denied(_, reasons) => Some(reasons[0].rule.to_string()),
             Verdict::Malformed(why) => panic!("{why}"),
+            Verdict::Undecided(_, questions) => panic!("{questions:?}"),
         };
         assert_eq!(said.as_deref(), wanted, "{line}");
     }

@@ -163,6 +163,7 @@ fn ports_are_counted_with_those_of_the_image() {
             Verdict::Allowed(_) => None,
             Verdict::Denied(_, reasons) => Some(reasons[0].message()),
             Verdict::Malformed(why) => panic!("{why}"),
+            Verdict::Undecided(_, questions) => panic!("{questions:?}"),
         }
     };
     let all =

@@ -47,6 +47,7 @@ fn sent(
         }
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
         Verdict::Malformed(why) => panic!("{why}"),
+        Verdict::Undecided(_, questions) => panic!("{questions:?}"),
     }
 }
 
@@ -132,6 +133,7 @@ fn a_container_is_judged_again_at_each_use() {
             Verdict::Allowed(_) => Ok(()),
             Verdict::Denied(_, reasons) => Err(reasons[0].message()),
             Verdict::Malformed(why) => panic!("{why}"),
+            Verdict::Undecided(_, questions) => panic!("{questions:?}"),
         }
     };
     let plain = |source: &str| json!({ "Binds": [format!("{source}:/c:ro")] });

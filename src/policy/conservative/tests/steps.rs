@@ -48,7 +48,9 @@ fn knows(question: &Question) -> Answer {
             Answer::Json(Arc::new(json!({ "Name": name, "Driver": "local" })))
         }
         Question::Info => Answer::Json(Arc::new(json!({ "DockerRootDir": "/var/lib/docker" }))),
-        Question::Exec(_) | Question::Plugin { .. } => Answer::Absent,
+        Question::MountsBelow(_) => Answer::Paths(Vec::new()),
+        Question::Addresses(_) => Answer::Addresses(vec![[192, 0, 2, 1].into()]),
+        Question::Image(_) | Question::Exec(_) | Question::Plugin { .. } => Answer::Absent,
     }
 }
 

@@ -260,6 +260,7 @@ fn ports_are_counted_where_they_are_published_and_again_at_the_start() {
             Heard::Allowed(_) => None,
             Heard::Denied(_, reasons) => Some(reasons[0].message()),
             Heard::Malformed(why) => panic!("{why}"),
+            Heard::Undecided(_, questions) => panic!("{questions:?}"),
         }
     };
     let known = |json: &Json| Answer::Json(json.clone().into());
