@@ -131,22 +131,16 @@ fn collected_bodies_of_one_client_hold_no_more_than_its_share() {
 
 #[test]
 fn an_answer_that_policies_read_is_counted_too() {
-    let list = format!("[{{\"Id\":\"{}\"}}]", "x".repeat(200_000));
-    let engine = Engine::start(plain::says(crate::support::http::answer("200 OK", &list)));
+    let version = format!("{{\"ApiVersion\":\"1.41\",\"Platform\":\"{}\"}}", "x".repeat(200_000));
+    let engine = Engine::start(plain::says(crate::support::http::answer("200 OK", &version)));
     let ask = |limits: &str| {
-        let gate = Setup::new(&engine).policies("[\"read-only\"]").tables(&format!(
-            "{limits}[policy.read-only]\nkind = \"conservative\"\nrules = \"{}/policies/read-only.toml\"\n",
-            env!("CARGO_MANIFEST_DIR")
-        ));
-        let mut client = gate.start().client();
-        let (status, body) = client.ask("GET /v1.41/containers/json HTTP/1.1\r\nHost: a\r\n\r\n");
-        (status, body)
+        let gate = Setup::new(&engine).conservative().tables(limits).start();
+        gate.client().ask("GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
     };
     let (status, body) = ask(SMALL);
-    assert_eq!(status, 503, "{body}");
+    assert_eq!(status, 503, "{}", &body[..body.len().min(300)]);
     assert!(body.contains("`limits.body_memory`"), "{body}");
-    let (status, body) = ask("");
-    assert_eq!(status, 200, "{body}");
+    assert_eq!(ask("").0, 200);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::support::engine::plain;
 use crate::support::gate::dockgate;
+use crate::support::http::answer;
 use crate::support::{Conn, Engine, Gate, Setup, text, wait_until};
 
 const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -130,7 +131,8 @@ fn a_tunnel_into_oneself_is_not_opened() {
 
 #[test]
 fn gates_behind_each_other_are_no_loop_up_to_a_bound() {
-    let engine = Engine::start(plain::behaviour());
+    let version = r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
+    let engine = Engine::start(plain::says(answer("200 OK", version)));
     let mut gates = vec![Gate::pass(&engine)];
     for n in 1..8 {
         let url = format!("unix://{}", gates[n - 1].socket().display());

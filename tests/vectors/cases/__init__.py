@@ -25,6 +25,7 @@ from . import (
     existence,
     spellings,
     promises,
+    exhaustion,
 )  # noqa: F401,E501
 
 
