@@ -291,7 +291,7 @@ pub fn freshness(data: &[u8]) {
         assert!(target.starts_with("https://a.example/"), "{target} is not of its host");
     }
     let names = fresh::vary_names(&response);
-    let vary = fresh::variant(&names, &request);
+    let vary = fresh::variant(&names, &request, &|_, _| None);
     assert_eq!(vary.len(), names.len());
     let meta = Meta {
         key,

@@ -234,6 +234,10 @@ struct Host {
 
 impl Host {
     fn parse(authority: &str, default_port: u16) -> Result<Host, Refused> {
+        // Before a colon could be taken for that of a port.
+        if authority.contains('@') {
+            return Err(Refused::Host("@"));
+        }
         let (name, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (inside, after) = rest.split_once(']').ok_or(Refused::Host("["))?;
@@ -274,8 +278,7 @@ fn dns_name(name: &str) -> Result<String, Refused> {
     }
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
     if !name.bytes().all(is_allowed) {
-        let is_userinfo = name.contains('@');
-        return Err(Refused::Host(if is_userinfo { "@" } else { "a character of no host" }));
+        return Err(Refused::Host("a character of no host"));
     }
     if name.split('.').any(|label| label.is_empty() || label.len() > LONGEST_LABEL) {
         return Err(Refused::Host(".."));

@@ -167,7 +167,9 @@ impl Hot {
             && entry.host.as_bytes() == asked.host
             && entry.target.as_bytes() == asked.target
             && now < entry.fresh_until
-            && now < entry.found.saturating_add(TRUSTED);
+            && now < entry.found.saturating_add(TRUSTED)
+            // Else the clock was set back.
+            && entry.found < now.saturating_add(TRUSTED);
         is_it.then_some(Hit { entry, now, to_head: asked.to_head, closes: asked.closes })
     }
 
@@ -308,6 +310,7 @@ mod tests {
         assert!(head.ends_with("age: 2\r\ncache-status: dockgate; hit; ttl=7\r\n\r\n"), "{head}");
         assert_eq!(hit.body(), b"ok");
         assert!(hot.find(&caller(Scheme::Http, None), GET, 4_000).is_none(), "to be looked up");
+        assert!(hot.find(&caller(Scheme::Http, None), GET, 0).is_none(), "the clock was set back");
         let stale = Ready { fresh_until: 3_000, ..ready() };
         hot.put(hot.epoch(), &key("/x"), stale);
         assert!(hot.find(&caller(Scheme::Http, None), GET, 3_500).is_none(), "stale");

@@ -71,6 +71,13 @@ impl FromStr for Partition {
     }
 }
 
+impl Key {
+    /// The URL without its query, in which tokens may be: for logs.
+    pub fn without_query(&self) -> String {
+        format!("{}://{}{}", self.scheme.as_str(), self.host, self.path)
+    }
+}
+
 impl fmt::Display for Key {
     /// The URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

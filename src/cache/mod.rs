@@ -7,6 +7,7 @@
 //! in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
 
 pub mod asked;
+mod asker;
 pub mod fill;
 pub mod fresh;
 pub mod front;
@@ -33,18 +34,19 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
 
 use asked::{Arrival, Named, Said};
+use asker::Field;
 use fill::{Flights, Thread};
 use hosts::Hosts;
 use hot::Hot;
 use key::{Key, Partition, Scheme};
-use partition::Secret;
+use partition::{Secret, Whose};
 use passes::Passes;
 use request::Request;
 use route::{Kind, Mirror, Route};
@@ -85,6 +87,8 @@ pub struct Settings {
     pub forward: bool,
     /// No origin is asked.
     pub offline: bool,
+    /// How long an origin is waited for where something stale may be used instead.
+    pub patience: Duration,
     /// For small objects, in bytes.
     pub memory: u64,
     /// Whose a client's address is.
@@ -149,8 +153,21 @@ impl Cache {
         known.map_or_else(|| NOBODY.into(), |(_, tenant)| Arc::clone(tenant))
     }
 
-    fn partition(&self, headers: &HeaderMap) -> Partition {
-        self.secret.partition(headers)
+    /// Those who wait for what is on its way from origins, or read it.
+    pub fn readers(&self) -> usize {
+        self.flights.readers()
+    }
+
+    fn whose(&self, headers: &HeaderMap) -> Whose {
+        self.secret.whose(headers)
+    }
+
+    /// These fields of a request, as they are stored.
+    fn variant(&self, names: &[HeaderName], request: &HeaderMap) -> Vec<(String, Option<String>)> {
+        fresh::variant(names, request, &|name, value| {
+            let is_readable = asker::is_public(name) || Field::of(name) == Field::Credential;
+            (!is_readable).then(|| self.secret.seal(value))
+        })
     }
 
     fn route(&self, request: &Request, partition: Partition) -> Option<Route> {
@@ -208,7 +225,7 @@ impl Cache {
 
     /// What is stored could not be read: the next request fetches it anew.
     async fn damaged(&self, key: &Key) {
-        self.disk_failed(&io::Error::other(format!("`{key}` cannot be read")));
+        self.disk_failed(&io::Error::other(format!("`{}` cannot be read", key.without_query())));
         self.remove(key).await;
     }
 
@@ -216,13 +233,7 @@ impl Cache {
     fn disk_failed(&self, error: &io::Error) {
         const PAUSE: u64 = 60_000;
         self.stats.disk_failed();
-        let (now, told) = (self.now(), self.disk_told.load(Ordering::Relaxed));
-        let is_first = now.saturating_sub(told) >= PAUSE
-            && self
-                .disk_told
-                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_first {
+        if is_due(&self.disk_told, self.now(), PAUSE) {
             tracing::error!(
                 cache = %self.name, %error,
                 "the disk does not take or give objects: answers pass by it"
@@ -233,13 +244,7 @@ impl Cache {
     /// Clients of package managers often print no more than the status.
     fn origin_failed(&self, host: &str, fault: &Fault) {
         const PAUSE: u64 = 10_000;
-        let (now, told) = (self.now(), self.origin_told.load(Ordering::Relaxed));
-        let is_first = now.saturating_sub(told) >= PAUSE
-            && self
-                .origin_told
-                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_first {
+        if is_due(&self.origin_told, self.now(), PAUSE) {
             let hint = fault.hint().map(|hint| format!(". hint: {hint}")).unwrap_or_default();
             let name = fault.name();
             tracing::warn!(cache = %self.name, host, name, "an origin could not be asked: {fault}{hint}");
@@ -254,4 +259,12 @@ impl Cache {
     fn boundary(&self) -> String {
         self.secret.boundary(self.now())
     }
+}
+
+/// Whether something that is said once in a while is to be said now; by one of those who ask.
+fn is_due(told: &AtomicU64, now: u64, pause: u64) -> bool {
+    let last = told.load(Ordering::Relaxed);
+    // `now < last`: the clock was set back.
+    (now < last || now - last >= pause)
+        && told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

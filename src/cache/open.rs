@@ -42,6 +42,10 @@ impl Cache {
             extra_roots: understood.extra_roots.clone(),
             allow_private: config.allow_private.clone(),
             per_host: config.connections_per_host,
+            queue_timeout: config.times.queue,
+            connect_timeout: config.times.connect,
+            head_timeout: config.times.head,
+            idle_body_timeout: config.times.body,
             ..upstream::Settings::default()
         })
         .map_err(io::Error::other)?;
@@ -51,6 +55,7 @@ impl Cache {
             forward: config.forward,
             offline: config.offline,
             memory: config.memory,
+            patience: config.times.stale,
             tenants: tenants.collect(),
             id,
         };
@@ -78,8 +83,11 @@ fn open_store(config: &config::Cache) -> io::Result<Arc<dyn Store>> {
 /// Made once; all processes that share the directory have the same one.
 fn secret(dir: &Path) -> io::Result<Vec<u8>> {
     let path = dir.join(SECRET);
-    if let Some(secret) = read(&path)? {
-        return Ok(secret);
+    match read(&path) {
+        Ok(Some(secret)) => return Ok(secret),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
+        // Where there is no directory nothing is stored.
+        Ok(None) | Err(_) => {}
     }
     let mut secret = vec![0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(io::Error::other)?;
@@ -141,6 +149,8 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
         fs::write(&path, "short").unwrap();
         assert!(secret(dir.path()).is_err());
+        let nowhere = path.join("below a file");
+        assert_eq!(secret(&nowhere).unwrap().len(), 32, "nothing is stored, and all goes on");
         let other = tempfile::tempdir().unwrap();
         assert_ne!(secret(other.path()).unwrap(), first);
     }

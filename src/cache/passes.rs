@@ -31,6 +31,7 @@ impl Passes {
     }
 
     pub(super) fn knows(&self, key: &Key, now: u64) -> bool {
-        self.0.get(key).is_some_and(|until| now < until)
+        // What is kept for longer is from before the clock was set back.
+        self.0.get(key).is_some_and(|until| now < until && until <= now + KEPT.as_millis() as u64)
     }
 }

@@ -9,28 +9,33 @@ mod answers;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::time::timeout;
 
 use super::Cache;
-use super::fill::{self, Answer, Flight, Growing, Head, Interim, Job, Purpose, Reader, Unstored};
+use super::fill::{self, Answer, Flight, Growing, Head, Interim, Job, Purpose, Reader};
 use super::fresh::{self, CacheStatus, Forwarded, Reuse};
 use super::key::{Key, Partition};
 use super::meta::Meta;
 use super::range::Ranges;
 use super::reply::{Body, Growth, Reply};
 use super::request::{Request, plain};
-use super::route::{Kind, Route};
+use super::route::{Kind, Route, Source};
 use super::stats::{Account, Outcome};
 use super::store::Found;
 use super::upstream::{Fault, RequestBody};
 
 /// A range that begins so far behind what has come is asked for on its own.
 const NEAR: u64 = 1 << 20;
+/// How often an answer may turn out to be of another variant.
+const MOST_ROUNDS: u32 = 4;
 
 /// One request on its way through here.
 struct Case<'c> {
     cache: &'c Arc<Cache>,
     request: Request,
     route: Route,
+    /// Where an answer is that others may have, too.
+    common: Partition,
     now: u64,
 }
 
@@ -40,12 +45,12 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
         return failed(&Fault::Loop, account);
     }
-    let own = cache.partition(&request.headers);
-    let Some(route) = cache.route(&request, own) else {
+    let whose = cache.whose(&request.headers);
+    let Some(route) = cache.route(&request, whose.own) else {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
         return plain(StatusCode::NOT_FOUND, "nothing here answers for this URL", account);
     };
-    let mut case = Case { cache, request, route, now: cache.now() };
+    let mut case = Case { cache, request, route, common: whose.common, now: cache.now() };
     if !case.reads() {
         return case.pass(None, Forwarded::Method).await;
     }
@@ -109,17 +114,17 @@ impl Case<'_> {
     }
 
     fn variant(&self, names: &[HeaderName]) -> Vec<(String, Option<String>)> {
-        fresh::variant(names, &self.request.headers)
+        self.cache.variant(names, &self.request.headers)
     }
 
     /// What is stored for this client, else for everybody where that may be.
     async fn look_up(&self) -> Option<Found> {
         let mine = self.find(&self.route.key).await;
-        let is_own = self.route.key.partition != Partition::Shared;
+        let is_own = self.route.key.partition != self.common;
         if mine.is_some() || !is_own || !self.route.rules.share_authorized {
             return mine;
         }
-        self.find(&Key { partition: Partition::Shared, ..self.route.key.clone() }).await
+        self.find(&Key { partition: self.common, ..self.route.key.clone() }).await
     }
 
     async fn find(&self, key: &Key) -> Option<Found> {
@@ -137,9 +142,9 @@ impl Case<'_> {
 
     /// One request behind the scenes, whoever asks how often.
     fn renew_behind(&self, found: &Found) {
-        let flight = Flight { key: self.route.key.clone(), variant: self.variant_of(found) };
-        let (_, started) = self.cache.flights.join(&flight);
-        if let Some(growing) = started {
+        let vary = fresh::vary_names(&found.meta.headers);
+        let (_, started) = self.join(Some(&vary));
+        if let Some((flight, growing)) = started {
             self.launch(
                 Purpose::Fill { flight, found: Some(found.clone()), alone: false },
                 growing,
@@ -147,8 +152,8 @@ impl Case<'_> {
         }
     }
 
-    fn variant_of(&self, found: &Found) -> Option<Vec<(String, Option<String>)>> {
-        (!found.meta.vary.is_empty()).then(|| found.meta.vary.clone())
+    fn join(&self, vary: Option<&[HeaderName]>) -> (Reader, Option<(Flight, Arc<Growing>)>) {
+        self.cache.flights.join(&self.route.key, vary, |names| self.variant(names))
     }
 
     fn job(&self, purpose: Purpose, upload: RequestBody) -> Job {
@@ -157,6 +162,7 @@ impl Case<'_> {
             route: self.route.clone(),
             method: if fills { Method::GET } else { self.request.method.clone() },
             request: self.request.headers.clone(),
+            common: self.common,
             upload,
             purpose,
             account: self.account(if fills { Outcome::Miss } else { Outcome::Passed }),
@@ -183,27 +189,37 @@ impl Case<'_> {
             self.fill_behind();
             return self.pass(None, Forwarded::Partial).await;
         }
-        let variant = found.as_ref().and_then(|found| self.variant_of(found));
-        let mut flight = Flight { key: self.route.key.clone(), variant };
+        let mut vary = found.as_ref().map(|found| fresh::vary_names(&found.meta.headers));
         // One who wants nothing stored leads nobody.
         let mut alone = self.cache.passes.knows(&self.route.key, self.now)
             || fresh::wants_nothing_stored(&self.request.headers);
-        loop {
-            let (mut reader, led) = self.board(&flight, &found, alone);
+        for round in 0.. {
+            // An origin that varies by something else each time is asked for each client.
+            alone |= round == MOST_ROUNDS;
+            let (mut reader, led) = self.board(vary.as_deref(), &found, alone);
             let mut interim = match led {
                 true => std::mem::take(&mut self.request.interim),
                 false => Interim::default(),
             };
-            let answer = reader.answer(&mut interim).await;
+            let answer = match self.in_time(&mut reader, &mut interim, judged.as_ref()).await {
+                Some(answer) => answer,
+                None => return self.slow(found.as_ref()).await,
+            };
             match answer {
-                Answer::Stored(stored) if self.is_mine(&stored.meta) => {
+                Answer::Stored(stored, own) if self.is_mine(&stored.meta) => {
                     let outcome = if led { Outcome::Revalidated } else { Outcome::Collapsed };
                     let status = CacheStatus {
                         forwarded_status: Some(StatusCode::NOT_MODIFIED),
                         collapsed: !led,
                         ..forwarded(fwd)
                     };
-                    return self.stored(&stored, outcome, status).await;
+                    let mut reply = self.stored(&stored, outcome, status).await;
+                    if led {
+                        for (name, value) in own.iter() {
+                            reply.headers.append(name, value.clone());
+                        }
+                    }
+                    return reply;
                 }
                 Answer::Found(stored) if self.is_mine(&stored.meta) => {
                     let ttl = match self.judge(&stored) {
@@ -212,41 +228,78 @@ impl Case<'_> {
                     };
                     return self.stored(&stored, Outcome::Hit, from_store(ttl)).await;
                 }
-                // Somebody else's answer: it may be for one client only, or of another variant. An error,
-                // or what the disk does not take, is for all who have waited for it.
-                Answer::New(head) if !led && head.stored.is_err_and(Unstored::is_of_the_url) => {
+                Answer::Stored(stored, _) | Answer::Found(stored) => {
+                    vary = Some(fresh::vary_names(&stored.meta.headers));
+                }
+                // Somebody else's answer: it may be for that client only, or of another variant. What may
+                // be stored, and the disk does not take, is for all who have waited for it.
+                Answer::New(head) if !led && !head.is_shared => {
+                    let status = head.meta.status;
+                    if let Some(reply) = self.instead(status, found.as_ref(), judged.as_ref()).await
+                    {
+                        return reply;
+                    }
                     alone = true;
                 }
                 Answer::New(head) if !led && !self.is_mine(&head.meta) => {
-                    flight.variant = Some(self.variant(&fresh::vary_names(&head.meta.headers)));
-                }
-                Answer::Stored(stored) | Answer::Found(stored) => {
-                    flight.variant = Some(self.variant(&fresh::vary_names(&stored.meta.headers)));
+                    vary = Some(fresh::vary_names(&head.meta.headers));
                 }
                 Answer::New(head) => {
-                    return self
-                        .grown(reader, &head, led, fwd, found.as_ref(), judged.as_ref())
-                        .await;
+                    let status = head.meta.status;
+                    if let Some(reply) = self.instead(status, found.as_ref(), judged.as_ref()).await
+                    {
+                        return reply;
+                    }
+                    return self.grown(reader, &head, led, fwd).await;
                 }
                 Answer::Failed(fault) => {
                     return self.fallen(&fault, found.as_ref(), judged.as_ref()).await;
                 }
             }
         }
+        self.unavailable("the origin's answers contradict each other")
+    }
+
+    /// What came of it; none where something stale does and the origin lets wait for itself.
+    async fn in_time(
+        &self,
+        reader: &mut Reader,
+        interim: &mut Interim,
+        judged: Option<&Reuse>,
+    ) -> Option<Answer> {
+        let answer = reader.answer(interim);
+        match judged {
+            Some(Reuse::Stale { if_unreachable, if_error, .. }) if *if_unreachable || *if_error => {
+                timeout(self.cache.settings.patience, answer).await.ok()
+            }
+            _ => Some(answer.await),
+        }
+    }
+
+    /// What is stale, while the origin is still being asked.
+    async fn slow(&self, found: Option<&Found>) -> Reply {
+        let Some(found) = found else { return self.unavailable("the origin lets wait for itself") };
+        let status = CacheStatus { detail: Some("origin-slow".to_owned()), ..from_store(0) };
+        self.stored(found, Outcome::Stale, status).await
     }
 
     /// A place in the flight, and whether this request leads it.
-    fn board(&self, flight: &Flight, found: &Option<Found>, alone: bool) -> (Reader, bool) {
-        let found = found.clone();
-        if alone {
-            let (flight, reader, growing) = self.cache.flights.alone(&flight.key);
-            self.launch(Purpose::Fill { flight, found, alone }, growing);
-            return (reader, true);
-        }
-        let (reader, started) = self.cache.flights.join(flight);
+    fn board(
+        &self,
+        vary: Option<&[HeaderName]>,
+        found: &Option<Found>,
+        alone: bool,
+    ) -> (Reader, bool) {
+        let (reader, started) = match alone {
+            true => {
+                let (reader, flight, growing) = self.cache.flights.alone(&self.route.key);
+                (reader, Some((flight, growing)))
+            }
+            false => self.join(vary),
+        };
         let led = started.is_some();
-        if let Some(growing) = started {
-            self.launch(Purpose::Fill { flight: flight.clone(), found, alone }, growing);
+        if let Some((flight, growing)) = started {
+            self.launch(Purpose::Fill { flight, found: found.clone(), alone }, growing);
         }
         (reader, led)
     }
@@ -256,14 +309,19 @@ impl Case<'_> {
         self.variant(&fresh::vary_names(&meta.headers)) == meta.vary
     }
 
-    /// Whether the wanted range begins well behind what has come so far.
+    /// Whether the wanted range begins well behind what has come so far, and is a part of what the origin
+    /// sends as it is. Of what is verified nobody gets a part that was not.
     fn is_far(&self) -> bool {
+        let route = &self.route;
+        let is_as_it_comes = route.verify.is_none()
+            && route.rewrite.is_none()
+            && route.render.is_none()
+            && matches!(route.source, Source::Fetch(_));
         let Some(ranges) = Ranges::of(&self.request.method, &self.request.headers) else {
             return false;
         };
-        let flight = Flight { key: self.route.key.clone(), variant: None };
-        let so_far = self.cache.flights.find(&flight).map_or(0, |reader| reader.so_far());
-        ranges.start().is_none_or(|start| start > so_far + NEAR)
+        let so_far = self.cache.flights.so_far(&route.key, |names| self.variant(names));
+        is_as_it_comes && ranges.start().is_none_or(|start| start > so_far.unwrap_or(0) + NEAR)
     }
 
     /// Fetches the whole while a part of it is on its way.
@@ -271,11 +329,31 @@ impl Case<'_> {
         if self.cache.passes.knows(&self.route.key, self.now) {
             return;
         }
-        let flight = Flight { key: self.route.key.clone(), variant: None };
-        let (_, started) = self.cache.flights.join(&flight);
-        if let Some(growing) = started {
+        let (_, started) = self.join(None);
+        if let Some((flight, growing)) = started {
             self.launch(Purpose::Fill { flight, found: None, alone: false }, growing);
         }
+    }
+
+    /// What is stored, in place of an error of the origin.
+    async fn instead(
+        &self,
+        status: StatusCode,
+        found: Option<&Found>,
+        judged: Option<&Reuse>,
+    ) -> Option<Reply> {
+        let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged) else {
+            return None;
+        };
+        if !matches!(status.as_u16(), 500 | 502 | 503 | 504) {
+            return None;
+        }
+        let status = CacheStatus {
+            forwarded_status: Some(status),
+            detail: Some("stale-if-error".to_owned()),
+            ..from_store(0)
+        };
+        Some(self.stored(found, Outcome::Stale, status).await)
     }
 
     /// The origin could not be asked: what is stored may do.
@@ -309,9 +387,12 @@ impl Case<'_> {
         let job = self.job(Purpose::Pass { found }, upload);
         self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
         let mut interim = std::mem::take(&mut self.request.interim);
-        match reader.answer(&mut interim).await {
+        let Some(answer) = self.in_time(&mut reader, &mut interim, judged.as_ref()).await else {
+            return self.slow(seen.as_ref()).await;
+        };
+        match answer {
             Answer::New(head) => {
-                let mut headers = head.meta.headers.clone();
+                let mut headers = head.headers.clone();
                 headers.remove(header::CONTENT_LENGTH);
                 self.cache.via(&mut headers);
                 say(&mut headers, &taken_in(&head, fwd));
@@ -325,7 +406,7 @@ impl Case<'_> {
                     stored: None,
                 }
             }
-            Answer::Stored(found) | Answer::Found(found) => {
+            Answer::Stored(found, _) | Answer::Found(found) => {
                 self.stored(&found, Outcome::Revalidated, forwarded(fwd)).await
             }
             Answer::Failed(fault) => self.fallen(&fault, seen.as_ref(), judged.as_ref()).await,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -39,6 +40,7 @@ pub struct Cache {
     /// Networks that are not public and may be asked nevertheless.
     pub allow_private: Vec<IpNet>,
     pub connections_per_host: usize,
+    pub times: CacheTimes,
     /// A file of rules in the place of the built-in ones.
     pub rules: Option<File>,
     pub authorization: Authorization,
@@ -48,6 +50,21 @@ pub struct Cache {
     pub offline: bool,
     /// For statistics, by the clients' addresses; the narrowest network counts.
     pub tenants: Vec<(IpNet, String)>,
+}
+
+/// How long is waited for an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheTimes {
+    /// For a connection: name, TCP, proxy and TLS together.
+    pub connect: Duration,
+    /// For the head of an answer.
+    pub head: Duration,
+    /// For the next piece of its body.
+    pub body: Duration,
+    /// For one of the connections that a host may have.
+    pub queue: Duration,
+    /// For a head, where something stale may be used instead.
+    pub stale: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,11 +17,19 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, timeout};
 
 use super::tls::Tls;
 
 /// What the kernel may hold for a receiver that is slower than we are.
 const BUSY_BYTES: usize = 1 << 20;
+/// The same of one that is not waited for without end, at first. It doubles while the receiver makes room
+/// within a moment: so it holds about what goes over the wire in some seconds, whatever the rate.
+pub const FIRST_BYTES: usize = 64 << 10;
+const MOMENT: Duration = Duration::from_secs(1);
+/// epoll tells of room when a third of the buffer is free. A slow receiver makes less, which shows when it
+/// is tried.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often a peer that has ended its side is asked whether it still listens.
 const CHECK_GONE: Duration = Duration::from_secs(2);
@@ -40,6 +48,10 @@ pub struct Writer<'a> {
     stream: &'a Stream,
     /// A second registration of the same socket, while it was found full.
     room: Option<AsyncFd<OwnedFd>>,
+    /// How long a peer may take nothing at all; none: for ever.
+    patience: Option<Duration>,
+    /// What the kernel may hold; 0 where that was not said yet.
+    buffer: usize,
 }
 
 impl Stream {
@@ -134,7 +146,7 @@ impl Stream {
     }
 
     pub fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
-        (Reader(self), Writer { stream: self, room: None })
+        (Reader(self), Writer { stream: self, room: None, patience: None, buffer: 0 })
     }
 
     /// Whether the peer is still there and has said nothing: what a kept connection must be before
@@ -288,6 +300,11 @@ impl Reader<'_> {
 }
 
 impl Writer<'_> {
+    /// From here on a write fails with `TimedOut` when the peer takes not a single byte for so long.
+    pub fn be_patient(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if self.stream.tls.is_some() {
             return Box::pin(self.write_tls(bytes)).await;
@@ -361,16 +378,44 @@ impl Writer<'_> {
             none => {
                 // The first time: this stream is busy, and each wait for room costs both sides a
                 // context switch. Refused past `net.core.wmem_max`, and then it stays as it is.
-                let _ = sockopt::set_socket_send_buffer_size(self.stream, BUSY_BYTES);
+                // One that is given up some time begins with `FIRST_BYTES`, which its listener has set.
+                self.buffer = if self.patience.is_none() { BUSY_BYTES } else { FIRST_BYTES };
+                if self.patience.is_none() {
+                    let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);
+                }
                 let again = self.stream.as_fd().try_clone_to_owned()?;
                 none.insert(watch(again, Interest::WRITABLE)?)
             }
         };
+        let began = Instant::now();
         loop {
-            let mut ready = room.writable().await?;
+            let writable = match self.patience {
+                None => room.writable().await,
+                Some(patience) => match timeout(TRY_AGAIN.min(patience), room.writable()).await {
+                    Ok(ready) => ready,
+                    Err(_) => match call(self.stream.as_fd()) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                            return Err(error);
+                        }
+                        Err(_) if began.elapsed() >= patience => {
+                            return Err(io::ErrorKind::TimedOut.into());
+                        }
+                        Err(_) => continue,
+                        done => return done,
+                    },
+                },
+            };
+            let mut ready = writable?;
             match ready.try_io(|socket| call(socket.as_fd())) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(done) => return done,
+                Ok(done) => {
+                    if self.buffer < BUSY_BYTES && began.elapsed() < MOMENT {
+                        self.buffer *= 2;
+                        let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);
+                    }
+                    return done;
+                }
                 Err(_still_full) => {}
             }
         }
@@ -404,4 +449,52 @@ impl Writer<'_> {
 #[expect(deprecated, reason = "sound for `OwnedFd`, and the other one is `unsafe`")]
 pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    fn pair() -> (std::os::unix::net::UnixStream, Stream) {
+        let (peer, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        sockopt::set_socket_send_buffer_size(&ours, FIRST_BYTES).unwrap();
+        (peer, Stream::new(ours.into()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_something_now_and_then_is_written_to_for_hours() {
+        let (mut peer, mut stream) = pair();
+        let (_, mut writer) = stream.split();
+        writer.be_patient(PATIENCE);
+        let sent = vec![7; 4 << 20];
+        let reading = async {
+            let mut some = vec![0; 64 << 10];
+            loop {
+                tokio::time::sleep(PATIENCE * 5 / 6).await;
+                assert!(peer.read(&mut some).unwrap() > 0);
+            }
+        };
+        let began = Instant::now();
+        tokio::select! {
+            written = writer.write_all(&sent) => written.unwrap(),
+            () = reading => {}
+        }
+        assert!(began.elapsed() > PATIENCE * 20, "of the clock that the test turns");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (_peer, mut stream) = pair();
+        let (_, mut writer) = stream.split();
+        writer.be_patient(PATIENCE);
+        let began = Instant::now();
+        let failed = writer.write_all(&vec![7; 16 << 20]).await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= PATIENCE, "of the clock that the test turns");
+    }
 }

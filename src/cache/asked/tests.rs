@@ -256,3 +256,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_password_in_a_url_is_what_is_wrong_with_it() {
+    let arrival = Arrival { scheme: Scheme::Http, sni: None, forward: true };
+    for target in ["http://user:word@a/", "http://user@a/", "http://user:1@a:80/"] {
+        for hosts in [&[][..], &[&b"a"[..]][..]] {
+            let said =
+                Said { method: &Method::GET, target: target.as_bytes(), authority: None, hosts };
+            assert_eq!(validate(&said, &arrival), Err(Refused::Host("@")), "{target}");
+        }
+    }
+}

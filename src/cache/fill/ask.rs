@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use super::filler::Job;
 use super::growing::Growing;
 use crate::cache::Cache;
+use crate::cache::asker::Field;
 use crate::cache::fresh;
 use crate::cache::range;
-use crate::cache::route::{Fetch, Source, Verify};
+use crate::cache::route::{Fetch, Kind, Source, Verify};
 use crate::cache::stats::Account;
 use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
 
@@ -30,6 +31,8 @@ pub(super) struct Begun {
     pub headers: HeaderMap,
     pub length: Option<u64>,
     pub body: Incoming,
+    /// The heads of redirects that were followed.
+    pub hops: Vec<HeaderMap>,
     /// Times of the request and the answer.
     pub times: (u64, u64),
 }
@@ -55,19 +58,8 @@ pub(super) async fn ask(
     job: &mut Job,
     growing: &Arc<Growing>,
 ) -> Result<Begun, Fault> {
-    let mut headers = job.request.clone();
-    if job.fills() {
-        fresh::strip_conditions(&mut headers);
-        headers.remove(header::RANGE);
-        if let Some(Verify::Sha256(_)) = &job.route.verify {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-    }
-    // An answer to HEAD may teach something of what is stored, too.
-    if job.fills() || job.found().is_some() {
-        only_shared(&mut headers);
-    }
-    let plain = headers.clone();
+    let plain = fields(job);
+    let mut headers = plain.clone();
     if let (true, Some(found)) = (job.fills(), job.found()) {
         fresh::add_validators(&found.meta, &mut headers);
     }
@@ -78,29 +70,51 @@ pub(super) async fn ask(
     if is_other { send(cache, job, plain, growing).await } else { Ok(begun) }
 }
 
-/// Fields by which one client could choose what others get: they are in no key, and say nothing true of
-/// a request that is for all.
-fn only_shared(headers: &mut HeaderMap) {
-    const UNKEYED: [&str; 12] = [
-        "forwarded",
-        "x-forwarded",
-        "x-original",
-        "x-rewrite-url",
-        "x-http-method",
-        "x-method-override",
-        "x-host",
-        "x-real-ip",
-        "true-client-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-proxyuser-ip",
-    ];
-    let names: Vec<_> = headers.keys().cloned().collect();
-    for name in names {
-        if UNKEYED.iter().any(|unkeyed| name.as_str().starts_with(unkeyed)) {
-            headers.remove(&name);
-        }
+/// The fields of every request for what may be kept or is a part of it: of the client's those that can
+/// choose nothing for others, without conditions and range where the whole is fetched. What only passes
+/// goes as it came.
+fn fields(job: &Job) -> HeaderMap {
+    let mut headers = job.request.clone();
+    let is_of_one = job.route.kind == Kind::PassThrough
+        || !matches!(job.method, Method::GET | Method::HEAD)
+        || !matches!(job.upload, RequestBody::Empty);
+    if is_of_one {
+        return headers;
     }
+    let behind: Vec<_> =
+        headers.keys().filter(|name| Field::of(name) == Field::Hop).cloned().collect();
+    for name in behind {
+        headers.remove(name);
+    }
+    if job.fills() {
+        fresh::strip_conditions(&mut headers);
+        headers.remove(header::RANGE);
+    }
+    if job.route.verify.is_some() {
+        // Of a part nobody can tell whether it is right.
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
+    if let Some(Verify::Sha256(_)) = &job.route.verify {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    headers
+}
+
+/// An answer to something that was not asked.
+fn unasked(headers: &HeaderMap, status: StatusCode) -> Option<Fault> {
+    let asks = |names: &[header::HeaderName]| names.iter().any(|name| headers.contains_key(name));
+    let what = match status {
+        StatusCode::SWITCHING_PROTOCOLS => "a 101 to a request that keeps its protocol",
+        StatusCode::PARTIAL_CONTENT if !asks(&[header::RANGE]) => {
+            "a 206 to a request for the whole"
+        }
+        StatusCode::NOT_MODIFIED if !asks(&[header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE]) => {
+            "a 304 to a request without conditions"
+        }
+        _ => return None,
+    };
+    Some(Fault::HeadInvalid(what.to_owned()))
 }
 
 async fn send(
@@ -120,15 +134,20 @@ async fn send(
             let body = std::mem::take(&mut job.upload);
             let method = job.method.clone();
             job.account.asked();
+            let sent_fields = headers.clone();
             let answer = cache
                 .upstream
                 .send(&fetch, method, headers, body, follow.as_ref(), Some(interim))
                 .await?;
+            if let Some(fault) = unasked(&sent_fields, answer.status) {
+                return Err(fault);
+            }
             Ok(Begun {
                 status: answer.status,
                 headers: answer.headers,
                 length: answer.length,
                 body: Incoming::Origin(Box::new(answer.body)),
+                hops: answer.hops,
                 times: (sent, cache.now()),
             })
         }
@@ -143,6 +162,7 @@ async fn send(
                 headers,
                 length: Some(body.len() as u64),
                 body: Incoming::Whole(Some(body)),
+                hops: Vec::new(),
                 times: (sent, cache.now()),
             })
         }
@@ -166,6 +186,7 @@ async fn send(
                 headers: is_head.await.map_err(broke)?,
                 length: None,
                 body: Incoming::Made(pieces),
+                hops: Vec::new(),
                 times: (sent, cache.now()),
             })
         }
@@ -210,6 +231,14 @@ impl Incoming {
     pub(super) fn release(&mut self) {
         if let Incoming::Origin(body) = self {
             body.release();
+        }
+    }
+
+    /// Returns when others wait to ask the host.
+    pub(super) async fn wanted(&self) {
+        match self {
+            Incoming::Origin(body) => body.wanted().await,
+            Incoming::Whole(_) | Incoming::Made(_) => std::future::pending().await,
         }
     }
 
@@ -273,7 +302,7 @@ pub(super) async fn resume(
     {
         return None;
     }
-    let mut headers = job.request.clone();
+    let mut headers = fields(job);
     fresh::strip_conditions(&mut headers);
     headers.insert(header::RANGE, range::rest(from));
     headers.insert(header::IF_RANGE, etag.clone());
@@ -288,8 +317,16 @@ pub(super) async fn resume(
     let end = begun.length.or(rest.complete)?;
     let is_rest = answer.status == StatusCode::PARTIAL_CONTENT
         && answer.headers.get(header::ETAG) == Some(etag)
+        && agrees(&begun.headers, &answer.headers)
         && rest.span.start == from
         && rest.span.end == end
         && rest.complete.is_none_or(|complete| complete == end);
     is_rest.then(|| (Incoming::Origin(Box::new(answer.body)), end))
+}
+
+/// Whether what a part says of the whole is what the whole has said. It may say less (RFC 9110 §15.3.7).
+fn agrees(whole: &HeaderMap, part: &HeaderMap) -> bool {
+    [header::LAST_MODIFIED, header::CONTENT_TYPE, header::CONTENT_ENCODING]
+        .iter()
+        .all(|name| part.get(name).is_none_or(|said| whole.get(name) == Some(said)))
 }

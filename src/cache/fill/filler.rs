@@ -2,7 +2,7 @@
 //!
 //! `serve` gives jobs to the fetch thread, and `run` is the whole story of one. What must stay true:
 //! what is committed is whole and passed every check; a disk that fails costs no client an answer;
-//! nothing is asked for twice but the rest of a body that broke off.
+//! nothing is asked for again here but the rest of a body that broke off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use super::growing::{Answer, End, Growing, Head, Unstored};
 use super::judge::{is_plain_file, meta, storable};
 use crate::cache::Cache;
 use crate::cache::fresh;
+use crate::cache::key::Partition;
 use crate::cache::meta::Meta;
 use crate::cache::route::{Route, Verify};
 use crate::cache::stats::Account;
@@ -25,7 +26,7 @@ use crate::cache::store::{Body, Draft, Found, Lock};
 use crate::cache::upstream::{Fault, RequestBody};
 
 /// A client that takes longer for a piece that passes by the disk is slow.
-const SLOW: Duration = Duration::from_secs(2);
+const SLOW: Duration = Duration::from_millis(100);
 /// How long another process is waited for.
 const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often a body is asked for from where it broke off.
@@ -37,6 +38,8 @@ pub struct Job {
     pub method: Method,
     /// The client's own, which variants are chosen by.
     pub request: HeaderMap,
+    /// Where an answer that others may have is kept.
+    pub common: Partition,
     pub upload: RequestBody,
     pub purpose: Purpose,
     pub account: Account,
@@ -63,7 +66,7 @@ pub async fn run(cache: Arc<Cache>, job: Job, growing: Arc<Growing>) {
     }
     growing.hold(None);
     if let Some(flight) = flight {
-        cache.flights.end(&flight, &growing);
+        cache.flights.end(&flight.key, &growing);
     }
 }
 
@@ -84,7 +87,8 @@ async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), 
             return Err(Fault::HeadInvalid("a 304 for something else".to_owned()));
         }
         let stored = confirmed(cache, &job, found, &begun).await;
-        growing.answer(Answer::Stored(Arc::new(stored)));
+        let own = fresh::for_one_client(&begun.headers);
+        growing.answer(Answer::Stored(Arc::new(stored), Arc::new(own)));
         return Ok(());
     }
     if job.method == Method::HEAD {
@@ -130,8 +134,13 @@ async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
 /// What another request, or another process, has stored since this one looked.
 async fn newer(cache: &Cache, job: &Job) -> Option<Found> {
     let Purpose::Fill { flight, alone: false, .. } = &job.purpose else { return None };
-    let variant = |names: &[http::HeaderName]| fresh::variant(names, &job.request);
-    let found = cache.store.find(&flight.key, &variant).await.ok()??;
+    let variant = |names: &[http::HeaderName]| cache.variant(names, &job.request);
+    // What has landed is looked for first: it is there until it can be found in the store.
+    let is_mine = |meta: &Meta| variant(&fresh::vary_names(&meta.headers)) == meta.vary;
+    let found = match cache.flights.landed(&flight.key, is_mine) {
+        Some(landed) => landed,
+        None => cache.store.find(&flight.key, &variant).await.ok()??,
+    };
     let seen = job.found().map(|found| found.meta.response_time);
     let reuse = fresh::reuse(&found.meta, &job.request, cache.now(), &job.route.rules);
     let is_usable =
@@ -206,7 +215,9 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
     };
     fresh::strip_forwarded(&mut begun.headers);
     fresh::repair_date(&mut begun.headers, begun.times.1);
-    let meta = meta(&job, &begun, stored.is_ok());
+    let meta = meta(cache, &job, &begun, stored.is_ok());
+    // Stored or storable: nothing else is anybody's but the client's that asked (RFC 9111 §4).
+    let is_shared = stored.is_ok();
     let mut draft = None;
     if stored.is_ok() {
         match cache.store.begin(&meta, begun.length) {
@@ -223,8 +234,13 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
         cache.stats.not_stored(&reason.to_string());
         growing.pass_from(0);
     }
+    if let (Purpose::Fill { flight, .. }, true) = (&job.purpose, is_shared) {
+        cache.flights.varies(&flight.key, growing, &meta.vary);
+    }
     let head = Arc::new(Head {
         meta: meta.clone(),
+        headers: begun.headers.clone(),
+        is_shared,
         length: begun.length,
         stored,
         draft: draft.as_ref().map(|draft| (draft.file(), draft.start())),
@@ -249,13 +265,13 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
         Err(failure) => {
             match failure {
                 Failure::Origin(fault) => {
-                    tracing::warn!(url = %job.route.key, name = fault.name(), "an answer broke off: {fault}");
+                    tracing::warn!(url = %job.route.key.without_query(), name = fault.name(), "an answer broke off: {fault}");
                 }
                 Failure::Wrong(why) => {
-                    tracing::warn!(url = %job.route.key, "an answer was refused: {why}");
+                    tracing::warn!(url = %job.route.key.without_query(), "an answer was refused: {why}");
                 }
                 Failure::Left => {
-                    tracing::debug!(url = %job.route.key, "nobody reads an answer any more");
+                    tracing::debug!(url = %job.route.key.without_query(), "nobody reads an answer any more");
                 }
             }
             growing.end(End::Broken);
@@ -340,11 +356,15 @@ async fn keep(
     let mut passing = std::pin::pin!(growing.pass(piece));
     let is_read = match timeout(SLOW, &mut passing).await {
         Ok(is_read) => is_read,
-        Err(_) => {
-            // A slow client is not to keep others from the host.
-            body.release();
-            passing.await
-        }
+        // A slow client is not to keep others from the host.
+        Err(_) => tokio::select! {
+            biased;
+            is_read = &mut passing => is_read,
+            () = body.wanted() => {
+                body.release();
+                passing.await
+            }
+        },
     };
     match is_read {
         true => Ok(()),

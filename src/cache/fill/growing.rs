@@ -21,8 +21,10 @@ use crate::cache::meta::Meta;
 use crate::cache::store::{Found, Lock};
 use crate::cache::upstream::Fault;
 
-/// What may lie in memory on its way through, in bytes.
-const WINDOW: u64 = 512 * 1024;
+/// What may lie in memory on its way through, in bytes: at first, and for readers that empty it faster than
+/// it fills.
+const FIRST_WINDOW: u64 = 64 * 1024;
+const LARGEST_WINDOW: u64 = 512 * 1024;
 /// How long one reader may hold up others, where no file lies between.
 const STOPPED: Duration = Duration::from_secs(5);
 
@@ -53,8 +55,9 @@ pub(super) struct State {
 pub enum Answer {
     /// A new answer, whose body grows.
     New(Arc<Head>),
-    /// What is stored is still good.
-    Stored(Arc<Found>),
+    /// What is stored is still good; with it what the origin said to the client that asked, and only to
+    /// that one.
+    Stored(Arc<Found>, Arc<HeaderMap>),
     /// Somebody else has stored it meanwhile.
     Found(Arc<Found>),
     Failed(Arc<Fault>),
@@ -62,7 +65,12 @@ pub enum Answer {
 
 #[derive(Debug)]
 pub struct Head {
+    /// As it is stored, and given to whoever reads along.
     pub meta: Meta,
+    /// As it came: for the client that asked.
+    pub headers: HeaderMap,
+    /// Whether others may have it: what is not storable answers the one request that it came for.
+    pub is_shared: bool,
     /// The body's, if the origin says it.
     pub length: Option<u64>,
     pub stored: Result<(), Unstored>,
@@ -113,8 +121,9 @@ pub(super) enum End {
 }
 
 /// What passes through memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Passage {
+    window: u64,
     /// Where memory takes over from the file.
     begins: Option<u64>,
     /// The first byte that is still held.
@@ -140,14 +149,15 @@ impl Growing {
         (growing, reader)
     }
 
-    /// Whether something may still come of it.
+    /// Whether something may still come of it for others than it was asked for.
     pub fn is_flying(&self) -> bool {
         let state = self.state.borrow();
-        state.end.is_none()
-            && !matches!(
-                state.answer,
-                Some(Answer::Failed(_) | Answer::Stored(_) | Answer::Found(_))
-            )
+        let is_open = match &state.answer {
+            None => true,
+            Some(Answer::New(head)) => head.is_shared,
+            Some(Answer::Failed(_) | Answer::Stored(..) | Answer::Found(_)) => false,
+        };
+        is_open && state.end.is_none()
     }
 
     /// What was found whole and right, while it is on its way into the store.
@@ -167,6 +177,11 @@ impl Growing {
             return None;
         }
         Some(self.seat(&mut passage))
+    }
+
+    /// Those who wait for it or read it.
+    pub fn readers(&self) -> usize {
+        self.passage().readers.len()
     }
 
     fn seat(self: &Arc<Growing>, passage: &mut Passage) -> Reader {
@@ -232,6 +247,7 @@ impl Growing {
         let length = piece.len() as u64;
         let mut piece = Some(piece);
         let mut patience = std::pin::pin!(tokio::time::sleep(STOPPED));
+        let mut was_full = false;
         loop {
             let moved = self.moved.notified();
             {
@@ -240,11 +256,16 @@ impl Growing {
                     return false;
                 }
                 passage.trim();
-                if passage.held() < WINDOW {
+                let held = passage.held();
+                if was_full && held == 0 {
+                    passage.window = (passage.window * 2).min(LARGEST_WINDOW);
+                }
+                if held < passage.window {
                     passage.pieces.extend(piece.take());
                     break;
                 }
             }
+            was_full = true;
             tokio::select! {
                 () = moved => {}
                 () = &mut patience => {
@@ -270,6 +291,19 @@ impl Growing {
 
     fn passage(&self) -> MutexGuard<'_, Passage> {
         self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Passage {
+    fn default() -> Passage {
+        Passage {
+            window: FIRST_WINDOW,
+            begins: None,
+            start: 0,
+            pieces: VecDeque::new(),
+            readers: Vec::new(),
+            next_reader: 0,
+        }
     }
 }
 
@@ -357,6 +391,22 @@ impl Reader {
                         "the fill has ended".to_owned(),
                     )));
                 }
+            }
+        }
+    }
+
+    /// Waits for the verdict on the whole. None where it is not kept: then nobody could wait for it.
+    pub async fn verdict(&mut self) -> Option<Result<(), Broken>> {
+        loop {
+            match self.state.borrow_and_update().end {
+                Some(End::Whole) => return Some(Ok(())),
+                Some(End::Broken) => return Some(Err(Broken)),
+                None if self.growing.passage().begins.is_some() => return None,
+                None => {}
+            }
+            // The sender lives as long as `growing` does.
+            if self.state.changed().await.is_err() {
+                return Some(Err(Broken));
             }
         }
     }

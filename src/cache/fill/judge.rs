@@ -1,17 +1,18 @@
 //! Whether an answer is stored, and as what.
 //!
 //! Called by `filler` when the answer's head is there; pure. What must stay true: what was asked for
-//! with credentials is for everybody only if `fresh` says so and the credentials are ones it knows.
+//! with credentials is for others only if `fresh` says so, and only for those who send the same but for
+//! the credentials that it knows.
 
 use http::{Method, StatusCode, header};
 
 use super::ask::Begun;
 use super::filler::Job;
 use super::growing::Unstored;
+use crate::cache::Cache;
 use crate::cache::fresh;
-use crate::cache::key::{Key, Partition};
+use crate::cache::key::Key;
 use crate::cache::meta::{Meta, Stored};
-use crate::cache::partition;
 use crate::cache::route::{Kind, Verify};
 
 pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
@@ -27,6 +28,12 @@ pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
     {
         return Err(Unstored::Unchecked);
     }
+    // Who has led here has a say, too.
+    if let Some(reason) =
+        begun.hops.iter().find_map(|hop| fresh::forbids_storing(hop, &route.rules))
+    {
+        return Err(Unstored::Response(reason));
+    }
     // What is stored is worth more than an error.
     if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
         return Err(Unstored::Error);
@@ -35,7 +42,7 @@ pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
         .map_err(Unstored::Response)
 }
 
-pub(super) fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
+pub(super) fn meta(cache: &Cache, job: &Job, begun: &Begun, stored: bool) -> Meta {
     let mut headers = begun.headers.clone();
     if stored {
         fresh::strip_stored(&mut headers);
@@ -44,9 +51,10 @@ pub(super) fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
             headers.remove(header::SET_COOKIE);
         }
     }
-    let shared = fresh::shareable(&job.request, &headers, &job.route.rules)
-        && !partition::has_unusual_credentials(&job.request);
-    let partition = if shared { Partition::Shared } else { job.route.key.partition };
+    let partition = match fresh::shareable(&job.request, &headers, &job.route.rules) {
+        true => job.common,
+        false => job.route.key.partition,
+    };
     let kind = match (&job.route.kind, begun.status) {
         (Kind::Artifact, StatusCode::OK) => Stored::Artifact,
         _ => Stored::Metadata,
@@ -56,7 +64,7 @@ pub(super) fn meta(job: &Job, begun: &Begun, stored: bool) -> Meta {
         key: Key { partition, ..job.route.key.clone() },
         kind,
         status: begun.status,
-        vary: fresh::variant(&names, &job.request),
+        vary: cache.variant(&names, &job.request),
         headers,
         request_time: begun.times.0,
         response_time: begun.times.1,

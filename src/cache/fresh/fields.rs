@@ -26,6 +26,18 @@ pub fn strip_stored(headers: &mut HeaderMap) {
     }
 }
 
+/// What of an answer is for the client alone that asked: its cookies, and what `strip_stored` takes away.
+pub fn for_one_client(headers: &HeaderMap) -> HeaderMap {
+    let mut names = Directives::of(headers).withheld;
+    names.push(header::SET_COOKIE);
+    let mut own = HeaderMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| names.contains(name)) {
+        own.append(name, value.clone());
+    }
+    strip_forwarded(&mut own);
+    own
+}
+
 const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -138,7 +150,9 @@ mod tests {
         ]);
         strip_forwarded(&mut head);
         assert_eq!(left(&head), ["cache-control", "set-cookie", "x-end", "x-user"]);
+        assert_eq!(left(&for_one_client(&head)), ["set-cookie", "x-user"]);
         strip_stored(&mut head);
         assert_eq!(left(&head), ["cache-control", "x-end"]);
+        assert!(for_one_client(&head).is_empty());
     }
 }

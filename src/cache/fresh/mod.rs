@@ -27,14 +27,14 @@ pub use conditions::{
     Precondition, add_validators, not_modified_headers, precondition, strip_conditions,
 };
 pub use date::repair_date;
-pub use fields::{strip_forwarded, strip_stored};
+pub use fields::{for_one_client, strip_forwarded, strip_stored};
 pub use invalidate::{invalidated_targets, invalidates, post_as_get};
 pub use lifetime::{age, fresh_until_ms, says_how_long};
 pub use reuse::{Reuse, StaleReason, only_if_cached, reuse, wants_nothing_stored};
 pub use status::{CacheStatus, Forwarded};
-pub use storing::{NotStored, may_store, shareable};
+pub use storing::{NotStored, forbids_storing, may_store, shareable};
 pub use update::{HeadUpdate, head_update, same, updated};
-pub use vary::{variant, vary_names};
+pub use vary::{Seal, variant, vary_names};
 
 /// What a route or the configuration adds to what the origin says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,6 +13,9 @@ use super::directives::Directives;
 use super::lifetime::{Lifetime, age_ms};
 use crate::cache::meta::Meta;
 
+/// In ms, between two hosts that share a store, or two looks at one clock.
+const CLOCKS_DIFFER: u64 = 5_000;
+
 /// What may be done with a stored response. `ttl` is the freshness that is left, in seconds; negative
 /// if it is stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +70,12 @@ impl StaleReason {
     }
 }
 
-/// Whether the client wants no answer rather than one from the origin.
 /// Whether the client wants no answer to its request stored.
 pub fn wants_nothing_stored(request: &HeaderMap) -> bool {
     Directives::of(request).no_store
 }
 
+/// Whether the client wants no answer rather than one from the origin.
 pub fn only_if_cached(request: &HeaderMap) -> bool {
     Directives::of(request).only_if_cached
 }
@@ -179,6 +182,12 @@ impl State {
         let here_ms = now_ms.saturating_sub(meta.response_time);
         let (spent_ms, lifetime_ms) = match *lifetime {
             Lifetime::Artifact => (0, FOREVER * 1000),
+            // The clock was set back: how long it has been here nobody knows.
+            Lifetime::FromArrival { ms } | Lifetime::FromOrigin { ms }
+                if meta.response_time > now_ms.saturating_add(CLOCKS_DIFFER) =>
+            {
+                (ms, ms)
+            }
             Lifetime::FromArrival { ms } => (here_ms, ms),
             Lifetime::FromOrigin { ms } => (age_ms, ms),
         };

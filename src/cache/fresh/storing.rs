@@ -46,6 +46,16 @@ pub fn may_store(
     may_be_of_use(status, response, &directives, rules)
 }
 
+/// Why what a response led to is not to be kept, in its own words.
+pub fn forbids_storing(response: &HeaderMap, rules: &Rules) -> Option<NotStored> {
+    let directives = Directives::of_response(response, rules);
+    match (directives.no_store, directives.private) {
+        (true, _) => Some(NotStored::NoStore),
+        (_, true) => Some(NotStored::Private),
+        _ => None,
+    }
+}
+
 /// Whether it may be given to anybody, or only to those who sent the same credentials.
 pub fn shareable(request: &HeaderMap, response: &HeaderMap, rules: &Rules) -> bool {
     let authorized = request.contains_key(AUTHORIZATION);

@@ -47,12 +47,20 @@ pub fn vary_names(response: &HeaderMap) -> Vec<HeaderName> {
     }
 }
 
+/// What stands for the value of a field wherever a variant is written down; none: the value itself, which
+/// is nobody's secret.
+pub type Seal<'s> = &'s dyn Fn(&HeaderName, &[u8]) -> Option<String>;
+
 /// These fields of a request, in a form in which it does not matter how they were written.
-pub fn variant(names: &[HeaderName], request: &HeaderMap) -> Vec<(String, Option<String>)> {
-    names.iter().map(|name| (name.as_str().to_owned(), normalised(name, request))).collect()
+pub fn variant(
+    names: &[HeaderName],
+    request: &HeaderMap,
+    seal: Seal<'_>,
+) -> Vec<(String, Option<String>)> {
+    names.iter().map(|name| (name.as_str().to_owned(), normalised(name, request, seal))).collect()
 }
 
-fn normalised(name: &HeaderName, request: &HeaderMap) -> Option<String> {
+fn normalised(name: &HeaderName, request: &HeaderMap, seal: Seal<'_>) -> Option<String> {
     if !request.contains_key(name) {
         return None;
     }
@@ -67,7 +75,8 @@ fn normalised(name: &HeaderName, request: &HeaderMap) -> Option<String> {
         _ => members(&value).join(&b","[..]),
     };
     // As Latin-1, so that different bytes stay different text.
-    Some(text.into_iter().map(char::from).collect())
+    let clear = |text: Vec<u8>| text.into_iter().map(char::from).collect();
+    Some(seal(name, &text).unwrap_or_else(|| clear(text)))
 }
 
 /// The members of a list without the whitespace around them.
@@ -144,7 +153,7 @@ mod tests {
         for line in lines {
             headers.append(&name, HeaderValue::from_bytes(line).unwrap());
         }
-        variant(&[name], &headers).remove(0).1
+        variant(&[name], &headers, &|_, _| None).remove(0).1
     }
 
     #[test]
@@ -203,6 +212,15 @@ mod tests {
             Some("text/html;level=1,*/*")
         );
         assert_ne!(one("accept", &[b"a/b, c/d"]), one("accept", &[b"c/d, a/b"]));
+    }
+
+    #[test]
+    fn what_is_sealed_is_normalised_first() {
+        let name = HeaderName::from_static("x-a");
+        let mut headers = HeaderMap::new();
+        headers.insert(&name, HeaderValue::from_static("a ,  b"));
+        let seal = |of: &HeaderName, value: &[u8]| Some(format!("{of} {}", value.len()));
+        assert_eq!(variant(&[name], &headers, &seal)[0].1.as_deref(), Some("x-a 3"));
     }
 
     #[test]

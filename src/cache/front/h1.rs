@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
-use super::write::{Next, PIECE_TIME, Written, in_time, write_interim, write_reply};
+use super::write::{Next, TAKES_NOTHING, Written, write_interim, write_reply};
 use crate::cache::fill::Interim;
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
 use crate::cache::stats::Outcome;
@@ -42,11 +42,12 @@ pub(super) async fn connection(
     let counts = cache.stats.tenant(&caller.tenant);
     {
         let (mut reader, mut writer) = stream.split();
+        writer.be_patient(TAKES_NOTHING);
         while let Some(end) = head(&mut reader, &mut buffer, drain).await {
             let head = buffer.unread().get(..end).unwrap_or_default();
             if let Some(hit) = cache.hot.find(&caller, head, cache.now()) {
                 buffer.consume(end);
-                if in_time(writer.write_two(&hit.head(), hit.body())).await.is_err() {
+                if writer.write_two(&hit.head(), hit.body()).await.is_err() {
                     break;
                 }
                 hit.close(cache, &counts);
@@ -224,7 +225,7 @@ async fn send_up(
     let is_chunked = matches!(framing, Framing::Chunked(_));
     while !framing.is_done() {
         if buffer.is_empty() {
-            match timeout(PIECE_TIME, buffer.fill(reader, LONGEST_HEAD)).await {
+            match timeout(TAKES_NOTHING, buffer.fill(reader, LONGEST_HEAD)).await {
                 Ok(Ok(1..)) => {}
                 _ => {
                     let _ = pieces.send(Err("the client broke off".to_owned())).await;
@@ -302,7 +303,7 @@ async fn tunnel(
                     Ok(read) => read,
                     Err(error) => break Err(error),
                 };
-                let written = in_time(writer.write_all(block.get(..read).unwrap_or_default()));
+                let written = writer.write_all(block.get(..read).unwrap_or_default());
                 if let Err(error) = written.await {
                     break Err(error);
                 }
@@ -326,7 +327,8 @@ pub(super) async fn speak_plainly(mut stream: Stream) {
         body.len()
     );
     let (mut reader, mut writer) = stream.split();
-    let _ = in_time(writer.write_all(answer.as_bytes())).await;
+    writer.be_patient(LINGER);
+    let _ = writer.write_all(answer.as_bytes()).await;
     linger(&mut reader, &mut writer, &mut Buffer::new()).await;
 }
 

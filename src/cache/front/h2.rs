@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
-use super::write::{PIECE_TIME, in_time};
+use super::write::TAKES_NOTHING;
 use crate::cache::asked::Said;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
@@ -84,6 +84,7 @@ async fn pump(mut stream: Stream, pipe: DuplexStream) {
     let (mut from_hyper, mut to_hyper) = tokio::io::split(pipe);
     {
         let (mut reader, mut writer) = stream.split();
+        writer.be_patient(TAKES_NOTHING);
         let up = async {
             let mut buffer = Buffer::new();
             while let Ok(1..) = buffer.fill(&mut reader, PIPE).await {
@@ -98,7 +99,7 @@ async fn pump(mut stream: Stream, pipe: DuplexStream) {
             let mut block = take_block();
             while let Ok(read @ 1..) = from_hyper.read(&mut block).await {
                 let bytes = block.get(..read).unwrap_or_default();
-                if in_time(writer.write_all(bytes)).await.is_err() {
+                if writer.write_all(bytes).await.is_err() {
                     break;
                 }
             }
@@ -232,7 +233,7 @@ async fn send_body(mut body: Body, pieces: mpsc::Sender<Bytes>, account: Account
             },
             Ok(None) => {
                 // Only now it has an end: see `Sending`.
-                let _ = timeout(PIECE_TIME, pieces.send(Bytes::new())).await;
+                let _ = timeout(TAKES_NOTHING, pieces.send(Bytes::new())).await;
                 break true;
             }
             Err(Broken) => break false,
@@ -248,7 +249,7 @@ async fn send_chunk(
     pieces: &mpsc::Sender<Bytes>,
     sent: &mut u64,
 ) -> Result<bool, Broken> {
-    const BLOCK: usize = 32 * 1024;
+    const BLOCK: usize = 16 * 1024;
     loop {
         let bytes = match &*chunk {
             Chunk::Bytes(bytes) => bytes.clone(),
@@ -261,7 +262,7 @@ async fn send_chunk(
         };
         let length = bytes.len();
         // A client that opens no window must not keep the origin's connection.
-        match timeout(PIECE_TIME, pieces.send(bytes)).await {
+        match timeout(TAKES_NOTHING, pieces.send(bytes)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return Ok(false),
         }

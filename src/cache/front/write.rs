@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use rustix::io::Errno;
-use tokio::time::timeout;
 
 use crate::cache::reply::{Body, Chunk, Reply};
 use crate::cache::request::plain;
 use crate::wire::buffer::{give_block, take_block};
 use crate::wire::io::Writer;
 
-/// For each piece that a client takes, and each that it sends of a body.
-pub(super) const PIECE_TIME: Duration = Duration::from_secs(60);
+/// A client that takes not a byte for so long, or sends none of a body, has gone. One that takes some,
+/// however slowly, is never cut off.
+pub(super) const TAKES_NOTHING: Duration = Duration::from_secs(120);
 
 /// What the kernel is given at once.
 const PIECE: u64 = 2 << 20;
@@ -134,7 +134,7 @@ async fn write_body(
                 {
                     std::task::Poll::Ready(next) => next,
                     std::task::Poll::Pending => {
-                        in_time(writer.write_all(head)).await.map_err(gone)?;
+                        writer.write_all(head).await.map_err(gone)?;
                         head.clear();
                         first.await
                     }
@@ -156,7 +156,7 @@ async fn write_body(
         head.extend_from_slice(b"0\r\n\r\n");
     }
     if !head.is_empty() {
-        in_time(writer.write_all(head)).await.map_err(gone)?;
+        writer.write_all(head).await.map_err(gone)?;
         head.clear();
     }
     Ok(())
@@ -172,11 +172,11 @@ async fn write_chunk(
     match chunk {
         Chunk::Bytes(bytes) => {
             let first = std::mem::take(before);
-            in_time(writer.write_two(&first, bytes)).await.map_err(gone)
+            writer.write_two(&first, bytes).await.map_err(gone)
         }
         Chunk::File { file, at, length } if writer.is_plain() => {
             if !before.is_empty() {
-                in_time(writer.write_all(before)).await.map_err(gone)?;
+                writer.write_all(before).await.map_err(gone)?;
                 before.clear();
             }
             let (mut offset, mut left) = (*at, *length);
@@ -185,7 +185,7 @@ async fn write_chunk(
                 let sending = writer.write_with(|socket| {
                     Ok(rustix::fs::sendfile(socket, &**file, Some(&mut offset), most)?)
                 });
-                match in_time(sending).await {
+                match sending.await {
                     // Somebody has cut the file short.
                     Ok(0) => return Err(Unsent::Broken),
                     Ok(sent) => left -= sent as u64,
@@ -216,15 +216,11 @@ async fn write_blocks(
         let read = file.read_block(block).map_err(|_| Unsent::Broken)?;
         let bytes = block.get(..read).unwrap_or_default();
         let first = std::mem::take(before);
-        in_time(writer.write_two(&first, bytes)).await.map_err(|_| Unsent::Gone)?;
+        writer.write_two(&first, bytes).await.map_err(|_| Unsent::Gone)?;
         if !file.advance(read) {
             return Ok(());
         }
     }
-}
-
-pub(super) async fn in_time<T>(sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PIECE_TIME, sending).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Status line and fields of an answer with a body of this length, for `hot`.

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{Case, from_store, say, taken_in};
 use crate::cache::fill::{Head, Reader};
-use crate::cache::fresh::{self, CacheStatus, Forwarded, Precondition, Reuse};
+use crate::cache::fresh::{self, CacheStatus, Forwarded, Precondition};
 use crate::cache::front;
 use crate::cache::hot::{self, Ready};
 use crate::cache::meta::Meta;
@@ -156,24 +156,12 @@ impl Case<'_> {
     /// An answer whose body is still coming.
     pub(super) async fn grown(
         &self,
-        reader: Reader,
+        mut reader: Reader,
         head: &Arc<Head>,
         led: bool,
         fwd: Forwarded,
-        found: Option<&Found>,
-        judged: Option<&Reuse>,
     ) -> Reply {
         let meta = &head.meta;
-        if let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged)
-            && matches!(meta.status.as_u16(), 500 | 502 | 503 | 504)
-        {
-            let status = CacheStatus {
-                forwarded_status: Some(meta.status),
-                detail: Some("stale-if-error".to_owned()),
-                ..from_store(0)
-            };
-            return self.stored(found, Outcome::Stale, status).await;
-        }
         let status = CacheStatus { collapsed: !led, ..taken_in(head, fwd) };
         let outcome = match (led, &head.draft) {
             (false, _) => Outcome::Collapsed,
@@ -182,7 +170,7 @@ impl Case<'_> {
         };
         let account = self.account(outcome);
         let (method, request) = (&self.request.method, &self.request.headers);
-        let mut headers = meta.headers.clone();
+        let mut headers = if led { head.headers.clone() } else { meta.headers.clone() };
         if !led {
             headers.insert(header::AGE, HeaderValue::from(fresh::age(meta, self.cache.now())));
         }
@@ -195,7 +183,7 @@ impl Case<'_> {
                 if self.route.render.is_some() && meta.status == StatusCode::OK =>
             {
                 let draft = head.draft.clone();
-                self.rendered(meta, Growth { reader, draft, plan: None }, account).await
+                self.rendered(meta, headers, Growth { reader, draft, plan: None }, account).await
             }
             Precondition::None | Precondition::Origin => {
                 let wanted = match (head.length, meta.status) {
@@ -203,6 +191,18 @@ impl Case<'_> {
                         range::wanted(method, request, &meta.headers, length)
                     }
                     _ => Wanted::Whole,
+                };
+                // A part of what is verified is right only if the whole is.
+                let wanted = match (wanted, &self.route.verify) {
+                    (Wanted::Whole, _) => Wanted::Whole,
+                    (wanted, None) => wanted,
+                    (wanted, Some(_)) => match reader.verdict().await {
+                        Some(Ok(())) => wanted,
+                        Some(Err(broken)) => {
+                            return plain(StatusCode::BAD_GATEWAY, &broken.to_string(), account);
+                        }
+                        None => Wanted::Whole,
+                    },
                 };
                 let (plan, status, length) = match (wanted, head.length) {
                     (Wanted::Whole, length) | (_, length @ None) => (None, meta.status, length),
@@ -224,8 +224,13 @@ impl Case<'_> {
     }
 
     /// A document that is made for this client, of one that is still coming.
-    async fn rendered(&self, meta: &Meta, growth: Growth, account: Account) -> Reply {
-        let mut headers = meta.headers.clone();
+    async fn rendered(
+        &self,
+        meta: &Meta,
+        mut headers: HeaderMap,
+        growth: Growth,
+        account: Account,
+    ) -> Reply {
         let made = match whole(Body::Growing(growth)).await {
             Some(body) => match &self.route.render {
                 Some(render) => render.render(&self.request.headers, &mut headers, body),

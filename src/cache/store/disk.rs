@@ -61,7 +61,12 @@ impl Disk {
     /// Makes the directory if it can, and begins to count what is in it in a thread of its own.
     pub fn open(settings: Settings) -> io::Result<Disk> {
         let Settings { dir, size, free, fsync } = settings;
-        make_dir(&dir)?;
+        if let Err(error) = make_dir(&dir) {
+            tracing::error!(
+                %error,
+                "`{}` cannot be made: answers pass by it until it is there", dir.display()
+            );
+        }
         let (wake, woken) = mpsc::sync_channel(1);
         let room = Arc::new(Room::new(dir.clone(), size, free, wake));
         let drafts = Drafts::new(dir.join(DRAFTS));

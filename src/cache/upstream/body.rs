@@ -39,6 +39,10 @@ impl RequestBody {
         matches!(self, RequestBody::Empty)
     }
 
+    pub(super) fn is_of_unknown_length(&self) -> bool {
+        matches!(self, RequestBody::Stream { length: None, .. })
+    }
+
     pub(super) fn sent(self) -> (Sent, Progress) {
         let progress = Progress(Arc::new(Mutex::new(Instant::now())));
         (Sent { body: self, progress: progress.clone() }, progress)
@@ -142,6 +146,14 @@ impl AnswerBody {
     pub fn release(&mut self) {
         if let Some((_, slot)) = &mut self.open {
             *slot = None;
+        }
+    }
+
+    /// Returns when somebody waits for the host's slot that this holds.
+    pub async fn wanted(&self) {
+        match &self.open {
+            Some((_, Some(slot))) => slot.wanted().await,
+            _ => std::future::pending().await,
         }
     }
 

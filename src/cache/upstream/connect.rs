@@ -6,14 +6,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
 
-use http::Uri;
 use http::uri::Authority;
+use http::{Extensions, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -118,7 +120,7 @@ impl Service<Uri> for Way {
                 None => {
                     let stream = dial(host(&uri), port(&uri), Some(&way.guard)).await?;
                     let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
-                    Ok(Transport { stream, to_proxy: false })
+                    Ok(Transport { stream, to_proxy: false, served: Served::default() })
                 }
                 Some(_) if !way.guard.permits_name(host(&uri)) => {
                     let why = "no proxy is asked for it".to_owned();
@@ -157,7 +159,7 @@ impl Way {
                 (stream.map_err(|error| failed(chain(&*error)))?, true)
             }
         };
-        Ok(Transport { stream, to_proxy })
+        Ok(Transport { stream, to_proxy, served: Served::default() })
     }
 }
 
@@ -183,12 +185,31 @@ impl Service<Uri> for ToProxy {
 pub(super) struct Transport {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     to_proxy: bool,
+    served: Served,
+}
+
+/// Whether an answer has come over a connection: then it may be one that is about to be closed as idle.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Served(Arc<AtomicBool>);
+
+impl Served {
+    pub(super) fn note(extensions: &Extensions) {
+        if let Some(Served(served)) = extensions.get() {
+            served.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn before(error: &legacy::Error) -> bool {
+        let mut extensions = Extensions::new();
+        error.connect_info().inspect(|connected| connected.get_extras(&mut extensions));
+        extensions.get().is_some_and(|Served(served)| served.load(Ordering::Relaxed))
+    }
 }
 
 impl Connection for Transport {
     fn connected(&self) -> Connected {
         // hyper then writes the absolute form.
-        self.stream.connected().proxy(self.to_proxy)
+        self.stream.connected().proxy(self.to_proxy).extra(self.served.clone())
     }
 }
 

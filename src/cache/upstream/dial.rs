@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -75,6 +76,8 @@ async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         match timeout(patience, trying.join_next()).await {
             Ok(Some(Ok(Ok(stream)))) => {
                 stream.set_nodelay(true)?;
+                // An origin that reads slowly is seen to read. Refused, it stays as it is.
+                let _ = sockopt::set_socket_send_buffer_size(&stream, UPLOAD_BYTES);
                 return Ok(stream);
             }
             Ok(Some(Ok(Err(error)))) => failure = error,
@@ -85,6 +88,8 @@ async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
+/// Of a request's body, in the kernel.
+const UPLOAD_BYTES: usize = 128 << 10;
 const HEAD_START: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

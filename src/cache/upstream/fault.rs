@@ -17,7 +17,7 @@ pub enum Fault {
     BodyBroken(String),
     #[error("no byte of the answer's body came for {0:?}")]
     BodyStalled(Duration),
-    #[error("the host asked to be left alone for {} more seconds", .retry_after.as_secs())]
+    #[error("the origin asked to be left alone for {} more seconds", .retry_after.as_secs())]
     Busy { retry_after: Duration },
     #[error("the connection ended before an answer: {0}")]
     Closed(String),
@@ -25,6 +25,8 @@ pub enum Fault {
     Connect { host: String, why: String },
     #[error("there is no connection to `{host}` after {wait:?}")]
     ConnectTimeout { host: String, wait: Duration },
+    #[error("`{host}` is not asked until it answers again: {why}")]
+    Down { host: String, why: Box<Fault> },
     #[error("the answer's head is not valid HTTP: {0}")]
     HeadInvalid(String),
     #[error("no answer came within {0:?}")]
@@ -59,6 +61,7 @@ impl Fault {
             Fault::Closed(_) => "connection-closed",
             Fault::Connect { .. } => "connect-failed",
             Fault::ConnectTimeout { .. } => "connect-timeout",
+            Fault::Down { .. } => "origin-down",
             Fault::HeadInvalid(_) => "head-invalid",
             Fault::HeadTimeout(_) => "head-timeout",
             Fault::HeadTooLarge => "head-too-large",
@@ -77,9 +80,10 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Fault::Busy { .. } | Fault::QueueTimeout(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Fault::BodyStalled(_) | Fault::ConnectTimeout { .. } | Fault::HeadTimeout(_) => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Fault::BodyStalled(_)
+            | Fault::ConnectTimeout { .. }
+            | Fault::Down { .. }
+            | Fault::HeadTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Fault::Loop => StatusCode::LOOP_DETECTED,
             Fault::RequestBody(_) | Fault::Target(_) => StatusCode::BAD_REQUEST,
             Fault::AddressRefused { .. }
@@ -109,6 +113,7 @@ impl Fault {
             | Fault::Closed(_)
             | Fault::Connect { .. }
             | Fault::ConnectTimeout { .. }
+            | Fault::Down { .. }
             | Fault::HeadInvalid(_)
             | Fault::HeadTimeout(_)
             | Fault::HeadTooLarge

@@ -2,7 +2,8 @@
 //!
 //! `Upstream` asks before each request. What must stay true: a host's limit holds over all who ask
 //! it; a pause binds only those who ask with the same credentials, so that one tenant's quota does
-//! not stop another's; and the table does not grow with the number of names that clients make up.
+//! not stop another's, and of the host only the URL that it was said of, unless several say so; and
+//! the table does not grow with the number of names that clients make up.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::fault::Fault;
@@ -25,11 +26,49 @@ pub(super) struct Hosts {
 #[derive(Debug)]
 struct Host {
     slots: Arc<Semaphore>,
-    pauses: Mutex<Vec<(Asker, Instant)>>,
+    /// Requests that wait for one.
+    waiting: watch::Sender<usize>,
+    pauses: Mutex<Vec<Pause>>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    asker: Asker,
+    target: Box<str>,
+    until: Instant,
 }
 
 /// The right to one request; given back when dropped.
-pub(super) type Slot = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub(super) struct Slot {
+    _permit: OwnedSemaphorePermit,
+    host: Arc<Host>,
+}
+
+impl Slot {
+    /// Returns when somebody waits for one.
+    pub(super) async fn wanted(&self) {
+        let mut waiting = self.host.waiting.subscribe();
+        // The sender is there as long as the host is.
+        let _ = waiting.wait_for(|waiting| *waiting > 0).await;
+    }
+}
+
+/// Somebody waits as long as it is there.
+struct Waiting<'h>(&'h Host);
+
+impl<'h> Waiting<'h> {
+    fn at(host: &'h Host) -> Waiting<'h> {
+        host.waiting.send_modify(|waiting| *waiting += 1);
+        Waiting(host)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+    }
+}
 
 /// Whose quota a request counts on: a hash of its `Authorization`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,30 +90,36 @@ impl Hosts {
     pub(super) async fn slot(
         &self,
         host: &str,
+        target: &str,
         asker: Asker,
         patience: Duration,
     ) -> Result<Slot, Fault> {
         let host = self.host(host);
-        host.ready_for(asker)?;
+        host.ready_for(target, asker)?;
         let slot = match Arc::clone(&host.slots).try_acquire_owned() {
             Ok(slot) => slot,
-            Err(_) => match timeout(patience, Arc::clone(&host.slots).acquire_owned()).await {
-                Ok(Ok(slot)) => slot,
-                // It is never closed.
-                Ok(Err(_)) | Err(_) => return Err(Fault::QueueTimeout(patience)),
-            },
+            Err(_) => {
+                let _waiting = Waiting::at(&host);
+                match timeout(patience, Arc::clone(&host.slots).acquire_owned()).await {
+                    Ok(Ok(slot)) => slot,
+                    // It is never closed.
+                    Ok(Err(_)) | Err(_) => return Err(Fault::QueueTimeout(patience)),
+                }
+            }
         };
         // It may have asked for a pause meanwhile.
-        host.ready_for(asker)?;
-        Ok(slot)
+        host.ready_for(target, asker)?;
+        Ok(Slot { _permit: slot, host })
     }
 
-    pub(super) fn leave_alone(&self, host: &str, asker: Asker, pause: Duration) {
+    pub(super) fn leave_alone(&self, host: &str, target: &str, asker: Asker, pause: Duration) {
         let (host, now) = (self.host(host), Instant::now());
         let mut pauses = lock(&host.pauses);
-        pauses.retain(|(other, until)| *other != asker && *until > now);
+        pauses.retain(|other| {
+            other.until > now && (other.asker != asker || *other.target != *target)
+        });
         if pauses.len() < MOST_PAUSES {
-            pauses.push((asker, now + pause));
+            pauses.push(Pause { asker, target: target.into(), until: now + pause });
         }
     }
 
@@ -88,22 +133,30 @@ impl Hosts {
             each.retain(|_, host| {
                 Arc::strong_count(host) > 1
                     || host.slots.available_permits() < self.per_host
-                    || lock(&host.pauses).iter().any(|(_, until)| *until > now)
+                    || lock(&host.pauses).iter().any(|pause| pause.until > now)
             });
         }
         let slots = Arc::new(Semaphore::new(self.per_host));
-        let host = Arc::new(Host { slots, pauses: Mutex::default() });
+        let host =
+            Arc::new(Host { slots, waiting: watch::Sender::new(0), pauses: Mutex::default() });
         each.insert(name.into(), Arc::clone(&host));
         host
     }
 }
 
 impl Host {
-    fn ready_for(&self, asker: Asker) -> Result<(), Fault> {
+    fn ready_for(&self, target: &str, asker: Asker) -> Result<(), Fault> {
         let now = Instant::now();
         let pauses = lock(&self.pauses);
-        match pauses.iter().find(|(other, until)| *other == asker && *until > now) {
-            Some((_, until)) => Err(Fault::Busy { retry_after: *until - now }),
+        let of_asker: Vec<&Pause> =
+            pauses.iter().filter(|pause| pause.asker == asker && pause.until > now).collect();
+        let of_target = of_asker.iter().find(|pause| *pause.target == *target);
+        // Until so many of its URLs are bound no more.
+        let mut ends: Vec<Instant> = of_asker.iter().map(|pause| pause.until).collect();
+        ends.sort_unstable_by(|one, other| other.cmp(one));
+        let of_host = ends.get(SEVERAL - 1).copied();
+        match of_target.map(|pause| pause.until).max(of_host) {
+            Some(until) => Err(Fault::Busy { retry_after: until - now }),
             None => Ok(()),
         }
     }
@@ -131,6 +184,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// From here on, hosts of which nothing needs to be remembered are forgotten.
 const MANY_HOSTS: usize = 1024;
+/// So many URLs of a host speak for all of it.
+const SEVERAL: usize = 3;
 /// For one host.
 const MOST_PAUSES: usize = 256;
 
@@ -164,24 +219,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_binds_the_same_credentials_until_it_is_over() {
         let (hosts, other) = (Hosts::new(4), Asker(Some(1)));
-        hosts.leave_alone("a", NOBODY, Duration::from_secs(10));
-        let fault = hosts.slot("a", NOBODY, SHORT).await.unwrap_err();
+        hosts.leave_alone("a", "/x", NOBODY, Duration::from_secs(10));
+        let fault = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err();
         assert_eq!(fault, Fault::Busy { retry_after: Duration::from_secs(10) });
-        drop(hosts.slot("a", other, SHORT).await.unwrap());
-        drop(hosts.slot("b", NOBODY, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/x", other, SHORT).await.unwrap());
+        drop(hosts.slot("b", "/x", NOBODY, SHORT).await.unwrap());
         tokio::time::advance(Duration::from_secs(10)).await;
-        drop(hosts.slot("a", NOBODY, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_binds_its_url_and_several_bind_the_host() {
+        let (hosts, other) = (Hosts::new(4), Asker(Some(1)));
+        for (target, seconds) in [("/x", 10), ("/x", 30), ("/y", 20)] {
+            hosts.leave_alone("a", target, NOBODY, Duration::from_secs(seconds));
+            drop(hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap());
+        }
+        assert_eq!(hosts.slot("a", "/y", NOBODY, SHORT).await.unwrap_err().name(), "origin-busy");
+        hosts.leave_alone("a", "/w", NOBODY, Duration::from_secs(10));
+        let fault = hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap_err();
+        assert_eq!(fault, Fault::Busy { retry_after: Duration::from_secs(10) });
+        drop(hosts.slot("a", "/z", other, SHORT).await.unwrap());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        drop(hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap());
+        assert_eq!(hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err().name(), "origin-busy");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_heeded_by_those_who_waited_already() {
         let hosts = Arc::new(Hosts::new(1));
-        let held = hosts.slot("a", NOBODY, SHORT).await.unwrap();
+        let held = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
         let waiter = Arc::clone(&hosts);
         let waiting =
-            tokio::spawn(async move { waiter.slot("a", NOBODY, Duration::from_secs(60)).await });
+            tokio::spawn(
+                async move { waiter.slot("a", "/x", NOBODY, Duration::from_secs(60)).await },
+            );
         tokio::task::yield_now().await;
-        hosts.leave_alone("a", NOBODY, Duration::from_secs(10));
+        hosts.leave_alone("a", "/x", NOBODY, Duration::from_secs(10));
         drop(held);
         assert_eq!(waiting.await.unwrap().unwrap_err().name(), "origin-busy");
     }
@@ -189,24 +263,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_requests_at_a_time_than_the_limit() {
         let hosts = Hosts::new(2);
-        let first = hosts.slot("a", NOBODY, SHORT).await.unwrap();
-        let _second = hosts.slot("a", NOBODY, SHORT).await.unwrap();
-        let fault = hosts.slot("a", NOBODY, SHORT).await.unwrap_err();
+        let first = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
+        let _second = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
+        let fault = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err();
         assert_eq!(fault, Fault::QueueTimeout(SHORT));
         drop(first);
-        drop(hosts.slot("a", NOBODY, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_a_slot_hears_that_somebody_waits_for_it() {
+        let hosts = Arc::new(Hosts::new(1));
+        let held = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
+        assert!(timeout(SHORT, held.wanted()).await.is_err(), "nobody waits");
+        let waiter = Arc::clone(&hosts);
+        let waiting = tokio::spawn(async move { waiter.slot("a", "/y", NOBODY, SHORT).await });
+        held.wanted().await;
+        drop(held);
+        let held = waiting.await.unwrap().unwrap();
+        assert!(timeout(SHORT, held.wanted()).await.is_err(), "nobody waits any more");
     }
 
     #[tokio::test(start_paused = true)]
     async fn forgotten_are_only_hosts_of_which_nothing_is_to_be_remembered() {
         let hosts = Hosts::new(1);
-        let _held = hosts.slot("held", NOBODY, SHORT).await.unwrap();
-        hosts.leave_alone("paused", NOBODY, Duration::from_secs(60));
+        let _held = hosts.slot("held", "/x", NOBODY, SHORT).await.unwrap();
+        hosts.leave_alone("paused", "/x", NOBODY, Duration::from_secs(60));
         for i in 0..10 * MANY_HOSTS {
-            drop(hosts.slot(&i.to_string(), NOBODY, SHORT).await.unwrap());
+            drop(hosts.slot(&i.to_string(), "/x", NOBODY, SHORT).await.unwrap());
         }
         assert!(lock(&hosts.each).len() <= MANY_HOSTS);
-        assert_eq!(hosts.slot("held", NOBODY, SHORT).await.unwrap_err().name(), "queue-timeout");
-        assert_eq!(hosts.slot("paused", NOBODY, SHORT).await.unwrap_err().name(), "origin-busy");
+        assert_eq!(
+            hosts.slot("held", "/x", NOBODY, SHORT).await.unwrap_err().name(),
+            "queue-timeout"
+        );
+        assert_eq!(
+            hosts.slot("paused", "/x", NOBODY, SHORT).await.unwrap_err().name(),
+            "origin-busy"
+        );
     }
 }

@@ -3,8 +3,9 @@
 //! `fill` and `serve` call `Upstream::send` on the thread that fetches. The story of a request: look
 //! for our own mark, find the host's limits, connect (`connect`: proxies, names, guard, TLS), send,
 //! wait for the head, follow redirects if the route says so. What must stay true: a request is sent
-//! once (again only if it surely never left), no address is connected to that the guard did not
-//! judge, a certificate is always verified, and no wait is without end.
+//! once (again, and once, only if it never left, or may be repeated and met a kept connection that was
+//! just being closed), no address is connected to that the guard did not judge, a certificate is always
+//! verified, and no wait is without end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use super::key::Scheme;
 use super::route::Fetch;
 
 mod body;
+mod circuit;
 mod connect;
 mod dial;
 mod fault;
@@ -43,7 +45,8 @@ pub use fault::Fault;
 pub use proxies::Proxies;
 pub use redirect::{Allowed, Follow, Unfollowed};
 
-use connect::{Connector, port_is_sound};
+use circuit::Circuits;
+use connect::{Connector, Served, port_is_sound};
 use guard::Guard;
 use hosts::{Asker, Hosts};
 use mark::Mark;
@@ -117,6 +120,8 @@ pub struct Answer {
     pub body: AnswerBody,
     /// The last request, if redirects were followed.
     pub redirected: Option<Fetch>,
+    /// The heads of redirects that were followed.
+    pub hops: Vec<HeaderMap>,
     /// Why this redirect was not followed although the route says so.
     pub unfollowed: Option<Unfollowed>,
 }
@@ -127,8 +132,13 @@ pub struct Upstream {
     connector: Connector,
 }
 
+type Client = legacy::Client<Connector, body::Sent>;
+
 struct Shared {
-    client: legacy::Client<Connector, body::Sent>,
+    client: Client,
+    /// Keeps no connection.
+    fresh: Client,
+    circuits: Circuits,
     proxies: Arc<proxies::Plan>,
     hosts: Hosts,
     mark: Mark,
@@ -141,19 +151,23 @@ impl Upstream {
         let proxies = Arc::new(settings.proxies.plan(settings.next_hop.as_ref())?);
         let guard = Arc::new(Guard::new(settings.allow_private.clone()));
         let connector = Connector::new(&settings, guard, Arc::clone(&proxies))?;
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .pool_max_idle_per_host(settings.per_host)
-            .http1_max_buf_size(READ_BUFFER)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(HEAD_BYTES)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .build(connector.clone());
+        let client = |most_idle: usize| -> Client {
+            legacy::Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_CONNECTION)
+                .pool_max_idle_per_host(most_idle)
+                .http1_max_buf_size(READ_BUFFER)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_max_header_list_size(HEAD_BYTES)
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .build(connector.clone())
+        };
+        let (client, fresh) = (client(settings.per_host), client(0));
         let hosts = Hosts::new(settings.per_host);
-        let shared = Arc::new(Shared { client, proxies, hosts, mark, settings });
+        let circuits = Circuits::default();
+        let shared = Arc::new(Shared { client, fresh, circuits, proxies, hosts, mark, settings });
         Ok(Upstream { shared, connector })
     }
 
@@ -183,7 +197,7 @@ impl Upstream {
         follow: Option<&Follow>,
         on_interim: Option<Interim>,
     ) -> Result<Answer, Fault> {
-        let shared = &*self.shared;
+        let shared = &self.shared;
         let framed = !body.is_empty();
         shared.prepare(&mut headers)?;
         let Some(follow) =
@@ -191,7 +205,7 @@ impl Upstream {
         else {
             return shared.once(fetch, &method, headers, body, on_interim).await;
         };
-        let (mut fetch, mut hops) = (fetch.clone(), 0);
+        let (mut fetch, mut hops, mut heads) = (fetch.clone(), 0, Vec::new());
         loop {
             let sent = headers.clone();
             let mut answer =
@@ -204,11 +218,13 @@ impl Upstream {
                     if !redirect::same_origin(&fetch, &next) {
                         redirect::only_harmless(&mut headers);
                     }
+                    heads.push(answer.headers);
                     (fetch, hops) = (next, hops + 1);
                     continue;
                 }
             }
             answer.redirected = (hops > 0).then_some(fetch);
+            answer.hops = heads;
             return Ok(answer);
         }
     }
@@ -230,7 +246,7 @@ impl Shared {
     }
 
     async fn once(
-        &self,
+        self: &Arc<Shared>,
         fetch: &Fetch,
         method: &Method,
         mut headers: HeaderMap,
@@ -238,8 +254,12 @@ impl Shared {
         on_interim: Option<Interim>,
     ) -> Result<Answer, Fault> {
         let uri = uri(fetch)?;
+        self.circuits.check(fetch.scheme, &fetch.host)?;
         let asker = Asker::of(&headers);
-        let slot = self.hosts.slot(&fetch.host, asker, self.settings.queue_timeout).await?;
+        let (target, patience) = (fetch.target.as_str(), self.settings.queue_timeout);
+        let slot = self.hosts.slot(&fetch.host, target, asker, patience).await?;
+        // It may have been found dead meanwhile.
+        self.circuits.check(fetch.scheme, &fetch.host)?;
         if let Some(credentials) = self.proxies.credentials(&uri) {
             headers.insert(PROXY_AUTHORIZATION, credentials);
         }
@@ -247,46 +267,124 @@ impl Shared {
         if body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        let (body, progress) = body.sent();
-        let mut request = Request::new(body);
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        if let Some(hear) = on_interim {
-            hyper::ext::on_informational(&mut request, move |head| {
-                hear(head.status(), head.headers());
-            });
+        // hyper takes such methods for ones without a body, unless they say it themselves.
+        if body.is_of_unknown_length() && [Method::GET, Method::HEAD].contains(method) {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let answer = self.head(request, &progress).await?;
+        // RFC 9110 §9.2.2.
+        let may_repeat = body.is_empty() && IDEMPOTENT.contains(method);
+        let request = |body| {
+            let mut request = Request::new(body);
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = headers.clone();
+            if let Some(hear) = on_interim.clone() {
+                hyper::ext::on_informational(&mut request, move |head| {
+                    hear(head.status(), head.headers());
+                });
+            }
+            request
+        };
+        let began = Instant::now();
+        let (body, progress) = body.sent();
+        let answer = match self.head(&self.client, request(body), &progress).await {
+            Err(Unanswered { fault: Fault::Closed(_), on_kept: true }) if may_repeat => {
+                let (body, progress) = RequestBody::Empty.sent();
+                self.head(&self.fresh, request(body), &progress).await
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(|unanswered| {
+            self.unanswered(fetch, began, &unanswered.fault);
+            unanswered.fault
+        })?;
+        self.circuits.answered(fetch.scheme, &fetch.host);
         if let Some(pause) = hosts::retry_after(&answer, self.settings.longest_retry_after) {
-            self.hosts.leave_alone(&fetch.host, asker, pause);
+            self.hosts.leave_alone(&fetch.host, target, asker, pause);
         }
         Ok(Answer::new(answer, method, slot, self.settings.idle_body_timeout))
+    }
+
+    /// Probes a host that is dead from now on, until it answers or nobody asks any more.
+    fn unanswered(self: &Arc<Shared>, fetch: &Fetch, began: Instant, fault: &Fault) {
+        if !self.circuits.failed(fetch.scheme, &fetch.host, began, fault) {
+            return;
+        }
+        let (shared, pauses) = (Arc::clone(self), circuit::pauses(fault));
+        let root = Fetch { target: "/".to_owned(), ..fetch.clone() };
+        tokio::spawn(async move {
+            for pause in pauses {
+                tokio::time::sleep(pause).await;
+                if shared.circuits.next(root.scheme, &root.host) == circuit::Next::Nothing
+                    || shared.probe(&root).await.is_ok()
+                {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Whether a host gives any answer at all, also one that no probe should get.
+    async fn probe(&self, root: &Fetch) -> Result<(), Fault> {
+        let uri = uri(root)?;
+        let (body, progress) = RequestBody::Empty.sent();
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::HEAD;
+        if let Some(credentials) = self.proxies.credentials(&uri) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, credentials);
+        }
+        *request.uri_mut() = uri;
+        self.mark.leave(request.headers_mut())?;
+        match self.head(&self.fresh, request, &progress).await {
+            Err(Unanswered {
+                fault: fault @ (Fault::ConnectTimeout { .. } | Fault::HeadTimeout(_)),
+                ..
+            }) => Err(fault),
+            // It costs nobody a time-out any more.
+            Ok(_) | Err(_) => {
+                self.circuits.answered(root.scheme, &root.host);
+                Ok(())
+            }
+        }
     }
 
     /// A long request body is no slow head: the wait begins anew with each of its pieces.
     async fn head(
         &self,
+        client: &Client,
         request: Request<body::Sent>,
         progress: &body::Progress,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<Incoming>, Unanswered> {
         let wait = self.settings.head_timeout;
-        let mut answer = self.client.request(request);
+        let mut answer = client.request(request);
         let mut until = Instant::now() + wait;
         loop {
             match timeout_at(until, &mut answer).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => return Err(Fault::before_head(&error)),
+                Ok(Ok(answer)) => {
+                    Served::note(answer.extensions());
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => {
+                    let on_kept = Served::before(&error);
+                    return Err(Unanswered { fault: Fault::before_head(&error), on_kept });
+                }
                 Err(_) => {
                     let later = progress.last() + wait;
                     if later <= until {
-                        return Err(Fault::HeadTimeout(wait));
+                        let fault = Fault::HeadTimeout(wait);
+                        return Err(Unanswered { fault, on_kept: false });
                     }
                     until = later;
                 }
             }
         }
     }
+}
+
+/// Why no head came, and whether the connection was one that had served before.
+struct Unanswered {
+    fault: Fault,
+    on_kept: bool,
 }
 
 impl Answer {
@@ -310,6 +408,7 @@ impl Answer {
             length,
             body,
             redirected: None,
+            hops: Vec::new(),
             unfollowed: None,
         }
     }
@@ -328,6 +427,9 @@ fn uri(fetch: &Fetch) -> Result<Uri, Fault> {
     };
     if uri.authority().is_some_and(sound) { Ok(uri) } else { Err(Fault::Target(text)) }
 }
+
+const IDEMPOTENT: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
 
 /// Said anew for each connection.
 const OURS: [HeaderName; 10] = [

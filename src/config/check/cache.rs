@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::super::cache::{Authorization, Cache, CacheListen};
+use super::super::cache::{Authorization, Cache, CacheListen, CacheTimes};
 use super::super::raw::cache as raw;
 use super::super::{Bind, ClientAuth, Listener, Text, Tls, units};
 use super::Checking;
@@ -21,6 +22,14 @@ const MEMORY: u64 = 24 << 20;
 /// Below it a unit was forgotten.
 const LEAST_SIZE: u64 = 1 << 20;
 const CONNECTIONS: usize = 32;
+const TIMES: CacheTimes = CacheTimes {
+    connect: Duration::from_secs(10),
+    head: Duration::from_secs(60),
+    body: Duration::from_secs(60),
+    queue: Duration::from_secs(60),
+    stale: Duration::from_millis(800),
+};
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const TARGETED: &str = "cdn-cache-control";
 
 /// The addresses that are taken, by whom.
@@ -112,6 +121,13 @@ impl Checking<'_> {
             upstream_ca: raw.upstream_ca.map(|ca| self.file(&ca)),
             allow_private: networks.iter().filter_map(|network| self.network(network)).collect(),
             connections_per_host: self.size(raw.connections_per_host, CONNECTIONS),
+            times: CacheTimes {
+                connect: self.wait(raw.connect_timeout, TIMES.connect),
+                head: self.wait(raw.head_timeout, TIMES.head),
+                body: self.wait(raw.body_timeout, TIMES.body),
+                queue: self.wait(raw.queue_timeout, TIMES.queue),
+                stale: self.wait(raw.stale_after, TIMES.stale),
+            },
             rules: raw.rules.map(|rules| self.file(&rules)),
             authorization: self.authorization(raw.authorization.as_ref()),
             targeted: match raw.targeted {
@@ -240,6 +256,16 @@ impl Checking<'_> {
             );
             default
         })
+    }
+
+    /// Nobody waits for nothing, or for days.
+    fn wait(&mut self, given: Option<Spanned<String>>, default: Duration) -> Duration {
+        let place = given.as_ref().map(Spanned::span);
+        let wait = self.duration(given, default);
+        if let Some(place) = place.filter(|_| wait.is_zero() || wait > LONGEST_WAIT) {
+            self.complain(place, "this is no time to wait for an origin", "at most `1h`");
+        }
+        wait
     }
 
     fn object_store(&mut self, url: &Spanned<String>) -> Text {

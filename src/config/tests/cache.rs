@@ -24,6 +24,9 @@ fn an_address_is_enough_and_no_engine_is_needed() {
     assert_eq!(cache.authorization, Authorization::Private);
     assert_eq!((cache.fsync, cache.offline, cache.forward), (true, false, false));
     assert_eq!(cache.connections_per_host, 32);
+    let times = &cache.times;
+    let seconds = [times.connect, times.head, times.body, times.queue].map(|time| time.as_secs());
+    assert_eq!((seconds, times.stale.as_millis()), ([10, 60, 60, 60], 800));
     assert_eq!(cache.targeted, ["cdn-cache-control"]);
     assert!(cache.tls.is_none() && cache.rules.is_none() && cache.next_hop.is_none());
 }
@@ -37,6 +40,11 @@ fn every_key_is_read() {
         tls = { cert = "c.pem", key = "/k.pem" }
         dir = "store"
         size = "1.5GB"
+        connect_timeout = "1s"
+        head_timeout = "2s"
+        body_timeout = "3s"
+        queue_timeout = "4s"
+        stale_after = "50ms"
         free = "0"
         memory = "1MB"
         fsync = false
@@ -63,6 +71,9 @@ fn every_key_is_read() {
     assert_eq!(cache.dir, PathBuf::from("/etc/dockgate/store"));
     assert_eq!((cache.size, cache.free, cache.memory), (3 << 29, 0, 1 << 20));
     assert_eq!(texts(&cache.domains), ["*.example.com", "a.example"]);
+    let times = &cache.times;
+    let seconds = [times.connect, times.head, times.body, times.queue].map(|time| time.as_secs());
+    assert_eq!((seconds, times.stale.as_millis()), ([1, 2, 3, 4], 50));
     let (host, url) = &cache.origins[0];
     assert_eq!(
         (host.text.as_str(), url.text.as_str()),
@@ -163,6 +174,15 @@ fn every_complaint_about_a_cache_says_where_and_what_to_do() {
             &format!("{LISTEN}connections_per_host = 0"),
             "dockgate.toml:3:24: must be greater than 0",
         ),
+        (
+            &format!("{LISTEN}head_timeout = \"0s\""),
+            "dockgate.toml:3:16: this is no time to wait for an origin",
+        ),
+        (
+            &format!("{LISTEN}stale_after = \"2h\""),
+            "dockgate.toml:3:15: this is no time to wait for an origin",
+        ),
+        (&format!("{LISTEN}body_timeout = \"soon\""), "`soon` is not a duration"),
         (
             &format!("{LISTEN}authorization = \"shared\""),
             "dockgate.toml:3:17: `shared` says nothing of authorization",

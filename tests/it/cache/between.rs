@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::origin::{Origin, whole};
+use super::origin::{Origin, lines, whole};
 use super::rig::{Rig, Setup};
 
 /// Answers with the credentials that it was sent.
@@ -37,9 +37,21 @@ fn credentials_have_many_names() {
     });
     for share_authorized in [false, true] {
         let rig = Setup { share_authorized, ..Setup::default() }.start();
-        for field in
-            ["PRIVATE-TOKEN", "JOB-TOKEN", "X-JFrog-Art-Api", "X-NuGet-ApiKey", "X-Api-Key"]
-        {
+        for field in [
+            "PRIVATE-TOKEN",
+            "JOB-TOKEN",
+            "X-JFrog-Art-Api",
+            "X-NuGet-ApiKey",
+            "X-Api-Key",
+            "X-Remote-User",
+            "X-User",
+            "Ocp-Apim-Subscription-Key",
+            "DPoP",
+            "CF-Access-Client-Id",
+            "X-SSL-Client-Cert",
+            "X-Forwarded-User",
+            "X-Nobody-Knows",
+        ] {
             let mut bodies = std::collections::HashSet::new();
             for who in [Some("a"), Some("b"), None] {
                 let lines: Vec<String> =
@@ -69,6 +81,9 @@ fn one_client_does_not_choose_what_others_get() {
         "X-Original-URL: /admin",
         "X-HTTP-Method-Override: DELETE",
         "Forwarded: host=evil.example",
+        "X_Forwarded_Host: evil.example",
+        "X-Forwarded_Proto: evil",
+        "Referer: http://evil.example/",
         "X-Harmless: kept",
     ];
     let answer = rig.ask(&origin, "GET", "/x", &fields);
@@ -78,6 +93,97 @@ fn one_client_does_not_choose_what_others_get() {
         answer.text()
     );
     assert!(!answer.text().contains("DELETE") && answer.text().contains("kept"));
+    // Whatever it was: nobody else gets it.
+    for field in ["X-Harmless: evil", "X-Other: evil", "Strange: evil", "Odd_Name: evil"] {
+        rig.settle();
+        let path = format!("/{}", field.len());
+        assert!(rig.ask(&origin, "GET", &path, &[field]).text().contains("evil"), "{field}");
+        rig.settle();
+        let other = rig.ask(&origin, "GET", &path, &["User-Agent: t", "Accept: */*"]);
+        assert!(!other.text().contains("evil"), "{field}: {other:?}");
+    }
+}
+
+#[test]
+fn neither_the_rest_nor_a_part_nor_a_confirmation_is_chosen_by_one_client() {
+    let origin = Origin::new(|before, asked, stream| {
+        let head = "200 OK\nETag: \"1\"\nCache-Control: max-age=0\nContent-Length: 4000000";
+        match (before, asked.field("range"), asked.field("if-none-match")) {
+            (0, ..) => {
+                let mut answer = lines(head);
+                answer.extend_from_slice(b"\r\n0123");
+                stream.write_all(&answer).unwrap();
+                false
+            }
+            (_, Some("bytes=4-"), _) => {
+                let head =
+                    "206 Partial Content\nETag: \"1\"\nContent-Range: bytes 4-3999999/4000000";
+                stream.write_all(&whole(head, &[b'x'; 3_999_996])).is_ok()
+            }
+            (_, Some(_), _) => {
+                let head = "206 Partial Content\nETag: \"1\"\nContent-Range: bytes 3000000-3000000/4000000";
+                stream.write_all(&whole(head, b"x")).is_ok()
+            }
+            (_, None, Some(_)) => stream.write_all(b"HTTP/1.1 304 Not Modified\r\n\r\n").is_ok(),
+            (_, None, None) => {
+                let mut answer = lines(head);
+                answer.extend_from_slice(b"\r\n");
+                answer.extend_from_slice(&[b'x'; 4_000_000]);
+                stream.write_all(&answer).is_ok()
+            }
+        }
+    });
+    let rig = Rig::new();
+    let evil = [
+        "X-Forwarded-Host: evil.example",
+        "X_Original_URL: /admin",
+        "X-HTTP-Method: DELETE",
+        "Forwarded: host=evil.example",
+    ];
+    let first = rig.ask(&origin, "GET", "/x", &evil);
+    assert!(first.whole, "it was resumed: {:?}", first.fields);
+    rig.settle();
+    assert_eq!(rig.ask(&origin, "GET", "/x", &evil).status, 200);
+    rig.settle();
+    let part = [&evil[..], &["Range: bytes=3000000-3000000"]].concat();
+    assert_eq!(rig.ask(&origin, "GET", "/y", &part).status, 206);
+    rig.settle();
+    let asked = origin.asked();
+    assert!(asked.len() >= 5, "{asked:?}");
+    for one in &asked {
+        let said = format!("{:?}", one.fields);
+        assert!(!said.contains("evil") && !said.contains("admin"), "{said}");
+        assert!(!said.contains("DELETE"), "{said}");
+    }
+}
+
+#[test]
+fn no_credential_is_to_be_read_in_the_store() {
+    let fields =
+        ["Private-Token", "X-Api-Key", "X-Remote-User", "Ocp-Apim-Subscription-Key", "Strange"];
+    for field in fields {
+        let origin =
+            Origin::always(&format!("200 OK\nCache-Control: max-age=60\nVary: {field}"), b"x");
+        let rig = Rig::new();
+        let line = format!("{field}: hunter2");
+        for expected in ["uri-miss", "hit"] {
+            let answer = rig.ask(&origin, "GET", "/x", &[&line]);
+            assert!(answer.how().contains(expected), "{field}: {answer:?}");
+            rig.settle();
+        }
+        let mut files = Vec::new();
+        super::disk::files(&rig.dir, &mut files);
+        assert!(files.iter().any(|file| file.to_string_lossy().contains("objects")), "{files:?}");
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap();
+            assert!(!bytes.windows(7).any(|seven| seven == b"hunter2"), "{field}: {file:?}");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let scope = dockgate::cache::store::Scope::Everything;
+        let page = runtime.block_on(rig.cache.store.list(&scope, None, 10)).unwrap();
+        assert_eq!(page.items.len(), 1);
+        assert!(!format!("{:?}", page.items).contains("hunter2"));
+    }
 }
 
 #[test]
@@ -235,6 +341,19 @@ fn a_body_of_a_get_poisons_nothing() {
     assert_eq!(client.answer(false).text(), "evil");
     rig.settle();
     assert_eq!(rig.get(&origin, "/x").text(), "");
+}
+
+#[test]
+fn a_chunked_body_of_a_get_reaches_the_origin() {
+    let origin =
+        Origin::new(|_, asked, stream| stream.write_all(&whole("200 OK", &asked.body)).is_ok());
+    let rig = Rig::new();
+    let mut client = rig.client();
+    let url = format!("http://{}/x", origin.host());
+    client.send("GET", &url, &origin.host(), &["Transfer-Encoding: chunked"]);
+    client.write(b"4\r\nbody\r\n0\r\n\r\n");
+    let answer = client.answer(false);
+    assert_eq!(answer.text(), "body", "{answer:?}");
 }
 
 #[test]

@@ -39,6 +39,22 @@ fn a_directory_that_has_gone_is_passed_by() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_made_makes_a_proxy_of_the_cache() {
+    let origin = Origin::always(FRESH, b"x");
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("file");
+    fs::write(&file, "").unwrap();
+    let rig = Setup { dir: Some(file.join("cache")), ..Setup::default() }.start();
+    for asked in 1..=2 {
+        let answer = rig.get(&origin, "/x");
+        assert_eq!(answer.text(), "x", "{answer:?}");
+        assert!(answer.how().contains("detail=disk"), "{answer:?}");
+        rig.settle();
+        assert_eq!(origin.count(), asked);
+    }
+}
+
+#[test]
 fn objects_that_were_damaged_are_not_served() {
     let origin = Origin::always(FRESH, b"0123456789");
     let rig = Rig::new();
@@ -73,7 +89,7 @@ fn what_is_stored_is_there_after_a_restart_and_is_found_right() {
     assert_eq!(mode & 0o077, 0, "what tenants have fetched is for nobody else to read");
 }
 
-fn files(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+pub fn files(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { files(&path, found) } else { found.push(path) }

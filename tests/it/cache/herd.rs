@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use super::origin::{Origin, lines, whole};
-use super::rig::Rig;
+use super::origin::{Door, Origin, lines, whole};
+use super::rig::{Answer, Rig};
 
 const HALF: usize = 300_000;
 
@@ -119,9 +119,10 @@ fn variants_that_are_asked_for_at_once_are_not_mixed_up() {
         client.send("GET", &format!("http://{}/x", origin.host()), &origin.host(), &[field]);
     }
     for (which, client) in &mut clients {
-        assert_eq!(client.answer(false).text(), ["en", "fr"][*which]);
+        let answer = client.answer(false);
+        assert_eq!(answer.text(), ["en", "fr"][*which], "{answer:?}");
     }
-    assert_eq!(origin.count(), 2);
+    assert_eq!(origin.count(), 2, "{:?}", origin.asked());
 }
 
 #[test]
@@ -217,12 +218,147 @@ fn variants_do_not_wait_for_each_other() {
     assert_eq!(first.some(2), b"ab");
 }
 
+/// Six clients that ask for the same while the origin lets the first one wait; what each got.
+fn herd(
+    rig: &Rig,
+    origin: &Origin,
+    go: &Sender<()>,
+    field: impl Fn(usize) -> String,
+) -> Vec<Answer> {
+    let mut clients: Vec<_> = (0..6).map(|_| rig.client()).collect();
+    let url = format!("http://{}/x", origin.host());
+    for (i, client) in clients.iter_mut().enumerate() {
+        client.send("GET", &url, &origin.host(), &[&field(i)]);
+        rig.wait_for_readers(i + 1);
+    }
+    go.send(()).unwrap();
+    clients.iter_mut().map(|client| client.answer(false)).collect()
+}
+
+/// Each answer with a session of its own; the first one waits for the door.
+fn sessions(head: &'static str) -> (Origin, Sender<()>) {
+    let (go, door) = Door::new();
+    let origin = Origin::new(move |before, _, stream| {
+        if before == 0 {
+            door.wait();
+        }
+        let head = format!("{head}\nSet-Cookie: session={before}");
+        stream.write_all(&whole(&head, format!("{before}").as_bytes())).is_ok()
+    });
+    (origin, go)
+}
+
 #[test]
-fn an_error_is_for_all_who_have_waited_for_it() {
+fn an_answer_that_is_not_storable_is_for_the_client_alone_that_asked() {
+    for head in [
+        "302 Found\nLocation: /y",
+        "303 See Other\nLocation: /y",
+        "307 Temporary Redirect\nLocation: /y",
+        "401 Unauthorized\nWWW-Authenticate: Basic",
+        "403 Forbidden",
+        "404 Not Found",
+        "429 Too Many Requests",
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+        "200 OK",
+        "200 OK\nCache-Control: no-store",
+        "200 OK\nCache-Control: private, max-age=60",
+        "200 OK\nCache-Control: max-age=60\nVary: *",
+    ] {
+        let (origin, go) = sessions(head);
+        let rig = Rig::new();
+        let answers = herd(&rig, &origin, &go, |_| "Accept: */*".to_owned());
+        for answer in &answers {
+            let own = format!("session={}", answer.text());
+            assert_eq!(answer.field("set-cookie"), Some(own.as_str()), "{head}: {answer:?}");
+        }
+        let mut bodies: Vec<_> = answers.iter().map(Answer::text).collect();
+        bodies.sort_unstable();
+        assert_eq!(bodies, ["0", "1", "2", "3", "4", "5"], "{head}: {answers:?}");
+        assert_eq!(origin.count(), 6, "{head}");
+    }
+}
+
+#[test]
+fn a_cookie_that_is_not_kept_reaches_the_client_alone_that_asked() {
+    for head in ["200 OK\nETag: \"1\"", "200 OK\nCache-Control: max-age=60, private=\"set-cookie\""]
+    {
+        let (origin, go) = sessions(head);
+        let rig = Rig::new();
+        let answers = herd(&rig, &origin, &go, |_| "Accept: */*".to_owned());
+        let cookies: Vec<_> = answers.iter().filter_map(|it| it.field("set-cookie")).collect();
+        assert_eq!(cookies, ["session=0"], "{head}: {answers:?}");
+        assert_eq!(answers[0].field("set-cookie"), Some("session=0"), "{head}: {answers:?}");
+        assert!(answers.iter().all(|answer| answer.text() == "0"), "{head}: {answers:?}");
+        assert_eq!(origin.count(), 1, "{head}");
+    }
+}
+
+#[test]
+fn what_the_origin_holds_against_one_request_is_not_told_to_others() {
+    let (go, door) = Door::new();
+    let origin = Origin::new(move |before, asked, stream| {
+        if before == 0 {
+            door.wait();
+        }
+        let answer = match asked.field("accept") {
+            Some("bad") => whole("400 Bad Request", b"bad"),
+            _ => whole("200 OK\nCache-Control: no-store", b"good"),
+        };
+        stream.write_all(&answer).is_ok()
+    });
+    let rig = Rig::new();
+    let field = |i| format!("Accept: {}", if i == 0 { "bad" } else { "good" });
+    let answers = herd(&rig, &origin, &go, field);
+    let texts: Vec<_> = answers.iter().map(Answer::text).collect();
+    assert_eq!(texts, ["bad", "good", "good", "good", "good", "good"], "{answers:?}");
+}
+
+#[test]
+fn a_variant_is_asked_for_once_whenever_it_is_asked_for() {
+    let ((go_english, english), (go_french, french)) = (Door::new(), Door::new());
+    let origin = Origin::new(move |_, asked, stream| {
+        let language = asked.field("accept-language").unwrap().to_owned();
+        if language == "en" {
+            english.wait()
+        } else {
+            french.wait()
+        }
+        let head = "200 OK\nCache-Control: max-age=60\nVary: Accept-Language";
+        stream.write_all(&whole(head, language.as_bytes())).is_ok()
+    });
+    let rig = Rig::new();
+    let url = format!("http://{}/x", origin.host());
+    let ask = |language: &str| {
+        let mut client = rig.client();
+        let field = format!("Accept-Language: {language}");
+        client.send("GET", &url, &origin.host(), &[&field]);
+        client
+    };
+    // The first one shows that there are variants, to one who waits for another of them.
+    let mut leader = ask("en");
+    rig.wait_for_readers(1);
+    let mut second = ask("fr");
+    rig.wait_for_readers(2);
+    go_english.send(()).unwrap();
+    assert_eq!(leader.answer(false).text(), "en");
+    rig.wait(|| origin.count() == 2 && rig.cache.flights() == 1);
+    // And now it is on its way, for those who come later, too.
+    let mut third = ask("fr");
+    rig.wait_for_readers(2);
+    for _ in 0..2 {
+        go_french.send(()).unwrap();
+    }
+    assert_eq!((second.answer(false).text(), third.answer(false).text()), ("fr", "fr"));
+    assert_eq!(origin.count(), 2, "{:?}", origin.asked());
+}
+
+#[test]
+fn an_error_that_is_storable_is_for_all_who_have_waited_for_it() {
     let (go, wait): (Sender<()>, Receiver<()>) = channel();
     let wait = Arc::new(Mutex::new(wait));
     let origin = Origin::new(move |_, _, stream| {
-        let mut head = lines("503 Service Unavailable");
+        let mut head = lines("503 Service Unavailable\nCache-Control: max-age=60");
         head.extend_from_slice(b"Content-Length: 8\r\n\r\ndown");
         stream.write_all(&head).unwrap();
         wait.lock().unwrap().recv().unwrap();

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::origin::{Origin, lines, whole};
+use super::origin::{Door, Origin, lines, whole};
 use super::rig::{Answer, Rig, Setup};
 use dockgate::cache::upstream;
 
@@ -114,25 +114,150 @@ fn the_rest_of_another_body_is_not_taken_for_the_rest() {
     assert_eq!(weak.count(), 1, "a weak validator says nothing of bytes");
 }
 
-#[test]
-fn a_resumed_body_without_a_known_end_is_not_whole() {
-    let origin = Origin::new(|before, _, stream| match before {
+/// A chunked body that breaks off when it is told to, and whose rest has no known end.
+fn endless_rest(breaks: Door) -> Origin {
+    Origin::new(move |before, _, stream| match before {
         0 => {
             let mut answer =
                 lines("200 OK\nETag: \"1\"\nCache-Control: max-age=60\nTransfer-Encoding: chunked");
             answer.extend_from_slice(b"\r\n5\r\n01234\r\n");
             stream.write_all(&answer).unwrap();
+            breaks.wait();
             false
         }
         _ => {
             let head = "206 Partial Content\nETag: \"1\"\nContent-Range: bytes 5-9/*";
             stream.write_all(&whole(head, b"56789")).is_ok()
         }
-    });
-    let rig = Rig::new();
-    assert!(!rig.get(&origin, "/x").whole);
-    rig.settle();
-    assert!(!rig.get(&origin, "/x").how().contains("hit"));
+    })
+}
+
+#[test]
+fn a_resumed_body_without_a_known_end_is_not_whole() {
+    // Broken off when the client has a part of it, or before anybody has sent it anything: then it is told.
+    for has_a_part in [true, false] {
+        let (go, door) = Door::new();
+        let origin = endless_rest(door);
+        let rig = Rig::new();
+        let mut client = rig.client();
+        if !has_a_part {
+            go.send(()).unwrap();
+        }
+        client.send("GET", &format!("http://{}/x", origin.host()), &origin.host(), &[]);
+        let mut answer = client.head();
+        if has_a_part {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            go.send(()).unwrap();
+        }
+        client.body(&mut answer);
+        match answer.status {
+            200 => assert!(!answer.whole && b"0123456789".starts_with(&answer.body), "{answer:?}"),
+            _ => assert!(!has_a_part && failed(&answer), "{answer:?}"),
+        }
+        rig.settle();
+        assert_eq!(origin.count(), 2, "{:?}", origin.asked());
+        go.send(()).unwrap();
+        let again = rig.get(&origin, "/x");
+        assert!(!again.how().contains("hit"), "{again:?}");
+    }
+}
+
+#[test]
+fn a_part_that_contradicts_the_whole_is_not_its_rest() {
+    let whole_head = "ETag: \"1\"\nCache-Control: max-age=60\nLast-Modified: \
+                      Sun, 06 Nov 1994 08:49:37 GMT\nContent-Type: text/plain";
+    for (fields, is_rest) in [
+        ("", true),
+        ("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\nContent-Type: text/plain", true),
+        ("Last-Modified: Sun, 06 Nov 1994 08:49:38 GMT", false),
+        ("Content-Type: text/html", false),
+        ("Content-Encoding: gzip", false),
+    ] {
+        let origin = Origin::new(move |before, _, stream| match before {
+            0 => breaks_off(stream, whole_head, 7),
+            _ => {
+                let head = format!(
+                    "206 Partial Content\nETag: \"1\"\nContent-Range: bytes 7-19/20\n{fields}"
+                );
+                stream.write_all(&whole(&head, &BODY[7..])).is_ok()
+            }
+        });
+        let answer = Rig::new().get(&origin, "/x");
+        match is_rest {
+            true => assert!(answer.whole && answer.body == BODY, "{fields}: {answer:?}"),
+            false => assert!(failed(&answer), "{fields}: {answer:?}"),
+        }
+        assert_eq!(origin.count(), 2, "{fields}: it was asked for");
+    }
+}
+
+#[test]
+fn an_answer_to_what_was_not_asked_reaches_nobody() {
+    for head in [
+        "206 Partial Content\nContent-Range: bytes 0-0/1\nCache-Control: max-age=60",
+        "304 Not Modified",
+        "101 Switching Protocols\nUpgrade: x\nConnection: upgrade",
+    ] {
+        for (method, field) in
+            [("GET", "Accept: */*"), ("GET", "If-Match: \"1\""), ("POST", "Accept: */*")]
+        {
+            let origin = Origin::new(move |_, _, stream| {
+                let mut answer = lines(head);
+                match head.starts_with("206") {
+                    true => answer.extend_from_slice(b"Content-Length: 1\r\n\r\nx"),
+                    false => answer.extend_from_slice(b"\r\n"),
+                }
+                stream.write_all(&answer).is_ok()
+            });
+            let answer = Rig::new().ask(&origin, method, "/x", &[field]);
+            assert_eq!(answer.status, 502, "{head}: {answer:?}");
+            assert!(answer.how().contains("head-invalid"), "{head}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_kept_connection_that_is_being_closed_costs_one_more_request_where_that_may_be() {
+    for (method, field, asked, status) in [
+        ("GET", "Accept: */*", 3, 200),
+        ("HEAD", "Accept: */*", 3, 200),
+        ("DELETE", "Accept: */*", 3, 200),
+        ("POST", "Content-Length: 0", 2, 502),
+        ("PUT", "Content-Length: 1", 2, 502),
+        ("GET", "Content-Length: 1", 2, 502),
+    ] {
+        let first = std::sync::Mutex::new(None);
+        let origin = Origin::new(move |_, asked, stream| {
+            let peer = stream.peer_addr().unwrap();
+            let is_first = *first.lock().unwrap().get_or_insert(peer) == peer;
+            // The second one over the first connection finds it closed.
+            if is_first && asked.target != "/first" {
+                return false;
+            }
+            let mut answer = lines("200 OK");
+            answer.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+            stream.write_all(&answer).is_ok()
+        });
+        let rig = Rig::new();
+        assert_eq!(rig.get(&origin, "/first").status, 200);
+        rig.settle();
+        let mut client = rig.client();
+        client.send(method, &format!("http://{}/x", origin.host()), &origin.host(), &[field]);
+        if field.ends_with(": 1") {
+            client.write(b"x");
+        }
+        let answer = client.answer(method == "HEAD");
+        assert_eq!(answer.status, status, "{method} {field}: {answer:?}");
+        assert_eq!(origin.count(), asked, "{method} {field}: {:?}", origin.asked());
+    }
+}
+
+#[test]
+fn a_fresh_connection_that_is_closed_is_no_reason_to_ask_again() {
+    let origin = Origin::new(|_, _, _| false);
+    let answer = Rig::new().get(&origin, "/x");
+    assert!(answer.how().contains("connection-closed"), "{answer:?}");
+    assert_eq!(origin.count(), 1);
 }
 
 #[test]
@@ -312,14 +437,44 @@ fn an_origin_that_says_nothing_is_a_504_and_one_that_stops_is_no_whole_body() {
 }
 
 #[test]
-fn a_host_that_asks_to_be_left_alone_is_left_alone() {
+fn a_url_that_asks_to_be_left_alone_is_left_alone_and_the_host_if_several_do() {
     let origin = Origin::always("429 Too Many Requests\nRetry-After: 100", b"later");
     let rig = Rig::new();
-    assert_eq!(rig.get(&origin, "/x").status, 429);
+    for (path, status, asked) in
+        [("/x", 429, 1), ("/x", 503, 1), ("/y", 429, 2), ("/z", 429, 3), ("/other", 503, 3)]
+    {
+        let answer = rig.get(&origin, path);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert!(answer.field("retry-after").is_some(), "{path}: {answer:?}");
+        assert_eq!(origin.count(), asked, "{path}");
+    }
+}
+
+#[test]
+fn clients_that_read_nothing_keep_nobody_from_the_host() {
+    let body = vec![b'x'; 16 << 20];
+    let origin = Origin::new(move |_, asked, stream| {
+        let large = whole("200 OK\nCache-Control: no-store", &body);
+        let answer = if asked.target == "/x" { large } else { whole("200 OK", b"y") };
+        stream.write_all(&answer).is_ok()
+    });
+    let settings = upstream::Settings {
+        per_host: 1,
+        queue_timeout: Duration::from_secs(20),
+        ..upstream::Settings::default()
+    };
+    let rig = Setup { upstream: settings, ..Setup::default() }.start();
+    let mut idle: Vec<_> = (0..20).map(|_| rig.client()).collect();
+    for client in &mut idle {
+        client.send("GET", &format!("http://{}/x", origin.host()), &origin.host(), &[]);
+    }
+    // Each of them has a head: none of them waits for a slot that the ones before it hold.
+    for client in &mut idle {
+        let head = client.head();
+        assert_eq!(head.status, 200, "{head:?}");
+    }
     let answer = rig.get(&origin, "/y");
-    assert_eq!(answer.status, 503);
-    assert!(answer.field("retry-after").is_some());
-    assert_eq!(origin.count(), 1);
+    assert_eq!((answer.status, answer.text()), (200, "y"), "{answer:?}");
 }
 
 /// It broke off, or nothing of it was sent and the client was told.

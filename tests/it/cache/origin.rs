@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Debug)]
@@ -62,6 +63,21 @@ impl Origin {
     }
 }
 
+/// Lets an origin wait until a test says so, once for each time that it waits.
+#[derive(Clone)]
+pub struct Door(Arc<Mutex<Receiver<()>>>);
+
+impl Door {
+    pub fn new() -> (Sender<()>, Door) {
+        let (open, wait) = channel();
+        (open, Door(Arc::new(Mutex::new(wait))))
+    }
+
+    pub fn wait(&self) {
+        let _ = self.0.lock().unwrap().recv();
+    }
+}
+
 /// An answer with its `Content-Length`; `head` is the status and fields, one a line.
 pub fn whole(head: &str, body: &[u8]) -> Vec<u8> {
     let mut answer = lines(head);
@@ -118,5 +134,23 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         asked.body = vec![0; length.parse().unwrap()];
         reader.read_exact(&mut asked.body).ok()?;
     }
+    if asked.field("transfer-encoding").is_some() {
+        asked.body = chunks(reader)?;
+    }
     Some(asked)
+}
+
+fn chunks(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let size = usize::from_str_radix(line.trim_end(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        reader.read_exact(&mut chunk).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use super::origin::{Origin, lines, whole};
-use super::rig::Rig;
+use super::rig::{Rig, Setup};
 
 const FRESH: &str = "200 OK\nCache-Control: max-age=60\nETag: \"1\"\nContent-Type: text/plain";
 
@@ -117,4 +117,49 @@ fn head_is_answered_from_what_is_stored() {
     assert_eq!((answer.status, answer.field("content-length")), (200, Some("10")));
     assert!(answer.how().contains("hit"));
     assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_part_of_what_is_verified_waits_for_the_whole() {
+    let rules = r#"
+        [[rule]]
+        name = "by hash"
+        paths = ["/by-hash/SHA256/<sha256>"]
+        kind = "artifact"
+        verify = "sha256"
+    "#;
+    let body = vec![b'x'; 4 << 20];
+    let right: String = {
+        use aws_lc_rs::digest::{SHA256, digest};
+        digest(&SHA256, &body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let wrong = "0".repeat(64);
+    for (digest, status) in [(&right, 206), (&wrong, 502)] {
+        // In the middle, and far behind what has come.
+        for range in ["bytes=2-4", "bytes=4000000-4000002"] {
+            for condition in ["Accept: */*", "If-Match: *"] {
+                let sent = whole("200 OK\nETag: \"1\"", &body);
+                let origin = Origin::new(move |_, asked, stream| match asked.field("range") {
+                    Some(_) => {
+                        let head = "206 Partial Content\nContent-Range: bytes 2-4/4194304";
+                        stream.write_all(&whole(head, b"bad")).is_ok()
+                    }
+                    None => stream.write_all(&sent).is_ok(),
+                });
+                let rig = Setup { rules: rules.to_owned(), ..Setup::default() }.start();
+                let path = format!("/by-hash/SHA256/{digest}");
+                let fields = [&format!("Range: {range}"), condition];
+                let answer = rig.ask(&origin, "GET", &path, &fields);
+                let (how, fields) = (answer.how().to_owned(), origin.asked());
+                assert!(fields.iter().all(|asked| asked.field("range").is_none()), "{fields:?}");
+                match (condition, status) {
+                    // Only the origin can judge, and it gives the whole.
+                    ("If-Match: *", 206) => assert!(answer.whole && answer.body == body, "{how}"),
+                    ("If-Match: *", _) => assert!(!answer.whole, "{how}"),
+                    (_, 206) => assert_eq!((answer.status, answer.text()), (206, "xxx"), "{how}"),
+                    _ => assert_eq!(answer.status, 502, "{how}"),
+                }
+            }
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! What is stored is used when it may be, and confirmed when it must.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::origin::{Origin, whole};
+use super::origin::{Door, Origin, whole};
 use super::rig::{Rig, Setup};
+use dockgate::cache::upstream;
 
 #[test]
 fn what_is_fresh_is_not_asked_for_again_and_tells_its_age() {
@@ -94,8 +97,10 @@ fn a_304_that_forbids_storing_ends_it_and_its_cookie_is_for_one_client() {
             _ => stream.write_all(&whole("200 OK", b"y")).is_ok(),
         });
         let rig = Rig::new();
-        for _ in 0..3 {
-            assert_eq!(rig.get(&origin, "/x").field("set-cookie"), None);
+        for asked in 0..3 {
+            let answer = rig.get(&origin, "/x");
+            let own = (asked == 1 && fields.contains("Set-Cookie")).then_some("a=b");
+            assert_eq!(answer.field("set-cookie"), own, "{answer:?}");
             rig.settle();
         }
         assert_eq!(origin.count(), count, "{fields}");
@@ -241,5 +246,93 @@ fn a_miss_that_is_not_stored_says_why() {
         let answer = rig.get(&origin, "/x");
         assert!(answer.how().contains(why) && !answer.how().contains("stored"), "{}", answer.how());
         assert_eq!(rig.cache.stats.reasons().len(), 1);
+    }
+}
+
+#[test]
+fn an_origin_that_lets_wait_for_itself_is_answered_for_meanwhile() {
+    for field in ["Accept: */*", "Cache-Control: max-age=0"] {
+        let (go, door) = Door::new();
+        let origin = Origin::new(move |before, _, stream| {
+            if before > 0 {
+                door.wait();
+            }
+            let head = "200 OK\nCache-Control: max-age=0\nETag: \"1\"";
+            stream.write_all(&whole(head, format!("{before}").as_bytes())).is_ok()
+        });
+        let rig = Setup { patience: std::time::Duration::ZERO, ..Setup::default() }.start();
+        assert_eq!(rig.get(&origin, "/x").text(), "0");
+        rig.settle();
+        for method in ["GET", "GET", "HEAD"] {
+            let stale = rig.ask(&origin, method, "/x", &[field]);
+            assert_eq!(stale.status, 200, "{stale:?}");
+            assert!(stale.how().contains("detail=origin-slow"), "{stale:?}");
+        }
+        // Who wants the origin's word waits for it.
+        let mut patient = rig.client();
+        let url = format!("http://{}/x", origin.host());
+        patient.send("GET", &url, &origin.host(), &["Cache-Control: no-cache"]);
+        for _ in 0..4 {
+            go.send(()).unwrap();
+        }
+        let answer = patient.answer(false);
+        assert_ne!(answer.text(), "0", "{answer:?}");
+        rig.settle();
+        assert_ne!(rig.get(&origin, "/x").text(), "0", "it was asked meanwhile");
+        go.send(()).unwrap();
+    }
+}
+
+#[test]
+fn a_silent_host_costs_one_time_out_and_is_asked_again_when_it_answers() {
+    let is_silent = Arc::new(AtomicBool::new(true));
+    let silent = Arc::clone(&is_silent);
+    let origin = Origin::new(move |_, _, stream| {
+        while silent.load(Ordering::Acquire) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        stream.write_all(&whole("200 OK\nCache-Control: no-store", b"x")).is_ok()
+    });
+    let settings = upstream::Settings {
+        head_timeout: std::time::Duration::from_millis(300),
+        ..upstream::Settings::default()
+    };
+    let rig = Setup { upstream: settings, ..Setup::default() }.start();
+    let first = rig.get(&origin, "/0");
+    assert!(first.how().contains("head-timeout"), "{first:?}");
+    for i in 1..=30 {
+        let answer = rig.get(&origin, &format!("/{i}"));
+        assert_eq!(answer.status, 504, "{answer:?}");
+        assert!(answer.how().contains("origin-down"), "{answer:?}");
+    }
+    let urls: Vec<_> = origin.asked().into_iter().filter(|asked| asked.method == "GET").collect();
+    assert_eq!(urls.len(), 1, "{urls:?}");
+    is_silent.store(false, Ordering::Release);
+    rig.wait(|| rig.get(&origin, "/again").status == 200);
+}
+
+#[test]
+fn what_a_redirect_says_of_storing_counts() {
+    let rules = r#"
+        [[rule]]
+        name = "followed"
+        paths = ["/**"]
+        follow = true
+    "#;
+    for (fields, is_stored) in
+        [("Cache-Control: no-store", false), ("Cache-Control: private", false), ("A: b", true)]
+    {
+        let origin = Origin::new(move |_, asked, stream| {
+            let answer = match asked.target.as_str() {
+                "/x" => whole(&format!("302 Found\nLocation: /y\n{fields}"), b""),
+                _ => whole("200 OK\nCache-Control: max-age=60", b"y"),
+            };
+            stream.write_all(&answer).is_ok()
+        });
+        let rig = Setup { rules: rules.to_owned(), ..Setup::default() }.start();
+        assert_eq!(rig.get(&origin, "/x").text(), "y");
+        rig.settle();
+        let again = rig.get(&origin, "/x");
+        assert_eq!(again.how().contains("hit"), is_stored, "{fields}: {again:?}");
     }
 }

@@ -31,6 +31,7 @@ pub struct Setup {
     pub size: u64,
     pub dir: Option<std::path::PathBuf>,
     pub upstream: upstream::Settings,
+    pub patience: Duration,
 }
 
 impl Default for Setup {
@@ -45,6 +46,7 @@ impl Default for Setup {
             size: 1 << 30,
             dir: None,
             upstream: upstream::Settings::default(),
+            patience: 2 * PATIENCE,
         }
     }
 }
@@ -92,6 +94,7 @@ impl Setup {
             forward: true,
             offline: self.offline,
             memory: 1 << 20,
+            patience: self.patience,
             tenants: vec![("127.0.0.0/8".parse().unwrap(), "here".into())],
             id: "dockgate".to_owned(),
         };
@@ -143,6 +146,20 @@ impl Rig {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client(BufReader::new(stream))
+    }
+
+    /// Returns when so many wait for what is on its way, or read it.
+    pub fn wait_for_readers(&self, readers: usize) {
+        self.wait(|| self.cache.readers() == readers);
+    }
+
+    /// Returns when it is so.
+    pub fn wait(&self, is_so: impl Fn() -> bool) {
+        let began = std::time::Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < PATIENCE, "it never comes to it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Returns when no request to an origin is on its way and nothing waits to be committed.
@@ -201,9 +218,14 @@ impl Client {
 
     pub fn answer(&mut self, to_head: bool) -> Answer {
         let mut answer = self.head();
-        if to_head || matches!(answer.status, 204 | 304) {
-            return answer;
+        if !to_head && !matches!(answer.status, 204 | 304) {
+            self.body(&mut answer);
         }
+        answer
+    }
+
+    /// The body of an answer whose head was read.
+    pub fn body(&mut self, answer: &mut Answer) {
         if answer.field("transfer-encoding").is_some() {
             answer.whole = self.chunks(&mut answer.body);
         } else if let Some(length) = answer.field("content-length") {
@@ -213,7 +235,6 @@ impl Client {
         } else {
             self.0.read_to_end(&mut answer.body).unwrap();
         }
-        answer
     }
 
     /// The head only.

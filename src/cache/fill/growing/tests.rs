@@ -25,7 +25,8 @@ fn head(length: Option<u64>) -> Arc<Head> {
         length: 0,
         sha256: [0; 32],
     };
-    Arc::new(Head { meta, length, stored: Ok(()), draft: None })
+    let headers = HeaderMap::new();
+    Arc::new(Head { meta, headers, is_shared: true, length, stored: Ok(()), draft: None })
 }
 
 /// What one reader got, and whether it came to the end.

@@ -162,3 +162,21 @@ fn only_if_cached_is_read() {
     assert!(only_if_cached(&head("Cache-Control: x, Only-If-Cached")));
     assert!(!only_if_cached(&head("Cache-Control: x=\"only-if-cached\"")));
 }
+
+#[test]
+fn what_came_in_the_future_is_stale() {
+    let day = 24 * 60 * 60 * 1000;
+    let rules = Rules { ttl: Some(std::time::Duration::from_secs(3600)), ..Rules::default() };
+    for (text, rules) in [("Cache-Control: max-age=3600", Rules::default()), ("", rules)] {
+        let meta = stored(200, text);
+        let judged = |now| reuse(&meta, &HeaderMap::new(), now, &rules);
+        assert!(matches!(judged(NOW - day), Reuse::Stale { if_unreachable: true, .. }), "{text}");
+        assert!(
+            matches!(judged(NOW - 1000), Reuse::Fresh { .. }),
+            "clocks differ a little: {text}"
+        );
+    }
+    let artifact = Meta { kind: Stored::Artifact, ..stored(200, "") };
+    let judged = reuse(&artifact, &HeaderMap::new(), NOW - day, &Rules::default());
+    assert!(matches!(judged, Reuse::Fresh { .. }), "it never changes");
+}

@@ -113,5 +113,7 @@ async fn a_read_only_disk_serves_what_it_has() {
     let refused = store.refresh(&found, (*found.meta).clone()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ReadOnlyFilesystem);
     assert_eq!(wrongs(&store).await, []);
-    assert!(Disk::open(settings(&disk.0.path().join("new"), MB)).is_err());
+    // What cannot be made is passed by.
+    let nowhere = Disk::open(settings(&disk.0.path().join("new"), MB)).unwrap();
+    assert!(nowhere.begin(&meta, None).is_err());
 }
