@@ -215,6 +215,8 @@ impl Case<'_> {
                     };
                     let mut reply = self.stored(&stored, outcome, status).await;
                     if led {
+                        // In place of what an earlier client was told.
+                        own.keys().for_each(|name| drop(reply.headers.remove(name)));
                         for (name, value) in own.iter() {
                             reply.headers.append(name, value.clone());
                         }
