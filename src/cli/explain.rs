@@ -119,8 +119,9 @@ fn known(question: &Question, is_here: bool) -> Option<Answer> {
             let found = (&**name, 443).to_socket_addrs().ok()?;
             Some(Answer::Addresses(found.map(|address| address.ip()).collect()))
         }
-        Question::Info => Some(Answer::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
-        Question::HostPath(_)
+        Question::Info if is_here => Some(Answer::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
+        Question::Info
+        | Question::HostPath(_)
         | Question::MountsBelow(_)
         | Question::Addresses(_)
         | Question::Image(_)

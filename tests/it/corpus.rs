@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use crate::support::engine::plain;
@@ -35,8 +36,8 @@ fn network(path: &str) -> String {
 }
 
 /// The engine ends each connection, so that each request has one of its own.
-fn engine(exec: &Arc<Mutex<String>>) -> Engine {
-    let exec = Arc::clone(exec);
+fn engine(exec: &Arc<Mutex<String>>, makes_network: &Arc<AtomicBool>) -> Engine {
+    let (exec, makes_network) = (Arc::clone(exec), Arc::clone(makes_network));
     Engine::speaking(
         "1.51",
         Box::new(move |wire| {
@@ -48,7 +49,9 @@ fn engine(exec: &Arc<Mutex<String>>) -> Engine {
                     }
                     false => ("200 OK", "{}".to_owned()),
                     true if head.path().starts_with("/containers/") => ("200 OK", container()),
-                    true if head.path().starts_with("/networks/") => {
+                    true if head.path().starts_with("/networks/")
+                        && !makes_network.load(SeqCst) =>
+                    {
                         ("200 OK", network(head.path()))
                     }
                     true => ("404 Not Found", r#"{"message":"no such thing"}"#.to_owned()),
@@ -82,7 +85,8 @@ fn recorded_calls_reach_the_engine_as_written_down_or_are_refused_so() {
     let files = files();
     assert!(files.len() >= 25, "only {} files", files.len());
     let exec = Arc::new(Mutex::new(String::new()));
-    let engine = engine(&exec);
+    let makes_network = Arc::new(AtomicBool::new(false));
+    let engine = engine(&exec, &makes_network);
     // `docker pull` was recorded with a registry that is not there.
     let policy =
         "[policy.ours]\nkind = \"conservative\"\nregistries = [\"docker.io\", \"localhost\"]\n";
@@ -97,6 +101,8 @@ fn recorded_calls_reach_the_engine_as_written_down_or_are_refused_so() {
             assert_eq!(gate.client().ask(make).0, 201);
             reached += 1;
         }
+        // What it makes is not there yet.
+        makes_network.store(text(&request).contains("/networks/create"), SeqCst);
         let mut client = gate.client();
         client.send(&request);
         let head = client.head();

@@ -303,8 +303,10 @@ fn explain_looks_where_the_engine_is_here_and_is_undecided_where_it_cannot_know(
         assert_eq!(code, Some(3), "{bad}: {said}");
         assert!(said.contains(why), "{bad}: {said}");
     }
-    // Of another machine's paths, only those that are given away themselves are sure to be what they say.
-    assert_eq!(explains(&dir, "tcp://127.0.0.1:1", &bind("given")).0, Some(0));
+    // Whether another machine's engine makes all of a path read-only, only that one can say.
+    let (code, said) = explains(&dir, "tcp://127.0.0.1:1", &bind("given"));
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("it would be asked: `/info`"), "{said}");
     for (unknown, question) in [
         (r#""NetworkMode":"prod""#, "network `prod`"),
         (r#""Binds":["data:/x"]"#, "volume `data`"),

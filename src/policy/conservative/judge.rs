@@ -4,19 +4,21 @@
 //! What must stay true: every value of the call that is not zero meets a rule or is a reason; a rule that
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
+mod names;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::asked::Pinned;
-use super::reference::{self, Reference};
+use super::reference::Reference;
 use super::rules::{Absent, Allowed, Must, Node, Operation, PathRule, Rule};
 use super::{Conservative, host, plain, published, registry, seen, state};
 use crate::api::doc::{self, Value};
 use crate::api::endpoint::{Minor, Resource};
 use crate::api::shape::Kind;
 use crate::api::{Endpoint, Row, Typed};
-use crate::policy::{Answer, Context, Found, Part, Question, Reason};
+use crate::policy::{Context, Found, Part, Question, Reason};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
@@ -326,21 +328,6 @@ impl<'j> Judge<'j> {
         }
     }
 
-    /// A container that starts is connected to its networks, and only ids mean the same then as now.
-    fn starts(&mut self, endpoint: Endpoint, name: &str, cx: &Context<'_>) {
-        if !matches!(endpoint, Endpoint::ContainerStart | Endpoint::ContainerRestart) {
-            return;
-        }
-        if let Some(network) = state::unpinned_network(name, cx) {
-            let why = format!(
-                "would be connected to whatever network has the name `{network}` by then: it was made elsewhere"
-            );
-            let hint = "disconnect it from that network and connect it again, or make it anew";
-            let reason = Reason::new("container.network-by-name", self.here(), why, hint);
-            self.refuse(reason, None, &Value::Null, cx);
-        }
-    }
-
     fn not_own(&mut self, id: &'static str, holds: Holds, cx: &Context<'_>) {
         let why = match holds {
             Holds::Yes | Holds::Unknown => return,
@@ -571,70 +558,6 @@ impl<'j> Judge<'j> {
         }
     }
 
-    /// A container that something refers to that exists.
-    fn made_with(
-        &mut self,
-        with: &Conservative,
-        reference: &Reference<'_>,
-        shares_namespace: bool,
-        cx: &Context<'_>,
-    ) -> Holds {
-        let name = reference.name;
-        // The engine looks the name up at every start, and nobody can tell whom it meant at the last one.
-        if shares_namespace && !self.is_to_end && !reference::is_id(name) {
-            let why = "shares a namespace with whatever container has that name";
-            return Holds::Because(why.to_owned()).of(name);
-        }
-        match state::container(self, with, name, cx).of(name) {
-            // Its namespace lives on, and what it was nobody can tell.
-            Holds::Absent(_) if shares_namespace && !self.is_to_end => {
-                let why = "is gone, and its namespace is still used";
-                Holds::Because(why.to_owned()).of(name)
-            }
-            // What came from there was fixed then: mounts are judged by themselves, and links end.
-            Holds::Absent(_) => Holds::Yes,
-            holds => holds,
-        }
-    }
-
-    fn networks(&mut self, with: &Conservative, value: &Value, cx: &Context<'_>) -> Holds {
-        let Value::Object(entries) = value else {
-            let Some(name) = value.as_str() else { return Holds::No };
-            let holds = self.network(with, name, cx);
-            return match (holds, state::network_of(name, cx)) {
-                (Holds::Yes, Some((name, id))) => self.pin_network(name, id),
-                (holds, _) => holds,
-            };
-        };
-        let mut all = Holds::Yes;
-        for (name, _) in entries {
-            match self.network(with, name, cx) {
-                Holds::Yes => {
-                    let known = state::network_of(name, cx).filter(|_| !self.is_made);
-                    let pin = |(_, id)| Edit::Pin(Pin::Endpoint { key: name.to_string(), id });
-                    self.edits.extend(known.map(pin));
-                }
-                Holds::Unknown => all = Holds::Unknown,
-                no => return no,
-            }
-        }
-        all
-    }
-
-    fn network(&mut self, with: &Conservative, name: &str, cx: &Context<'_>) -> Holds {
-        let holds = self.once(Question::Network(name.to_owned()), |judge| {
-            state::network(judge, with, name, cx).of(name)
-        });
-        match holds {
-            // Nothing is connected to it, and nothing ever will be: an id does not come back.
-            Holds::Absent(_) if self.is_made && (self.is_to_end || reference::is_id(name)) => {
-                Holds::Yes
-            }
-            Holds::Absent(_) if self.is_made => Holds::Because("is gone".to_owned()).of(name),
-            holds => holds,
-        }
-    }
-
     fn mount(
         &mut self,
         with: &Conservative,
@@ -687,28 +610,6 @@ impl<'j> Judge<'j> {
         }
     }
 
-    /// Engines below 25 make a second network of the same name, and a name then means neither.
-    fn new_network(&mut self, name: &str, cx: &Context<'_>) -> Holds {
-        let question = Question::Network(name.to_owned());
-        match cx.facts.get(&question) {
-            None => {
-                self.ask(question, cx);
-                return Holds::Unknown;
-            }
-            // It would be taken for a whole id.
-            Some(Answer::Absent) => return yes(!reference::is_id(name)),
-            // The beginning of another's id: clients that send as many digits as they show would get this one.
-            Some(Answer::Json(json)) if json.get("Name").is_none_or(|known| known != name) => {
-                return yes(name.len() < SHORT_ID || !reference::is_hexadecimal(name));
-            }
-            // Or it cannot be told: of two the engine says that the name is ambiguous.
-            Some(_) => {}
-        }
-        let why = format!("network with name {name} already exists");
-        self.push(Reason { status: 409, ..Reason::new("network.name-taken", "", why, "") });
-        Holds::Yes
-    }
-
     /// Puts another text in the place of the value that is judged, once it is allowed.
     pub(super) fn replace_here(&mut self, key: Option<&str>, text: String) {
         if self.is_made {
@@ -717,50 +618,6 @@ impl<'j> Judge<'j> {
         let mut steps = self.own_path();
         steps.extend(key.map(|key| OwnStep::Key(key.to_owned())));
         self.edits.push(Edit::Body(steps, Some(Value::String(text))));
-    }
-
-    /// Puts the id that was judged in the place of a name, which could lead elsewhere a moment later.
-    fn pin_container(&mut self, text: &str, reference: &Reference<'_>, id: &str) {
-        let field = self.path.iter().rev().find_map(|step| match step {
-            Step::Key(key) => Some(*key),
-            _ => None,
-        });
-        let sent = match field {
-            Some("Links") => reference.link_with_id(id),
-            _ => reference.with_id(id),
-        };
-        if let Some(Step::Query(name)) = self.path.last() {
-            return self.edits.push(Edit::Query(name, sent));
-        }
-        // The links of the default bridge are shown by the engine with names.
-        let is_shown = match (self.path.first(), field) {
-            (Some(Step::Key("HostConfig")), Some(field)) => field == "VolumesFrom",
-            (_, field) => field == Some("Links"),
-        };
-        if let Some(field) = field.filter(|_| is_shown) {
-            let (field, asked) = (field.to_owned().into(), text.to_owned());
-            self.pinned.push(Pinned { field, sent: sent.clone(), asked });
-        }
-        self.replace_here(None, sent);
-    }
-
-    /// The same for a network. `NetworkMode` stays what the user wrote: the engine goes by the id that stands beside the
-    /// name in the container's place there (`getNetworkID` in moby's `daemon/container_operations.go`), at every start.
-    fn pin_network(&mut self, name: String, id: String) -> Holds {
-        match self.path.last() {
-            // The builder keeps no such id for its containers, and looks the name up when each of them starts.
-            Some(Step::Query(_)) if reference::is_hexadecimal(&name) => {
-                let why =
-                    "could be the beginning of another's id by the time a step of the build starts";
-                return Holds::Because(why.to_owned()).of(&name);
-            }
-            Some(Step::Query(param)) => self.edits.push(Edit::Query(param, id)),
-            Some(Step::Key("NetworkMode")) if !self.is_made => {
-                self.edits.push(Edit::Pin(Pin::OnlyEndpoint { name, id }));
-            }
-            _ => self.replace_here(None, id),
-        }
-        Holds::Yes
     }
 
     /// Whether what the call makes has the name in it. Clients take a `404` to a create for a missing image, and pull.

@@ -170,6 +170,9 @@ fn a_bounded_number_has_a_least_or_a_most() {
         let made = Arc::new(made);
         let knows = |question: &Question| match question {
             Question::Exec(_) => Answer::Exec(Arc::clone(&made)),
+            Question::Container(_) => {
+                Answer::Json(Arc::new(super::state::container("a", serde_json::json!({}))))
+            }
             _ => Answer::Absent,
         };
         let said = match judge(&BUILTIN, line, "", &knows) {

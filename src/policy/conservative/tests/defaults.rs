@@ -94,6 +94,11 @@ const TABLE: &[(&str, &[&str], Absent)] = &[
     ("ContainerStop", &["?t"], Nothing),
     ("ContainerRestart", &["?t"], Nothing),
     ("ContainerDelete", &["?link"], Nothing),
+    // the engine makes a name up, or refuses
+    ("ContainerCreate", &["?name"], Nothing),
+    ("ContainerRename", &["?name"], Nothing),
+    // no engine reads it
+    ("ContainerCreate", &["HostConfig.ContainerIDFile"], Nothing),
     // what is left out of an update stays
     ("ContainerUpdate", &["Ulimits", "RestartPolicy", "RestartPolicy.Name"], Nothing),
     (
