@@ -67,11 +67,11 @@ const START: &str =
 #[test]
 fn a_question_that_the_engine_does_not_answer_is_named_and_the_engine_is_not_called_dead() {
     let engine = Engine::start(silent::behaviour());
-    let gate = Setup::new(&engine).conservative().engine(IMPATIENT).start();
+    let gate = Setup::new(&engine).conservative().engine("patience = \"3s\"\n").start();
     let (status, body) = gate.client().ask(START);
     assert_eq!(status, 504);
     assert!(
-        body.contains("has not said what container `web` is within 300ms, but answers pings"),
+        body.contains("has not said what container `web` is within 3s, but answers pings"),
         "{body}"
     );
     assert!(body.contains("`engine.patience`") && !body.contains("is dockerd running?"), "{body}");

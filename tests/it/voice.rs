@@ -132,7 +132,7 @@ fn names_that_a_client_chose_do_not_reach_a_terminal_as_they_are() {
         let engine = Engine::start(silent::behaviour());
         let gate = Setup::new(&engine)
             .conservative()
-            .engine("patience = \"300ms\"\n")
+            .engine("patience = \"3s\"\n")
             .tables(&format!("[log]\nformat = \"{format}\"\n"))
             .start();
         // The engine does not say what it is, which is said to the client and on stderr.
