@@ -18,7 +18,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from lib import rig as rigs  # noqa: E402
 from lib.case import VECTORS, Case  # noqa: E402
 
-ALL = range(1, 117)
+# By area: what the world knows, existence, promises, exhaustion, spellings. Each area has room for more.
+ALL = [*range(1, 117), *range(117, 124), *range(140, 149), *range(160, 165), *range(180, 182)]
 
 
 def main():
