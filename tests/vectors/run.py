@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The 116 attack vectors against real engines: each bites directly, none through the gate. See README.md.
+"""The attack vectors against real engines: each bites directly, none through the gate. See README.md.
 
 run.py [--engine 20.10|28]... [NUMBER | FROM-TO]...
 """
