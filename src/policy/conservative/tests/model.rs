@@ -55,13 +55,15 @@ fn model(operation: &str, place: &str, resource: Resource) -> Use {
     }
 }
 
+type Call = Box<dyn Fn(&str) -> (String, String)>;
+
 /// A place that names something: `path`, `?name`, `header:name`, or that of a body.
 struct Place {
     endpoint: Endpoint,
     place: String,
     resource: Resource,
     /// Method and target, and the body, with this text at the place.
-    call: Box<dyn Fn(&str) -> (String, String)>,
+    call: Call,
 }
 
 fn places() -> Vec<Place> {
@@ -74,7 +76,6 @@ fn places() -> Vec<Place> {
         let mut put =
             |place: String, resource, call| all.push(Place { endpoint, place, resource, call });
         if let Some(resource) = row.path_names.first() {
-            let path = path.clone();
             let call = move |name: &str| {
                 (format!("{method} {}", path(name)), required(operation).to_owned())
             };
@@ -83,7 +84,7 @@ fn places() -> Vec<Place> {
         for param in row.query {
             if let Some(resource) = param.names {
                 let empty = if matches!(row.body, BodyKind::JsonList(_)) { "[]" } else { "{}" };
-                let (path, name, is_json) = (path.clone(), param.name, param.json.is_some());
+                let (name, is_json) = (param.name, param.json.is_some());
                 let call = move |text: &str| {
                     let text = if is_json { format!("[\"{text}\"]") } else { text.to_owned() };
                     (format!("{method} {}?{name}={text}", path("known")), empty.to_owned())
@@ -93,7 +94,6 @@ fn places() -> Vec<Place> {
         }
         if let BodyKind::Json(object) = row.body {
             for (steps, kind, resource) in fields(object) {
-                let path = path.clone();
                 let place = steps.join(".").replace("[]", "*");
                 let call = move |text: &str| {
                     (format!("{method} {}", path("known")), filled(&steps, kind, text).to_string())
