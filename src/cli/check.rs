@@ -20,7 +20,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     });
     match checked {
         Ok(warnings) => {
-            warnings.iter().for_each(|warning| super::note(warning));
+            warnings.iter().for_each(|warning| super::note(&format!("warning: {warning}")));
             ExitCode::SUCCESS
         }
         Err(invalid) => super::failure(&invalid),

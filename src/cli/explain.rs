@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::out;
 use crate::auth::Identity;
-use crate::config;
+use crate::config::{self, Listener};
 use crate::policy::mount_table::MountTable;
 use crate::policy::rehearsal::{Request, Verdict, explore};
 use crate::policy::{Answer, Finding, Question};
@@ -27,9 +27,9 @@ pub(super) struct Args {
     /// Configuration file; without it, one listener `default` with the `conservative` policy.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The listener whose policies judge.
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    listener: String,
+    /// The listener whose policies judge; may be left out where there is only one.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
     /// The user who asks, as an authenticator would name them.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -51,12 +51,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(invalid) => return super::failure(&invalid),
     };
-    let Some(listener) = config.listeners.iter().find(|one| one.name == args.listener) else {
-        return super::failure(&format!("there is no listener `{}`", args.listener));
+    let listener = match chosen(&config.listeners, args.listener.as_deref()) {
+        Ok(listener) => listener,
+        Err(why) => return super::failure(&why),
     };
-    let body = match args.body.as_ref().map(std::fs::read).transpose() {
-        Ok(body) => body.unwrap_or_default(),
-        Err(error) => return super::failure(&error),
+    let body = match args.body.as_ref().map(|file| (file, std::fs::read(file))) {
+        None => Vec::new(),
+        Some((_, Ok(body))) => body,
+        Some((file, Err(error))) => {
+            return super::failure(&format!("`{}`: {error}", file.display()));
+        }
     };
     let chain = match crate::run::chain(&config, listener) {
         Ok(chain) => chain,
@@ -99,6 +103,23 @@ pub(super) fn run(args: &Args) -> ExitCode {
         }
     };
     out::end(&said.join("\n"), code)
+}
+
+/// The listener of this name, or the only one.
+fn chosen<'l>(listeners: &'l [Listener], name: Option<&str>) -> Result<&'l Listener, String> {
+    let names = || {
+        let names: Vec<_> = listeners.iter().map(|one| format!("`{}`", one.name)).collect();
+        format!("hint: `--listener` is one of {}", names.join(", "))
+    };
+    match (name, listeners) {
+        (Some(name), _) => listeners
+            .iter()
+            .find(|one| one.name == name)
+            .ok_or_else(|| format!("there is no listener `{name}`\n  {}", names())),
+        (None, [only]) => Ok(only),
+        (None, []) => Err("the file has no listener".to_owned()),
+        (None, _) => Err(format!("there are several listeners\n  {}", names())),
+    }
 }
 
 /// What can be known without asking an engine, on its host or on another.

@@ -209,7 +209,9 @@ impl Checking<'_> {
         let text = self.text(who);
         let found = text.parse().ok().or_else(|| look_up(file, &text));
         if found.is_none() {
-            self.complain(who.span(), format!("no `{text}` in `{file}`"), "give its number");
+            let make = if file.ends_with("group") { "groupadd" } else { "useradd" };
+            let hint = format!("make it (`{make} --system {text}`), or give the number of one");
+            self.complain(who.span(), format!("no `{text}` in `{file}`"), hint);
         }
         found
     }

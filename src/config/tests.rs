@@ -101,6 +101,10 @@ fn every_complaint_says_where_and_what_to_do() {
     let listener = "[[listener]]\nname = \"a\"\n";
     for (text, wanted) in [
         ("listen = 1", "dockgate.toml:1:1: unknown field `listen`"),
+        (
+            "[policy.conservative]\nkind = \"limits\"",
+            "dockgate.toml:1:9: `conservative` is a kind, and this policy is of kind `limits`",
+        ),
         ("[engine]\nurl = \"tls:x\"", "dockgate.toml:2:7: `tls:x` is not an address of an engine"),
         ("[engine]\nca = \"x\"", "dockgate.toml:2:6: `ca`, `cert` and `key` are for `tls://`"),
         (

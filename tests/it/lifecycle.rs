@@ -342,5 +342,9 @@ fn explain_shows_what_the_engine_would_get_or_why_not() {
     assert!(said.contains("rule container.privileged"), "{said}");
     let output = run(&["explain", "GET", "/containers/a%5Cb/json"]);
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(run(&["explain", "--listener", "none", "GET", "/info"]).status.code(), Some(1));
+    let none = run(&["explain", "--listener", "none", "GET", "/info"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none.stderr).contains("`--listener` is one of `default`"), "{none:?}");
+    let lost = run(&["explain", "POST", "/containers/create", "--body", "/no/such/body.json"]);
+    assert!(text(&lost.stderr).contains("/no/such/body.json"), "{lost:?}");
 }

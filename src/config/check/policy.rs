@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
 
+const KINDS: [&str; 4] = ["conservative", "limits", "rego", "authz"];
+
 impl Checking<'_> {
     pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, raw::Policy>) -> Policies {
         let check = |(name, raw): (Spanned<String>, raw::Policy)| {
@@ -67,6 +69,12 @@ impl Checking<'_> {
             if !allowed.contains(&key) {
                 self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
             }
+        }
+        // A listener that names a kind means that kind, and would get another.
+        let (named, is_kind) = (name.get_ref(), KINDS.contains(&name.get_ref().as_str()));
+        if is_kind && *named != kind {
+            let what = format!("`{named}` is a kind, and this policy is of kind `{kind}`");
+            self.complain(name.span(), what, "give the policy another name");
         }
         match kind.as_str() {
             "authz" => self.authz(name, raw).map(PolicyKind::Authz),

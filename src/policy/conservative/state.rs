@@ -173,7 +173,7 @@ pub(super) fn unpinned_network<'f>(name: &str, cx: &Context<'f>) -> Option<&'f s
 }
 
 /// Whether a later policy puts every container there: then it is the operator's.
-fn is_forced(network: &str, cx: &Context<'_>) -> bool {
+pub(super) fn is_forced(network: &str, cx: &Context<'_>) -> bool {
     let body = json!({ "HostConfig": { "NetworkMode": network } });
     let Ok(mut made) = read(&body, crate::api::container::CREATE) else { return false };
     cx.later.strip(&mut made, cx);

@@ -91,6 +91,8 @@ impl Judge<'_> {
             Holds::Absent(_) if self.is_made && (self.is_to_end || reference::is_id(name)) => {
                 Holds::Yes
             }
+            // The operator's to make, and nobody here can take its name: the engine says that it is not there.
+            Holds::Absent(_) if self.is_made && state::is_forced(name, cx) => Holds::Yes,
             Holds::Absent(_) if self.is_made => Holds::Because("is gone".to_owned()).of(name),
             holds => holds,
         }

@@ -306,6 +306,28 @@ fn a_container_starts_with_the_networks_that_were_judged() {
 }
 
 #[test]
+fn a_forced_network_that_is_not_there_is_the_operators_and_the_engine_says_so() {
+    let text = "[[listener]]\nname = \"l\"\nurl = \"unix:///x\"\npolicies = [\"conservative\", \"p\"]\n\
+                [policy.p]\nkind = \"limits\"\nforce.network = \"jobs\"";
+    let config =
+        config::parse(text, std::path::Path::new("t"), std::path::Path::new(""), &|_| None);
+    let listener = config.unwrap().listeners.remove(0);
+    let config::PolicyKind::Limits(limits) = &listener.policies[1].kind else { panic!() };
+    let conservative =
+        Conservative::new("c", &config::Conservative::default(), &Surroundings::default()).unwrap();
+    let limits = crate::policy::limits::Limits::new("p", limits);
+    let chain = Chain::new(vec![Link::new(Box::new(conservative)), Link::new(Box::new(limits))]);
+    let start = |network: &str| {
+        let mut made = container("a", json!({ "NetworkMode": network }));
+        made["NetworkSettings"]["Networks"] = json!({ network: { "NetworkID": "" } });
+        let knows = engine(json!({ "containers": { "x": made } }));
+        matches!(judge(&chain, "POST /containers/x/start", "", &knows), Verdict::Allowed(_))
+    };
+    assert!(start("jobs"), "the engine has the words for it");
+    assert!(!start("other"));
+}
+
+#[test]
 fn a_network_is_pinned_beside_its_name() {
     let things =
         || json!({ "networks": { "mine": network("mine", "d"), "dd": network("mine", "d") } });
