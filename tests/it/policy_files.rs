@@ -194,7 +194,10 @@ fn check_says_what_is_unwise_on_this_machine_and_takes_it_for_valid() {
         text(&checked.stderr)
     };
     let warned = said("rw");
-    assert!(warned.starts_with("warning: g.toml:7:19: containers can leave setuid programs"), "{warned}");
+    assert!(
+        warned.starts_with("warning: g.toml:7:19: containers can leave setuid programs"),
+        "{warned}"
+    );
     assert!(warned.contains("without `nosuid`") || warned.contains("without `nodev`"), "{warned}");
     assert!(warned.contains("\n  hint: give it a mount of its own"), "{warned}");
     assert_eq!(said("ro"), "", "not one byte");

@@ -1,28 +1,26 @@
-//! What a user wrote where the engine got an id, and the same in answers.
+//! What a user wrote in `VolumesFrom` where the engine got an id, and the same in answers.
 //!
-//! `VolumesFrom` and `Links` name other containers by what the user calls them; the engine gets ids (`judge`) and would
-//! show these. (Of `container:NAME` in a mode it shows an id anyway.) What was written is kept with the container itself, in `HostConfig.ContainerIDFile`: every engine
-//! keeps that text and does nothing with it, and neither images nor events have it. So it lives as long as the
-//! container, through restarts of everything. What must stay true: no client can write there what is taken for ours
-//! (`container.id-file` in the rules), and an answer is changed only where it has exactly what was sent.
+//! It names other containers by what the user calls them; the engine gets ids (`judge`) and would show these. (Of
+//! `container:NAME` in a mode it shows an id anyway.) What was written is kept with the container itself, in
+//! `HostConfig.ContainerIDFile`: every engine keeps that text and does nothing with it, and neither images nor events
+//! have it. So it lives as long as the container, through restarts of everything. What must stay true: no client can
+//! write there what is taken for ours (`container.id-file` in the rules), and an answer is changed only where it has
+//! exactly what was sent.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::reference::{Reference, is_id};
 use crate::api::doc::Value;
 
 /// How a text begins that is ours.
 const MARK: &str = "dockgate:";
-const LINKS: &str = "Links";
-const VOLUMES_FROM: &str = "VolumesFrom";
 
-/// A text that names a container, in a field of this name.
+/// A text that names a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pinned {
-    pub field: Cow<'static, str>,
     /// As the engine got it: with an id.
     pub sent: String,
     /// As the user wrote it.
@@ -38,7 +36,8 @@ struct Kept<'k> {
 }
 
 /// Puts into a create body what was written in it.
-pub(super) fn keep(create: &mut Value, pinned: Vec<Pinned>) {
+pub(super) fn keep(create: &mut Value, mut pinned: Vec<Pinned>) {
+    pinned.retain(|one| one.sent != one.asked);
     if pinned.is_empty() {
         return;
     }
@@ -49,81 +48,27 @@ pub(super) fn keep(create: &mut Value, pinned: Vec<Pinned>) {
     }
 }
 
-/// Shows an inspect answer as the user wrote it, or says of which ids the names are needed for that: nobody keeps what
-/// was written in the links of a `connect`.
-pub(super) fn show(
-    inspect: &mut Json,
-    name_of: &dyn Fn(&str) -> Option<Option<String>>,
-) -> Vec<String> {
-    let kept = kept_in(inspect);
-    let (mut shown, mut unknown) = (Vec::new(), Vec::new());
-    for (field, text) in texts(inspect) {
-        let known = |one: &&Pinned| one.field == field && one.sent == *text;
-        if let Some(one) = kept.as_ref().and_then(|kept| kept.pinned.iter().find(known)) {
-            shown.push((text, one.asked.clone()));
-        } else if let Some(link) =
-            Reference::parse(text, "").filter(|link| field == LINKS && is_id(link.name))
-        {
-            match name_of(link.name) {
-                Some(Some(name)) => {
-                    let with_name = link.with_id(name.trim_start_matches('/'));
-                    shown.push((text, with_name));
-                }
-                Some(None) => {}
-                None => unknown.push(link.name.to_owned()),
-            }
+/// Shows an inspect answer as the user wrote it.
+pub(super) fn show(inspect: &mut Json) {
+    let Some(host_config) = inspect.get_mut("HostConfig") else { return };
+    let Some(file) = host_config.get_mut("ContainerIDFile") else { return };
+    let text = file.as_str().and_then(|text| text.strip_prefix(MARK));
+    let Some(kept) = text.and_then(|text| serde_json::from_str::<Kept<'_>>(text).ok()) else {
+        return;
+    };
+    let asked: HashMap<_, _> = kept.pinned.into_iter().map(|one| (one.sent, one.asked)).collect();
+    *file = Json::String(kept.file.into_owned());
+    let list = host_config.get_mut("VolumesFrom").and_then(Json::as_array_mut);
+    for one in list.into_iter().flatten() {
+        if let Some(asked) = one.as_str().and_then(|sent| asked.get(sent)) {
+            *one = Json::String(asked.clone());
         }
     }
-    if !unknown.is_empty() {
-        return unknown;
-    }
-    shown.into_iter().for_each(|(text, asked)| *text = asked);
-    if let Some((kept, place)) = kept.zip(inspect.pointer_mut("/HostConfig/ContainerIDFile")) {
-        *place = Json::String(kept.file.into_owned());
-    }
-    unknown
 }
 
 /// Whether an inspect answer may have something to show otherwise: spares reading it as JSON.
 pub(super) fn may_concern(body: &[u8]) -> bool {
-    [MARK, r#""Links":["#]
-        .iter()
-        .any(|needle| memchr::memmem::find(body, needle.as_bytes()).is_some())
-}
-
-fn kept_in(inspect: &Json) -> Option<Kept<'static>> {
-    let file = inspect.pointer("/HostConfig/ContainerIDFile")?.as_str()?;
-    let Kept { file, pinned } = serde_json::from_str(file.strip_prefix(MARK)?).ok()?;
-    Some(Kept { file: Cow::Owned(Cow::into_owned(file)), pinned })
-}
-
-/// Every text that may name a container, with its field. (The links of the default bridge are the engine's own words.)
-fn texts(inspect: &mut Json) -> Vec<(&'static str, &mut String)> {
-    let mut texts = Vec::new();
-    for (part, value) in inspect.as_object_mut().into_iter().flatten() {
-        match part.as_str() {
-            "HostConfig" => {
-                let list = value.get_mut(VOLUMES_FROM).and_then(Json::as_array_mut);
-                let named = list.into_iter().flatten().filter_map(text);
-                texts.extend(named.map(|text| (VOLUMES_FROM, text)));
-            }
-            "NetworkSettings" => {
-                let networks = value.get_mut("Networks").and_then(Json::as_object_mut);
-                let networks = networks.into_iter().flat_map(serde_json::Map::values_mut);
-                let lists = networks.filter_map(|one| one.get_mut(LINKS)?.as_array_mut());
-                texts.extend(lists.flatten().filter_map(text).map(|text| (LINKS, text)));
-            }
-            _ => {}
-        }
-    }
-    texts
-}
-
-fn text(value: &mut Json) -> Option<&mut String> {
-    match value {
-        Json::String(text) => Some(text),
-        _ => None,
-    }
+    memchr::memmem::find(body, MARK.as_bytes()).is_some()
 }
 
 #[cfg(test)]
@@ -131,80 +76,48 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn id() -> String {
-        "1d".repeat(32)
-    }
-
-    fn kept(host_config: &str, pinned: &[(&str, &str, &str)]) -> String {
+    fn kept(host_config: &str, pinned: &[(&str, &str)]) -> String {
         let body = format!(r#"{{"HostConfig":{host_config}}}"#);
         let kind = crate::api::shape::Kind::Object(crate::api::container::CREATE);
         let mut doc = crate::api::doc::parse(body.as_bytes(), &kind).unwrap();
-        let all = pinned.iter().map(|(field, sent, asked)| Pinned {
-            field: (*field).to_owned().into(),
-            sent: sent.replace('@', &id()),
-            asked: asked.replace('@', &id()),
-        });
-        keep(&mut doc.root, all.collect());
+        let pinned = pinned
+            .iter()
+            .map(|(sent, asked)| Pinned { sent: (*sent).to_owned(), asked: (*asked).to_owned() });
+        keep(&mut doc.root, pinned.collect());
         let place = doc.root.at_mut(&["HostConfig", "ContainerIDFile"]).unwrap();
         place.as_str().unwrap_or_default().to_owned()
-    }
-
-    fn with_id(json: &str) -> Json {
-        json.replace('@', &id()).parse().unwrap()
     }
 
     #[test]
     fn what_was_written_is_shown_and_the_clients_own_text_is_back() {
         let file = kept(
             r#"{"ContainerIDFile":"/tmp/cid"}"#,
-            &[("VolumesFrom", "@:ro", "web:ro"), ("Links", "@:db", "db"), ("Links", "@:x", "@:x")],
+            &[("ID:ro", "web:ro"), ("OTHER", "db"), ("SAME", "SAME")],
         );
-        let mut inspect = with_id(
-            r#"{"HostConfig":{"ContainerIDFile":"","PidMode":"container:@","VolumesFrom":["@:ro","OTHER"],"Links":null},
-                "NetworkSettings":{"Networks":{"n":{"Links":["@:db","@:x","OTHER:x"]},"m":{"Links":null}}}}"#,
-        );
-        inspect["HostConfig"]["ContainerIDFile"] = file.into();
-        assert!(show(&mut inspect, &|_| panic!("nothing is to be asked")).is_empty());
-        let wanted = with_id(
-            r#"{"HostConfig":{"ContainerIDFile":"/tmp/cid","PidMode":"container:@","VolumesFrom":["web:ro","OTHER"],"Links":null},
-                "NetworkSettings":{"Networks":{"n":{"Links":["db","@:x","OTHER:x"]},"m":{"Links":null}}}}"#,
-        );
+        assert!(file.starts_with(MARK) && may_concern(file.as_bytes()), "{file}");
+        let from = json!(["ID:ro", "OTHER", "SAME", "ID"]);
+        let mut inspect = json!({ "HostConfig": {
+            "ContainerIDFile": file, "PidMode": "container:ID", "VolumesFrom": from } });
+        show(&mut inspect);
+        let wanted = json!({ "HostConfig": {
+            "ContainerIDFile": "/tmp/cid", "PidMode": "container:ID",
+            "VolumesFrom": ["web:ro", "db", "SAME", "ID"] } });
         assert_eq!(inspect, wanted);
     }
 
     #[test]
-    fn links_of_a_connect_have_the_names_of_today() {
-        let of =
-            |text: &str| json!({ "NetworkSettings": { "Networks": { "n": { "Links": [text] } } } });
-        let sent = of(&format!("{}:x", id()));
-        let mut inspect = sent.clone();
-        assert_eq!(show(&mut inspect, &|_| None), [id()]);
-        assert_eq!(inspect, sent);
-        assert!(show(&mut inspect, &|_| Some(None)).is_empty(), "it is gone");
-        assert_eq!(inspect, sent);
-        assert!(show(&mut inspect, &|_| Some(Some("/web".into()))).is_empty());
-        assert_eq!(inspect, of("web:x"));
-    }
-
-    #[test]
     fn nothing_is_kept_where_nothing_was_named_and_other_answers_stay() {
-        assert_eq!(kept(r#"{"ContainerIDFile":"/c"}"#, &[]), "/c");
+        assert_eq!(kept(r#"{"ContainerIDFile":"/c"}"#, &[("ID", "ID")]), "/c");
         for mut answer in [
             json!({}),
             json!(null),
             json!({ "HostConfig": { "ContainerIDFile": "dockgate:nonsense" } }),
+            json!({ "HostConfig": { "ContainerIDFile": null, "VolumesFrom": ["a"] } }),
         ] {
             let before = answer.clone();
-            assert!(show(&mut answer, &|_| None).is_empty());
+            show(&mut answer);
             assert_eq!(answer, before);
         }
-    }
-
-    #[test]
-    fn most_answers_need_not_be_read() {
-        for body in [r#"{"ContainerIDFile":"dockgate:{}"}"#, r#"{"Links":["x"]}"#] {
-            assert!(may_concern(body.as_bytes()), "{body}");
-        }
-        assert!(!may_concern(br#"[{"HostConfig":{"NetworkMode":"bridge"},"Links":null}]"#));
+        assert!(!may_concern(br#"{"HostConfig":{"ContainerIDFile":""}}"#));
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Judge<'j> {
     pub is_made: bool,
     /// What it refers to may be gone, and may be named: it is only to end.
     pub is_to_end: bool,
+    /// How many things lead to this one.
+    pub depth: usize,
     /// Where in the container something of the host is mounted that is sure to be read-only as a whole.
     pub recursive: Vec<PathBuf>,
     /// By whose rules it is judged.
@@ -137,8 +139,9 @@ impl Holds {
 impl<'j> Judge<'j> {
     /// Another one, for something that exists already and that was found on the way of this one.
     pub(super) fn of_made<'i>(&self, endpoint: Endpoint) -> Judge<'i> {
-        let (seen, is_to_end) = (self.seen.clone(), self.is_to_end);
-        Judge { seen, is_to_end, is_made: true, operation: endpoint.id(), ..Judge::default() }
+        let (seen, is_to_end, depth) = (self.seen.clone(), self.is_to_end, self.depth + 1);
+        let operation = endpoint.id();
+        Judge { seen, is_to_end, depth, is_made: true, operation, ..Judge::default() }
     }
 
     /// Wants to know something. A call that refers to too much is refused.

@@ -45,8 +45,8 @@ pub(super) fn container(
     // A network of a container's neighbour is judged with the neighbour.
     let endpoints: serde_json::Map<_, _> =
         networks.into_iter().flatten().map(|(name, one)| (network(name, one), json!({}))).collect();
-    // Where it is connected is where it is: the engine reads this text again only for a container without networks.
-    if !endpoints.is_empty() && is_user_defined(text(&host_config, "NetworkMode")) {
+    // Where it is connected is where it is: the engine looks at this text only when a container is made.
+    if networks.is_some() && is_user_defined(text(&host_config, "NetworkMode")) {
         remove(&mut host_config, "NetworkMode");
     }
     let Some(map) = body.as_object_mut() else {

@@ -26,8 +26,6 @@ mod surroundings;
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::facts::Made;
 use super::{Answer, Context, Found, Name, Part, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::{Endpoint, Row, Typed};
@@ -113,17 +111,6 @@ const LEARNS: [Endpoint; 1] = [Endpoint::ContainerExec];
 /// Answers with ids where users wrote names.
 const SHOWS: [Endpoint; 1] = [Endpoint::ContainerInspect];
 
-/// Shows an inspect answer as the user wrote it, or says what is to be known for that.
-fn show(inspect: &mut Json, cx: &Context<'_>) -> Vec<Question> {
-    let name_of = |id: &str| {
-        Some(match cx.facts.get(&Question::Container(id.to_owned()))? {
-            Answer::Json(json) => json.get("Name").and_then(Json::as_str).map(str::to_owned),
-            _ => None,
-        })
-    };
-    asked::show(inspect, &name_of).into_iter().map(Question::Container).collect()
-}
-
 impl Policy for Conservative {
     fn name(&self) -> &str {
         &self.name
@@ -180,12 +167,8 @@ impl Policy for Conservative {
         let Some(json) = reply.json.as_mut().filter(|_| (200..300).contains(&reply.status)) else {
             return Verdict::Continue;
         };
-        let unknown = match endpoint {
-            Endpoint::ContainerInspect => show(json, cx),
-            _ => Vec::new(),
-        };
-        if !unknown.is_empty() {
-            return Verdict::Ask(unknown);
+        if endpoint == Endpoint::ContainerInspect {
+            asked::show(json);
         }
         if let Some(operation) = self.rules.operations.get(&endpoint) {
             operation.redact.iter().for_each(|path| redact::remove(json, path));

@@ -58,15 +58,21 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
 }
 
 /// Names and ids are regular expressions to the engine (`filters.Args.Match` of moby), compiled anew for each
-/// container and network: with repetition in braces one of a few bytes is megabytes. Labels are not.
+/// container and network, also when the client has left. Labels are not.
 fn filters(value: &Value) -> bool {
     const MOST: usize = 256;
     const LONGEST: usize = 1024;
-    let mut count = 0;
+    // Of all patterns together, in bytes.
+    const MOST_PATTERNS: usize = 2048;
+    let (mut count, mut patterns) = (0, 0);
     let mut is_plain = |key: &str, value: &str| {
         count += 1;
         let is_label = matches!(key, "label" | "label!");
-        count <= MOST && value.len() <= LONGEST && (is_label || !value.contains(['{', '}']))
+        patterns += if is_label { 0 } else { value.len() };
+        count <= MOST
+            && value.len() <= LONGEST
+            && patterns <= MOST_PATTERNS
+            && (is_label || is_cheap_pattern(value))
     };
     is_map(value)
         && value.entries().iter().all(|(key, values)| match values {
@@ -76,6 +82,16 @@ fn filters(value: &Value) -> bool {
             Value::Null => true,
             Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         })
+}
+
+/// Whether a regular expression of Go's costs about as much as it is long: repetition in braces and classes of
+/// Unicode, also by case-folding (`(?i)`), make megabytes of a few bytes (`regexp/syntax` of Go).
+fn is_cheap_pattern(pattern: &str) -> bool {
+    let escapes = pattern.split('\\').skip(1);
+    pattern.is_ascii()
+        && !pattern.contains(['{', '}'])
+        && !pattern.contains("(?")
+        && escapes.into_iter().all(|rest| !rest.starts_with(['p', 'P', 'Q', 'x', 'C']))
 }
 
 fn text(value: &Value) -> Option<&str> {

@@ -16,8 +16,9 @@ use crate::api::shape::{Kind, Object};
 use crate::api::{Endpoint, network, volume};
 use crate::policy::{Answer, Context, Met, Question, Reason};
 
-/// Containers that lead to each other.
-const MOST_CONTAINERS: usize = 8;
+/// Containers that one call leads to, and how far.
+const MOST_CONTAINERS: usize = 128;
+const MOST_DEPTH: usize = 8;
 pub(super) fn container(
     judge: &mut Judge<'_>,
     with: &Conservative,
@@ -34,7 +35,7 @@ pub(super) fn container(
         return found.clone();
     }
     let index = judge.seen.len();
-    if index == MOST_CONTAINERS {
+    if index == MOST_CONTAINERS || judge.depth == MOST_DEPTH {
         return Holds::Because("leads to too many others".to_owned());
     }
     judge.seen.push((id.to_owned(), Holds::Yes));

@@ -7,6 +7,8 @@ works - d network create net
 works - d network create other
 works - d run -d --name aa --network net --link web:db --volumes-from web:ro busybox sleep 60
 works 'net [web:ro] []  net[web:db]' show aa
+works - d network connect net web
+works - d exec aa ping -c 1 -W 5 db
 works - d run -d --name bb --link web:db busybox sleep 60
 works '[/web:/bb/db]' d inspect -f '{{.HostConfig.Links}}' bb
 works - d network connect --link web:x other aa

@@ -126,21 +126,20 @@ impl Judge<'_> {
             Step::Key(key) => Some(*key),
             _ => None,
         });
+        let is_of_host_config = self.path.first().is_some_and(|step| step.is("HostConfig"));
         let sent = match field {
+            // Of a link in a network of one's own the engine makes nothing but a name of its DNS, for what has the other
+            // name there, and a whole id is no name there (`libnetwork/sandbox_dns_unix.go` of moby).
+            Some("Links") if !is_of_host_config => return,
             Some("Links") => reference.link_with_id(id),
             _ => reference.with_id(id),
         };
         if let Some(Step::Query(name)) = self.path.last() {
             return self.edits.push(Edit::Query(name, sent));
         }
-        // The links of the default bridge are shown by the engine with names.
-        let is_shown = match (self.path.first(), field) {
-            (Some(Step::Key("HostConfig")), Some(field)) => field == "VolumesFrom",
-            (_, field) => field == Some("Links"),
-        };
-        if let Some(field) = field.filter(|_| is_shown) {
-            let (field, asked) = (field.to_owned().into(), text.to_owned());
-            self.pinned.push(Pinned { field, sent: sent.clone(), asked });
+        // Links of the default bridge are shown with names anyway.
+        if field == Some("VolumesFrom") {
+            self.pinned.push(Pinned { sent: sent.clone(), asked: text.to_owned() });
         }
         self.replace_here(None, sent);
     }

@@ -282,6 +282,35 @@ fn a_container_made_elsewhere_with_such_options_cannot_be_started_from_here() {
 }
 
 #[test]
+fn top_names_no_column_as_the_engine_looks_for_pids() {
+    for args in [
+        "-orss=PID",
+        "-ominflt=PID -oargs -e",
+        "-orss=PID -oargs -e e",
+        "e",
+        "auxe",
+        "-ef e",
+        "-aux e",
+        "-eo pid,environ",
+        "-o pid:20",
+        "-eo pid=PID",
+        "-C x",
+        "-p 1",
+        "-u root",
+        "axo pid",
+    ] {
+        let line = format!("GET /containers/x/top?ps_args={}", args.replace(' ', "+"));
+        assert_eq!(rule(&line, "").as_deref(), Some("container.ps-args"), "{args}");
+    }
+    for args in
+        ["-ef", "aux", "-aux", "au", "-eo pid,comm", "-o pid -o args", "-ao pid,user,cmd", "-eF -L"]
+    {
+        let line = format!("GET /containers/x/top?ps_args={}", args.replace(' ', "+"));
+        assert_eq!(rule(&line, ""), None, "{args}");
+    }
+}
+
+#[test]
 fn filters_are_no_costly_patterns() {
     for path in [
         "/containers/json",
@@ -295,7 +324,15 @@ fn filters_are_no_costly_patterns() {
         let term = if path == "/images/search" { "&term=alpine" } else { "" };
         let of = |filters: &str| rule(&format!("GET {path}?filters={filters}{term}"), "");
         assert_eq!(of(r#"{"name":["a{1000}"]}"#).as_deref(), Some("filters.pattern"), "{path}");
-        assert_eq!(of(r#"{"name":{"^/a$":true},"label":["a={b}"]}"#), None, "{path}");
+        for costly in ["(?i)[B-z]", r"[\\pL]", r"\\PL", "[B-é]", r"\\x{10FFFF}", "(?:a)"] {
+            let said = of(&format!(r#"{{"name":["{costly}"]}}"#));
+            assert_eq!(said.as_deref(), Some("filters.pattern"), "{path} {costly}");
+        }
+        let many: Vec<_> = (0..40).map(|n| format!(r#""{n}{}""#, "a".repeat(60))).collect();
+        let many = format!(r#"{{"name":[{}]}}"#, many.join(","));
+        assert_eq!(of(&many).as_deref(), Some("filters.pattern"), "{path}: all together");
+        assert_eq!(of(&many.replace("name", "label")), None, "{path}");
+        assert_eq!(of(r#"{"name":{"^/?a[0-9]+_(b|c)$":true},"label":["a={b}"]}"#), None, "{path}");
         assert_eq!(of(""), None, "{path}");
     }
 }

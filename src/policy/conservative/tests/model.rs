@@ -15,7 +15,8 @@ use crate::api::table::TABLE;
 enum Use {
     /// Looked up and judged; its id is sent. Absent, it is a refusal, and so it is when another has taken its name.
     Pinned,
-    /// The same, but it has no id: its name is sent, and what it is then is judged at every use.
+    /// The same, but its name is sent: it has no id, and what it is then is judged at every use; or the engine makes
+    /// nothing of it but another name.
     Judged,
     /// It is what is to be made, or a new name: nothing is looked up by it in the engine.
     New,
@@ -43,6 +44,8 @@ fn model(operation: &str, place: &str, resource: Resource) -> Use {
         ("NetworkCreate", "ConfigFrom.Network") => Refused,
         ("ContainerList", "?since" | "?before") => Dropped,
         ("ImageBuild", "?networkmode") => Pinned,
+        ("ContainerCreate", "NetworkingConfig.EndpointsConfig.*.Links") => Judged,
+        ("NetworkConnect", "EndpointConfig.Links") => Judged,
         ("ImageBuild", "?session" | "?outputs") => Refused,
         ("ContainerStart", "?checkpoint") => Refused,
         (_, _) => match resource {
@@ -218,7 +221,9 @@ fn every_name_is_handled_as_the_model_says() {
                 Judged => {
                     assert!(replaced.is_err(), "{at}: replaced, and yet {replaced:?}");
                     assert!(found.is_ok(), "{at}: {found:?}");
-                    assert_eq!(absent.is_ok(), operation == "ContainerCreate", "{at}: {absent:?}");
+                    let is_made_then =
+                        resource == Resource::Volume && operation == "ContainerCreate";
+                    assert_eq!(absent.is_ok(), is_made_then, "{at}: {absent:?}");
                 }
                 New => assert!(absent.is_ok(), "{at}: {absent:?}"),
                 Free => assert!(found.is_ok(), "{at}: {found:?}"),
@@ -325,6 +330,66 @@ fn a_forced_network_that_is_not_there_is_the_operators_and_the_engine_says_so() 
     };
     assert!(start("jobs"), "the engine has the words for it");
     assert!(!start("other"));
+}
+
+#[test]
+fn a_container_without_networks_is_its_makers_and_many_may_be_named() {
+    let mut made = container("a", json!({ "NetworkMode": "gone" }));
+    made["NetworkSettings"]["Networks"] = json!({});
+    let things = json!({ "containers": { "x": made }, "networks": { "m": network("m", "c") } });
+    for (line, body) in [
+        ("POST /containers/x/start", ""),
+        ("POST /containers/x/exec", r#"{"Cmd":["true"]}"#),
+        ("POST /networks/m/connect", r#"{"Container":"x"}"#),
+    ] {
+        assert!(decide(line, body, things.clone()).is_ok(), "{line}");
+    }
+    let mut containers = serde_json::Map::new();
+    let name = |n: usize| format!("c{n}");
+    for n in 0..40 {
+        let mut one = container("a", json!({}));
+        one["Id"] = format!("{n:064x}").into();
+        containers.insert(name(n), one);
+    }
+    let links: Vec<_> = (0..40).map(|n| format!("c{n}:a{n}")).collect();
+    let body = json!({ "HostConfig": { "Links": links } }).to_string();
+    let all = json!({ "containers": containers });
+    assert!(decide("POST /containers/create", &body, all).is_ok());
+    // A chain of them ends somewhere.
+    let mut chain = serde_json::Map::new();
+    for n in 0..12 {
+        let next = json!({ "VolumesFrom": [name(n + 1)] });
+        let mut one = container("a", if n < 11 { next } else { json!({}) });
+        one["Id"] = format!("{n:064x}").into();
+        chain.insert(name(n), one);
+    }
+    let things = json!({ "containers": chain });
+    let why = decide("POST /containers/c0/start", "", things.clone()).unwrap_err();
+    assert!(why.contains("leads to too many others"), "{why}");
+    assert!(decide("POST /containers/c6/start", "", things).is_ok());
+}
+
+#[test]
+fn a_link_in_a_network_of_ones_own_keeps_its_name_and_is_judged() {
+    let things = |privileged: bool| {
+        let web = container("a", json!({ "Privileged": privileged }));
+        let own = container("b", json!({}));
+        json!({ "containers": { "web": web, "x": own }, "networks": { "n": network("n", "c") } })
+    };
+    for (line, body) in [
+        (
+            "POST /containers/create",
+            r#"{"NetworkingConfig":{"EndpointsConfig":{"n":{"Links":["web:db"]}}}}"#,
+        ),
+        ("POST /networks/n/connect", r#"{"Container":"x","EndpointConfig":{"Links":["web:db"]}}"#),
+    ] {
+        let sent = decide(line, body, things(false)).unwrap();
+        assert!(sent.contains(r#""Links":["web:db"]"#), "a name of the DNS: {sent}");
+        assert!(decide(line, body, things(true)).is_err(), "{line}");
+    }
+    let bridge = r#"{"HostConfig":{"Links":["web:db"]}}"#;
+    let sent = decide("POST /containers/create", bridge, things(false)).unwrap();
+    assert!(sent.contains(&format!(r#""Links":["{}:db"]"#, "a".repeat(64))), "{sent}");
 }
 
 #[test]
