@@ -12,7 +12,7 @@ X
 trap 'for pid in "${gates[@]}" $(cat pids 2> /dev/null); do kill -KILL "$pid" 2> /dev/null; done; [ "$failures" = 0 ] || exit 1' EXIT
 # the processes that listen now
 listening() { ss -Htlp "sport = :$PORT" | grep -oE 'pid=[0-9]+' | sort -u | cut -d= -f2; }
-over_tls "$PORT" certs d run -i --rm busybox sh -c 'cat; echo tail' > stream 2>&1 < <(echo one; while [ ! -e go ]; do sleep 0.1; done; echo two) &
+T=200 over_tls "$PORT" certs d run -i --rm busybox sh -c 'cat; echo tail' > stream 2>&1 < <(echo one; while [ ! -e go ]; do sleep 0.1; done; echo two) &
 stream=$!
 eventually grep -q one stream
 asking() { # NAME COMMAND...: until there is `stop`; a line for each answer
