@@ -6,10 +6,11 @@ import subprocess
 
 from lib import rig as rigs
 from lib.case import vector
+from lib.wire import Conn, request
 
 from .attributes import quote
 from .smuggling import host_netns, tar
-from .transport import tunnels
+from .transport import Upgraded, tunnels
 
 
 def build(c, label, query, dockerfile, bites, **more):
@@ -245,15 +246,18 @@ def raw_llb(c):
 
 @vector(112, "shared caches, histories, sessions")
 def shared(c):
-    c.call(
-        "session of another",
-        "POST",
-        "/session",
-        headers=["Connection: Upgrade", "Upgrade: h2c", "X-Docker-Expose-Session-Uuid: foreign112", "X-Docker-Expose-Session-Name: x"],
-        keep=True,
-        version="",
-        bites=lambda a, _: a.status == 101,
-    )
+    headers = ["Connection: Upgrade", "Upgrade: h2c", "X-Docker-Expose-Session-Uuid: foreign112", "X-Docker-Expose-Session-Name: x"]
+
+    def session(target, _):
+        target.last = request("POST", "/session", headers=headers, keep=True)
+        with Conn(target.address) as conn:
+            heard = Upgraded(conn.send(target.last).answer())
+            if heard.upgraded:
+                # the engine begins as the client of a session; the gate says nothing
+                heard.listen(conn, b"", 20 if target.direct else 1)
+            return heard
+
+    c.probe("session of another", session, lambda a, _: a.upgraded and a.behind.startswith(b"PRI * HTTP/2.0"), may_pass=True)
     for query in ("session=foreign112&version=2&remote=client-session", "session=foreign112&version=2"):
         c.call(f"build in it {query[-10:]}", "POST", "/build?" + query, bites=lambda a, _: a.engines, maybe=True)
 

@@ -81,7 +81,8 @@ def preface(c):
             conn.send(target.last).half_close()
             data = conn.take_all()
             heard = Heard(repr(data))
-            heard.answered = 1 in frame_types(data)
+            # `:status: 200` is one byte (RFC 7541, appendix A); a refusal has another
+            heard.answered = 1 in frame_types(data) and b"\x01\x04\0\0\0\x01\x88" in data
             return heard
 
     c.probe(
