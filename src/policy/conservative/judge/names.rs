@@ -1,7 +1,7 @@
 //! The containers and networks that a call names: looked up, judged, and their ids in the names' places.
 //!
-//! `judge` comes here for each. What must stay true: no name is sent on whose id is known; what exists and refers to
-//! something that is gone is a no.
+//! `judge` comes here for each. What must stay true: no name is sent on whose id is known, but for
+//! links that are names of the DNS; what exists and refers to something that is gone is a no.
 
 use super::super::asked::Pinned;
 use super::super::reference::{self, Reference};
