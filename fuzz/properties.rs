@@ -15,12 +15,12 @@ use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
 use dockgate::auth::{Authorization, Token};
-use dockgate::cache::asked::{self, Arrival, Named, Said};
-use dockgate::cache::fresh::{self, Reuse, Rules};
+use dockgate::cache::fresh::{self, FreshnessRules, Reuse};
 use dockgate::cache::key::{Key, Partition, Scheme};
 use dockgate::cache::meta::{Meta, Stored};
-use dockgate::cache::range::{self, Piece};
+use dockgate::cache::range::{self, RangePart};
 use dockgate::cache::store::head as stored;
+use dockgate::cache::target::{self, Arrival, Named, RawRequest};
 use dockgate::config::{ClientAuth, File, Place, Tls};
 use dockgate::listener::tls::Server;
 use dockgate::wire::chunked::{Chunked, Dialect};
@@ -274,7 +274,8 @@ pub fn freshness(data: &[u8]) {
     let mut heads = lines.split(|line| line.is_empty()).map(fields);
     let request = heads.next().unwrap_or_default();
     let mut response = heads.next().unwrap_or_default();
-    let rules = Rules { heuristic: true, share_authorized: true, ..Rules::default() };
+    let rules =
+        FreshnessRules { heuristic: true, share_authorized: true, ..FreshnessRules::default() };
 
     let stored = fresh::may_store(&http::Method::GET, &request, status, &response, &rules);
     let _ = (fresh::shareable(&request, &response, &rules), fresh::only_if_cached(&request));
@@ -333,18 +334,19 @@ pub fn asked(data: &[u8]) {
     {
         let arrival = Arrival { scheme: Scheme::Https, sni, forward };
         let hosts = [line(1)];
-        let said = Said { method: &method, target: line(0), authority: None, hosts: &hosts };
-        let Ok(named) = asked::validate(&said, &arrival) else { continue };
+        let said = RawRequest { method: &method, target: line(0), authority: None, hosts: &hosts };
+        let Ok(named) = target::validate(&said, &arrival) else { continue };
         let Named::Resource(resource) = &named else { continue };
         let query = resource.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let (scheme, host) = (resource.scheme.as_str(), resource.host.as_str());
         let url = format!("{scheme}://{host}{}{query}", resource.path);
-        let said = Said { method: &method, target: url.as_bytes(), authority: None, hosts: &[] };
+        let said =
+            RawRequest { method: &method, target: url.as_bytes(), authority: None, hosts: &[] };
         let forward = Arrival { forward: true, sni: None, ..arrival };
         if url.len() > 16 << 10 {
             continue;
         }
-        assert_eq!(asked::validate(&said, &forward), Ok(named.clone()), "{url}");
+        assert_eq!(target::validate(&said, &forward), Ok(named.clone()), "{url}");
         let path = resource.path.to_ascii_lowercase();
         for path in [path.replace("%2e", "."), path.replace("%2e", ".").replace("%2f", "/")] {
             assert!(!path.split('/').any(|one| one == "." || one == ".."), "{url}");
@@ -367,8 +369,8 @@ pub fn ranges(data: &[u8]) {
     let (mut body, mut text) = (0, 0);
     for piece in &layout.pieces {
         match piece {
-            Piece::Text(piece) => text += piece.len() as u64,
-            Piece::Body(span) => {
+            RangePart::Text(piece) => text += piece.len() as u64,
+            RangePart::Body(span) => {
                 assert!(span.start < span.end && span.end <= length, "{span:?} of {length}");
                 body += span.length();
             }

@@ -13,9 +13,9 @@ use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::State;
+use super::AdminApi;
 use super::report::{Checked, Objects, Purged, Saving, Savings};
-use super::route::{Answer, JSON, message, not_allowed, text};
+use super::route::{AdminResponse, JSON, message, not_allowed, text};
 use crate::cache::Cache;
 use crate::cache::store::Scope;
 
@@ -28,7 +28,11 @@ const VERIFY: &str = "/cache/verify";
 const PURGE: &str = "/cache/purge";
 
 /// None: there is no such path.
-pub(super) async fn answer(head: &Parts, is_unix: bool, state: &dyn State) -> Option<Answer> {
+pub(super) async fn answer(
+    head: &Parts,
+    is_unix: bool,
+    state: &dyn AdminApi,
+) -> Option<AdminResponse> {
     let path = head.uri.path();
     let allowed = match path {
         STATS | LS | VERIFY => "GET, HEAD",
@@ -49,7 +53,7 @@ pub(super) async fn answer(head: &Parts, is_unix: bool, state: &dyn State) -> Op
         return Some(not_allowed(allowed));
     }
     let caches = state.caches();
-    let asked = Asked::read(head.uri.query().unwrap_or_default());
+    let asked = AdminQuery::read(head.uri.query().unwrap_or_default());
     let answered = match asked {
         Ok(asked) if path == STATS => stats(&caches, asked),
         Ok(asked) if path == LS => ls(&caches, asked).await,
@@ -60,9 +64,9 @@ pub(super) async fn answer(head: &Parts, is_unix: bool, state: &dyn State) -> Op
     Some(answered.unwrap_or_else(|(status, why)| message(status, &why)))
 }
 
-type Answered = Result<Answer, (StatusCode, String)>;
+type Answered = Result<AdminResponse, (StatusCode, String)>;
 
-fn stats(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
+fn stats(caches: &[Arc<Cache>], mut asked: AdminQuery) -> Answered {
     let wanted = match asked.take("cache") {
         Some(name) => vec![named(caches, Some(name))?],
         None => caches.to_vec(),
@@ -71,7 +75,7 @@ fn stats(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
     json(&Savings { caches: wanted.iter().map(|cache| Saving::of(cache)).collect() })
 }
 
-async fn ls(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
+async fn ls(caches: &[Arc<Cache>], mut asked: AdminQuery) -> Answered {
     let cache = named(caches, asked.take("cache"))?;
     let scope = asked.scope().map_err(bad)?.unwrap_or(Scope::Everything);
     let (after, most) = asked.page().map_err(bad)?;
@@ -79,7 +83,7 @@ async fn ls(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
     json(&Objects::from(page))
 }
 
-async fn verify(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
+async fn verify(caches: &[Arc<Cache>], mut asked: AdminQuery) -> Answered {
     let cache = named(caches, asked.take("cache"))?;
     let scope = asked.scope().map_err(bad)?.unwrap_or(Scope::Everything);
     let (after, most) = asked.page().map_err(bad)?;
@@ -87,7 +91,7 @@ async fn verify(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
     json(&Checked::from(page))
 }
 
-async fn purge(caches: &[Arc<Cache>], mut asked: Asked) -> Answered {
+async fn purge(caches: &[Arc<Cache>], mut asked: AdminQuery) -> Answered {
     let cache = named(caches, asked.take("cache"))?;
     let url = asked.take("url");
     let all = asked.take("all");
@@ -135,10 +139,10 @@ fn named(caches: &[Arc<Cache>], name: Option<String>) -> Result<Arc<Cache>, (Sta
 }
 
 /// The query: each name once, and no other than those that are asked for.
-struct Asked(BTreeMap<String, String>);
+struct AdminQuery(BTreeMap<String, String>);
 
-impl Asked {
-    fn read(query: &str) -> Result<Asked, String> {
+impl AdminQuery {
+    fn read(query: &str) -> Result<AdminQuery, String> {
         let mut all = BTreeMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -148,7 +152,7 @@ impl Asked {
                 return Err(format!("`{name}` is there twice"));
             }
         }
-        Ok(Asked(all))
+        Ok(AdminQuery(all))
     }
 
     fn take(&mut self, name: &str) -> Option<String> {
@@ -209,15 +213,15 @@ mod tests {
 
     #[test]
     fn a_query_has_each_name_once_and_no_other() {
-        let mut asked = Asked::read("prefix=https%3A%2F%2Fa.example%2Fx+y&most=5").unwrap();
+        let mut asked = AdminQuery::read("prefix=https%3A%2F%2Fa.example%2Fx+y&most=5").unwrap();
         let scope = asked.scope().unwrap();
         assert_eq!(scope, Some(Scope::Prefix("https://a.example/x+y".to_owned())));
         assert_eq!(asked.page(), Ok((None, 5)));
-        assert!(Asked::read("all&all").is_err() && Asked::read("host=%ff").is_err());
-        let both = Asked::read("host=a&partition=shared").unwrap().scope();
+        assert!(AdminQuery::read("all&all").is_err() && AdminQuery::read("host=%ff").is_err());
+        let both = AdminQuery::read("host=a&partition=shared").unwrap().scope();
         assert!(both.is_err());
         for bad in ["most=0", "most=-1", "most=10001", "most=x", "hots=a"] {
-            assert!(Asked::read(bad).unwrap().page().is_err(), "{bad}");
+            assert!(AdminQuery::read(bad).unwrap().page().is_err(), "{bad}");
         }
     }
 }

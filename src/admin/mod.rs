@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What the admin socket asks the rest of the program.
-pub trait State: Send + Sync + 'static {
+pub trait AdminApi: Send + Sync + 'static {
     /// In OpenMetrics.
     fn metrics(&self) -> String;
 
@@ -61,7 +61,7 @@ pub trait State: Send + Sync + 'static {
 pub async fn serve(
     socket: OwnedFd,
     is_unix: bool,
-    state: Arc<dyn State>,
+    state: Arc<dyn AdminApi>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let socket = Socket::new(socket, is_unix)?;
@@ -84,7 +84,7 @@ pub async fn serve(
 }
 
 /// One request: a scrape each few seconds needs no connection kept.
-async fn connection(stream: Box<dyn Duplex>, is_unix: bool, state: Arc<dyn State>) {
+async fn connection(stream: Box<dyn Duplex>, is_unix: bool, state: Arc<dyn AdminApi>) {
     let service = service_fn(move |request| {
         let state = Arc::clone(&state);
         async move { Ok::<_, std::convert::Infallible>(route::answer(request, is_unix, state).await) }

@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{MOST_TIME, State, caches, guard};
+use super::{AdminApi, MOST_TIME, caches, guard};
 use crate::telemetry::metrics::{OPENMETRICS, PLAIN, plain};
 
 /// No request here has a body; a small one does no harm.
@@ -23,13 +23,13 @@ const READY_TIME: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type AdminResponse = Response<Full<Bytes>>;
 
 pub(super) async fn answer(
     request: Request<Incoming>,
     is_unix: bool,
-    state: Arc<dyn State>,
-) -> Answer {
+    state: Arc<dyn AdminApi>,
+) -> AdminResponse {
     let (head, body) = request.into_parts();
     if let Some(why) = guard::refuses(&head, is_unix) {
         return message(StatusCode::FORBIDDEN, why);
@@ -68,7 +68,7 @@ async fn throw_away(body: Incoming) -> Result<(), StatusCode> {
     }
 }
 
-async fn ready(state: &dyn State) -> Answer {
+async fn ready(state: &dyn AdminApi) -> AdminResponse {
     let checks = match tokio::time::timeout(READY_TIME, state.ready()).await {
         Ok(checks) => checks,
         Err(_) => vec![("checks".to_owned(), Err(format!("no result in {READY_TIME:?}")))],
@@ -89,7 +89,7 @@ async fn ready(state: &dyn State) -> Answer {
 }
 
 /// Prometheus asks for OpenMetrics by name; a person with curl, and older readers, do not.
-fn metrics(head: &Parts, state: &dyn State) -> Answer {
+fn metrics(head: &Parts, state: &dyn AdminApi) -> AdminResponse {
     let mut accepted =
         head.headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
     match accepted.any(|value| value.contains("application/openmetrics-text")) {
@@ -98,7 +98,7 @@ fn metrics(head: &Parts, state: &dyn State) -> Answer {
     }
 }
 
-async fn reload(state: Arc<dyn State>) -> Answer {
+async fn reload(state: Arc<dyn AdminApi>) -> AdminResponse {
     if state.is_draining() {
         return message(StatusCode::SERVICE_UNAVAILABLE, "dockgate is stopping");
     }
@@ -114,19 +114,19 @@ async fn reload(state: Arc<dyn State>) -> Answer {
     }
 }
 
-pub(super) fn not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn not_allowed(allowed: &'static str) -> AdminResponse {
     let mut answer = message(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method");
     let _ = answer.headers_mut().insert("allow", hyper::http::HeaderValue::from_static(allowed));
     answer
 }
 
 /// The shape of the engine's own messages.
-pub(super) fn message(status: StatusCode, message: &str) -> Answer {
+pub(super) fn message(status: StatusCode, message: &str) -> AdminResponse {
     let body = serde_json::json!({ "message": message }).to_string() + "\n";
     text(status, JSON, body)
 }
 
-pub(super) fn text(status: StatusCode, kind: &'static str, body: String) -> Answer {
+pub(super) fn text(status: StatusCode, kind: &'static str, body: String) -> AdminResponse {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -14,7 +14,7 @@ struct Fake {
     reloads: AtomicUsize,
 }
 
-impl State for Fake {
+impl AdminApi for Fake {
     fn metrics(&self) -> String {
         self.metrics.render()
     }

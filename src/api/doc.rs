@@ -239,7 +239,7 @@ fn fold(c: char) -> char {
 
 /// What a body's reading carries along: where it is, and what it did not know.
 struct Reading {
-    path: Vec<Step>,
+    path: Vec<DocStep>,
     unknown: Vec<Unknown>,
     /// How many values may still come.
     left: usize,
@@ -248,7 +248,7 @@ struct Reading {
 /// How serde is told that no value is left.
 const TOO_MANY: &str = "too many values";
 
-enum Step {
+enum DocStep {
     Field(&'static str),
     Key(String),
     Index(usize),
@@ -266,9 +266,9 @@ impl Reading {
 
     fn here(&self) -> String {
         let steps = self.path.iter().map(|step| match step {
-            Step::Field(name) => Cow::Borrowed(*name),
-            Step::Key(key) => clipped(key),
-            Step::Index(index) => Cow::Owned(index.to_string()),
+            DocStep::Field(name) => Cow::Borrowed(*name),
+            DocStep::Key(key) => clipped(key),
+            DocStep::Index(index) => Cow::Owned(index.to_string()),
         });
         let path = steps.collect::<Vec<_>>().join(".");
         if path.is_empty() { "the body".to_owned() } else { path }
@@ -359,7 +359,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         };
         let mut items = Vec::new();
         loop {
-            self.reading.path.push(Step::Index(items.len()));
+            self.reading.path.push(DocStep::Index(items.len()));
             let item = seq.next_element_seed(Seed { kind, reading: self.reading })?;
             self.reading.path.pop();
             match item {
@@ -402,9 +402,9 @@ fn read_struct<'de, A: MapAccess<'de>>(
         reading.path.push(match key {
             Key::Field(index, field) => {
                 next = index + 1;
-                Step::Field(field.name)
+                DocStep::Field(field.name)
             }
-            Key::Unknown(name) => Step::Key(name),
+            Key::Unknown(name) => DocStep::Key(name),
         });
         if !is_new {
             return Err(A::Error::custom(format!("`{}` is given twice", reading.here())));
@@ -447,12 +447,12 @@ fn read_map<'de, A: MapAccess<'de>>(
             }
             seen.insert(key.clone())
         };
-        reading.path.push(Step::Key(key));
+        reading.path.push(DocStep::Key(key));
         if !is_new {
             return Err(A::Error::custom(format!("`{}` is given twice", reading.here())));
         }
         let value = map.next_value_seed(Seed { kind, reading })?;
-        if let Some(Step::Key(key)) = reading.path.pop() {
+        if let Some(DocStep::Key(key)) = reading.path.pop() {
             entries.push((Cow::Owned(key), value));
         }
     }

@@ -30,8 +30,8 @@ pub fn fill(row: &Row, names: &[String]) -> String {
     let mut names = names.iter();
     for piece in pieces(row.path) {
         match piece {
-            Piece::Literal(text) => path.push_str(text),
-            Piece::Segment | Piece::Greedy => path.extend(names.next().map(String::as_str)),
+            PathPiece::Literal(text) => path.push_str(text),
+            PathPiece::Segment | PathPiece::Greedy => path.extend(names.next().map(String::as_str)),
         }
     }
     path
@@ -42,11 +42,11 @@ static ROUTES: LazyLock<Vec<Route>> =
 
 struct Route {
     row: &'static Row,
-    pieces: Vec<Piece>,
+    pieces: Vec<PathPiece>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
+enum PathPiece {
     Literal(&'static str),
     /// `{id}`: one segment.
     Segment,
@@ -62,16 +62,18 @@ impl Route {
 }
 
 /// Matches the rest of a template against the rest of a path, longest capture first.
-fn take(pieces: &[Piece], path: &str, names: &mut Vec<String>) -> bool {
+fn take(pieces: &[PathPiece], path: &str, names: &mut Vec<String>) -> bool {
     let Some((piece, rest)) = pieces.split_first() else { return path.is_empty() };
     match piece {
-        Piece::Literal(text) => path.strip_prefix(text).is_some_and(|path| take(rest, path, names)),
-        Piece::Segment | Piece::Greedy => {
+        PathPiece::Literal(text) => {
+            path.strip_prefix(text).is_some_and(|path| take(rest, path, names))
+        }
+        PathPiece::Segment | PathPiece::Greedy => {
             let most = match piece {
-                Piece::Segment => path.find('/').unwrap_or(path.len()),
+                PathPiece::Segment => path.find('/').unwrap_or(path.len()),
                 _ => path.len(),
             };
-            let Some(Piece::Literal(next)) = rest.first() else {
+            let Some(PathPiece::Literal(next)) = rest.first() else {
                 names.extend(path.get(..most).filter(|n| !n.is_empty()).map(str::to_owned));
                 return rest.is_empty() && most == path.len() && most > 0;
             };
@@ -89,19 +91,19 @@ fn take(pieces: &[Piece], path: &str, names: &mut Vec<String>) -> bool {
     }
 }
 
-fn pieces(template: &'static str) -> Vec<Piece> {
+fn pieces(template: &'static str) -> Vec<PathPiece> {
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some((literal, tail)) = rest.split_once('{') {
         let (capture, tail) = tail.split_once('}').unwrap_or((tail, ""));
         if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
+            pieces.push(PathPiece::Literal(literal));
         }
-        pieces.push(if capture.contains(':') { Piece::Greedy } else { Piece::Segment });
+        pieces.push(if capture.contains(':') { PathPiece::Greedy } else { PathPiece::Segment });
         rest = tail;
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Literal(rest));
+        pieces.push(PathPiece::Literal(rest));
     }
     pieces
 }

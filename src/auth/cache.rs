@@ -14,7 +14,7 @@ use quick_cache::sync::Cache as Store;
 const MOST: usize = 4096;
 
 #[derive(Debug)]
-pub(super) struct Cache<T> {
+pub(super) struct VerifiedCache<T> {
     /// None when the system gave no randomness: then nothing is kept.
     key: Option<hmac::Key>,
     store: Store<[u8; 32], (T, Instant)>,
@@ -23,10 +23,10 @@ pub(super) struct Cache<T> {
 /// What stands for a credential; nobody can go back from it.
 pub(super) type Digest = [u8; 32];
 
-impl<T: Clone> Cache<T> {
-    pub(super) fn new() -> Cache<T> {
+impl<T: Clone> VerifiedCache<T> {
+    pub(super) fn new() -> VerifiedCache<T> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok();
-        Cache { key, store: Store::new(MOST) }
+        VerifiedCache { key, store: Store::new(MOST) }
     }
 
     pub(super) fn digest(&self, credential: &[u8]) -> Digest {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_until_its_time() {
-        let cache = Cache::new();
+        let cache = VerifiedCache::new();
         let now = Instant::now();
         let digest = cache.digest(b"secret");
         assert_eq!(cache.get(&digest, now), None);
@@ -65,6 +65,6 @@ mod tests {
         assert_eq!(cache.get(&digest, now + Duration::from_secs(4)), Some(7));
         assert_eq!(cache.get(&digest, now + Duration::from_secs(5)), None);
         assert_eq!(cache.get(&cache.digest(b"Secret"), now), None);
-        assert_ne!(digest, Cache::<u8>::new().digest(b"secret"), "a key of its own");
+        assert_ne!(digest, VerifiedCache::<u8>::new().digest(b"secret"), "a key of its own");
     }
 }

@@ -29,7 +29,7 @@ const JSON: &str = "application/json";
 
 /// One HTTP server, asked now and then.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct HttpClient {
     uri: Uri,
     way: Way,
     timeout: Duration,
@@ -62,14 +62,14 @@ pub(crate) enum AskError {
     Distrust(String),
 }
 
-impl Client {
+impl HttpClient {
     /// `url`: `http://…`, `https://…` or `unix:///path/to.sock[:/request/path]`; `ca`: a PEM file,
     /// else the system's roots. No network here.
     pub(crate) fn new(
         url: &config::Text,
         ca: Option<&config::File>,
         timeout: Duration,
-    ) -> Result<Client, Invalid> {
+    ) -> Result<HttpClient, Invalid> {
         let uri = match url.text.strip_prefix("unix://") {
             Some(rest) => unix_uri(rest),
             None => url.text.parse::<Uri>().ok(),
@@ -87,7 +87,7 @@ impl Client {
             Some("https") => https(ca)?,
             _ => return Err(invalid("the URL is none of `http://`, `https://` and `unix://`")),
         };
-        Ok(Client { uri, way, timeout })
+        Ok(HttpClient { uri, way, timeout })
     }
 
     /// Whether the URL names more than a server.

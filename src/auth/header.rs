@@ -1,6 +1,6 @@
 //! The `Authorization` header (RFC 9110 §11.6.2), taken apart.
 //!
-//! `auth::Door` reads it once a call. What must stay true: two such headers, or one that cannot be
+//! `auth::Authentication` reads it once a call. What must stay true: two such headers, or one that cannot be
 //! read, are a wrong credential; no message repeats any of it.
 
 use std::borrow::Cow;

@@ -30,7 +30,7 @@ pub enum Peer {
 
 /// Whose calls are counted together, whoever they say they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum Source {
+pub enum PeerKey {
     User(u32),
     V4(Ipv4Addr),
     /// A /64: an IPv6 host has one for itself (RFC 4291 §2.5.1).
@@ -39,15 +39,15 @@ pub enum Source {
 }
 
 impl Peer {
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> PeerKey {
         match self {
-            Peer::Unix { uid, .. } => Source::User(*uid),
-            Peer::Unknown => Source::Unknown,
+            Peer::Unix { uid, .. } => PeerKey::User(*uid),
+            Peer::Unknown => PeerKey::Unknown,
             Peer::Tcp(address) => match address.ip().to_canonical() {
-                IpAddr::V4(address) => Source::V4(address),
+                IpAddr::V4(address) => PeerKey::V4(address),
                 IpAddr::V6(address) => {
                     let [a, b, c, d, ..] = address.segments();
-                    Source::V6([a, b, c, d])
+                    PeerKey::V6([a, b, c, d])
                 }
             },
         }

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use basic::{Backoff, htpasswd_line, is_htpasswd_user};
 pub use header::{Authorization, BadAuthorization};
-pub use identity::{Caller, Claims, Identity, Peer, Source};
+pub use identity::{Caller, Claims, Identity, Peer, PeerKey};
 pub use jwt::{BadToken, Token};
 
 use crate::config::{self, Invalid};
@@ -83,7 +83,7 @@ impl Who {
 
 /// For how long somebody who was recognised on a connection needs not be looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holds {
+pub enum Validity {
     /// For this call: who decides wants to be asked each time.
     Call,
     /// For a moment, if the credential is the same.
@@ -101,7 +101,7 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     fn challenges(&self) -> Vec<String>;
 
     /// For how long its word is good on one connection.
-    fn holds(&self) -> Holds;
+    fn holds(&self) -> Validity;
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a>;
 
@@ -115,15 +115,15 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
 /// The authenticators that were built for one configuration, by name: listeners share them, and
 /// with them what was verified lately and who has guessed too often.
 #[derive(Debug, Default)]
-pub struct Keepers {
+pub struct Authenticators {
     built: HashMap<String, Option<Arc<dyn Authenticator>>>,
     backoff: Backoff,
 }
 
-impl Keepers {
+impl Authenticators {
     /// With what is known of guesses from before this configuration.
-    pub fn after(backoff: &Backoff) -> Keepers {
-        Keepers { built: HashMap::new(), backoff: backoff.clone() }
+    pub fn after(backoff: &Backoff) -> Authenticators {
+        Authenticators { built: HashMap::new(), backoff: backoff.clone() }
     }
 
     /// Complaints come once, however many listeners name it.
@@ -139,21 +139,25 @@ impl Keepers {
 
 /// The authenticators of one listener, in their order.
 #[derive(Debug)]
-pub struct Door {
-    keepers: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
+pub struct Authentication {
+    authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
     challenges: Vec<String>,
-    holds: Holds,
+    holds: Validity,
 }
 
-impl Default for Door {
-    fn default() -> Door {
-        Door { keepers: Vec::new(), challenges: Vec::new(), holds: Holds::Connection }
+impl Default for Authentication {
+    fn default() -> Authentication {
+        Authentication {
+            authenticators: Vec::new(),
+            challenges: Vec::new(),
+            holds: Validity::Connection,
+        }
     }
 }
 
 /// Why a caller was not let in.
 #[derive(Debug, thiserror::Error)]
-pub enum Stranger {
+pub enum AuthError {
     #[error("no valid credentials")]
     Unknown,
     /// `by` is the authenticator's name.
@@ -166,61 +170,68 @@ pub enum Stranger {
     Unavailable { name: String, why: String },
 }
 
-impl Stranger {
-    fn wrong(by: &str, why: Cow<'static, str>) -> Stranger {
-        Stranger::Wrong { by: by.to_owned(), why }
+impl AuthError {
+    fn wrong(by: &str, why: Cow<'static, str>) -> AuthError {
+        AuthError::Wrong { by: by.to_owned(), why }
     }
 
     /// The authenticator that decided, or `-`.
     pub fn by(&self) -> &str {
         match self {
-            Stranger::Unknown | Stranger::Distrusted => "-",
-            Stranger::Wrong { by, .. } => by,
-            Stranger::Unavailable { name, .. } => name,
+            AuthError::Unknown | AuthError::Distrusted => "-",
+            AuthError::Wrong { by, .. } => by,
+            AuthError::Unavailable { name, .. } => name,
         }
     }
 
     /// For the metric.
     pub fn result(&self) -> &'static str {
         match self {
-            Stranger::Unknown => "unknown",
-            Stranger::Wrong { .. } | Stranger::Distrusted => "refused",
-            Stranger::Unavailable { .. } => "unavailable",
+            AuthError::Unknown => "unknown",
+            AuthError::Wrong { .. } | AuthError::Distrusted => "refused",
+            AuthError::Unavailable { .. } => "unavailable",
         }
     }
 }
 
-impl Door {
+impl Authentication {
     /// Reads what the authenticators need (password files, keys, certificates), but no network.
-    pub fn new(auths: &[config::Auth], known: &mut Keepers) -> Result<Door, Invalid> {
+    pub fn new(
+        auths: &[config::Auth],
+        known: &mut Authenticators,
+    ) -> Result<Authentication, Invalid> {
         let mut complaints = Invalid::default();
-        let mut keepers: Vec<(Arc<str>, Arc<dyn Authenticator>)> = Vec::new();
+        let mut authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)> = Vec::new();
         for auth in auths {
             match known.get(auth) {
-                Ok(Some(keeper)) => keepers.push((auth.name.as_str().into(), keeper)),
+                Ok(Some(authenticator)) => {
+                    authenticators.push((auth.name.as_str().into(), authenticator))
+                }
                 // Complained about already, so that nothing comes of this door.
                 Ok(None) => {}
                 Err(invalid) => complaints.extend(invalid),
             }
         }
         let mut challenges = Vec::new();
-        for challenge in keepers.iter().flat_map(|(_, keeper)| keeper.challenges()) {
+        for challenge in
+            authenticators.iter().flat_map(|(_, authenticator)| authenticator.challenges())
+        {
             if !challenges.contains(&challenge) {
                 challenges.push(challenge);
             }
         }
-        let holds = keepers.iter().map(|(_, keeper)| keeper.holds()).min();
-        let holds = holds.unwrap_or(Holds::Connection);
-        complaints.or(Door { keepers, challenges, holds })
+        let holds = authenticators.iter().map(|(_, authenticator)| authenticator.holds()).min();
+        let holds = holds.unwrap_or(Validity::Connection);
+        complaints.or(Authentication { authenticators, challenges, holds })
     }
 
     /// Whether anybody is let in, without a name.
     pub fn is_open(&self) -> bool {
-        self.keepers.is_empty()
+        self.authenticators.is_empty()
     }
 
     /// For how long what was recognised on a connection is good: what its shortest-lived word is.
-    pub fn holds(&self) -> Holds {
+    pub fn holds(&self) -> Validity {
         self.holds
     }
 
@@ -244,13 +255,13 @@ impl Door {
         let Ok(authorization) = Authorization::of(headers) else { return Some(false) };
         let asking = Asking { listener, caller, headers, authorization: authorization.as_ref() };
         let mut is_foreign = false;
-        for (name, keeper) in &self.keepers {
-            if is_foreign && keeper.holds() == Holds::Connection {
+        for (name, authenticator) in &self.authenticators {
+            if is_foreign && authenticator.holds() == Validity::Connection {
                 continue;
             }
             let deciding = match known.who().filter(|_| known.method() == Some(&**name)) {
-                Some(who) => keeper.decide_again(asking, who),
-                None => keeper.decide(asking),
+                Some(who) => authenticator.decide_again(asking, who),
+                None => authenticator.decide(asking),
             };
             match deciding.await {
                 Outcome::Recognised(now) => {
@@ -271,31 +282,31 @@ impl Door {
         listener: &str,
         caller: &Caller,
         headers: &Lines,
-    ) -> Result<Identity, Stranger> {
+    ) -> Result<Identity, AuthError> {
         if self.is_open() {
             return Ok(Identity::nobody(caller));
         }
         let authorization =
-            Authorization::of(headers).map_err(|bad| Stranger::wrong("-", bad.why()))?;
+            Authorization::of(headers).map_err(|bad| AuthError::wrong("-", bad.why()))?;
         let asking = Asking { listener, caller, headers, authorization: authorization.as_ref() };
         let mut is_foreign = false;
-        for (name, keeper) in &self.keepers {
-            if is_foreign && keeper.holds() == Holds::Connection {
+        for (name, authenticator) in &self.authenticators {
+            if is_foreign && authenticator.holds() == Validity::Connection {
                 continue;
             }
-            match keeper.decide(asking).await {
+            match authenticator.decide(asking).await {
                 Outcome::Recognised(who) => return Ok(Identity::new(name, who, caller)),
                 Outcome::Absent => {}
                 Outcome::Foreign => is_foreign = true,
-                Outcome::Refused(why) => return Err(Stranger::wrong(name, why)),
+                Outcome::Refused(why) => return Err(AuthError::wrong(name, why)),
                 Outcome::Unavailable(why) => {
-                    return Err(Stranger::Unavailable { name: name.to_string(), why });
+                    return Err(AuthError::Unavailable { name: name.to_string(), why });
                 }
             }
         }
         Err(match is_foreign {
-            true => Stranger::wrong("-", "no authenticator takes this credential".into()),
-            false => Stranger::Unknown,
+            true => AuthError::wrong("-", "no authenticator takes this credential".into()),
+            false => AuthError::Unknown,
         })
     }
 }

@@ -40,14 +40,14 @@ const LONGEST_SESSION: Duration = Duration::from_secs(60);
 
 /// What a request is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum H2Reply {
     /// With this code, such as 7 for `PERMISSION_DENIED`.
     Grpc { code: u8, message: String },
     /// In the engine's own shape.
     Json { status: u16, message: String, challenges: Vec<String> },
 }
 
-pub type Deciding<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+pub type Deciding<'a> = Pin<Box<dyn Future<Output = H2Reply> + Send + 'a>>;
 
 /// Who says what each request is answered with, and writes it down.
 pub trait Refuse: Send + Sync + 'static {
@@ -142,9 +142,9 @@ async fn respond(refuse: &dyn Refuse, request: Request<Incoming>) -> Response<Fu
     render(answer, asked.method == Method::HEAD)
 }
 
-fn render(answer: Answer, to_head: bool) -> Response<Full<Bytes>> {
+fn render(answer: H2Reply, to_head: bool) -> Response<Full<Bytes>> {
     match answer {
-        Answer::Grpc { code, message } => {
+        H2Reply::Grpc { code, message } => {
             let mut response = Response::new(Full::default());
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -155,7 +155,7 @@ fn render(answer: Answer, to_head: bool) -> Response<Full<Bytes>> {
             }
             response
         }
-        Answer::Json { status, message, challenges } => {
+        H2Reply::Json { status, message, challenges } => {
             let body = serde_json::json!({ "message": message }).to_string() + "\n";
             let length = body.len();
             let body = if to_head { Full::default() } else { Full::from(body) };
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_grpc_answer_is_one_of_trailers_only_with_its_message_escaped() {
-        let said = Answer::Grpc { code: 7, message: "100 % „no“\n".to_owned() };
+        let said = H2Reply::Grpc { code: 7, message: "100 % „no“\n".to_owned() };
         let response = render(said, false);
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "7");

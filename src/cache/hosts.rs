@@ -3,11 +3,11 @@
 //! `mirror` matches rules with it, `serve` and `upstream` the domains that a cache is for. What must stay
 //! true: a name covers itself only, and `*.` never the name behind it.
 
-use super::asked::host_key;
 use super::key::Scheme;
+use super::target::host_key;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts(Vec<Pattern>);
+pub struct HostSet(Vec<Pattern>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -66,12 +66,12 @@ impl Pattern {
     }
 }
 
-impl Hosts {
-    pub fn any() -> Hosts {
-        Hosts(vec![Pattern { name: Name::Any, port: None }])
+impl HostSet {
+    pub fn any() -> HostSet {
+        HostSet(vec![Pattern { name: Name::Any, port: None }])
     }
 
-    /// Whether the resources of a host (as in `Key`) may be asked for.
+    /// Whether the resources of a host (as in `Key`) may be target for.
     pub fn cover(&self, host: &str, scheme: Scheme) -> bool {
         let (name, port) = split(host);
         let port = Some(port.unwrap_or(scheme.port()));
@@ -94,9 +94,9 @@ impl Hosts {
     }
 }
 
-impl FromIterator<Pattern> for Hosts {
-    fn from_iter<I: IntoIterator<Item = Pattern>>(all: I) -> Hosts {
-        Hosts(all.into_iter().collect())
+impl FromIterator<Pattern> for HostSet {
+    fn from_iter<I: IntoIterator<Item = Pattern>>(all: I) -> HostSet {
+        HostSet(all.into_iter().collect())
     }
 }
 
@@ -112,7 +112,7 @@ fn split(host: &str) -> (&str, Option<u16>) {
 mod tests {
     use super::*;
 
-    fn hosts(patterns: &[&str]) -> Hosts {
+    fn hosts(patterns: &[&str]) -> HostSet {
         patterns.iter().map(|one| Pattern::parse(one).unwrap()).collect()
     }
 

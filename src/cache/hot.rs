@@ -156,7 +156,7 @@ impl Hot {
     /// The answer to a whole HTTP/1.1 head, if it is here and the request has nothing that could make
     /// another answer right.
     pub(super) fn find(&self, caller: &Caller, head: &[u8], now: u64) -> Option<Hit> {
-        let (asked, scheme) = (Asked::parse(head)?, caller.scheme);
+        let (asked, scheme) = (HotRequest::parse(head)?, caller.scheme);
         // TLS names no port.
         let name = asked.host.split(|byte| *byte == b':').next().unwrap_or_default();
         if caller.server_name.as_ref().is_some_and(|asked| asked.as_bytes() != name) {
@@ -220,16 +220,16 @@ impl Hit {
 }
 
 /// What of a head is looked at here.
-struct Asked<'h> {
+struct HotRequest<'h> {
     host: &'h [u8],
     target: &'h [u8],
     to_head: bool,
     closes: bool,
 }
 
-impl<'h> Asked<'h> {
+impl<'h> HotRequest<'h> {
     /// None for all that is out of the ordinary: `serve` deals with it.
-    fn parse(head: &'h [u8]) -> Option<Asked<'h>> {
+    fn parse(head: &'h [u8]) -> Option<HotRequest<'h>> {
         let mut lines = [httparse::EMPTY_HEADER; 24];
         let mut request = httparse::Request::new(&mut lines);
         match request.parse(head) {
@@ -261,7 +261,7 @@ impl<'h> Asked<'h> {
                 return None;
             }
         }
-        Some(Asked { host: host?, target, to_head, closes })
+        Some(HotRequest { host: host?, target, to_head, closes })
     }
 }
 

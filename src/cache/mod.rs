@@ -6,7 +6,6 @@
 //! speaks to clients. What must stay true: nothing here knows a package format's name (that is data
 //! in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
 
-pub mod asked;
 mod asker;
 pub mod fill;
 pub mod fresh;
@@ -28,6 +27,7 @@ mod serve;
 pub mod settings;
 pub mod stats;
 pub mod store;
+pub mod target;
 pub mod upstream;
 
 use std::io;
@@ -40,18 +40,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
 
-use asked::{Arrival, Named, Said};
 use asker::Field;
 use fill::{Flights, Thread};
-use hosts::Hosts;
+use hosts::HostSet;
 use hot::Hot;
 use key::{Key, Partition, Scheme};
-use partition::{Secret, Whose};
+use partition::{Partitions, Secret};
 use passes::Passes;
 use request::Request;
 use route::{Kind, Mirror, Route};
 use stats::Stats;
 use store::Store;
+use target::{Arrival, Named, RawRequest};
 use upstream::{Fault, Upstream};
 
 /// Who asks where no network of `tenants` has the address.
@@ -61,7 +61,7 @@ const NOBODY: &str = "-";
 #[derive(Debug)]
 pub struct Cache {
     pub name: String,
-    pub settings: Arc<Settings>,
+    pub settings: Arc<CacheSettings>,
     mirrors: Vec<Arc<dyn Mirror>>,
     pub store: Arc<dyn Store>,
     upstream: Upstream,
@@ -80,9 +80,9 @@ pub struct Cache {
 
 /// What the configuration says of a cache, beside its store and its upstream.
 #[derive(Debug)]
-pub struct Settings {
+pub struct CacheSettings {
     /// Hosts that it serves, and that redirects may lead to.
-    pub domains: Hosts,
+    pub domains: HostSet,
     /// Also requests with a whole URL, and CONNECT.
     pub forward: bool,
     /// No origin is asked.
@@ -97,7 +97,7 @@ pub struct Settings {
     pub id: String,
 }
 
-impl Settings {
+impl CacheSettings {
     fn serves(&self, host: &str, scheme: Scheme) -> bool {
         self.domains.cover(host, scheme)
     }
@@ -107,7 +107,7 @@ impl Cache {
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         name: &str,
-        settings: Settings,
+        settings: CacheSettings,
         mirrors: Vec<Arc<dyn Mirror>>,
         store: Arc<dyn Store>,
         secret: &[u8],
@@ -158,7 +158,7 @@ impl Cache {
         self.flights.readers()
     }
 
-    fn whose(&self, headers: &HeaderMap) -> Whose {
+    fn whose(&self, headers: &HeaderMap) -> Partitions {
         self.secret.whose(headers)
     }
 
@@ -171,7 +171,7 @@ impl Cache {
     }
 
     fn route(&self, request: &Request, partition: Partition) -> Option<Route> {
-        let asked = route::Asked {
+        let asked = route::RequestTarget {
             method: &request.method,
             scheme: request.scheme,
             host: &request.host,
@@ -196,9 +196,12 @@ impl Cache {
     /// The key of a URL that an origin or an operator names.
     pub fn key_of(&self, url: &str) -> Option<Key> {
         let method = Method::GET;
-        let said = Said { method: &method, target: url.as_bytes(), authority: None, hosts: &[] };
+        let said =
+            RawRequest { method: &method, target: url.as_bytes(), authority: None, hosts: &[] };
         let arrival = Arrival { scheme: Scheme::Http, sni: None, forward: true };
-        let Named::Resource(resource) = asked::validate(&said, &arrival).ok()? else { return None };
+        let Named::Resource(resource) = target::validate(&said, &arrival).ok()? else {
+            return None;
+        };
         Some(Key {
             partition: Partition::Shared,
             scheme: resource.scheme,

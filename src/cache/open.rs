@@ -16,7 +16,7 @@ use super::settings::Understood;
 use super::stats::Stats;
 use super::store::{self, Disk, Store};
 use super::upstream::{self, Proxies, Upstream};
-use super::{Cache, Settings};
+use super::{Cache, CacheSettings};
 use crate::config;
 
 /// In the cache's directory.
@@ -35,7 +35,7 @@ impl Cache {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), b"via");
         let tag = tag.as_ref().first_chunk().map_or(0, |first| u32::from_be_bytes(*first));
         let id = format!("dockgate-{tag:08x}");
-        let upstream = Upstream::new(upstream::Settings {
+        let upstream = Upstream::new(upstream::UpstreamSettings {
             id: id.clone(),
             next_hop: understood.next_hop.clone(),
             proxies: Proxies::from_env(),
@@ -46,11 +46,11 @@ impl Cache {
             connect_timeout: config.times.connect,
             head_timeout: config.times.head,
             idle_body_timeout: config.times.body,
-            ..upstream::Settings::default()
+            ..upstream::UpstreamSettings::default()
         })
         .map_err(io::Error::other)?;
         let tenants = config.tenants.iter().map(|(network, name)| (*network, name.as_str().into()));
-        let settings = Settings {
+        let settings = CacheSettings {
             domains: understood.domains.clone(),
             forward: config.forward,
             offline: config.offline,
@@ -65,7 +65,7 @@ impl Cache {
 }
 
 fn open_store(config: &config::Cache) -> io::Result<Arc<dyn Store>> {
-    let settings = store::Settings {
+    let settings = store::DiskSettings {
         dir: config.dir.clone(),
         size: config.size,
         free: config.free,

@@ -1,15 +1,15 @@
 //! What an operator asks of a running cache: to drop what is stored, and what gave way.
 //!
 //! Called for the admin socket. What must stay true: nothing that was removed is still served from
-//! memory when the operator is told so; what was asked for before something is removed is not stored
+//! memory when the operator is told so; what was target for before something is removed is not stored
 //! after it.
 
 use std::io;
 
 use super::Cache;
-use super::asked::host_key;
 use super::key::{Key, Partition, Scheme};
 use super::store::{Purged, Scope};
+use super::target::host_key;
 
 impl Cache {
     pub async fn purge(&self, scope: &Scope) -> io::Result<Purged> {

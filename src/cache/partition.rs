@@ -18,7 +18,7 @@ pub(super) struct Secret {
 
 /// Whose an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Whose {
+pub(super) struct Partitions {
     /// Who sends all the same.
     pub own: Partition,
     /// Where RFC 9111 §3.5 lets others have what was asked for with `Authorization`: whoever sends the
@@ -31,7 +31,7 @@ impl Secret {
         Secret { key: hmac::Key::new(hmac::HMAC_SHA256, secret), boundaries: AtomicU64::new(0) }
     }
 
-    pub(super) fn whose(&self, headers: &HeaderMap) -> Whose {
+    pub(super) fn whose(&self, headers: &HeaderMap) -> Partitions {
         let mut common: Vec<(&HeaderName, Field)> = headers
             .keys()
             .map(|name| (name, Field::of(name)))
@@ -41,10 +41,10 @@ impl Secret {
         let own = self.partition(headers, &common);
         let has_credential = common.iter().any(|(_, field)| *field == Field::Credential);
         if !has_credential {
-            return Whose { own, common: own };
+            return Partitions { own, common: own };
         }
         common.retain(|(_, field)| *field != Field::Credential);
-        Whose { own, common: self.partition(headers, &common) }
+        Partitions { own, common: self.partition(headers, &common) }
     }
 
     fn partition(&self, headers: &HeaderMap, fields: &[(&HeaderName, Field)]) -> Partition {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn whose(fields: &[(&'static str, &str)]) -> Whose {
+    fn whose(fields: &[(&'static str, &str)]) -> Partitions {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             let name = HeaderName::from_static(name);

@@ -53,11 +53,11 @@ pub struct Layout {
     pub status: StatusCode,
     /// Of all pieces together.
     pub length: u64,
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<RangePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum RangePart {
     /// Between parts.
     Text(Bytes),
     Body(Span),
@@ -178,7 +178,7 @@ pub fn layout(wanted: &Wanted, length: u64, headers: &mut HeaderMap, boundary: &
     let layout = match wanted {
         Wanted::Whole => {
             let span = Span { start: 0, end: length };
-            let pieces = if length == 0 { Vec::new() } else { vec![Piece::Body(span)] };
+            let pieces = if length == 0 { Vec::new() } else { vec![RangePart::Body(span)] };
             Layout { status: StatusCode::OK, length, pieces }
         }
         Wanted::Nothing => {
@@ -191,7 +191,7 @@ pub fn layout(wanted: &Wanted, length: u64, headers: &mut HeaderMap, boundary: &
         Wanted::Parts(spans) => match spans.as_slice() {
             [one] => {
                 headers.insert(CONTENT_RANGE, text(content_range(*one, length)));
-                part(one.length(), vec![Piece::Body(*one)])
+                part(one.length(), vec![RangePart::Body(*one)])
             }
             several => {
                 let of_parts = headers.remove(CONTENT_TYPE);
@@ -256,19 +256,19 @@ fn multipart(
         head.extend(b"\r\nContent-Range: ");
         head.extend(content_range(*span, length).as_bytes());
         head.extend(b"\r\n\r\n");
-        pieces.push(Piece::Text(head.into()));
-        pieces.push(Piece::Body(*span));
+        pieces.push(RangePart::Text(head.into()));
+        pieces.push(RangePart::Body(*span));
     }
-    pieces.push(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
+    pieces.push(RangePart::Text(format!("\r\n--{boundary}--\r\n").into()));
     let lengths = pieces.iter().map(|piece| match piece {
-        Piece::Text(text) => text.len() as u64,
-        Piece::Body(span) => span.length(),
+        RangePart::Text(text) => text.len() as u64,
+        RangePart::Body(span) => span.length(),
     });
     // An origin may claim any length.
     part(lengths.fold(0, u64::saturating_add), pieces)
 }
 
-fn part(length: u64, pieces: Vec<Piece>) -> Layout {
+fn part(length: u64, pieces: Vec<RangePart>) -> Layout {
     Layout { status: StatusCode::PARTIAL_CONTENT, length, pieces }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::fill::{Broken, Piece, Reader};
+use super::fill::{BodyPart, Broken, Reader};
 use super::key::Key;
 use super::range;
 use super::stats::Account;
@@ -38,13 +38,13 @@ pub struct Reply {
 pub enum Body {
     /// Nothing is sent: an answer to HEAD, a 304.
     Empty,
-    Parts(VecDeque<Part>),
+    Parts(VecDeque<ReplyPart>),
     Growing(Growth),
 }
 
 /// A piece of a body, from where it lies.
 #[derive(Clone, Debug)]
-pub enum Part {
+pub enum ReplyPart {
     Bytes(Bytes),
     File { file: Arc<File>, at: u64, length: u64 },
     Remote { object: Arc<dyn ReadRange>, at: u64, length: u64 },
@@ -55,7 +55,7 @@ pub struct Growth {
     pub reader: Reader,
     pub draft: Option<(Arc<File>, u64)>,
     /// What of the body is sent, and what goes between; none: all of it.
-    pub plan: Option<VecDeque<range::Piece>>,
+    pub plan: Option<VecDeque<range::RangePart>>,
 }
 
 /// What can be sent at once.
@@ -67,7 +67,7 @@ pub enum Chunk {
 
 impl Body {
     pub fn bytes(bytes: impl Into<Bytes>) -> Body {
-        Body::Parts(VecDeque::from([Part::Bytes(bytes.into())]))
+        Body::Parts(VecDeque::from([ReplyPart::Bytes(bytes.into())]))
     }
 
     /// The next chunk; none behind the last one.
@@ -89,12 +89,12 @@ impl Growth {
         loop {
             match plan.front_mut() {
                 None => return Ok(None),
-                Some(range::Piece::Text(text)) => {
+                Some(range::RangePart::Text(text)) => {
                     let text = std::mem::take(text);
                     plan.pop_front();
                     return Ok(Some(Chunk::Bytes(text)));
                 }
-                Some(range::Piece::Body(span)) => {
+                Some(range::RangePart::Body(span)) => {
                     self.reader.go_to(span.start);
                     let Some(piece) = self.reader.next(Some(span.end)).await? else {
                         plan.pop_front();
@@ -109,30 +109,30 @@ impl Growth {
     }
 }
 
-fn chunk(piece: Piece, draft: Option<&(Arc<File>, u64)>) -> Result<Chunk, Broken> {
+fn chunk(piece: BodyPart, draft: Option<&(Arc<File>, u64)>) -> Result<Chunk, Broken> {
     match piece {
-        Piece::Bytes(bytes) => Ok(Chunk::Bytes(bytes)),
-        Piece::File { at, length } => {
+        BodyPart::Bytes(bytes) => Ok(Chunk::Bytes(bytes)),
+        BodyPart::File { at, length } => {
             let (file, start) = draft.ok_or(Broken)?;
             Ok(Chunk::File { file: Arc::clone(file), at: start + at, length })
         }
     }
 }
 
-async fn next_part(parts: &mut VecDeque<Part>) -> Result<Option<Chunk>, Broken> {
+async fn next_part(parts: &mut VecDeque<ReplyPart>) -> Result<Option<Chunk>, Broken> {
     while let Some(part) = parts.pop_front() {
         return Ok(Some(match part {
-            Part::Bytes(bytes) if bytes.is_empty() => continue,
-            Part::File { length: 0, .. } | Part::Remote { length: 0, .. } => continue,
-            Part::Bytes(bytes) => Chunk::Bytes(bytes),
-            Part::File { file, at, length } => Chunk::File { file, at, length },
-            Part::Remote { object, at, length } => {
+            ReplyPart::Bytes(bytes) if bytes.is_empty() => continue,
+            ReplyPart::File { length: 0, .. } | ReplyPart::Remote { length: 0, .. } => continue,
+            ReplyPart::Bytes(bytes) => Chunk::Bytes(bytes),
+            ReplyPart::File { file, at, length } => Chunk::File { file, at, length },
+            ReplyPart::Remote { object, at, length } => {
                 let now = length.min(BLOCK);
                 let bytes = object.read(at..at + now).await.map_err(|_| Broken)?;
                 if bytes.len() as u64 != now {
                     return Err(Broken);
                 }
-                parts.push_front(Part::Remote { object, at: at + now, length: length - now });
+                parts.push_front(ReplyPart::Remote { object, at: at + now, length: length - now });
                 Chunk::Bytes(bytes)
             }
         }));

@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
 use super::Cache;
-use super::asked::{self, Arrival, Named, Said};
 use super::fill::Interim;
 use super::fresh;
 use super::front::Caller;
 use super::key::{Key, Partition, Scheme};
 use super::reply::{Body, Reply};
 use super::stats::Outcome;
+use super::target::{self, Arrival, Named, RawRequest};
 use super::upstream::RequestBody;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
@@ -106,7 +106,8 @@ impl Request {
         if hosts.is_empty() && head.version > 0 {
             return Err(invalid("the request has no `Host`"));
         }
-        let said = Said { method: &method, target: head.target(), authority: None, hosts: &hosts };
+        let said =
+            RawRequest { method: &method, target: head.target(), authority: None, hosts: &hosts };
         Request::of_parts(cache, caller, &said, headers, upload, interim)
     }
 
@@ -114,14 +115,14 @@ impl Request {
     pub(super) fn of_parts(
         cache: &Cache,
         caller: &Caller,
-        said: &Said<'_>,
+        said: &RawRequest<'_>,
         mut headers: HeaderMap,
         upload: RequestBody,
         interim: Interim,
     ) -> Result<Understood, Refusal> {
         let sni = caller.server_name.as_deref();
         let arrival = Arrival { scheme: caller.scheme, sni, forward: cache.settings.forward };
-        let named = asked::validate(said, &arrival)
+        let named = target::validate(said, &arrival)
             .map_err(|refused| Refusal::new(refused.status(), &refused.to_string()))?;
         let resource = match named {
             Named::Tunnel { host, port } if cache.settings.domains.cover_tunnel(&host, port) => {

@@ -17,7 +17,7 @@ use super::key::{Key, Partition, Scheme};
 
 /// A request, after its host and path were found valid.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestTarget<'a> {
     pub method: &'a Method,
     pub scheme: Scheme,
     /// As in `Key`.
@@ -33,14 +33,14 @@ pub trait Mirror: Debug + Send + Sync {
     /// For `Cache-Status`, logs and statistics.
     fn name(&self) -> &str;
 
-    fn route(&self, asked: &Asked<'_>) -> Option<Route>;
+    fn route(&self, asked: &RequestTarget<'_>) -> Option<Route>;
 }
 
 #[derive(Clone, Debug)]
 pub struct Route {
     pub key: Key,
     pub kind: Kind,
-    pub source: Source,
+    pub source: RouteSource,
     /// Looks at the whole body before it is committed.
     pub verify: Option<Verify>,
     /// Makes the stored body out of the origin's (only documents: it is held in memory).
@@ -50,7 +50,7 @@ pub struct Route {
     /// Makes what is sent out of what is stored (only documents).
     pub render: Option<Arc<dyn Render>>,
     /// How this answer may be kept and used again.
-    pub rules: fresh::Rules,
+    pub rules: fresh::FreshnessRules,
     /// How long a 404 or 410 without explicit freshness may be kept.
     pub negative: Option<Duration>,
     /// Whether redirects are followed here, the answer being kept under the first URL.
@@ -69,7 +69,7 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum RouteSource {
     /// The origin's answer to one request.
     Fetch(Fetch),
     /// A document made of the answers to several requests, all of which must be 200.

@@ -12,16 +12,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::timeout;
 
 use super::Cache;
-use super::fill::{self, Answer, Flight, Growing, Head, Interim, Job, Purpose, Reader};
+use super::fill::{self, Flight, FlightAnswer, Head, InFlightBody, Interim, Job, Purpose, Reader};
 use super::fresh::{self, CacheStatus, Forwarded, Reuse};
 use super::key::{Key, Partition};
 use super::meta::Meta;
 use super::range::Ranges;
 use super::reply::{Body, Growth, Reply};
 use super::request::{Request, plain};
-use super::route::{Kind, Route, Source};
+use super::route::{Kind, Route, RouteSource};
 use super::stats::{Account, Outcome};
-use super::store::Found;
+use super::store::StoredResponse;
 use super::upstream::{Fault, RequestBody};
 
 /// A range that begins so far behind what has come is asked for on its own.
@@ -109,7 +109,7 @@ impl Case<'_> {
         self.cache.stats.account(&self.request.host, &self.request.tenant, outcome)
     }
 
-    fn judge(&self, found: &Found) -> Reuse {
+    fn judge(&self, found: &StoredResponse) -> Reuse {
         fresh::reuse(&found.meta, &self.request.headers, self.now, &self.route.rules)
     }
 
@@ -118,7 +118,7 @@ impl Case<'_> {
     }
 
     /// What is stored for this client, else for everybody where that may be.
-    async fn look_up(&self) -> Option<Found> {
+    async fn look_up(&self) -> Option<StoredResponse> {
         let mine = self.find(&self.route.key).await;
         let is_own = self.route.key.partition != self.common;
         if mine.is_some() || !is_own || !self.route.rules.share_authorized {
@@ -127,7 +127,7 @@ impl Case<'_> {
         self.find(&Key { partition: self.common, ..self.route.key.clone() }).await
     }
 
-    async fn find(&self, key: &Key) -> Option<Found> {
+    async fn find(&self, key: &Key) -> Option<StoredResponse> {
         // What is whole and on its way into the store is newer than what is there.
         let landed = self.cache.flights.landed(key, |meta| self.is_mine(meta));
         if landed.is_some() {
@@ -141,18 +141,18 @@ impl Case<'_> {
     }
 
     /// One request behind the scenes, whoever asks how often.
-    fn renew_behind(&self, found: &Found) {
+    fn renew_behind(&self, found: &StoredResponse) {
         let vary = fresh::vary_names(&found.meta.headers);
         let (_, started) = self.join(Some(&vary));
-        if let Some((flight, growing)) = started {
+        if let Some((flight, in_flight)) = started {
             self.launch(
                 Purpose::Fill { flight, found: Some(found.clone()), alone: false },
-                growing,
+                in_flight,
             );
         }
     }
 
-    fn join(&self, vary: Option<&[HeaderName]>) -> (Reader, Option<(Flight, Arc<Growing>)>) {
+    fn join(&self, vary: Option<&[HeaderName]>) -> (Reader, Option<(Flight, Arc<InFlightBody>)>) {
         self.cache.flights.join(&self.route.key, vary, |names| self.variant(names))
     }
 
@@ -171,12 +171,12 @@ impl Case<'_> {
     }
 
     /// Starts a fill on the fetch thread.
-    fn launch(&self, purpose: Purpose, growing: Arc<Growing>) {
+    fn launch(&self, purpose: Purpose, in_flight: Arc<InFlightBody>) {
         let job = self.job(purpose, RequestBody::Empty);
-        self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+        self.cache.thread.run(fill::run(Arc::clone(self.cache), job, in_flight));
     }
 
-    async fn fetch(&mut self, found: Option<Found>, judged: Option<Reuse>) -> Reply {
+    async fn fetch(&mut self, found: Option<StoredResponse>, judged: Option<Reuse>) -> Reply {
         let fwd = match (&found, &judged) {
             (Some(_), Some(Reuse::Stale { why, .. })) if why.is_wish() => Forwarded::Request,
             (Some(_), _) => Forwarded::Stale,
@@ -206,7 +206,7 @@ impl Case<'_> {
                 None => return self.slow(found.as_ref()).await,
             };
             match answer {
-                Answer::Stored(stored, own) if self.is_mine(&stored.meta) => {
+                FlightAnswer::Stored(stored, own) if self.is_mine(&stored.meta) => {
                     let outcome = if led { Outcome::Revalidated } else { Outcome::Collapsed };
                     let status = CacheStatus {
                         forwarded_status: Some(StatusCode::NOT_MODIFIED),
@@ -223,19 +223,19 @@ impl Case<'_> {
                     }
                     return reply;
                 }
-                Answer::Found(stored) if self.is_mine(&stored.meta) => {
+                FlightAnswer::Found(stored) if self.is_mine(&stored.meta) => {
                     let ttl = match self.judge(&stored) {
                         Reuse::Fresh { ttl, .. } | Reuse::WhileRevalidating { ttl, .. } => ttl,
                         Reuse::Stale { ttl, .. } => ttl,
                     };
                     return self.stored(&stored, Outcome::Hit, from_store(ttl)).await;
                 }
-                Answer::Stored(stored, _) | Answer::Found(stored) => {
+                FlightAnswer::Stored(stored, _) | FlightAnswer::Found(stored) => {
                     vary = Some(fresh::vary_names(&stored.meta.headers));
                 }
                 // Somebody else's answer: it may be for that client only, or of another variant. What may
                 // be stored, and the disk does not take, is for all who have waited for it.
-                Answer::New(head) if !led && !head.is_shared => {
+                FlightAnswer::New(head) if !led && !head.is_shared => {
                     let status = head.meta.status;
                     if let Some(reply) = self.instead(status, found.as_ref(), judged.as_ref()).await
                     {
@@ -243,10 +243,10 @@ impl Case<'_> {
                     }
                     alone = true;
                 }
-                Answer::New(head) if !led && !self.is_mine(&head.meta) => {
+                FlightAnswer::New(head) if !led && !self.is_mine(&head.meta) => {
                     vary = Some(fresh::vary_names(&head.meta.headers));
                 }
-                Answer::New(head) => {
+                FlightAnswer::New(head) => {
                     let status = head.meta.status;
                     if let Some(reply) = self.instead(status, found.as_ref(), judged.as_ref()).await
                     {
@@ -254,7 +254,7 @@ impl Case<'_> {
                     }
                     return self.grown(reader, &head, led, fwd).await;
                 }
-                Answer::Failed(fault) => {
+                FlightAnswer::Failed(fault) => {
                     return self.fallen(&fault, found.as_ref(), judged.as_ref()).await;
                 }
             }
@@ -268,7 +268,7 @@ impl Case<'_> {
         reader: &mut Reader,
         interim: &mut Interim,
         judged: Option<&Reuse>,
-    ) -> Option<Answer> {
+    ) -> Option<FlightAnswer> {
         let answer = reader.answer(interim);
         match judged {
             Some(Reuse::Stale { if_unreachable, if_error, .. }) if *if_unreachable || *if_error => {
@@ -279,7 +279,7 @@ impl Case<'_> {
     }
 
     /// What is stale, while the origin is still being asked.
-    async fn slow(&self, found: Option<&Found>) -> Reply {
+    async fn slow(&self, found: Option<&StoredResponse>) -> Reply {
         let Some(found) = found else { return self.unavailable("the origin lets wait for itself") };
         let status = CacheStatus { detail: Some("origin-slow".to_owned()), ..from_store(0) };
         self.stored(found, Outcome::Stale, status).await
@@ -289,19 +289,19 @@ impl Case<'_> {
     fn board(
         &self,
         vary: Option<&[HeaderName]>,
-        found: &Option<Found>,
+        found: &Option<StoredResponse>,
         alone: bool,
     ) -> (Reader, bool) {
         let (reader, started) = match alone {
             true => {
-                let (reader, flight, growing) = self.cache.flights.alone(&self.route.key);
-                (reader, Some((flight, growing)))
+                let (reader, flight, in_flight) = self.cache.flights.alone(&self.route.key);
+                (reader, Some((flight, in_flight)))
             }
             false => self.join(vary),
         };
         let led = started.is_some();
-        if let Some((flight, growing)) = started {
-            self.launch(Purpose::Fill { flight, found: found.clone(), alone }, growing);
+        if let Some((flight, in_flight)) = started {
+            self.launch(Purpose::Fill { flight, found: found.clone(), alone }, in_flight);
         }
         (reader, led)
     }
@@ -318,7 +318,7 @@ impl Case<'_> {
         let is_as_it_comes = route.verify.is_none()
             && route.rewrite.is_none()
             && route.render.is_none()
-            && matches!(route.source, Source::Fetch(_));
+            && matches!(route.source, RouteSource::Fetch(_));
         let Some(ranges) = Ranges::of(&self.request.method, &self.request.headers) else {
             return false;
         };
@@ -332,8 +332,8 @@ impl Case<'_> {
             return;
         }
         let (_, started) = self.join(None);
-        if let Some((flight, growing)) = started {
-            self.launch(Purpose::Fill { flight, found: None, alone: false }, growing);
+        if let Some((flight, in_flight)) = started {
+            self.launch(Purpose::Fill { flight, found: None, alone: false }, in_flight);
         }
     }
 
@@ -341,7 +341,7 @@ impl Case<'_> {
     async fn instead(
         &self,
         status: StatusCode,
-        found: Option<&Found>,
+        found: Option<&StoredResponse>,
         judged: Option<&Reuse>,
     ) -> Option<Reply> {
         let (Some(found), Some(Reuse::Stale { if_error: true, .. })) = (found, judged) else {
@@ -359,7 +359,12 @@ impl Case<'_> {
     }
 
     /// The origin could not be asked: what is stored may do.
-    async fn fallen(&self, fault: &Fault, found: Option<&Found>, judged: Option<&Reuse>) -> Reply {
+    async fn fallen(
+        &self,
+        fault: &Fault,
+        found: Option<&StoredResponse>,
+        judged: Option<&Reuse>,
+    ) -> Reply {
         self.cache.origin_failed(&self.request.host, fault);
         if let (Some(found), Some(Reuse::Stale { if_unreachable, if_error, .. })) = (found, judged)
             && (*if_unreachable || *if_error)
@@ -378,22 +383,22 @@ impl Case<'_> {
     }
 
     /// Through to the origin, for this client only.
-    async fn pass(&mut self, found: Option<Found>, fwd: Forwarded) -> Reply {
+    async fn pass(&mut self, found: Option<StoredResponse>, fwd: Forwarded) -> Reply {
         if self.cache.settings.offline {
             return self.unavailable("offline: no origin is asked");
         }
         let judged = found.as_ref().map(|found| self.judge(found));
         let seen = found.clone();
-        let (growing, mut reader) = Growing::begin();
+        let (in_flight, mut reader) = InFlightBody::begin();
         let upload = std::mem::take(&mut self.request.upload);
         let job = self.job(Purpose::Pass { found }, upload);
-        self.cache.thread.run(fill::run(Arc::clone(self.cache), job, growing));
+        self.cache.thread.run(fill::run(Arc::clone(self.cache), job, in_flight));
         let mut interim = std::mem::take(&mut self.request.interim);
         let Some(answer) = self.in_time(&mut reader, &mut interim, judged.as_ref()).await else {
             return self.slow(seen.as_ref()).await;
         };
         match answer {
-            Answer::New(head) => {
+            FlightAnswer::New(head) => {
                 let mut headers = head.headers.clone();
                 headers.remove(header::CONTENT_LENGTH);
                 self.cache.via(&mut headers);
@@ -408,10 +413,12 @@ impl Case<'_> {
                     stored: None,
                 }
             }
-            Answer::Stored(found, _) | Answer::Found(found) => {
+            FlightAnswer::Stored(found, _) | FlightAnswer::Found(found) => {
                 self.stored(&found, Outcome::Revalidated, forwarded(fwd)).await
             }
-            Answer::Failed(fault) => self.fallen(&fault, seen.as_ref(), judged.as_ref()).await,
+            FlightAnswer::Failed(fault) => {
+                self.fallen(&fault, seen.as_ref(), judged.as_ref()).await
+            }
         }
     }
 }

@@ -11,17 +11,17 @@ use http::Uri;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
-use super::asked::host_key;
 use super::fresh;
-use super::hosts::{Hosts, Pattern};
+use super::hosts::{HostSet, Pattern};
 use super::key::Scheme;
-use super::mirror::{Http, Origin, Rules};
+use super::mirror::{CacheRules, Http, Origin};
+use super::target::host_key;
 use crate::config::{Authorization, Cache, Invalid, Text};
 
 #[derive(Debug)]
 pub struct Understood {
-    /// What may be asked for; also where redirects may lead.
-    pub domains: Hosts,
+    /// What may be target for; also where redirects may lead.
+    pub domains: HostSet,
     /// The mirror of last resort.
     pub http: Arc<Http>,
     pub next_hop: Option<Uri>,
@@ -33,8 +33,8 @@ impl Understood {
     pub fn of(config: &Cache) -> Result<Understood, Invalid> {
         let mut complaints = Invalid::default();
         let rules = match &config.rules {
-            Some(file) => Rules::load(file),
-            None => Rules::builtin(),
+            Some(file) => CacheRules::load(file),
+            None => CacheRules::builtin(),
         };
         let rules = note(&mut complaints, rules);
         let domains = config.domains.iter().map(pattern);
@@ -59,15 +59,15 @@ impl Understood {
             note(&mut complaints, tls.key.private_key());
         }
         let next_hop = config.next_hop.as_ref().and_then(|url| note(&mut complaints, uri(url)));
-        let general = fresh::Rules {
+        let general = fresh::FreshnessRules {
             share_authorized: config.authorization == Authorization::Rfc9111,
             // They were found to be names of fields before.
             targeted: config.targeted.iter().filter_map(|name| name.parse().ok()).collect(),
-            ..fresh::Rules::default()
+            ..fresh::FreshnessRules::default()
         };
         complaints.or(())?;
         // Without a complaint there are rules.
-        let rules = rules.map_or_else(Rules::builtin, Ok)?;
+        let rules = rules.map_or_else(CacheRules::builtin, Ok)?;
         let http = Arc::new(Http::new(rules, general, origins));
         Ok(Understood { domains: patterns.into_iter().collect(), http, next_hop, extra_roots })
     }

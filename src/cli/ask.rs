@@ -26,7 +26,7 @@ pub(super) struct Process {
     pub(super) socket: Option<PathBuf>,
 }
 
-pub(super) struct Answer {
+pub(super) struct AdminReply {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
 }
@@ -58,7 +58,7 @@ pub(super) async fn ask(
     method: Method,
     target: &str,
     most: Duration,
-) -> Result<Answer, String> {
+) -> Result<AdminReply, String> {
     let asking = tokio::time::timeout(most + Duration::from_secs(5), send(socket, method, target));
     asking.await.unwrap_or_else(|_| Err(format!("`{}` does not answer", socket.display())))
 }
@@ -69,7 +69,7 @@ pub(super) fn wait<T, E: From<String>>(asking: impl Future<Output = Result<T, E>
     runtime.map_err(|error| error.to_string())?.block_on(asking)
 }
 
-impl Answer {
+impl AdminReply {
     /// What it says to people.
     pub(super) fn message(&self) -> String {
         let json: Option<serde_json::Value> =
@@ -86,7 +86,7 @@ fn path_of_url(url: &str) -> Result<PathBuf, String> {
     }
 }
 
-async fn send(socket: &Path, method: Method, target: &str) -> Result<Answer, String> {
+async fn send(socket: &Path, method: Method, target: &str) -> Result<AdminReply, String> {
     let client = Client::builder(TokioExecutor::new()).build(hyperlocal::UnixConnector);
     let url: hyper::Uri = hyperlocal::Uri::new(socket, target).into();
     let request = Request::builder()
@@ -98,7 +98,7 @@ async fn send(socket: &Path, method: Method, target: &str) -> Result<Answer, Str
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MOST_ANSWER);
     let body = body.collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
-    Ok(Answer { status, body: body.to_bytes() })
+    Ok(AdminReply { status, body: body.to_bytes() })
 }
 
 /// What the operating system says is at the end of the chain of errors.
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_something_else_is_no_message() {
-        let answer = |body: &'static str, status| Answer { status, body: Bytes::from(body) };
+        let answer = |body: &'static str, status| AdminReply { status, body: Bytes::from(body) };
         let said = answer("<html>", StatusCode::BAD_GATEWAY).message();
         assert_eq!(said, "the admin socket answered 502 Bad Gateway");
         assert_eq!(answer(r#"{"message":"x"}"#, StatusCode::OK).message(), "x");

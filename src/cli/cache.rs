@@ -37,11 +37,11 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Stats {
     #[command(flatten)]
-    asked: Asked,
+    asked: AdminArgs,
 }
 
 #[derive(Debug, clap::Args)]
-struct Asked {
+struct AdminArgs {
     #[command(flatten)]
     process: Process,
     /// The cache, where there are several.
@@ -55,9 +55,9 @@ struct Asked {
 #[derive(Debug, clap::Args)]
 struct Look {
     #[command(flatten)]
-    asked: Asked,
+    asked: AdminArgs,
     #[command(flatten)]
-    scope: Part,
+    scope: ScopeArgs,
     /// Look into this directory of a cache, without a running process.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "socket", "cache"])]
     dir: Option<std::path::PathBuf>,
@@ -65,7 +65,7 @@ struct Look {
 
 #[derive(Debug, clap::Args)]
 #[group(id = "part", multiple = false)]
-struct Part {
+struct ScopeArgs {
     /// Those of a host.
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -81,9 +81,9 @@ struct Part {
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["all", "url", "host", "prefix", "partition"]))]
 struct Purge {
     #[command(flatten)]
-    asked: Asked,
+    asked: AdminArgs,
     #[command(flatten)]
-    scope: Part,
+    scope: ScopeArgs,
     /// Everything.
     #[arg(long, conflicts_with = "part")]
     all: bool,
@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 async fn stats(args: &Stats) -> Result<ExitCode, Stop> {
-    let Asked { process, cache, json } = &args.asked;
+    let AdminArgs { process, cache, json } = &args.asked;
     let source = Source::process(process, cache.as_deref())?;
     let savings: Savings = source.get("/cache/stats", &[]).await?;
     match json {
@@ -161,7 +161,7 @@ async fn verify(args: &Look) -> Result<ExitCode, Stop> {
 }
 
 async fn purge(args: &Purge) -> Result<ExitCode, Stop> {
-    let Asked { process, cache, json } = &args.asked;
+    let AdminArgs { process, cache, json } = &args.asked;
     let source = Source::process(process, cache.as_deref())?;
     let mut query = args.scope.query();
     query.extend(args.all.then_some(("all", "")));
@@ -185,9 +185,9 @@ impl Look {
     }
 }
 
-impl Part {
+impl ScopeArgs {
     fn query(&self) -> Vec<(&'static str, &str)> {
-        let Part { host, prefix, partition } = self;
+        let ScopeArgs { host, prefix, partition } = self;
         let all = [("host", host), ("prefix", prefix), ("partition", partition)];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
     }

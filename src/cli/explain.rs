@@ -15,7 +15,7 @@ use crate::auth::Identity;
 use crate::config::{self, Listener};
 use crate::policy::mount_table::MountTable;
 use crate::policy::rehearsal::{Request, Verdict, explore};
-use crate::policy::{Answer, Finding, Question};
+use crate::policy::{Fact, Finding, Question};
 
 const DENIED: u8 = 3;
 const UNDECIDED: u8 = 4;
@@ -123,24 +123,24 @@ fn chosen<'l>(listeners: &'l [Listener], name: Option<&str>) -> Result<&'l Liste
 }
 
 /// What can be known without asking an engine, on its host or on another.
-fn known(question: &Question, is_here: bool) -> Option<Answer> {
+fn known(question: &Question, is_here: bool) -> Option<Fact> {
     match question {
         Question::HostPath(path) if is_here => match std::fs::canonicalize(path) {
-            Ok(real) => Some(Answer::Path(real)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Answer::Absent),
+            Ok(real) => Some(Fact::Path(real)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Fact::Absent),
             // The gateway may be allowed to look where this user is not.
             Err(_) => None,
         },
         Question::MountsBelow(path) if is_here => {
             let table = MountTable::parse(&std::fs::read("/proc/self/mountinfo").ok()?)?;
-            Some(Answer::Paths(table.below(path)))
+            Some(Fact::Paths(table.below(path)))
         }
         // A name that cannot be resolved now says nothing about the moment of the call.
         Question::Addresses(name) if is_here => {
             let found = (&**name, 443).to_socket_addrs().ok()?;
-            Some(Answer::Addresses(found.map(|address| address.ip()).collect()))
+            Some(Fact::Addresses(found.map(|address| address.ip()).collect()))
         }
-        Question::Info if is_here => Some(Answer::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
+        Question::Info if is_here => Some(Fact::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
         Question::Info
         | Question::HostPath(_)
         | Question::MountsBelow(_)

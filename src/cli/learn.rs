@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::out;
-use crate::policy::conservative::Lesson;
+use crate::policy::conservative::LearnedRules;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
-    let mut lesson = match Lesson::new(args.listener) {
+    let mut lesson = match LearnedRules::new(args.listener) {
         Ok(lesson) => lesson,
         Err(invalid) => return super::failure(&invalid),
     };

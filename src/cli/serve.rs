@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config;
-use crate::run::Source;
+use crate::run::ConfigSource;
 use crate::telemetry::diagnostics;
 
 #[derive(Debug, clap::Args)]
@@ -36,12 +36,12 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-fn source(args: Args) -> Result<Source, config::Invalid> {
+fn source(args: Args) -> Result<ConfigSource, config::Invalid> {
     Ok(match args.config {
-        Some(path) => Source::File(path),
+        Some(path) => ConfigSource::File(path),
         None => {
             let config = config::without_file(&args.listen, args.engine, &args.policy)?;
-            Source::Arguments(Box::new(config))
+            ConfigSource::Arguments(Box::new(config))
         }
     })
 }

@@ -23,8 +23,8 @@ pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
 pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
 pub use policy::{
-    Caps, LimitRules, LimitsPolicy, LogSetting, Piece, Restart, Settings, Size, Template, Ulimit,
-    Word,
+    Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template,
+    TemplatePart, Ulimit, Word,
 };
 pub use same::is_same;
 

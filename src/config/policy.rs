@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use limits::{
-    Caps, LimitRules, LimitsPolicy, LogSetting, Restart, Settings, Size, Ulimit, Word,
+    Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Ulimit, Word,
 };
-pub use template::{Piece, Template};
+pub use template::{Template, TemplatePart};
 
 use super::{File, Place, Text};
 

@@ -19,7 +19,7 @@ pub enum Address {
     Unix(PathBuf),
     /// `host:port`.
     Tcp(String),
-    Tls(String, Box<tls::Client>),
+    Tls(String, Box<tls::TlsClient>),
 }
 
 impl Address {
@@ -41,7 +41,7 @@ impl Address {
                 if scheme == "tcp" {
                     return Ok(Address::Tcp(rest.to_owned()));
                 }
-                let client = tls::Client::new(engine, host.trim_matches(['[', ']']))?;
+                let client = tls::TlsClient::new(engine, host.trim_matches(['[', ']']))?;
                 Ok(Address::Tls(rest.to_owned(), Box::new(client)))
             }
             _ => Err(form()),

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::Address;
-pub use own::{Found, Subject};
+pub use own::{Inspected, Subject};
 pub use pool::Conn;
 
 use crate::api::Call;
@@ -51,11 +51,11 @@ struct Inner {
     address: Address,
     /// How long the engine may be silent before it is asked whether it is alive.
     patience: Duration,
-    versions: own::Cache,
+    versions: own::VersionCache,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum Away {
+pub enum EngineError {
     /// Nobody listens, or whoever did is gone: 502.
     #[error("cannot reach the engine at `{address}`: {cause}")]
     Refused { address: String, cause: String, is_forbidden: bool },
@@ -74,25 +74,25 @@ fn neither(asked: &Option<String>) -> String {
     asked.as_ref().map(|asked| format!(", neither a ping nor {asked}")).unwrap_or_default()
 }
 
-impl Away {
+impl EngineError {
     /// What the user can do.
     pub fn hint(&self) -> &'static str {
         match self {
-            Away::Refused { is_forbidden: true, .. } => {
+            EngineError::Refused { is_forbidden: true, .. } => {
                 "dockgate's user may not use that socket: put it into the socket's group"
             }
-            Away::Refused { .. } | Away::Silent { .. } => "is dockerd running?",
-            Away::Busy { .. } => {
+            EngineError::Refused { .. } | EngineError::Silent { .. } => "is dockerd running?",
+            EngineError::Busy { .. } => {
                 "the engine is busy with it: try again, or raise `engine.patience`"
             }
-            Away::Loop { .. } => "`engine.url` must be the address of dockerd itself",
+            EngineError::Loop { .. } => "`engine.url` must be the address of dockerd itself",
         }
     }
 }
 
 impl Engine {
     pub fn new(address: Address, patience: Duration) -> Engine {
-        let versions = own::Cache::default();
+        let versions = own::VersionCache::default();
         let shared = Arc::new(Inner { address, patience, versions });
         Engine { shared, pool: pool::Pool::default() }
     }
@@ -112,7 +112,7 @@ impl Engine {
 
     /// Sends a call's head, and its body where that is JSON; gives the connection on which the
     /// answer comes, and the rest of the body goes.
-    pub async fn send(&self, call: Permitted<Call>, trail: &Trail) -> Result<Conn, Away> {
+    pub async fn send(&self, call: Permitted<Call>, trail: &Trail) -> Result<Conn, EngineError> {
         let mut bytes = call.render();
         trail.put(&mut bytes);
         // A write that fails has not given the engine a whole request: it is safe to repeat. On a
@@ -131,7 +131,7 @@ impl Engine {
 
     /// A connection that carries whatever both sides say, for a client that speaks HTTP/2 to a
     /// listener without policies.
-    pub async fn tunnel(&self, _: Permitted<crate::policy::Tunnel>) -> Result<Conn, Away> {
+    pub async fn tunnel(&self, _: Permitted<crate::policy::Tunnel>) -> Result<Conn, EngineError> {
         // What goes through it cannot say where it has been: two gateways that tunnel to each other would go
         // on until they have no descriptors left.
         self.refuse_loop().await?;
@@ -143,7 +143,7 @@ impl Engine {
         self.pool.put(conn);
     }
 
-    async fn connect(&self) -> Result<Conn, Away> {
+    async fn connect(&self) -> Result<Conn, EngineError> {
         // Boxed: nearly all calls have a connection, and do not carry what it takes to make one.
         let connecting = Box::pin(self.shared.address.connect());
         match tokio::time::timeout(self.shared.patience, connecting).await {
@@ -152,19 +152,19 @@ impl Engine {
                 self.shared.versions.forget();
                 let is_forbidden = error.kind() == std::io::ErrorKind::PermissionDenied;
                 let (address, cause) = (self.place(), error.to_string());
-                Err(Away::Refused { address, cause, is_forbidden })
+                Err(EngineError::Refused { address, cause, is_forbidden })
             }
             Err(_) => Err(self.silent()),
         }
     }
 
-    pub fn refused(&self, cause: &dyn std::error::Error) -> Away {
+    pub fn refused(&self, cause: &dyn std::error::Error) -> EngineError {
         let (address, cause) = (self.place(), cause.to_string());
-        Away::Refused { address, cause, is_forbidden: false }
+        EngineError::Refused { address, cause, is_forbidden: false }
     }
 
-    pub fn silent(&self) -> Away {
-        Away::Silent { address: self.place(), asked: None }
+    pub fn silent(&self) -> EngineError {
+        EngineError::Silent { address: self.place(), asked: None }
     }
 
     fn place(&self) -> String {

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{Away, Conn, Engine};
+use super::{Conn, Engine, EngineError};
 use crate::api::endpoint::{Minor, Versions};
 use crate::telemetry::printable::printable;
 use crate::wire::buffer::BLOCK;
@@ -31,9 +31,9 @@ const MOST_SMALL: usize = 1 << 20;
 const MOST_INSPECT: usize = 4 << 20;
 
 #[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<Option<Versions>>);
+pub(super) struct VersionCache(Mutex<Option<Versions>>);
 
-impl Cache {
+impl VersionCache {
     fn get(&self) -> Option<Versions> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Subject<'_> {
 }
 
 #[derive(Debug)]
-pub enum Found {
+pub enum Inspected {
     Json(serde_json::Value),
     Nothing,
     /// The engine said something else.
@@ -86,7 +86,7 @@ impl Engine {
         version: Minor,
         subject: Subject<'_>,
         trail: &Trail,
-    ) -> Result<Found, Away> {
+    ) -> Result<Inspected, EngineError> {
         let (folder, name, end) = match subject {
             Subject::Container(name) => ("/containers/", name, "/json"),
             Subject::Network(name) => ("/networks/", name, ""),
@@ -97,34 +97,36 @@ impl Engine {
         // dockerd cleans paths after it has decoded them, and answers `..` with a redirect.
         let is_name = name.split('/').all(|part| !matches!(part, "." | ".."));
         if !is_name || (name.is_empty() && !matches!(subject, Subject::Info)) {
-            return Ok(Found::Nothing);
+            return Ok(Inspected::Nothing);
         }
         let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
         let request = format!(
             "GET /v1.{version}{folder}{name}{end} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
         );
         let (status, body) = match Box::pin(self.ask(&request, trail, MOST_INSPECT)).await {
-            Err(Away::Silent { .. }) => return Err(Box::pin(self.late(subject.to_string())).await),
+            Err(EngineError::Silent { .. }) => {
+                return Err(Box::pin(self.late(subject.to_string())).await);
+            }
             answer => answer?,
         };
         Ok(match status {
             200 => match serde_json::from_reader(body.as_slice()) {
-                Ok(json) => Found::Json(json),
-                Err(error) => Found::Failed(format!("its answer is no JSON: {error}")),
+                Ok(json) => Inspected::Json(json),
+                Err(error) => Inspected::Failed(format!("its answer is no JSON: {error}")),
             },
-            404 => Found::Nothing,
+            404 => Inspected::Nothing,
             LOOP => return Err(self.leads_back()),
-            other => Found::Failed(format!("it answered {other}")),
+            other => Inspected::Failed(format!("it answered {other}")),
         })
     }
 
     /// Asked once for as long as the engine can be reached.
-    pub async fn versions(&self, trail: &Trail) -> Result<Versions, Away> {
+    pub async fn versions(&self, trail: &Trail) -> Result<Versions, EngineError> {
         if let Some(known) = self.shared.versions.get() {
             return Ok(known);
         }
         let (status, body) = match Box::pin(self.ask_anew(VERSION, trail)).await {
-            Err(Away::Silent { .. }) => {
+            Err(EngineError::Silent { .. }) => {
                 return Err(Box::pin(self.late("which versions it speaks".to_owned())).await);
             }
             answer => answer?,
@@ -133,7 +135,7 @@ impl Engine {
             return Err(self.leads_back());
         }
         let understood = if status == 200 { read_versions(&body) } else { None };
-        let versions = understood.ok_or_else(|| Away::Refused {
+        let versions = understood.ok_or_else(|| EngineError::Refused {
             address: self.place(),
             cause: "its `/version` could not be understood".to_owned(),
             is_forbidden: false,
@@ -148,28 +150,28 @@ impl Engine {
     }
 
     /// Asks whether what listens there is this gateway. Whatever else it says is no matter here.
-    pub(super) async fn refuse_loop(&self) -> Result<(), Away> {
+    pub(super) async fn refuse_loop(&self) -> Result<(), EngineError> {
         match Box::pin(self.ask_anew(PING, &Trail::default())).await? {
             (LOOP, _) => Err(self.leads_back()),
             _ => Ok(()),
         }
     }
 
-    fn leads_back(&self) -> Away {
-        Away::Loop { address: self.place() }
+    fn leads_back(&self) -> EngineError {
+        EngineError::Loop { address: self.place() }
     }
 
     /// No answer came in time: is it this question, or the engine?
-    async fn late(&self, asked: String) -> Away {
+    async fn late(&self, asked: String) -> EngineError {
         let (address, waited) = (self.place(), self.patience());
         match self.is_alive().await {
-            true => Away::Busy { address, asked, waited },
-            false => Away::Silent { address, asked: Some(asked) },
+            true => EngineError::Busy { address, asked, waited },
+            false => EngineError::Silent { address, asked: Some(asked) },
         }
     }
 
     /// On a connection of its own, which shows that the engine still takes one.
-    async fn ask_anew(&self, request: &str, trail: &Trail) -> Result<(u16, Vec<u8>), Away> {
+    async fn ask_anew(&self, request: &str, trail: &Trail) -> Result<(u16, Vec<u8>), EngineError> {
         let request = &sent_by(request, trail);
         let asking = async {
             let mut conn = self.connect().await?;
@@ -181,7 +183,12 @@ impl Engine {
     }
 
     /// Status and body of the answer to a request that changes nothing.
-    async fn ask(&self, request: &str, trail: &Trail, most: usize) -> Result<(u16, Vec<u8>), Away> {
+    async fn ask(
+        &self,
+        request: &str,
+        trail: &Trail,
+        most: usize,
+    ) -> Result<(u16, Vec<u8>), EngineError> {
         let request = &sent_by(request, trail);
         let asking = async {
             // A pooled connection may close in this very moment: nothing was changed, so it is asked again.
@@ -202,7 +209,7 @@ impl Engine {
 }
 
 /// Status, body, and whether the connection can carry another call.
-type Said = (u16, Vec<u8>, bool);
+type OwnReply = (u16, Vec<u8>, bool);
 
 fn sent_by(request: &str, trail: &Trail) -> Vec<u8> {
     let mut request = request.as_bytes().to_vec();
@@ -210,12 +217,12 @@ fn sent_by(request: &str, trail: &Trail) -> Vec<u8> {
     request
 }
 
-async fn exchange(conn: &mut Conn, request: &[u8], most: usize) -> std::io::Result<Said> {
+async fn exchange(conn: &mut Conn, request: &[u8], most: usize) -> std::io::Result<OwnReply> {
     conn.write(request).await?;
     read_answer(conn, most).await
 }
 
-async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<Said> {
+async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<OwnReply> {
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let (reader, _) = conn.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
@@ -240,13 +247,13 @@ async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<Said> {
 fn read_versions(body: &[u8]) -> Option<Versions> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Answer {
+    struct VersionAnswer {
         api_version: String,
         #[serde(rename = "MinAPIVersion", default)]
         min_api_version: String,
     }
     let minor = |version: &str| version.strip_prefix("1.")?.parse::<Minor>().ok();
-    let answer: Answer = serde_json::from_reader(body).ok()?;
+    let answer: VersionAnswer = serde_json::from_reader(body).ok()?;
     let newest = minor(&answer.api_version)?;
     Some(Versions { newest, oldest: minor(&answer.min_api_version).unwrap_or(0) })
 }

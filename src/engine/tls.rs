@@ -13,13 +13,13 @@ use crate::config::{self, Invalid, Place};
 use crate::wire::io::{HandshakeError, Stream};
 
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct TlsClient {
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
 }
 
-impl Client {
-    pub(super) fn new(engine: &config::Engine, host: &str) -> Result<Client, Invalid> {
+impl TlsClient {
+    pub(super) fn new(engine: &config::Engine, host: &str) -> Result<TlsClient, Invalid> {
         let place = engine.ca.as_ref().map_or_else(Place::default, |ca| ca.place.clone());
         let bad = |what: String| Invalid::at(&place, what, "");
         let name = ServerName::try_from(host.to_owned())
@@ -39,7 +39,7 @@ impl Client {
                 .map_err(|error| cert.invalid(format!("cannot be shown: {error}"), ""))?,
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Client { name, config: Arc::new(config) })
+        Ok(TlsClient { name, config: Arc::new(config) })
     }
 
     pub(super) async fn secure(&self, stream: &mut Stream) -> Result<(), HandshakeError> {

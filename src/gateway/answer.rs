@@ -4,12 +4,12 @@
 //! they are, unless a policy rewrote them; a connection is used again only when both sides know
 //! where the next message begins; an answer that breaks off breaks off for the client too.
 
-use super::body::{Room, Uncollected};
+use super::body::{BodyError, BodyQuota};
 use super::exchange::{Both, both};
 use super::head::Connection;
 use super::refusal::Refusal;
 use super::request::Upload;
-use super::{Client, House, Next, Sent, audit, facts, head};
+use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
 use crate::api::{Call, Typed};
 use crate::auth::Identity;
@@ -71,53 +71,53 @@ enum Ended {
 }
 
 pub(super) async fn answer(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     mut sent: Sent,
     mut upload: Upload,
     record: &mut Record,
-) -> Next {
-    let outcome = relay(house, client, &mut sent, &mut upload, record).await;
+) -> AfterCall {
+    let outcome = relay(state, client, &mut sent, &mut upload, record).await;
     let (ended, all_sent, client_ended) = match outcome {
         Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),
         // dockerd drops a call whose client has ended the connection, without a word.
         Ok(Both::Answered { answer: Err(Refusal::Away(_)), client_ended: true, .. }) => {
-            return Refusal::Left.answer(house, client, upload, record).await;
+            return Refusal::Left.answer(state, client, upload, record).await;
         }
         Ok(Both::Answered { answer: Err(refusal), .. }) | Err(refusal) => {
-            return Box::pin(refusal.answer(house, client, upload, record)).await;
+            return Box::pin(refusal.answer(state, client, upload, record)).await;
         }
-        Ok(Both::ClientGone) => return Refusal::Left.answer(house, client, upload, record).await,
+        Ok(Both::ClientGone) => return Refusal::Left.answer(state, client, upload, record).await,
     };
     match ended {
         Ended::Hijacked => {
             drop_lone_line_end(&mut client.buffer);
-            Next::Relay(sent.conn)
+            AfterCall::Relay(sent.conn)
         }
         Ended::Complete { client_keeps, engine_keeps } => {
             if engine_keeps && all_sent && !client_ended {
-                house.engine.keep(sent.conn);
+                state.engine.keep(sent.conn);
             }
-            if client_keeps && all_sent && !client_ended && !house.drain.is_cancelled() {
-                return Next::Again;
+            if client_keeps && all_sent && !client_ended && !state.drain.is_cancelled() {
+                return AfterCall::Again;
             }
-            Next::Linger
+            AfterCall::Linger
         }
         Ended::Cut => {
             (record.verdict, record.rule) = (Verdict::Fail, None);
             tracing::warn!(
-                listener = %house.listener,
+                listener = %state.listener,
                 operation = record.operation,
                 "the engine broke its answer off"
             );
-            Next::Close
+            AfterCall::Close
         }
     }
 }
 
 async fn relay(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     sent: &mut Sent,
     upload: &mut Upload,
     record: &mut Record,
@@ -134,20 +134,20 @@ async fn relay(
     let shape = sent.shape;
     let findings = Vec::new();
     let (identity, trail) = (&sent.identity, &sent.trail);
-    let mut asked = Asked { identity, trail, call: sent.call.as_deref(), findings };
+    let mut asked = AnswerContext { identity, trail, call: sent.call.as_deref(), findings };
     let mut outbound = Outbound { from_engine, to_client, status, bytes_sent };
     let answer = async {
-        let head = outbound.head(&house.engine, shape).await?;
-        let shape = Shape { closes: shape.closes || house.drain.is_cancelled(), ..shape };
+        let head = outbound.head(&state.engine, shape).await?;
+        let shape = Shape { closes: shape.closes || state.drain.is_cancelled(), ..shape };
         if shape.reads_answer == Reads::Status {
-            asked.judge(house, &head, shape, None, Vec::new()).await?;
+            asked.judge(state, &head, shape, None, Vec::new()).await?;
         }
         if is_hijack(&head, shape) {
             outbound.write(&head::verbatim(&head, false)).await?;
             return Ok(Ended::Hijacked);
         }
         if shape.reads_answer == Reads::Whole {
-            return outbound.rewritten(house, &mut asked, &head, shape).await;
+            return outbound.rewritten(state, &mut asked, &head, shape).await;
         }
         outbound.streamed(&head, shape).await
     };
@@ -177,7 +177,7 @@ fn drop_lone_line_end(buffer: &mut Buffer) {
 }
 
 /// Whose answer it is, and to what.
-struct Asked<'a> {
+struct AnswerContext<'a> {
     identity: &'a Identity,
     trail: &'a Trail,
     call: Option<&'a Typed>,
@@ -188,16 +188,16 @@ struct Asked<'a> {
 /// JSON or another body, and the API version, as the policies leave them.
 type Judged = (Option<serde_json::Value>, Vec<u8>, Option<String>);
 
-impl Asked<'_> {
-    fn wants(&self, house: &House, shape: Shape, body: &[u8]) -> bool {
+impl AnswerContext<'_> {
+    fn wants(&self, state: &ListenerState, shape: Shape, body: &[u8]) -> bool {
         let facts = Facts::default();
-        let cx = facts::context(house, self.identity, shape.engine, &facts);
-        self.call.is_none_or(|call| house.chain.reads_body(call, body, &cx))
+        let cx = facts::context(state, self.identity, shape.engine, &facts);
+        self.call.is_none_or(|call| state.chain.reads_body(call, body, &cx))
     }
 
     async fn judge(
         &mut self,
-        house: &House,
+        state: &ListenerState,
         head: &ResponseHead,
         shape: Shape,
         json: Option<serde_json::Value>,
@@ -211,20 +211,20 @@ impl Asked<'_> {
         let (status, headers) = (head.status, &head.headers);
         let mut reply = Reply { call, status, headers, api_version, json, text, keep };
         let mut facts = Facts::default();
-        let mut answering = house.chain.answer();
+        let mut answering = state.chain.answer();
         loop {
-            let cx = facts::context(house, self.identity, shape.engine, &facts);
+            let cx = facts::context(state, self.identity, shape.engine, &facts);
             match answering.step(&mut reply, &cx) {
                 Step::Done(()) => break,
                 Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
                 Step::Ask(questions) => {
                     let trail = self.trail;
-                    facts::find_out(house, shape.engine, questions, trail, &mut facts).await?;
+                    facts::find_out(state, shape.engine, questions, trail, &mut facts).await?;
                 }
             }
         }
         self.findings.extend(answering.into_findings());
-        house.memory.keep(reply.keep);
+        state.memory.keep(reply.keep);
         Ok((reply.json, reply.text, reply.api_version))
     }
 }
@@ -304,8 +304,8 @@ impl Outbound<'_> {
     /// Shows an answer to the policies and passes on what they leave of it.
     async fn rewritten(
         &mut self,
-        house: &House,
-        asked: &mut Asked<'_>,
+        state: &ListenerState,
+        asked: &mut AnswerContext<'_>,
         head: &ResponseHead,
         shape: Shape,
     ) -> Result<Ended, Refusal> {
@@ -314,16 +314,16 @@ impl Outbound<'_> {
             Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
         let mut lease = None;
         let source = asked.identity.peer().source();
-        let room = Room { house, source, lease: &mut lease, most: MOST_JSON };
-        let collected = room.collect(&mut self.from_engine, &mut framing, None, &mut 0).await;
+        let quota = BodyQuota { state, source, lease: &mut lease, most: MOST_JSON };
+        let collected = quota.collect(&mut self.from_engine, &mut framing, None, &mut 0).await;
         let body = collected.map_err(|why| match why {
-            Uncollected::Full(full) => full.into(),
-            Uncollected::TooLarge | Uncollected::TooSlow(_) | Uncollected::Pump(_) => {
+            BodyError::Full(full) => full.into(),
+            BodyError::TooLarge | BodyError::TooSlow(_) | BodyError::Pump(_) => {
                 Refusal::Answer("its body")
             }
         })?;
         // A `304` says that it is JSON, and has no body.
-        let is_read = is_json && !body.is_empty() && asked.wants(house, shape, &body);
+        let is_read = is_json && !body.is_empty() && asked.wants(state, shape, &body);
         let (json, body) = match is_read {
             true => match serde_json::from_reader(body.as_slice()) {
                 Ok(json) => (Some(json), Vec::new()),
@@ -331,7 +331,7 @@ impl Outbound<'_> {
             },
             false => (None, body),
         };
-        let (json, body, api_version) = asked.judge(house, head, shape, json, body).await?;
+        let (json, body, api_version) = asked.judge(state, head, shape, json, body).await?;
         let body = json.map_or(body, |json| json.to_string().into_bytes());
         // These have no body and no length of one (RFC 9110 §8.6).
         let has_body = !shape.is_head && !matches!(head.status, 204 | 304);

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::policy::{Finding, Met};
+use crate::policy::{Finding, FindingDetail};
 use crate::telemetry::access::{Record, Verdict};
 
 pub(super) fn note(record: &mut Record, findings: Vec<Finding>) {
@@ -23,9 +23,9 @@ fn line(Finding { policy, reason }: &Finding) -> String {
         "policy": policy, "rule": reason.rule, "field": reason.field, "why": reason.why,
     });
     let found = match reason.found.as_deref() {
-        Some(Met::Text(text)) => json!({ "found": text }),
+        Some(FindingDetail::Text(text)) => json!({ "found": text }),
         // Cannot fail: it is texts and JSON.
-        Some(Met::ByRule(found)) => serde_json::to_value(found).unwrap_or_default(),
+        Some(FindingDetail::ByRule(found)) => serde_json::to_value(found).unwrap_or_default(),
         None => Value::Null,
     };
     if let (Some(line), Value::Object(found)) = (line.as_object_mut(), found) {

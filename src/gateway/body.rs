@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::{Full, Lease};
-use super::{Client, House};
-use crate::auth::Source;
+use super::{ClientConnection, ListenerState};
+use crate::auth::PeerKey;
 use crate::wire::framing::Framing;
 use crate::wire::pump::{Inbox, PumpError};
 
@@ -18,9 +18,9 @@ use crate::wire::pump::{Inbox, PumpError};
 const FIRST: usize = 16 * 1024;
 
 /// Whose memory it is, and how much of it there may be.
-pub(super) struct Room<'a> {
-    pub house: &'a House,
-    pub source: Source,
+pub(super) struct BodyQuota<'a> {
+    pub state: &'a ListenerState,
+    pub source: PeerKey,
     pub lease: &'a mut Option<Lease>,
     /// Of the body, in bytes.
     pub most: usize,
@@ -39,7 +39,7 @@ pub(super) struct Pace {
 }
 
 #[derive(Debug)]
-pub(super) enum Uncollected {
+pub(super) enum BodyError {
     TooLarge,
     TooSlow(Slow),
     Full(Full),
@@ -56,8 +56,8 @@ pub(super) enum Slow {
 }
 
 impl Pace {
-    pub(super) fn of(house: &House) -> Pace {
-        let limits = &house.limits;
+    pub(super) fn of(state: &ListenerState) -> Pace {
+        let limits = &state.limits;
         let (time, grace, rate) = (limits.body_time, limits.header_time, limits.body_rate);
         Pace { begun: Instant::now(), time, grace, rate }
     }
@@ -80,15 +80,15 @@ impl Pace {
     }
 }
 
-impl<'a> Room<'a> {
+impl<'a> BodyQuota<'a> {
     /// For a body of this client's.
     pub(super) fn of(
-        house: &'a House,
-        client: &Client,
+        state: &'a ListenerState,
+        client: &ClientConnection,
         lease: &'a mut Option<Lease>,
         most: usize,
-    ) -> Room<'a> {
-        Room { house, source: client.caller.peer.source(), lease, most }
+    ) -> BodyQuota<'a> {
+        BodyQuota { state, source: client.caller.peer.source(), lease, most }
     }
 
     /// Reads a whole body; the sender of an answer is trusted to send it.
@@ -98,14 +98,14 @@ impl<'a> Room<'a> {
         framing: &mut Framing,
         pace: Option<Pace>,
         passed: &mut u64,
-    ) -> Result<Vec<u8>, Uncollected> {
+    ) -> Result<Vec<u8>, BodyError> {
         let mut body = Vec::new();
         let known = match framing {
             Framing::Length { left } => usize::try_from(*left).unwrap_or(usize::MAX),
             _ => 0,
         };
         if known > self.most {
-            return Err(Uncollected::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         body.reserve_exact(known.min(FIRST));
         while !framing.is_done() {
@@ -113,17 +113,17 @@ impl<'a> Room<'a> {
                 return if framing.close() {
                     Ok(body)
                 } else {
-                    Err(Uncollected::Pump(PumpError::Cut))
+                    Err(BodyError::Pump(PumpError::Cut))
                 };
             }
             self.make_room(&mut body, from.buffer.len(), known)?;
             let n = framing
                 .take_payload(from.buffer.unread(), |part| body.extend_from_slice(part))
-                .map_err(|error| Uncollected::Pump(error.into()))?;
+                .map_err(|error| BodyError::Pump(error.into()))?;
             *passed += n as u64;
             from.buffer.consume(n);
             if body.len() > self.most {
-                return Err(Uncollected::TooLarge);
+                return Err(BodyError::TooLarge);
             }
         }
         Ok(body)
@@ -135,30 +135,30 @@ impl<'a> Room<'a> {
         body: &mut Vec<u8>,
         waiting: usize,
         known: usize,
-    ) -> Result<(), Uncollected> {
+    ) -> Result<(), BodyError> {
         let wanted = body.len() + waiting;
         let wanted = if known > 0 { wanted.min(known) } else { wanted };
         if wanted <= body.capacity() {
             return Ok(());
         }
         let double = body.capacity().saturating_mul(2);
-        let room = wanted.max(if known > 0 { double.min(known) } else { double });
-        let budget = &self.house.budgets.bodies;
-        budget.cover(self.lease, self.source, room).map_err(Uncollected::Full)?;
-        body.reserve_exact(room - body.len());
+        let quota = wanted.max(if known > 0 { double.min(known) } else { double });
+        let budget = &self.state.budgets.bodies;
+        budget.cover(self.lease, self.source, quota).map_err(BodyError::Full)?;
+        body.reserve_exact(quota - body.len());
         Ok(())
     }
 }
 
-async fn more(from: &mut Inbox<'_>, pace: Option<Pace>, came: usize) -> Result<bool, Uncollected> {
+async fn more(from: &mut Inbox<'_>, pace: Option<Pace>, came: usize) -> Result<bool, BodyError> {
     let read = match pace {
         None => from.more().await,
         Some(pace) => match timeout_at(pace.until(came), from.more()).await {
             Ok(read) => read,
-            Err(_) => return Err(Uncollected::TooSlow(pace.missed(came))),
+            Err(_) => return Err(BodyError::TooSlow(pace.missed(came))),
         },
     };
-    read.map_err(|error| Uncollected::Pump(PumpError::Read(error)))
+    read.map_err(|error| BodyError::Pump(PumpError::Read(error)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::auth::Source;
+use crate::auth::PeerKey;
 use crate::config::Limits;
 
 /// So little is not counted: the number of connections bounds it, and nearly every call needs no more.
@@ -34,7 +34,7 @@ pub(super) struct Budget {
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    by: HashMap<Source, usize>,
+    by: HashMap<PeerKey, usize>,
 }
 
 /// What memory is for.
@@ -48,7 +48,7 @@ enum What {
 #[derive(Debug)]
 pub(super) struct Lease {
     budget: Arc<Budget>,
-    source: Source,
+    source: PeerKey,
     bytes: usize,
 }
 
@@ -107,7 +107,7 @@ impl Budget {
     pub(super) fn cover(
         self: &Arc<Budget>,
         lease: &mut Option<Lease>,
-        source: Source,
+        source: PeerKey,
         bytes: usize,
     ) -> Result<(), Full> {
         if bytes <= FREE {
@@ -121,7 +121,7 @@ impl Budget {
         Ok(())
     }
 
-    fn take(&self, source: Source, more: usize) -> Result<(), Full> {
+    fn take(&self, source: PeerKey, more: usize) -> Result<(), Full> {
         self.take_here(source, more)?;
         let whole = self.whole.as_ref().map_or(Ok(()), |whole| whole.take_here(source, more));
         if whole.is_err() {
@@ -130,7 +130,7 @@ impl Budget {
         whole
     }
 
-    fn take_here(&self, source: Source, more: usize) -> Result<(), Full> {
+    fn take_here(&self, source: PeerKey, more: usize) -> Result<(), Full> {
         let most = self.most.load(Relaxed);
         let mut held = self.held();
         let before = held.by.get(&source).copied().unwrap_or(0);
@@ -144,7 +144,7 @@ impl Budget {
         Ok(())
     }
 
-    fn give_back_here(&self, source: Source, bytes: usize) {
+    fn give_back_here(&self, source: PeerKey, bytes: usize) {
         let mut held = self.held();
         held.all = held.all.saturating_sub(bytes);
         if let Some(own) = held.by.get_mut(&source) {
@@ -225,12 +225,12 @@ mod tests {
         (Budgets::within(&process, &limits(listener, 0)), process)
     }
 
-    fn user(uid: u32) -> Source {
-        Source::User(uid)
+    fn user(uid: u32) -> PeerKey {
+        PeerKey::User(uid)
     }
 
     /// As many leases of this size as there is room for.
-    fn fill(budget: &Arc<Budget>, source: Source, bytes: usize) -> (Vec<Lease>, Full) {
+    fn fill(budget: &Arc<Budget>, source: PeerKey, bytes: usize) -> (Vec<Lease>, Full) {
         let mut leases = Vec::new();
         loop {
             let mut lease = None;

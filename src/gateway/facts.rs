@@ -1,7 +1,7 @@
 //! What policies ask to know: found out here, once for each call.
 //!
 //! `gateway` calls it between two steps of a decision. What must stay true: bounded in number; what
-//! cannot be found out is an `Answer::Failed`, and an engine that is away is the engine's own refusal.
+//! cannot be found out is an `Fact::Failed`, and an engine that is away is the engine's own refusal.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use std::time::Duration;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
-use super::House;
+use super::ListenerState;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
-use crate::engine::{Address, Found, Subject};
+use crate::engine::{Address, Inspected, Subject};
 use crate::policy::mount_table::MountTable;
-use crate::policy::{Answer, Context, Facts, Question};
+use crate::policy::{Context, Fact, Facts, Question};
 use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers every question; `facts` then has them all.
 pub(super) async fn find_out(
-    house: &House,
+    state: &ListenerState,
     engine: Versions,
     questions: Vec<Question>,
     trail: &Trail,
@@ -37,9 +37,9 @@ pub(super) async fn find_out(
             continue;
         }
         let answer = match facts.len() < MOST_FACTS {
-            true => Box::pin(answer(house, engine, &question, trail)).await?,
+            true => Box::pin(answer(state, engine, &question, trail)).await?,
             // For the policy to refuse, or to write down.
-            false => Answer::Failed(format!("there are more than {MOST_FACTS} other questions")),
+            false => Fact::Failed(format!("there are more than {MOST_FACTS} other questions")),
         };
         facts.insert(question, answer);
     }
@@ -47,11 +47,11 @@ pub(super) async fn find_out(
 }
 
 async fn answer(
-    house: &House,
+    state: &ListenerState,
     engine: Versions,
     question: &Question,
     trail: &Trail,
-) -> Result<Answer, Refusal> {
+) -> Result<Fact, Refusal> {
     let subject = match question {
         Question::Container(name) => Subject::Container(name),
         Question::Network(name) => Subject::Network(name),
@@ -60,37 +60,37 @@ async fn answer(
         Question::Info => Subject::Info,
         Question::HostPath(path) => return Ok(resolve(path.clone()).await),
         Question::MountsBelow(path) => {
-            return Ok(mounts_below(house.engine.address(), path.clone()).await);
+            return Ok(mounts_below(state.engine.address(), path.clone()).await);
         }
         Question::Addresses(name) => return Ok(addresses(name).await),
-        Question::Exec(_) => return Ok(house.memory.recall(question).unwrap_or(Answer::Absent)),
+        Question::Exec(_) => return Ok(state.memory.recall(question).unwrap_or(Fact::Absent)),
         Question::Plugin { name, method, body } => {
-            return Ok(house.plugins.ask(name, method, body).await);
+            return Ok(state.plugins.ask(name, method, body).await);
         }
     };
-    let found = house.engine.look_up(engine.newest.min(NEWEST), subject, trail).await?;
+    let found = state.engine.look_up(engine.newest.min(NEWEST), subject, trail).await?;
     Ok(match found {
-        Found::Json(json) => Answer::Json(Arc::new(json)),
-        Found::Nothing => Answer::Absent,
-        Found::Failed(why) => Answer::Failed(why),
+        Inspected::Json(json) => Fact::Json(Arc::new(json)),
+        Inspected::Nothing => Fact::Absent,
+        Inspected::Failed(why) => Fact::Failed(why),
     })
 }
 
 /// On the machine that the engine runs on too; the policy knows whether that is this one. A file system that
 /// is away keeps a thread of its own waiting, no other call.
-async fn resolve(path: PathBuf) -> Answer {
+async fn resolve(path: PathBuf) -> Fact {
     let resolving = tokio::task::spawn_blocking(move || std::fs::canonicalize(path));
     match tokio::time::timeout(PATIENCE, resolving).await {
-        Ok(Ok(Ok(path))) => Answer::Path(path),
-        Ok(Ok(Err(error))) if error.kind() == std::io::ErrorKind::NotFound => Answer::Absent,
-        Ok(Ok(Err(error))) => Answer::Failed(error.to_string()),
-        Ok(Err(_)) | Err(_) => Answer::Failed("the file system does not answer".to_owned()),
+        Ok(Ok(Ok(path))) => Fact::Path(path),
+        Ok(Ok(Err(error))) if error.kind() == std::io::ErrorKind::NotFound => Fact::Absent,
+        Ok(Ok(Err(error))) => Fact::Failed(error.to_string()),
+        Ok(Err(_)) | Err(_) => Fact::Failed("the file system does not answer".to_owned()),
     }
 }
 
 /// As the engine sees them where its process lets us look, for it may have a mount namespace of its own; else
 /// as this process does.
-async fn mounts_below(engine: &Address, path: PathBuf) -> Answer {
+async fn mounts_below(engine: &Address, path: PathBuf) -> Fact {
     let socket = match engine {
         Address::Unix(socket) => Some(socket.clone()),
         Address::Tcp(_) | Address::Tls(..) => None,
@@ -102,9 +102,9 @@ async fn mounts_below(engine: &Address, path: PathBuf) -> Answer {
         Ok::<_, std::io::Error>(table.below(&path))
     });
     match tokio::time::timeout(PATIENCE, reading).await {
-        Ok(Ok(Ok(paths))) => Answer::Paths(paths),
-        Ok(Ok(Err(error))) => Answer::Failed(error.to_string()),
-        Ok(Err(_)) | Err(_) => Answer::Failed("the file system does not answer".to_owned()),
+        Ok(Ok(Ok(paths))) => Fact::Paths(paths),
+        Ok(Ok(Err(error))) => Fact::Failed(error.to_string()),
+        Ok(Err(_)) | Err(_) => Fact::Failed("the file system does not answer".to_owned()),
     }
 }
 
@@ -116,22 +116,22 @@ fn mount_info_of(socket: &Path) -> Option<PathBuf> {
 }
 
 /// By this machine's resolver, which is the engine's too where the engine runs here.
-async fn addresses(name: &str) -> Answer {
+async fn addresses(name: &str) -> Fact {
     match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, 443))).await {
-        Ok(Ok(found)) => Answer::Addresses(found.map(|address| address.ip()).collect()),
-        Ok(Err(error)) => Answer::Failed(error.to_string()),
-        Err(_) => Answer::Failed("the resolver does not answer".to_owned()),
+        Ok(Ok(found)) => Fact::Addresses(found.map(|address| address.ip()).collect()),
+        Ok(Err(error)) => Fact::Failed(error.to_string()),
+        Err(_) => Fact::Failed("the resolver does not answer".to_owned()),
     }
 }
 
 /// The same for all steps of one decision.
 pub(super) fn context<'a>(
-    house: &'a House,
+    state: &'a ListenerState,
     identity: &'a crate::auth::Identity,
     engine: Versions,
     facts: &'a Facts,
 ) -> Context<'a> {
-    Context::new(identity, &house.listener, engine, facts)
+    Context::new(identity, &state.listener, engine, facts)
 }
 
 #[cfg(test)]
@@ -150,17 +150,17 @@ mod tests {
         assert_eq!(mount_info_of(&dir.path().join("nobody.sock")), None);
         for engine in [Address::Unix(socket), Address::Tcp("127.0.0.1:1".to_owned())] {
             let all = mounts_below(&engine, "/".into()).await;
-            let Answer::Paths(all) = all else { panic!("{all:?}") };
+            let Fact::Paths(all) = all else { panic!("{all:?}") };
             assert!(all.iter().any(|path| path == "/proc"), "{all:?}");
             let below = mounts_below(&engine, dir.path().to_owned()).await;
-            assert_eq!(below, Answer::Paths(Vec::new()));
+            assert_eq!(below, Fact::Paths(Vec::new()));
         }
     }
 
     #[tokio::test]
     async fn a_name_has_the_addresses_that_this_machine_knows() {
-        let Answer::Addresses(found) = addresses("localhost").await else { panic!() };
+        let Fact::Addresses(found) = addresses("localhost").await else { panic!() };
         assert!(!found.is_empty() && found.iter().all(std::net::IpAddr::is_loopback), "{found:?}");
-        assert!(matches!(addresses("no such name").await, Answer::Failed(_)));
+        assert!(matches!(addresses("no such name").await, Fact::Failed(_)));
     }
 }

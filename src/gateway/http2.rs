@@ -10,9 +10,9 @@ use std::time::Instant;
 use http::request::Parts;
 
 use super::refusal::Refusal;
-use super::{Client, House};
-use crate::auth::{Caller, Stranger};
-use crate::buildkit::refusing::{self, Answer, Deciding, Refuse, is_grpc};
+use super::{ClientConnection, ListenerState};
+use crate::auth::{AuthError, Caller};
+use crate::buildkit::refusing::{self, Deciding, H2Reply, Refuse, is_grpc};
 use crate::policy::{BUILDKIT, buildkit};
 use crate::telemetry::access::{Labels, Record, Verdict};
 use crate::wire::head::{Lines, RequestHead, put_line};
@@ -36,24 +36,28 @@ pub(super) enum Speaks {
 }
 
 /// Serves the rest of a connection.
-pub(super) async fn serve(house: Arc<House>, client: &mut Client, speaks: Speaks) {
-    let drain = house.drain.clone();
+pub(super) async fn serve(
+    state: Arc<ListenerState>,
+    client: &mut ClientConnection,
+    speaks: Speaks,
+) {
+    let drain = state.drain.clone();
     let who = match speaks {
         Speaks::Waits => return refusing::hold(&mut client.stream, &drain).await,
         Speaks::Upgraded { who, message } => Who::Known { who, message },
         Speaks::Preface => {
             let certificates = &client.caller.certificates;
-            let trusts = |house: &House| {
-                house.trust.as_ref().is_none_or(|trust| trust.still_trusts(certificates))
+            let trusts = |state: &ListenerState| {
+                state.trust.as_ref().is_none_or(|trust| trust.still_trusts(certificates))
             };
-            let is_trusted = client.trusted == house.generation || trusts(&house);
+            let is_trusted = client.trusted == state.generation || trusts(&state);
             Who::Asked { caller: client.caller.clone(), is_trusted }
         }
     };
     let name = Arc::clone(&client.name);
     let read = client.buffer.unread().to_vec();
     client.buffer.clear();
-    let refuse = Arc::new(Refusing { house, name, who });
+    let refuse = Arc::new(Refusing { state, name, who });
     refusing::serve(&mut client.stream, read, refuse, &drain).await;
     client.stream.say_end();
 }
@@ -64,7 +68,7 @@ enum Who {
 }
 
 struct Refusing {
-    house: Arc<House>,
+    state: Arc<ListenerState>,
     /// Of the client, in the log.
     name: Arc<str>,
     who: Who,
@@ -73,25 +77,25 @@ struct Refusing {
 impl Refuse for Refusing {
     fn decide<'a>(&'a self, asked: &'a Parts) -> Deciding<'a> {
         Box::pin(async move {
-            let house = &*self.house;
-            let mut record = Record::new(Arc::clone(&house.listener), Arc::clone(&self.name));
+            let state = &*self.state;
+            let mut record = Record::new(Arc::clone(&state.listener), Arc::clone(&self.name));
             record.started = Instant::now();
             record.method = asked.method.to_string();
             record.path = asked.uri.path().chars().take(LONGEST_PATH).collect();
             record.operation = if is_grpc(asked) { "Grpc" } else { "Http2" };
             let answer = self.answer(asked, &mut record).await;
             record.status = match &answer {
-                Answer::Grpc { .. } => 200,
-                Answer::Json { status, .. } => *status,
+                H2Reply::Grpc { .. } => 200,
+                H2Reply::Json { status, .. } => *status,
             };
-            house.finish(&mut record);
+            state.finish(&mut record);
             answer
         })
     }
 }
 
 impl Refusing {
-    async fn answer(&self, asked: &Parts, record: &mut Record) -> Answer {
+    async fn answer(&self, asked: &Parts, record: &mut Record) -> H2Reply {
         let message = match &self.who {
             Who::Known { who, message } => {
                 record.identity.clone_from(who);
@@ -100,13 +104,13 @@ impl Refusing {
             Who::Asked { caller, is_trusted } => {
                 let known = match is_trusted {
                     true => self.recognise(caller, asked).await,
-                    false => Err(Stranger::Distrusted),
+                    false => Err(AuthError::Distrusted),
                 };
                 match known {
                     Ok(labels) => record.identity = labels,
-                    Err(stranger) => {
+                    Err(error) => {
                         record.verdict = Verdict::Reject;
-                        return self.turn_away(stranger, is_grpc(asked));
+                        return self.turn_away(error, is_grpc(asked));
                     }
                 }
                 buildkit("HTTP/2").message()
@@ -115,44 +119,45 @@ impl Refusing {
         if !is_grpc(asked) {
             record.verdict = Verdict::Reject;
             let message = format!("dockgate: {}", Refusal::Http2);
-            return Answer::Json { status: 505, message, challenges: Vec::new() };
+            return H2Reply::Json { status: 505, message, challenges: Vec::new() };
         }
         record.verdict = Verdict::Deny;
         record.rule = Some(BUILDKIT.to_owned());
-        Answer::Grpc { code: PERMISSION_DENIED, message }
+        H2Reply::Grpc { code: PERMISSION_DENIED, message }
     }
 
     async fn recognise(
         &self,
         caller: &Caller,
         asked: &Parts,
-    ) -> Result<Option<Arc<Labels>>, Stranger> {
-        let house = &*self.house;
-        let known = house.door.recognise(&house.listener, caller, &lines(asked)).await;
+    ) -> Result<Option<Arc<Labels>>, AuthError> {
+        let state = &*self.state;
+        let known = state.authentication.recognise(&state.listener, caller, &lines(asked)).await;
         match &known {
             Ok(identity) => {
                 if let Some(method) = identity.method() {
-                    house.tally.authentication(method, "recognised");
+                    state.tally.authentication(method, "recognised");
                 }
             }
-            Err(stranger) => house.tally.authentication(stranger.by(), stranger.result()),
+            Err(error) => state.tally.authentication(error.by(), error.result()),
         }
         Ok(known?.labels())
     }
 
-    fn turn_away(&self, stranger: Stranger, is_grpc: bool) -> Answer {
-        tracing::info!(listener = %self.house.listener, client = %self.name, "{stranger}");
-        let is_unavailable = matches!(stranger, Stranger::Unavailable { .. });
-        let refusal = Refusal::from(stranger);
+    fn turn_away(&self, error: AuthError, is_grpc: bool) -> H2Reply {
+        tracing::info!(listener = %self.state.listener, client = %self.name, "{error}");
+        let is_unavailable = matches!(error, AuthError::Unavailable { .. });
+        let refusal = Refusal::from(error);
         let (status, message) = (refusal.status(), refusal.message());
         match is_grpc {
             true => {
                 let code = if is_unavailable { UNAVAILABLE } else { UNAUTHENTICATED };
-                Answer::Grpc { code, message }
+                H2Reply::Grpc { code, message }
             }
             false => {
-                let challenges = if status == 401 { self.house.door.challenges() } else { &[] };
-                Answer::Json { status, message, challenges: challenges.to_vec() }
+                let challenges =
+                    if status == 401 { self.state.authentication.challenges() } else { &[] };
+                H2Reply::Json { status, message, challenges: challenges.to_vec() }
             }
         }
     }

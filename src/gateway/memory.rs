@@ -9,17 +9,17 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::facts::Made;
-use crate::policy::{Answer, Question};
+use crate::policy::{Fact, Question};
 
 /// Each is used within moments of being made, and once more when it has ended.
 const MOST: usize = 65_536;
 
 #[derive(Debug)]
-pub struct Memory(Cache<Question, Answer>);
+pub struct Memory(Cache<Question, Fact>);
 
 /// One thing remembered, as it goes to the process that takes over.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct SavedExec {
     exec: String,
     #[serde(flatten)]
     made: Made,
@@ -32,19 +32,19 @@ impl Default for Memory {
 }
 
 impl Memory {
-    pub(super) fn keep(&self, facts: Vec<(Question, Answer)>) {
+    pub(super) fn keep(&self, facts: Vec<(Question, Fact)>) {
         facts.into_iter().for_each(|(question, answer)| self.0.insert(question, answer));
     }
 
-    pub(super) fn recall(&self, question: &Question) -> Option<Answer> {
+    pub(super) fn recall(&self, question: &Question) -> Option<Fact> {
         self.0.get(question)
     }
 
     /// Everything, one line each.
     pub fn tell(&self) -> Vec<String> {
         let told = |(question, answer)| match (question, answer) {
-            (Question::Exec(exec), Answer::Exec(made)) => {
-                serde_json::to_string(&Told { exec, made: Made::clone(&made) }).ok()
+            (Question::Exec(exec), Fact::Exec(made)) => {
+                serde_json::to_string(&SavedExec { exec, made: Made::clone(&made) }).ok()
             }
             _ => None,
         };
@@ -54,10 +54,10 @@ impl Memory {
     /// What another process told.
     pub fn learn(&self, lines: &[String]) {
         for line in lines {
-            if let Ok(Told { exec, made }) =
-                line.parse::<serde_json::Value>().and_then(Told::deserialize)
+            if let Ok(SavedExec { exec, made }) =
+                line.parse::<serde_json::Value>().and_then(SavedExec::deserialize)
             {
-                self.0.insert(Question::Exec(exec), Answer::Exec(Arc::new(made)));
+                self.0.insert(Question::Exec(exec), Fact::Exec(Arc::new(made)));
             }
         }
     }
@@ -72,12 +72,12 @@ mod tests {
         let made = Made { listener: "l".into(), user: Some("ann".into()), container: "c".into() };
         let question = || Question::Exec("e".repeat(64));
         let old = Memory::default();
-        old.keep(vec![(question(), Answer::Exec(Arc::new(made.clone())))]);
+        old.keep(vec![(question(), Fact::Exec(Arc::new(made.clone())))]);
         let mut lines = old.tell();
         lines.push("nonsense".to_owned());
         let new = Memory::default();
         new.learn(&lines);
-        assert_eq!(new.recall(&question()), Some(Answer::Exec(Arc::new(made))));
+        assert_eq!(new.recall(&question()), Some(Fact::Exec(Arc::new(made))));
         assert_eq!(new.recall(&Question::Exec("other".to_owned())), None);
     }
 }

@@ -30,7 +30,7 @@ use tracing::{Instrument as _, debug_span};
 
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Typed};
-use crate::auth::{Caller, Door, Holds, Identity, Peer, Stranger};
+use crate::auth::{AuthError, Authentication, Caller, Identity, Peer, Validity};
 use crate::config::{Limits, Revoke};
 use crate::engine::{Conn, Engine};
 use crate::policy::{Chain, Facts, Permitted, Reads, Step};
@@ -56,11 +56,11 @@ use revoke::Session;
 /// would make the workers wait for each other.
 #[derive(Debug)]
 #[repr(align(128))]
-pub struct House {
+pub struct ListenerState {
     pub listener: Arc<str>,
-    /// Tells this house from the one before a reload.
+    /// Tells this state from the one before a reload.
     pub generation: u64,
-    pub door: Arc<Door>,
+    pub authentication: Arc<Authentication>,
     pub trust: Option<Arc<dyn Trust>>,
     /// The names that callers without a credential may call it by; none where all need one.
     pub hosts: Option<Arc<[String]>>,
@@ -71,7 +71,7 @@ pub struct House {
     pub budgets: Arc<Budgets>,
     /// Whether streams end whose user a reload has taken away.
     pub revoke: Revoke,
-    /// Cancelled when another house stands behind the entrance, or none.
+    /// Cancelled when another state stands behind the handle, or none.
     pub replaced: CancellationToken,
     pub log: Log,
     pub tally: Arc<Tally>,
@@ -85,7 +85,7 @@ pub struct House {
     pub tasks: TaskTracker,
 }
 
-impl House {
+impl ListenerState {
     fn finish(&self, record: &mut Record) {
         finish(&self.tally, &self.log, record);
     }
@@ -98,11 +98,11 @@ fn finish(tally: &Tally, log: &Log, record: &mut Record) {
     log.write(record);
 }
 
-/// Where the connections of one listener find their house: a reload puts another one in, and calls
+/// Where the connections of one listener find its state: a reload puts another one in, and calls
 /// that have begun keep theirs.
 #[derive(Debug)]
-pub struct Entrance {
-    house: ArcSwap<House>,
+pub struct ListenerHandle {
+    state: ArcSwap<ListenerState>,
     drain: CancellationToken,
 }
 
@@ -111,26 +111,26 @@ pub trait Trust: Send + Sync + std::fmt::Debug {
     fn still_trusts(&self, certificates: &[CertificateDer<'static>]) -> bool;
 }
 
-impl Entrance {
-    pub fn new(house: House) -> Entrance {
-        let drain = house.drain.clone();
-        Entrance { house: ArcSwap::from_pointee(house), drain }
+impl ListenerHandle {
+    pub fn new(state: ListenerState) -> ListenerHandle {
+        let drain = state.drain.clone();
+        ListenerHandle { state: ArcSwap::from_pointee(state), drain }
     }
 
-    pub fn house(&self) -> Arc<House> {
-        self.house.load_full()
+    pub fn state(&self) -> Arc<ListenerState> {
+        self.state.load_full()
     }
 
     /// For calls that begin from now on.
-    pub fn replace(&self, house: House) {
-        let old = self.house.swap(Arc::new(house));
+    pub fn replace(&self, state: ListenerState) {
+        let old = self.state.swap(Arc::new(state));
         old.replaced.cancel();
     }
 
     /// Nobody comes in any more.
     pub fn close(&self) {
         self.drain.cancel();
-        self.house.load().replaced.cancel();
+        self.state.load().replaced.cancel();
     }
 
     pub fn drain(&self) -> &CancellationToken {
@@ -139,13 +139,13 @@ impl Entrance {
 }
 
 /// A client's connection between and during calls.
-struct Client {
+struct ClientConnection {
     stream: Stream,
     buffer: Buffer,
     caller: Caller,
     /// The caller's peer, for the log.
     name: Arc<str>,
-    /// The generation of the house whose authorities have verified the caller's certificate.
+    /// The generation of the state whose authorities have verified the caller's certificate.
     trusted: u64,
     known: Option<Known>,
     /// Of the call under way, where a reload may end it.
@@ -164,16 +164,16 @@ struct Known {
 /// bursts; a token's dates have a leeway of a minute anyway.
 const MOMENT: Duration = Duration::from_secs(1);
 
-impl Client {
-    fn new(stream: Stream, caller: Caller, generation: u64) -> Client {
+impl ClientConnection {
+    fn new(stream: Stream, caller: Caller, generation: u64) -> ClientConnection {
         let name = caller.peer.to_string().into();
         let (buffer, trusted) = (Buffer::new(), generation);
-        Client { stream, buffer, caller, name, trusted, known: None, session: None }
+        ClientConnection { stream, buffer, caller, name, trusted, known: None, session: None }
     }
 }
 
 /// What becomes of the client's connection after a call.
-enum Next {
+enum AfterCall {
     Again,
     /// It has ended, or is to end without another word.
     Close,
@@ -195,38 +195,40 @@ struct Sent {
     call: Option<Box<Typed>>,
 }
 
-/// Serves one connection, accepted in this generation of the house, to its end. `permit` is given
+/// Serves one connection, accepted in this generation of the state, to its end. `permit` is given
 /// back when nothing of it is left.
 pub async fn connection<P: Send + 'static>(
-    entrance: Arc<Entrance>,
+    handle: Arc<ListenerHandle>,
     stream: Stream,
     caller: Caller,
     generation: u64,
     permit: P,
 ) {
-    let mut client = Client::new(stream, caller, generation);
-    let open = entrance.house().tally.connection();
-    while request::idle(&entrance, &mut client).await {
-        let house = entrance.house();
-        let (next, mut record) = begin(&entrance, &house, &mut client).await;
+    let mut client = ClientConnection::new(stream, caller, generation);
+    let open = handle.state().tally.connection();
+    while request::idle(&handle, &mut client).await {
+        let state = handle.state();
+        let (next, mut record) = begin(&handle, &state, &mut client).await;
         match next {
-            Next::Again => house.finish(&mut record),
+            AfterCall::Again => state.finish(&mut record),
             // A connection that ends between two requests is no call.
-            Next::Close if record.method.is_empty() && record.verdict == Verdict::Allow => return,
-            Next::Close => return house.finish(&mut record),
-            Next::Linger => {
-                house.finish(&mut record);
+            AfterCall::Close if record.method.is_empty() && record.verdict == Verdict::Allow => {
+                return;
+            }
+            AfterCall::Close => return state.finish(&mut record),
+            AfterCall::Linger => {
+                state.finish(&mut record);
                 return request::linger(&mut client).await;
             }
-            Next::Relay(engine) => {
-                return hand_over(entrance, &house, client, engine, record, (permit, open));
+            AfterCall::Relay(engine) => {
+                return hand_over(handle, &state, client, engine, record, (permit, open));
             }
-            Next::Http2(speaks) => {
+            AfterCall::Http2(speaks) => {
                 // Of a preface each request has a record.
                 if record.status != 0 {
-                    house.finish(&mut record);
+                    state.finish(&mut record);
                 }
-                return Box::pin(http2::serve(house, &mut client, speaks)).await;
+                return Box::pin(http2::serve(state, &mut client, speaks)).await;
             }
         }
     }
@@ -235,29 +237,29 @@ pub async fn connection<P: Send + 'static>(
 
 /// One call, in a box of its own: an idle connection costs its sockets and little else.
 fn begin<'c>(
-    entrance: &'c Entrance,
-    house: &'c House,
-    client: &'c mut Client,
-) -> Pin<Box<dyn Future<Output = (Next, Box<Record>)> + Send + 'c>> {
+    handle: &'c ListenerHandle,
+    state: &'c ListenerState,
+    client: &'c mut ClientConnection,
+) -> Pin<Box<dyn Future<Output = (AfterCall, Box<Record>)> + Send + 'c>> {
     Box::pin(async move {
-        let record = Record::new(Arc::clone(&house.listener), Arc::clone(&client.name));
+        let record = Record::new(Arc::clone(&state.listener), Arc::clone(&client.name));
         let mut record = Box::new(record);
-        (call(entrance, house, client, &mut record).await, record)
+        (call(handle, state, client, &mut record).await, record)
     })
 }
 
 /// The rest of a call whose connection the engine took over, in a task of its own: as small as it
 /// can be, for it may be idle for days.
 fn hand_over<P: Send + 'static>(
-    entrance: Arc<Entrance>,
-    house: &House,
-    mut client: Client,
+    handle: Arc<ListenerHandle>,
+    state: &ListenerState,
+    mut client: ClientConnection,
     engine: Conn,
     mut record: Box<Record>,
     permit: P,
 ) {
     // Where no reload ends it, the stream holds nothing of the listener.
-    let watched = client.session.take().map(|session| (entrance, session));
+    let watched = client.session.take().map(|session| (handle, session));
     let mut ends = Ends {
         client: client.stream,
         from_client: client.buffer,
@@ -266,17 +268,17 @@ fn hand_over<P: Send + 'static>(
     };
     record.mark(Stage::Answer);
     record.relayed = true;
-    let stream = house.tally.stream(record.operation);
-    // Not the house: it may be replaced long before the stream ends.
-    let (tally, log) = (Arc::clone(&house.tally), house.log.clone());
-    house.tasks.spawn(async move {
+    let stream = state.tally.stream(record.operation);
+    // Not the state: it may be replaced long before the stream ends.
+    let (tally, log) = (Arc::clone(&state.tally), state.log.clone());
+    state.tasks.spawn(async move {
         let passed = match watched {
             None => relay::run(&mut ends).await,
-            Some((entrance, mut session)) => {
+            Some((handle, mut session)) => {
                 let mut passed = relay::Passed::default();
                 let relayed = tokio::select! {
                     () = relay::run_counting(&mut ends, &mut passed) => true,
-                    () = session.revoked(&entrance) => false,
+                    () = session.revoked(&handle) => false,
                 };
                 if !relayed {
                     Session::note(&mut record);
@@ -309,39 +311,39 @@ async fn reply_and_close(mut stream: Stream, answer: &[u8]) {
 
 /// Lets a client read what was written before the socket is gone.
 pub async fn linger(stream: Stream) {
-    let mut client = Client::new(stream, Caller::new(Peer::Unknown, Vec::new()), 0);
+    let mut client = ClientConnection::new(stream, Caller::new(Peer::Unknown, Vec::new()), 0);
     request::linger(&mut client).await;
 }
 
 /// The story: one request, from its first byte to the last byte of its answer.
 async fn call(
-    entrance: &Entrance,
-    house: &House,
-    client: &mut Client,
+    handle: &ListenerHandle,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     record: &mut Record,
-) -> Next {
+) -> AfterCall {
     let mut upload = Upload::default();
     let sent: Result<Sent, Refusal> = async {
         let mut leases = Leases::default();
         let mut head =
-            accept(house, client, &mut leases, record).instrument(debug_span!("accept")).await?;
+            accept(state, client, &mut leases, record).instrument(debug_span!("accept")).await?;
         upload.wants = Wants { http: head.version, close: head.closes() };
         let trail = request::trail(&head, record)?;
         record.mark(Stage::Accept);
-        let identity = authenticate(house, client, &mut head, &mut leases, record)
+        let identity = authenticate(state, client, &mut head, &mut leases, record)
             .instrument(debug_span!("authenticate"))
             .await?;
         record.mark(Stage::Authenticate);
-        let call = parse(house, client, head, &mut upload, &mut leases.body, record)
+        let call = parse(state, client, head, &mut upload, &mut leases.body, record)
             .instrument(debug_span!("parse"))
             .await?;
         record.mark(Stage::Parse);
-        let (call, shape) = decide(house, call, &identity, &trail, record)
+        let (call, shape) = decide(state, call, &identity, &trail, record)
             .instrument(debug_span!("decide"))
             .await?;
         record.mark(Stage::Decide);
         let sent =
-            send(house, call, shape, identity, trail).instrument(debug_span!("send")).await?;
+            send(state, call, shape, identity, trail).instrument(debug_span!("send")).await?;
         record.mark(Stage::Send);
         Ok(sent)
     }
@@ -349,12 +351,12 @@ async fn call(
     match sent {
         Ok(sent) => match client.session.take() {
             None => {
-                answer(house, client, sent, upload, record).instrument(debug_span!("answer")).await
+                answer(state, client, sent, upload, record).instrument(debug_span!("answer")).await
             }
             Some(mut session) => {
-                let answering = answer(house, client, sent, upload, record);
+                let answering = answer(state, client, sent, upload, record);
                 // Boxed: what this needs is not carried through every call.
-                match Box::pin(revoke::until_revoked(&mut session, entrance, answering)).await {
+                match Box::pin(revoke::until_revoked(&mut session, handle, answering)).await {
                     Some(next) => {
                         // A stream goes on with it.
                         client.session = Some(session);
@@ -362,7 +364,7 @@ async fn call(
                     }
                     None => {
                         Session::note(record);
-                        Next::Close
+                        AfterCall::Close
                     }
                 }
             }
@@ -370,33 +372,33 @@ async fn call(
         Err(refusal) => {
             record.ends_early();
             // Boxed: what refusals need is not carried through every call.
-            Box::pin(refusal.answer(house, client, upload, record)).await
+            Box::pin(refusal.answer(state, client, upload, record)).await
         }
     }
 }
 
 async fn authenticate(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     head: &mut RequestHead,
     leases: &mut Leases,
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
-    let recognised = match remembered(house, client, &head.headers, record.started) {
+    let recognised = match remembered(state, client, &head.headers, record.started) {
         Some(identity) => Ok(identity),
         None => {
-            if !house.door.is_open() {
-                request::hold(house, client, leases, head.headers.len())?;
+            if !state.authentication.is_open() {
+                request::hold(state, client, leases, head.headers.len())?;
             }
-            recognise(house, client, &head.headers, record.started).await
+            recognise(state, client, &head.headers, record.started).await
         }
     };
     if recognised.is_err() {
         record.path = request::path_of(head.target(), false);
     }
     let identity = recognised?;
-    client.session = Session::begin(house, client, &identity, &head.headers);
-    if !house.door.is_open() || house.trust.is_some() {
+    client.session = Session::begin(state, client, &identity, &head.headers);
+    if !state.authentication.is_open() || state.trust.is_some() {
         // It was for dockgate, and the engine has no use for it.
         head.headers.remove("authorization");
     }
@@ -405,32 +407,32 @@ async fn authenticate(
 }
 
 async fn recognise(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     headers: &Lines,
     now: Instant,
-) -> Result<Identity, Stranger> {
-    if client.trusted != house.generation {
+) -> Result<Identity, AuthError> {
+    if client.trusted != state.generation {
         let certificates = &client.caller.certificates;
-        if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
-            return Err(Stranger::Distrusted);
+        if state.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
+            return Err(AuthError::Distrusted);
         }
-        client.trusted = house.generation;
+        client.trusted = state.generation;
     }
-    let asking = house.door.recognise(&house.listener, &client.caller, headers);
+    let asking = state.authentication.recognise(&state.listener, &client.caller, headers);
     let recognised = Box::pin(asking).await;
     match &recognised {
         Ok(identity) => {
             if let Some(method) = identity.method() {
-                house.tally.authentication(method, "recognised");
+                state.tally.authentication(method, "recognised");
             }
         }
-        Err(stranger) => house.tally.authentication(stranger.by(), stranger.result()),
+        Err(error) => state.tally.authentication(error.by(), error.result()),
     }
     let identity = recognised?;
-    client.known = (house.door.holds() != Holds::Call).then(|| Known {
+    client.known = (state.authentication.holds() != Validity::Call).then(|| Known {
         identity: identity.clone(),
-        generation: house.generation,
+        generation: state.generation,
         at: now,
         authorization: headers.get("authorization").map(<[u8]>::to_vec),
     });
@@ -438,41 +440,46 @@ async fn recognise(
 }
 
 /// Who this is, when nothing has changed since they were recognised.
-fn remembered(house: &House, client: &Client, headers: &Lines, now: Instant) -> Option<Identity> {
+fn remembered(
+    state: &ListenerState,
+    client: &ClientConnection,
+    headers: &Lines,
+    now: Instant,
+) -> Option<Identity> {
     let known = client.known.as_ref()?;
-    let is_fresh = match house.door.holds() {
-        Holds::Connection => true,
-        Holds::Moment => {
+    let is_fresh = match state.authentication.holds() {
+        Validity::Connection => true,
+        Validity::Moment => {
             let mut presented = headers.all("authorization");
             now.saturating_duration_since(known.at) < MOMENT
                 && presented.next() == known.authorization.as_deref()
                 && presented.next().is_none()
         }
-        Holds::Call => false,
+        Validity::Call => false,
     };
-    (is_fresh && known.generation == house.generation).then(|| known.identity.clone())
+    (is_fresh && known.generation == state.generation).then(|| known.identity.clone())
 }
 
 async fn decide(
-    house: &House,
+    state: &ListenerState,
     call: Call,
     identity: &Identity,
     trail: &Trail,
     record: &mut Record,
 ) -> Result<(Permitted<Call>, Shape), Refusal> {
     // A pass-through asks the engine nothing.
-    let engine = match house.chain.is_empty() {
+    let engine = match state.chain.is_empty() {
         true => KNOWN,
-        false => house.engine.versions(trail).await?,
+        false => state.engine.versions(trail).await?,
     };
     let mut facts = Facts::default();
-    let mut deciding = house.chain.decide(call);
+    let mut deciding = state.chain.decide(call);
     let decided = loop {
-        match deciding.step(&facts::context(house, identity, engine, &facts)) {
+        match deciding.step(&facts::context(state, identity, engine, &facts)) {
             Step::Done(call) => break Ok(call),
             Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
             Step::Ask(questions) => {
-                let asking = facts::find_out(house, engine, questions, trail, &mut facts);
+                let asking = facts::find_out(state, engine, questions, trail, &mut facts);
                 if let Err(refusal) = asking.await {
                     break Err(refusal);
                 }
@@ -481,12 +488,12 @@ async fn decide(
     };
     audit::note(record, deciding.into_findings());
     let call = decided?;
-    let shape = Shape::of(&call, &house.chain, &facts::context(house, identity, engine, &facts));
+    let shape = Shape::of(&call, &state.chain, &facts::context(state, identity, engine, &facts));
     Ok((call, shape))
 }
 
 async fn send(
-    house: &House,
+    state: &ListenerState,
     call: Permitted<Call>,
     shape: Shape,
     identity: Identity,
@@ -496,6 +503,6 @@ async fn send(
         Call::Typed(typed) if shape.reads_answer != Reads::Nothing => Some(Box::new(typed.clone())),
         Call::Typed(_) | Call::Verbatim(_) => None,
     };
-    let conn = house.engine.send(call, &trail).await?;
+    let conn = state.engine.send(call, &trail).await?;
     Ok(Sent { conn, shape, identity, trail, call: asked })
 }

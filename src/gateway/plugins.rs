@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::auth::client::{AskError, Client};
+use crate::auth::client::{AskError, HttpClient};
 use crate::config::{self, Invalid};
-use crate::policy::Answer;
+use crate::policy::Fact;
 
 /// How dockerd asks for an answer in the plugins' protocol.
 const ACCEPT: &str = "application/vnd.docker.plugins.v1.2+json";
@@ -29,7 +29,7 @@ pub struct Plugins(HashMap<String, Plugin>);
 
 #[derive(Debug)]
 pub struct Plugin {
-    client: Client,
+    client: HttpClient,
     timeout: Duration,
     implements: &'static str,
     greeted: AtomicBool,
@@ -41,13 +41,13 @@ impl Plugins {
         self.0.insert(name.to_owned(), plugin);
     }
 
-    pub(super) async fn ask(&self, name: &str, method: &str, body: &str) -> Answer {
+    pub(super) async fn ask(&self, name: &str, method: &str, body: &str) -> Fact {
         let Some(plugin) = self.0.get(name) else {
-            return Answer::Failed("nobody can be asked".to_owned());
+            return Fact::Failed("nobody can be asked".to_owned());
         };
         match plugin.ask(method, body).await {
-            Ok(json) => Answer::Json(Arc::new(json)),
-            Err(why) => Answer::Failed(why),
+            Ok(json) => Fact::Json(Arc::new(json)),
+            Err(why) => Fact::Failed(why),
         }
     }
 }
@@ -55,7 +55,7 @@ impl Plugins {
 impl Plugin {
     /// `implements`: the kind of plugin that it must be.
     pub fn new(config: &config::Authz, implements: &'static str) -> Result<Plugin, Invalid> {
-        let client = Client::new(&config.url, config.ca.as_ref(), config.timeout)?;
+        let client = HttpClient::new(&config.url, config.ca.as_ref(), config.timeout)?;
         if client.has_path() {
             return Err(config.url.invalid("the URL of a plugin has no path", ""));
         }

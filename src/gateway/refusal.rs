@@ -9,11 +9,11 @@ use super::budget::Full;
 use super::http2::Speaks;
 use super::request::{Upload, Wants};
 use super::revoke::Session;
-use super::{Client, House, Next};
+use super::{AfterCall, ClientConnection, ListenerState};
 use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
-use crate::auth::Stranger;
-use crate::engine::Away;
+use crate::auth::AuthError;
+use crate::engine::EngineError;
 use crate::policy::{BUILDKIT, Reason};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
@@ -61,12 +61,12 @@ pub(super) enum Refusal {
     )]
     Browser,
     #[error(transparent)]
-    Stranger(#[from] Stranger),
+    AuthError(#[from] AuthError),
     /// The client is told the first reason.
     #[error("{}", message(.0))]
     Denied(Vec<Reason>),
     #[error(transparent)]
-    Away(#[from] Away),
+    Away(#[from] EngineError),
     #[error("the engine's answer could not be understood: {0}")]
     Answer(&'static str),
 }
@@ -87,18 +87,18 @@ impl Refusal {
             | Refusal::BodyCut
             | Refusal::Trail(BadTrail::Malformed)
             | Refusal::Call(_) => 400,
-            Refusal::Stranger(Stranger::Unavailable { .. }) => 503,
-            Refusal::Stranger(_) => 401,
+            Refusal::AuthError(AuthError::Unavailable { .. }) => 503,
+            Refusal::AuthError(_) => 401,
             Refusal::Framing(BadFraming::Coding) => 501,
             Refusal::HeadTooSlow | Refusal::BodyTooSlow(_) => 408,
             Refusal::BodyTooLarge(_) => 413,
             Refusal::Head(HeadError::TooManyLines) | Refusal::HeadTooLarge => 431,
             Refusal::Browser => 403,
             Refusal::Denied(reasons) => reasons.first().map_or(403, |reason| reason.status),
-            Refusal::Answer(_) | Refusal::Away(Away::Refused { .. }) => 502,
+            Refusal::Answer(_) | Refusal::Away(EngineError::Refused { .. }) => 502,
             Refusal::Full(full) => full.status(),
-            Refusal::Away(Away::Silent { .. } | Away::Busy { .. }) => 504,
-            Refusal::Away(Away::Loop { .. })
+            Refusal::Away(EngineError::Silent { .. } | EngineError::Busy { .. }) => 504,
+            Refusal::Away(EngineError::Loop { .. })
             | Refusal::Trail(BadTrail::Loop | BadTrail::TooLong) => 508,
             Refusal::Http2 => 505,
         }
@@ -147,7 +147,7 @@ impl Refusal {
             Refusal::Browser => {
                 format!("dockgate: {self}. hint: add the name to the listener's `hosts`")
             }
-            Refusal::Stranger(Stranger::Unknown) => {
+            Refusal::AuthError(AuthError::Unknown) => {
                 format!("dockgate: {self}. hint: this listener asks who you are")
             }
             _ => format!("dockgate: {self}"),
@@ -178,15 +178,15 @@ impl Refusal {
     /// Tells the client, and says what becomes of its connection.
     pub(super) async fn answer(
         self,
-        house: &House,
-        client: &mut Client,
+        state: &ListenerState,
+        client: &mut ClientConnection,
         mut upload: Upload,
         record: &mut Record,
-    ) -> Next {
+    ) -> AfterCall {
         if let Refusal::Left = &self {
             // nginx's number for it; a status that the client already saw stays.
             record.status = if record.status == 0 { 499 } else { record.status };
-            return Next::Close;
+            return AfterCall::Close;
         }
         record.verdict = self.verdict();
         // Not the rule of a policy that audited before.
@@ -195,7 +195,7 @@ impl Refusal {
             _ => None,
         };
         if let Refusal::Http2 = &self {
-            return http2(house, client, record).await;
+            return http2(state, client, record).await;
         }
         if let Some(speaks) = self.in_http2(&upload, record) {
             return upgrade(client, speaks, record).await;
@@ -203,42 +203,42 @@ impl Refusal {
         let status = self.status();
         record.status = status;
         match &self {
-            Refusal::Stranger(Stranger::Unavailable { name, why }) => {
-                tracing::warn!(listener = %house.listener, auth = name, "cannot decide: {why}");
+            Refusal::AuthError(AuthError::Unavailable { name, why }) => {
+                tracing::warn!(listener = %state.listener, auth = name, "cannot decide: {why}");
             }
-            Refusal::Stranger(_) => {
-                tracing::info!(listener = %house.listener, client = %client.name, "{self}");
+            Refusal::AuthError(_) => {
+                tracing::info!(listener = %state.listener, client = %client.name, "{self}");
             }
             _ if status >= 500 => {
-                tracing::warn!(listener = %house.listener, operation = record.operation, "{self}");
+                tracing::warn!(listener = %state.listener, operation = record.operation, "{self}");
             }
             _ => {}
         }
         let wants = upload.wants;
-        let may_keep = self.keeps_connection() && !wants.close && !house.drain.is_cancelled();
+        let may_keep = self.keeps_connection() && !wants.close && !state.drain.is_cancelled();
         let keep = may_keep && read_away(client, &mut upload).await;
         if !keep {
             // Nothing of it is read any more, and a client that does not read either holds none of our memory.
             client.buffer.clear();
         }
         let challenges = match status {
-            401 => house.door.challenges(),
+            401 => state.authentication.challenges(),
             _ => &[],
         };
         let wants = Wants { close: !keep, ..wants };
         let answer = render(status, &self.message(), challenges, record.method == "HEAD", wants);
         record.bytes_sent += answer.len() as u64;
         let written = client.stream.split().1.write_all(&answer).await;
-        if keep && written.is_ok() && !house.drain.is_cancelled() {
-            return Next::Again;
+        if keep && written.is_ok() && !state.drain.is_cancelled() {
+            return AfterCall::Again;
         }
-        Next::Linger
+        AfterCall::Linger
     }
 }
 
 /// Reads the rest of a small body away; false when that is not possible without waiting for more
 /// than Go would.
-async fn read_away(client: &mut Client, upload: &mut Upload) -> bool {
+async fn read_away(client: &mut ClientConnection, upload: &mut Upload) -> bool {
     let small = match &upload.framing {
         Framing::None => return true,
         Framing::Length { left } => *left <= MOST_DISCARDED as u64,
@@ -324,54 +324,58 @@ pub(super) fn plain_http() -> Vec<u8> {
 }
 
 /// Gives in to an upgrade whose stream no engine gets.
-async fn upgrade(client: &mut Client, speaks: Speaks, record: &mut Record) -> Next {
+async fn upgrade(client: &mut ClientConnection, speaks: Speaks, record: &mut Record) -> AfterCall {
     const SWITCHING: &[u8] =
         b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     record.status = 101;
     record.bytes_sent += SWITCHING.len() as u64;
     match client.stream.split().1.write_all(SWITCHING).await {
-        Ok(()) => Next::Http2(speaks),
-        Err(_) => Next::Linger,
+        Ok(()) => AfterCall::Http2(speaks),
+        Err(_) => AfterCall::Linger,
     }
 }
 
 /// HTTP/2 with prior knowledge: passed on where nobody has to look into it, refused in its own
 /// language otherwise.
-async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next {
-    let Some((permitted, findings)) = house.chain.tunnel() else {
-        return Next::Http2(Speaks::Preface);
+async fn http2(
+    state: &ListenerState,
+    client: &mut ClientConnection,
+    record: &mut Record,
+) -> AfterCall {
+    let Some((permitted, findings)) = state.chain.tunnel() else {
+        return AfterCall::Http2(Speaks::Preface);
     };
     record.operation = "Http2";
     record.method = "PRI".to_owned();
     record.path = "*".to_owned();
     // Nobody looks into it, so it has no header that could say who asks.
     let lines = Lines::default();
-    let recognised = match super::remembered(house, client, &lines, record.started) {
+    let recognised = match super::remembered(state, client, &lines, record.started) {
         Some(identity) => Ok(identity),
-        None => super::recognise(house, client, &lines, record.started).await,
+        None => super::recognise(state, client, &lines, record.started).await,
     };
-    if let Err(stranger) = &recognised {
-        tracing::info!(listener = %house.listener, client = %client.name, "{stranger}");
+    if let Err(error) = &recognised {
+        tracing::info!(listener = %state.listener, client = %client.name, "{error}");
     }
     if let Ok(identity) = recognised {
-        client.session = Session::begin(house, client, &identity, &lines);
+        client.session = Session::begin(state, client, &identity, &lines);
         record.identity = identity.labels();
         record.verdict = Verdict::Allow;
         audit::note(record, findings);
-        return match house.engine.tunnel(permitted).await {
+        return match state.engine.tunnel(permitted).await {
             Ok(conn) => {
                 record.status = 200;
-                Next::Relay(conn)
+                AfterCall::Relay(conn)
             }
             Err(away) => {
-                tracing::warn!(listener = %house.listener, "{away}");
+                tracing::warn!(listener = %state.listener, "{away}");
                 let refusal = Refusal::Away(away);
                 record.status = refusal.status();
                 (record.verdict, record.rule) = (Verdict::Fail, None);
                 client.buffer.clear();
                 let said = goaway(&refusal.message());
                 let _ = client.stream.split().1.write_all(&said).await;
-                Next::Linger
+                AfterCall::Linger
             }
         };
     }
@@ -379,7 +383,7 @@ async fn http2(house: &House, client: &mut Client, record: &mut Record) -> Next 
     client.buffer.clear();
     let said = goaway(&format!("dockgate: {}", Refusal::Http2));
     let _ = client.stream.split().1.write_all(&said).await;
-    Next::Linger
+    AfterCall::Linger
 }
 
 /// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).

@@ -6,10 +6,10 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::body::{Pace, Room, Uncollected};
+use super::body::{BodyError, BodyQuota, Pace};
 use super::budget::{FREE, Lease};
 use super::refusal::Refusal;
-use super::{Client, Entrance, House};
+use super::{ClientConnection, ListenerHandle, ListenerState};
 use crate::api::call::Wanted;
 use crate::api::{Call, Draft};
 use crate::auth::Peer;
@@ -69,27 +69,27 @@ pub(super) struct Leases {
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Waits for the first byte of a request; false when the client left or the listener drains.
-pub(super) async fn idle(entrance: &Entrance, client: &mut Client) -> bool {
+pub(super) async fn idle(handle: &ListenerHandle, client: &mut ClientConnection) -> bool {
     if !client.buffer.is_empty() {
-        return !entrance.drain.is_cancelled();
+        return !handle.drain.is_cancelled();
     }
     let (reader, _) = client.stream.split();
     tokio::select! {
         biased;
         ready = reader.readable() => return ready.is_ok(),
-        () = entrance.drain.cancelled() => {}
+        () = handle.drain.cancelled() => {}
     }
     matches!(tokio::time::timeout(LAST_CALL, reader.readable()).await, Ok(Ok(())))
 }
 
 /// Reads one request head.
 pub(super) async fn accept(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     leases: &mut Leases,
     record: &mut Record,
 ) -> Result<RequestHead, Refusal> {
-    let end = match read_head(house, client, &mut leases.head).await? {
+    let end = match read_head(state, client, &mut leases.head).await? {
         Some(end) => end,
         None => return Err(Refusal::Left),
     };
@@ -101,13 +101,13 @@ pub(super) async fn accept(
     }
     if end > FREE {
         let source = client.caller.peer.source();
-        house.budgets.heads.cover(&mut leases.head, source, end)?;
+        state.budgets.heads.cover(&mut leases.head, source, end)?;
     }
     let head = RequestHead::parse(bytes);
     client.buffer.consume(end);
     let head = head?;
     record.method = head.method().to_owned();
-    if matches!(client.caller.peer, Peer::Tcp(_)) && is_browsers(house, &head.headers) {
+    if matches!(client.caller.peer, Peer::Tcp(_)) && is_browsers(state, &head.headers) {
         record.path = path_of(head.target(), false);
         return Err(Refusal::Browser);
     }
@@ -125,13 +125,13 @@ pub(super) fn trail(head: &RequestHead, record: &mut Record) -> Result<Trail, Re
 /// Whether a page in somebody's browser may have sent this. A page says where it is from (`Origin`, RFC 6454
 /// §7), but not with a GET to its own name, and that may have been made to lead here (DNS rebinding). Whoever
 /// needs no credential must call this listener by an address, by a name of this network, or by its own.
-fn is_browsers(house: &House, headers: &Lines) -> bool {
+fn is_browsers(state: &ListenerState, headers: &Lines) -> bool {
     let is_foreign = |host: &[u8]| {
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
         let name = host.rsplit_once(':').map_or(&*host, |(name, _)| name);
-        is_public(name) && !house.hosts.iter().any(|hosts| hosts.iter().any(|known| known == name))
+        is_public(name) && !state.hosts.iter().any(|hosts| hosts.iter().any(|known| known == name))
     };
-    headers.has("origin") || (house.hosts.is_some() && headers.get("host").is_some_and(is_foreign))
+    headers.has("origin") || (state.hosts.is_some() && headers.get("host").is_some_and(is_foreign))
 }
 
 /// A name that anybody can have in the DNS: no address, no single label, none of RFC 6761's and RFC 6762's.
@@ -145,22 +145,22 @@ fn is_public(name: &str) -> bool {
 
 /// What a client may hold that takes its time with who it is, beside its head: what it sent behind it.
 pub(super) fn hold(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     leases: &mut Leases,
     head: usize,
 ) -> Result<(), Refusal> {
     client.buffer.tighten();
     let (held, source) = (client.buffer.held(0) + head, client.caller.peer.source());
-    Ok(house.budgets.heads.cover(&mut leases.head, source, held)?)
+    Ok(state.budgets.heads.cover(&mut leases.head, source, held)?)
 }
 
 async fn read_head(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     lease: &mut Option<Lease>,
 ) -> Result<Option<usize>, Refusal> {
-    let limits = &house.limits;
+    let limits = &state.limits;
     let source = client.caller.peer.source();
     let (reader, _) = client.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };
@@ -174,7 +174,7 @@ async fn read_head(
     let most = limits.header_bytes;
     // Whoever takes their time holds no more memory than they filled, and what they hold is counted.
     inbox.buffer.tighten();
-    let cover = |held| house.budgets.heads.cover(lease, source, held).map_err(Refusal::from);
+    let cover = |held| state.budgets.heads.cover(lease, source, held).map_err(Refusal::from);
     match tokio::time::timeout(limits.header_time, rest_of_head(inbox, most, cover)).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::HeadTooSlow),
@@ -209,20 +209,20 @@ fn within(bytes: usize, most: usize) -> Result<usize, Refusal> {
 
 /// Makes a call of a head, and of the body where dockgate must read that.
 pub(super) async fn parse(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     head: RequestHead,
     upload: &mut Upload,
     lease: &mut Option<Lease>,
     record: &mut Record,
 ) -> Result<Call, Refusal> {
-    if house.chain.is_empty() {
+    if state.chain.is_empty() {
         upload.framing = Framing::of_request(&head, Dialect::AsGo)?;
         let call = Call::verbatim(head);
         note(record, &call);
         if call.drops_body() {
             upload.waits = call.expects_continue();
-            read_body(house, client, upload, lease, record).await?;
+            read_body(state, client, upload, lease, record).await?;
         }
         return Ok(call);
     }
@@ -236,8 +236,8 @@ pub(super) async fn parse(
     if draft.wanted() == Wanted::Stream {
         return Ok(draft.with_stream(upload.framing.clone()));
     }
-    let body = read_body(house, client, upload, lease, record).await?;
-    Ok(draft.with_json(&head, &body, house.limits.json_elements)?)
+    let body = read_body(state, client, upload, lease, record).await?;
+    Ok(draft.with_json(&head, &body, state.limits.json_elements)?)
 }
 
 fn note(record: &mut Record, call: &Call) {
@@ -259,14 +259,14 @@ pub(super) fn path_of(target: &[u8], shows_query: bool) -> String {
 
 /// Reads a request's whole body, within the limit for JSON.
 async fn read_body(
-    house: &House,
-    client: &mut Client,
+    state: &ListenerState,
+    client: &mut ClientConnection,
     upload: &mut Upload,
     lease: &mut Option<Lease>,
     record: &mut Record,
 ) -> Result<Vec<u8>, Refusal> {
-    let most = house.limits.json_body;
-    let room = Room::of(house, client, lease, most);
+    let most = state.limits.json_body;
+    let quota = BodyQuota::of(state, client, lease, most);
     let (reader, mut writer) = client.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut client.buffer };
     if let Framing::Length { left } = upload.framing
@@ -277,21 +277,21 @@ async fn read_body(
     if std::mem::take(&mut upload.waits) && !upload.framing.is_done() {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| Refusal::Left)?;
     }
-    let pace = Some(Pace::of(house));
-    let collected = room.collect(&mut inbox, &mut upload.framing, pace, &mut record.bytes_in);
+    let pace = Some(Pace::of(state));
+    let collected = quota.collect(&mut inbox, &mut upload.framing, pace, &mut record.bytes_in);
     collected.await.map_err(|why| match why {
-        Uncollected::TooLarge => Refusal::BodyTooLarge(most),
-        Uncollected::TooSlow(slow) => slow.into(),
-        Uncollected::Full(full) => full.into(),
-        Uncollected::Pump(PumpError::Malformed(error)) => error.into(),
-        Uncollected::Pump(PumpError::Cut) => Refusal::BodyCut,
-        Uncollected::Pump(PumpError::Read(_) | PumpError::Write(_)) => Refusal::Left,
+        BodyError::TooLarge => Refusal::BodyTooLarge(most),
+        BodyError::TooSlow(slow) => slow.into(),
+        BodyError::Full(full) => full.into(),
+        BodyError::Pump(PumpError::Malformed(error)) => error.into(),
+        BodyError::Pump(PumpError::Cut) => Refusal::BodyCut,
+        BodyError::Pump(PumpError::Read(_) | PumpError::Write(_)) => Refusal::Left,
     })
 }
 
 /// Reads on what a client still sends after its call was answered, within bounds, so that closing
 /// the socket does not reset the answer before the client has read it (RFC 9112 §9.6).
-pub(super) async fn linger(client: &mut Client) {
+pub(super) async fn linger(client: &mut ClientConnection) {
     const LINGER: Duration = Duration::from_secs(2);
     let (reader, mut writer) = client.stream.split();
     if writer.close_write().await.is_err() {

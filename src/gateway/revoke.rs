@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, Entrance, House, Next};
+use super::{AfterCall, ClientConnection, ListenerHandle, ListenerState};
 use crate::auth::{Caller, Identity};
 use crate::config::Revoke;
 use crate::telemetry::access::{Record, Verdict};
@@ -25,57 +25,61 @@ pub(super) struct Session {
     caller: Caller,
     /// `Authorization`, where there was one: a token is judged by the new keys.
     credential: Lines,
-    /// Of the house that let them in last.
+    /// Of the state that let them in last.
     generation: u64,
     replaced: CancellationToken,
 }
 
 impl Session {
     pub(super) fn begin(
-        house: &House,
-        client: &Client,
+        state: &ListenerState,
+        client: &ClientConnection,
         identity: &Identity,
         headers: &Lines,
     ) -> Option<Box<Session>> {
-        (house.revoke == Revoke::Cut).then(|| {
+        (state.revoke == Revoke::Cut).then(|| {
             Box::new(Session {
                 identity: identity.clone(),
                 caller: client.caller.again(),
                 credential: headers.only("authorization"),
-                generation: house.generation,
-                replaced: house.replaced.clone(),
+                generation: state.generation,
+                replaced: state.replaced.clone(),
             })
         })
     }
 
     /// Returns when the caller is let in no more.
-    pub(super) async fn revoked(&mut self, entrance: &Entrance) {
+    pub(super) async fn revoked(&mut self, handle: &ListenerHandle) {
         loop {
             self.replaced.cancelled().await;
-            let house = entrance.house();
+            let state = handle.state();
             // The listener itself is gone.
-            if house.generation == self.generation {
+            if state.generation == self.generation {
                 break;
             }
-            if house.revoke == Revoke::Cut && !self.is_let_in(&house).await {
+            if state.revoke == Revoke::Cut && !self.is_let_in(&state).await {
                 break;
             }
-            (self.generation, self.replaced) = (house.generation, house.replaced.clone());
+            (self.generation, self.replaced) = (state.generation, state.replaced.clone());
         }
-        let house = entrance.house();
+        let state = handle.state();
         let (user, client) = (self.identity.user().unwrap_or("-"), &self.caller.peer);
-        tracing::info!(listener = %house.listener, %client, user, "a stream is cut: its user is let in no more");
+        tracing::info!(listener = %state.listener, %client, user, "a stream is cut: its user is let in no more");
     }
 
-    async fn is_let_in(&self, house: &House) -> bool {
+    async fn is_let_in(&self, state: &ListenerState) -> bool {
         let certificates = &self.caller.certificates;
-        if house.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
+        if state.trust.as_ref().is_some_and(|trust| !trust.still_trusts(certificates)) {
             return false;
         }
         let Session { identity, caller, credential, .. } = self;
         for _ in 0..TRIES {
-            let deciding =
-                house.door.still_recognises(&house.listener, caller, credential, identity);
+            let deciding = state.authentication.still_recognises(
+                &state.listener,
+                caller,
+                credential,
+                identity,
+            );
             match deciding.await {
                 Some(is_let_in) => return is_let_in,
                 None => tokio::time::sleep(RETRY).await,
@@ -94,12 +98,12 @@ impl Session {
 /// An answer under way, which ends early when its user is let in no more.
 pub(super) async fn until_revoked(
     session: &mut Session,
-    entrance: &Entrance,
-    answering: impl Future<Output = Next>,
-) -> Option<Next> {
+    handle: &ListenerHandle,
+    answering: impl Future<Output = AfterCall>,
+) -> Option<AfterCall> {
     tokio::select! {
         biased;
         next = answering => Some(next),
-        () = session.revoked(entrance) => None,
+        () = session.revoked(handle) => None,
     }
 }

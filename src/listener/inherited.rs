@@ -17,7 +17,7 @@ use crate::config::{self, Bind, ClientAuth};
 
 /// Where a socket listens.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ListenAddress {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
@@ -29,12 +29,14 @@ pub(super) fn adopt(socket: OwnedFd, bind: &Bind) -> io::Result<(OwnedFd, Kind)>
     rustix::io::ioctl_fionbio(&socket, true)?;
     let kind = match (place_of(&socket)?, bind) {
         // Its own idea of its path is from before it was moved into place.
-        (Place::Unix(_), Bind::Unix { path, .. }) => {
+        (ListenAddress::Unix(_), Bind::Unix { path, .. }) => {
             Kind::Unix { file: Some(Arc::new(unix::SocketFile::of(path)?)) }
         }
         // The service manager's file stays the service manager's.
-        (Place::Unix(_), Bind::Inherited { .. }) => Kind::Unix { file: None },
-        (Place::Tcp(address), Bind::Inherited { .. } | Bind::Tcp { .. }) => Kind::Tcp(address),
+        (ListenAddress::Unix(_), Bind::Inherited { .. }) => Kind::Unix { file: None },
+        (ListenAddress::Tcp(address), Bind::Inherited { .. } | Bind::Tcp { .. }) => {
+            Kind::Tcp(address)
+        }
         (place, _) => {
             let why = format!("the socket that was passed for `{bind}` listens on {place}");
             return Err(io::Error::other(why));
@@ -65,24 +67,24 @@ pub(super) fn refuse_open(address: SocketAddr, config: &config::Listener) -> io:
     )))
 }
 
-pub(super) fn place_of(socket: impl AsFd) -> io::Result<Place> {
+pub(super) fn place_of(socket: impl AsFd) -> io::Result<ListenAddress> {
     let address = rustix::net::getsockname(socket)?;
     match address.address_family() {
         AddressFamily::UNIX => {
             let unix = SocketAddrUnix::try_from(address)?;
             let path = unix.path().map(|path| path.to_string_lossy().into_owned());
-            Ok(Place::Unix(PathBuf::from(path.unwrap_or_default())))
+            Ok(ListenAddress::Unix(PathBuf::from(path.unwrap_or_default())))
         }
-        AddressFamily::INET | AddressFamily::INET6 => Ok(Place::Tcp(address.try_into()?)),
+        AddressFamily::INET | AddressFamily::INET6 => Ok(ListenAddress::Tcp(address.try_into()?)),
         _ => Err(io::Error::other("the inherited socket is neither unix nor TCP")),
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Unix(path) => write!(f, "unix://{}", path.display()),
-            Place::Tcp(address) => write!(f, "tcp://{address}"),
+            ListenAddress::Unix(path) => write!(f, "unix://{}", path.display()),
+            ListenAddress::Tcp(address) => write!(f, "tcp://{address}"),
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::auth::{Caller, Peer};
 use crate::config::{self, Bind};
-use crate::gateway::{self, Entrance, House, Trust};
+use crate::gateway::{self, ListenerHandle, ListenerState, Trust};
 use crate::wire::io::{Stream, watch};
 use connections::{Connections, Permit};
 use tls::{NoHandshake, Server};
@@ -145,12 +145,12 @@ impl AsFd for Socket {
 #[derive(Clone, Debug)]
 pub struct Listener {
     socket: Socket,
-    settings: Arc<Settings>,
+    settings: Arc<ConnectionSettings>,
 }
 
 /// What a reload may change while the socket stays.
 #[derive(Debug)]
-struct Settings {
+struct ConnectionSettings {
     tls: ArcSwapOption<Server>,
     connections: Connections,
     /// Of those that are told that they are too many.
@@ -165,7 +165,7 @@ impl Listener {
     ) -> io::Result<Listener> {
         socket.suits(config)?;
         let connections = Connections::new(config.max_connections);
-        let settings = Arc::new(Settings {
+        let settings = Arc::new(ConnectionSettings {
             tls: ArcSwapOption::new(tls),
             connections,
             told: Connections::new(MOST_TOLD),
@@ -207,18 +207,18 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Accepts until the listener drains.
-    pub async fn serve(self, entrance: Arc<Entrance>) {
+    pub async fn serve(self, handle: Arc<ListenerHandle>) {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = entrance.drain().cancelled() => return,
+                () = handle.drain().cancelled() => return,
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.hand_over(&entrance, stream, peer),
+                Ok((stream, peer)) => self.hand_over(&handle, stream, peer),
                 // Nobody is accepted for a while, and trying at once would only burn time.
                 Err(error) if is_exhausted(&error) => {
-                    let listener = &entrance.house().listener;
+                    let listener = &handle.state().listener;
                     tracing::warn!(%listener, %error, "no connection can be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -243,37 +243,37 @@ impl Acceptor {
         Ok((Stream::new(socket)?, peer))
     }
 
-    fn hand_over(&self, entrance: &Arc<Entrance>, stream: Stream, peer: Peer) {
-        let house = entrance.house();
+    fn hand_over(&self, handle: &Arc<ListenerHandle>, stream: Stream, peer: Peer) {
+        let state = handle.state();
         let settings = &self.listener.settings;
         let Some(permit) = settings.connections.take() else {
-            tracing::warn!(listener = %house.listener, %peer, "too many connections");
-            return turn_away(settings, &house, stream);
+            tracing::warn!(listener = %state.listener, %peer, "too many connections");
+            return turn_away(settings, &state, stream);
         };
-        let entrance = Arc::clone(entrance);
-        let generation = house.generation;
+        let handle = Arc::clone(handle);
+        let generation = state.generation;
         // After the generation: authorities that are newer than it are only asked once more.
         match settings.tls.load_full() {
             Some(server) => {
-                house.tasks.spawn(secured(server, entrance, stream, peer, generation, permit));
+                state.tasks.spawn(secured(server, handle, stream, peer, generation, permit));
             }
             None => {
                 let caller = Caller::new(peer, Vec::new());
-                let connection = gateway::connection(entrance, stream, caller, generation, permit);
-                house.tasks.spawn(connection);
+                let connection = gateway::connection(handle, stream, caller, generation, permit);
+                state.tasks.spawn(connection);
             }
         }
     }
 }
 
 /// Says no where the client can understand it, which takes a while and a descriptor.
-fn turn_away(settings: &Settings, house: &House, stream: Stream) {
+fn turn_away(settings: &ConnectionSettings, state: &ListenerState, stream: Stream) {
     if settings.tls.load().is_some() {
         return;
     }
     let Some(permit) = settings.told.take() else { return };
-    let listener = Arc::clone(&house.listener);
-    house.tasks.spawn(async move {
+    let listener = Arc::clone(&state.listener);
+    state.tasks.spawn(async move {
         gateway::turn_away(&listener, stream).await;
         drop(permit);
     });
@@ -289,7 +289,7 @@ fn is_exhausted(error: &io::Error) -> bool {
 /// Shakes hands, and then is a connection like any other.
 async fn secured(
     server: Arc<Server>,
-    entrance: Arc<Entrance>,
+    handle: Arc<ListenerHandle>,
     mut stream: Stream,
     peer: Peer,
     generation: u64,
@@ -298,18 +298,18 @@ async fn secured(
     // Boxed: a connection does not keep the room that its handshake took.
     let shaken = Box::pin(server.accept(&mut stream)).await;
     drop(server);
-    let house = entrance.house();
+    let state = handle.state();
     match shaken {
         Ok(certificates) => {
-            house.tally.handshake("ok");
+            state.tally.handshake("ok");
             let caller = Caller::new(peer, certificates);
-            let tasks = house.tasks.clone();
-            drop(house);
-            tasks.spawn(gateway::connection(entrance, stream, caller, generation, permit));
+            let tasks = state.tasks.clone();
+            drop(state);
+            tasks.spawn(gateway::connection(handle, stream, caller, generation, permit));
         }
         Err(why) => {
-            house.tally.handshake(why.kind());
-            tracing::warn!(listener = %house.listener, client = %peer, "no TLS connection: {why}");
+            state.tally.handshake(why.kind());
+            tracing::warn!(listener = %state.listener, client = %peer, "no TLS connection: {why}");
             match why {
                 NoHandshake::PlainHttp => gateway::speak_plainly(stream).await,
                 // The alert must be read before a reset takes it away.

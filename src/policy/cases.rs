@@ -13,7 +13,7 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::rehearsal::{Outcome, Request, Verdict, rehearse};
-use super::{Answer, Chain, Question, Reason};
+use super::{Chain, Fact, Question, Reason};
 use crate::auth::Identity;
 use crate::config::{Invalid, Place};
 
@@ -44,7 +44,7 @@ struct Test {
     rule: Option<Spanned<String>>,
     rewritten: Option<Spanned<String>>,
     #[serde(default)]
-    engine: Engine,
+    engine: GivenEngine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -57,7 +57,7 @@ enum Expect {
 /// What there is, as inspect would say it; anything else is absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Engine {
+struct GivenEngine {
     containers: BTreeMap<String, Spanned<String>>,
     networks: BTreeMap<String, Spanned<String>>,
     volumes: BTreeMap<String, Spanned<String>>,
@@ -84,10 +84,10 @@ pub fn run(text: &str, file: &Path, chain: &Chain) -> Result<usize, Invalid> {
 }
 
 /// At which byte, and what is wrong there.
-type Wrong = (usize, String);
+type CaseError = (usize, String);
 
 impl Test {
-    fn run(&self, chain: &Chain) -> Result<(), Wrong> {
+    fn run(&self, chain: &Chain) -> Result<(), CaseError> {
         let start = self.request.span().start;
         let bad = || (start, "`request` is not `METHOD /path`".to_owned());
         let (method, target) = self.request.get_ref().split_once(' ').ok_or_else(bad)?;
@@ -120,7 +120,7 @@ impl Test {
         }
     }
 
-    fn is_by_rule(&self, reasons: &[Reason]) -> Result<(), Wrong> {
+    fn is_by_rule(&self, reasons: &[Reason]) -> Result<(), CaseError> {
         if let Some(rewritten) = &self.rewritten {
             return Err((rewritten.span().start, "`rewritten` needs `expect = \"allow\"`".into()));
         }
@@ -133,7 +133,7 @@ impl Test {
     }
 
     /// The body that would be sent, as JSON: order and spaces do not count.
-    fn compare(&self, sent: &[u8]) -> Result<(), Wrong> {
+    fn compare(&self, sent: &[u8]) -> Result<(), CaseError> {
         if let Some(rule) = &self.rule {
             return Err((rule.span().start, "`rule` needs `expect = \"deny\"`".to_owned()));
         }
@@ -148,9 +148,9 @@ impl Test {
     }
 }
 
-impl Engine {
+impl GivenEngine {
     /// What the file says, read once for each test.
-    fn answers(&self) -> Result<Vec<(Question, Answer)>, Wrong> {
+    fn answers(&self) -> Result<Vec<(Question, Fact)>, CaseError> {
         type Ask = fn(String) -> Question;
         let kinds: [(&BTreeMap<String, Spanned<String>>, Ask); 3] = [
             (&self.containers, Question::Container),
@@ -163,23 +163,23 @@ impl Engine {
         let info = self.info.iter().map(|text| (Question::Info, text));
         named
             .chain(info)
-            .map(|(question, text)| Ok((question, Answer::Json(Arc::new(json(text)?)))))
+            .map(|(question, text)| Ok((question, Fact::Json(Arc::new(json(text)?)))))
             .collect()
     }
 
-    fn answer(&self, known: &[(Question, Answer)], question: &Question) -> Answer {
+    fn answer(&self, known: &[(Question, Fact)], question: &Question) -> Fact {
         if let Question::HostPath(path) = question {
-            return Answer::Path(self.paths.get(path).unwrap_or(path).clone());
+            return Fact::Path(self.paths.get(path).unwrap_or(path).clone());
         }
         if let Question::MountsBelow(_) = question {
-            return Answer::Paths(Vec::new());
+            return Fact::Paths(Vec::new());
         }
         let found = known.iter().find(|(asked, _)| asked == question);
-        found.map_or(Answer::Absent, |(_, answer)| answer.clone())
+        found.map_or(Fact::Absent, |(_, answer)| answer.clone())
     }
 }
 
-fn json(text: &Spanned<String>) -> Result<Value, Wrong> {
+fn json(text: &Spanned<String>) -> Result<Value, CaseError> {
     let start = text.span().start;
     text.get_ref().parse().map_err(|error| (start, format!("is not JSON: {error}")))
 }

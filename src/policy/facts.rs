@@ -2,7 +2,7 @@
 //!
 //! A policy that lacks a fact asks for it (`Verdict::Ask`); `gateway::facts` finds it out and the policy
 //! is asked again. What must stay true: no policy does I/O; a question that cannot be answered is an
-//! `Answer::Failed`, which no policy may take for a yes.
+//! `Fact::Failed`, which no policy may take for a yes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -37,7 +37,7 @@ pub enum Question {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub enum Fact {
     /// There is none of that name.
     Absent,
     Json(Arc<Value>),
@@ -61,7 +61,7 @@ pub struct Made {
 
 /// What was asked for one call and answered.
 #[derive(Clone, Debug, Default)]
-pub struct Facts(HashMap<Question, Answer>);
+pub struct Facts(HashMap<Question, Fact>);
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,11 +81,11 @@ impl fmt::Display for Question {
 }
 
 impl Facts {
-    pub fn get(&self, question: &Question) -> Option<&Answer> {
+    pub fn get(&self, question: &Question) -> Option<&Fact> {
         self.0.get(question)
     }
 
-    pub fn insert(&mut self, question: Question, answer: Answer) {
+    pub fn insert(&mut self, question: Question, answer: Fact) {
         self.0.entry(question).or_insert(answer);
     }
 

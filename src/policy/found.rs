@@ -11,18 +11,18 @@ use serde_json::Value as Json;
 
 /// What a reason is about. In a box: reasons are passed around as errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Met {
+pub enum FindingDetail {
     /// As a person reads it.
     Text(String),
     /// For `dockgate learn`.
-    ByRule(Found),
+    ByRule(RuleFinding),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct RuleFinding {
     /// The operation by whose rules it was judged.
     pub operation: Cow<'static, str>,
-    pub part: Part,
+    pub part: RequestPart,
     /// As a file of rules names it, such as `HostConfig.Mounts.*.Type`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub place: String,
@@ -32,30 +32,30 @@ pub struct Found {
     pub found: Option<Json>,
     /// Why something that exists could not have been made here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<Found>,
+    pub causes: Vec<RuleFinding>,
 }
 
-impl From<String> for Box<Met> {
-    fn from(text: String) -> Box<Met> {
-        Box::new(Met::Text(text))
+impl From<String> for Box<FindingDetail> {
+    fn from(text: String) -> Box<FindingDetail> {
+        Box::new(FindingDetail::Text(text))
     }
 }
 
-impl From<&str> for Box<Met> {
-    fn from(text: &str) -> Box<Met> {
+impl From<&str> for Box<FindingDetail> {
+    fn from(text: &str) -> Box<FindingDetail> {
         text.to_owned().into()
     }
 }
 
-impl From<Found> for Box<Met> {
-    fn from(found: Found) -> Box<Met> {
-        Box::new(Met::ByRule(found))
+impl From<RuleFinding> for Box<FindingDetail> {
+    fn from(found: RuleFinding) -> Box<FindingDetail> {
+        Box::new(FindingDetail::ByRule(found))
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Part {
+pub enum RequestPart {
     /// All of it: the operation is not allowed.
     Operation,
     Path,

@@ -29,9 +29,9 @@ use std::borrow::Cow;
 pub use chain::{
     BUILDKIT, Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel, buildkit,
 };
-pub use facts::{Answer, Facts, Question};
-pub use found::{Found, Met, Part};
-pub use named::{Name, Thing};
+pub use facts::{Fact, Facts, Question};
+pub use found::{FindingDetail, RequestPart, RuleFinding};
+pub use named::{Name, ResourceKind};
 
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
@@ -107,7 +107,7 @@ pub struct Reason {
     pub hint: Cow<'static, str>,
     pub status: u16,
     /// What was there instead, where it may stand in a log.
-    pub found: Option<Box<Met>>,
+    pub found: Option<Box<FindingDetail>>,
 }
 
 /// How much of an answer a policy wants to see.
@@ -134,7 +134,7 @@ pub struct Reply<'c> {
     /// A body that is no JSON.
     pub text: Vec<u8>,
     /// Facts to remember for later calls.
-    pub keep: Vec<(Question, Answer)>,
+    pub keep: Vec<(Question, Fact)>,
 }
 
 impl<'a> Context<'a> {

@@ -3,7 +3,7 @@
 //! `conservative` judges these, and `rego` shows the host's paths among them to its rules. There are four
 //! ways in a create body: `HostConfig.Binds`, `HostConfig.Mounts`, `HostConfig.Tmpfs` and `Volumes`; what one
 //! of them cannot say another can. What must stay true: what dockerd would mount from the host is a
-//! `Source::Host` here, however it was written (`volume/mounts/linux_parser.go` of moby).
+//! `MountSource::Host` here, however it was written (`volume/mounts/linux_parser.go` of moby).
 
 use crate::api::doc::Value;
 
@@ -13,7 +13,7 @@ pub struct Mount<'b> {
     /// Such as `HostConfig.Binds.0`.
     pub list: &'static str,
     pub index: usize,
-    pub source: Source<'b>,
+    pub source: MountSource<'b>,
     pub target: &'b str,
     pub read_only: bool,
     /// Of a bind: what stands behind the second colon, and of a mount what says the same.
@@ -21,7 +21,7 @@ pub struct Mount<'b> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source<'b> {
+pub enum MountSource<'b> {
     /// A path of the host.
     Host(&'b str),
     /// A volume, by name; empty for an anonymous one.
@@ -53,10 +53,10 @@ pub fn of_bind(index: usize, bind: &Value) -> Mount<'_> {
     let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
     let options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
     let source = match source {
-        _ if is_anonymous => Source::Volume(""),
-        name if is_volume_name(name) => Source::Volume(name),
+        _ if is_anonymous => MountSource::Volume(""),
+        name if is_volume_name(name) => MountSource::Volume(name),
         // Relative paths too: no engine takes them, but none may ever.
-        path => Source::Host(path),
+        path => MountSource::Host(path),
     };
     let read_only = options.contains(&"ro");
     Mount { list: BINDS, index, source, target, read_only, options }
@@ -65,11 +65,11 @@ pub fn of_bind(index: usize, bind: &Value) -> Mount<'_> {
 pub fn of_mount(index: usize, mount: &Value) -> Mount<'_> {
     let text = |key| mount.get(key).and_then(Value::as_str).unwrap_or_default();
     let source = match text("Type") {
-        "bind" => Source::Host(text("Source")),
-        "volume" => Source::Volume(text("Source")),
-        "image" => Source::Image(text("Source")),
-        "tmpfs" => Source::Tmpfs,
-        other => Source::Other(other),
+        "bind" => MountSource::Host(text("Source")),
+        "volume" => MountSource::Volume(text("Source")),
+        "image" => MountSource::Image(text("Source")),
+        "tmpfs" => MountSource::Tmpfs,
+        other => MountSource::Other(other),
     };
     let read_only = mount.get("ReadOnly").is_some_and(|value| *value == Value::Bool(true));
     let propagation = mount.get("BindOptions").and_then(|options| options.get("Propagation"));

@@ -8,13 +8,13 @@
 use regex::Regex;
 use serde_json::Value as Json;
 
-use super::mounts::{self, Source};
-use super::{Answer, Context, Policy, Question, Reason, Verdict};
+use super::mounts::{self, MountSource};
+use super::{Context, Fact, Policy, Question, Reason, Verdict};
 use crate::api::doc::{self, Value};
 use crate::api::endpoint::Resource;
 use crate::api::shape::{FILTERS, Kind};
 use crate::api::{Endpoint, Typed};
-use crate::config::{Piece, Template};
+use crate::config::{Template, TemplatePart};
 
 /// The engine's own networks: they cannot be removed, and connecting to them is for other rules.
 const PREDEFINED: &[&str] = &["", "bridge", "default", "host", "none"];
@@ -22,14 +22,14 @@ const PREDEFINED: &[&str] = &["", "bridge", "default", "host", "none"];
 /// A name that a policy has, or all that its template can become.
 #[derive(Clone, Debug)]
 pub struct Name {
-    kind: Thing,
+    kind: ResourceKind,
     text: String,
     /// Of a template with something to fill in.
     pattern: Option<Regex>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thing {
+pub enum ResourceKind {
     Container,
     Network,
     Volume,
@@ -40,7 +40,7 @@ pub(super) struct Named(Vec<Name>);
 
 /// Where a call has the name of something that it makes, removes or changes.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum NamePlace {
     Path,
     Query(&'static str),
     Body(&'static str),
@@ -49,24 +49,24 @@ enum Place {
     Prune,
 }
 
-const PLACES: &[(Endpoint, Thing, Place)] = &[
-    (Endpoint::NetworkCreate, Thing::Network, Place::Body("Name")),
-    (Endpoint::NetworkDelete, Thing::Network, Place::Path),
-    (Endpoint::NetworkConnect, Thing::Network, Place::Path),
-    (Endpoint::NetworkConnect, Thing::Container, Place::Body("Container")),
-    (Endpoint::NetworkDisconnect, Thing::Network, Place::Path),
-    (Endpoint::NetworkDisconnect, Thing::Container, Place::Body("Container")),
-    (Endpoint::NetworkPrune, Thing::Network, Place::Prune),
-    (Endpoint::VolumeCreate, Thing::Volume, Place::Body("Name")),
-    (Endpoint::VolumeUpdate, Thing::Volume, Place::Path),
-    (Endpoint::VolumeDelete, Thing::Volume, Place::Path),
-    (Endpoint::VolumePrune, Thing::Volume, Place::Prune),
-    (Endpoint::ContainerCreate, Thing::Container, Place::Query("name")),
-    (Endpoint::ContainerCreate, Thing::Volume, Place::Mounts),
-    (Endpoint::ContainerRename, Thing::Container, Place::Path),
-    (Endpoint::ContainerRename, Thing::Container, Place::Query("name")),
-    (Endpoint::ContainerDelete, Thing::Container, Place::Path),
-    (Endpoint::ContainerPrune, Thing::Container, Place::Prune),
+const PLACES: &[(Endpoint, ResourceKind, NamePlace)] = &[
+    (Endpoint::NetworkCreate, ResourceKind::Network, NamePlace::Body("Name")),
+    (Endpoint::NetworkDelete, ResourceKind::Network, NamePlace::Path),
+    (Endpoint::NetworkConnect, ResourceKind::Network, NamePlace::Path),
+    (Endpoint::NetworkConnect, ResourceKind::Container, NamePlace::Body("Container")),
+    (Endpoint::NetworkDisconnect, ResourceKind::Network, NamePlace::Path),
+    (Endpoint::NetworkDisconnect, ResourceKind::Container, NamePlace::Body("Container")),
+    (Endpoint::NetworkPrune, ResourceKind::Network, NamePlace::Prune),
+    (Endpoint::VolumeCreate, ResourceKind::Volume, NamePlace::Body("Name")),
+    (Endpoint::VolumeUpdate, ResourceKind::Volume, NamePlace::Path),
+    (Endpoint::VolumeDelete, ResourceKind::Volume, NamePlace::Path),
+    (Endpoint::VolumePrune, ResourceKind::Volume, NamePlace::Prune),
+    (Endpoint::ContainerCreate, ResourceKind::Container, NamePlace::Query("name")),
+    (Endpoint::ContainerCreate, ResourceKind::Volume, NamePlace::Mounts),
+    (Endpoint::ContainerRename, ResourceKind::Container, NamePlace::Path),
+    (Endpoint::ContainerRename, ResourceKind::Container, NamePlace::Query("name")),
+    (Endpoint::ContainerDelete, ResourceKind::Container, NamePlace::Path),
+    (Endpoint::ContainerPrune, ResourceKind::Container, NamePlace::Prune),
 ];
 
 impl Named {
@@ -74,12 +74,12 @@ impl Named {
         (!names.is_empty()).then_some(Named(names))
     }
 
-    fn has(&self, kind: Thing, name: &str) -> bool {
+    fn has(&self, kind: ResourceKind, name: &str) -> bool {
         self.0.iter().any(|one| one.kind == kind && one.holds(name))
     }
 
     /// Whether one of the operator's things is meant, by its name or in another way.
-    fn is_meant(&self, kind: Thing, text: &str, cx: &Context<'_>) -> Result<bool, Verdict> {
+    fn is_meant(&self, kind: ResourceKind, text: &str, cx: &Context<'_>) -> Result<bool, Verdict> {
         let text = text.strip_prefix('/').unwrap_or(text);
         if !self.0.iter().any(|one| one.kind == kind) || text.is_empty() {
             return Ok(false);
@@ -99,9 +99,9 @@ impl Named {
     /// Mounting a volume that is not there makes it.
     fn is_made_by_mounting(&self, body: &Value, cx: &Context<'_>) -> Result<bool, Verdict> {
         for mount in mounts::of(body) {
-            if let Source::Volume(name) = mount.source
-                && self.has(Thing::Volume, name)
-                && known(Thing::Volume, name, cx)?.is_none()
+            if let MountSource::Volume(name) = mount.source
+                && self.has(ResourceKind::Volume, name)
+                && known(ResourceKind::Volume, name, cx)?.is_none()
             {
                 return Ok(true);
             }
@@ -110,7 +110,12 @@ impl Named {
     }
 
     /// A prune takes what nobody uses at that moment, by its labels.
-    fn is_pruned(&self, kind: Thing, call: &Typed, cx: &Context<'_>) -> Result<bool, Verdict> {
+    fn is_pruned(
+        &self,
+        kind: ResourceKind,
+        call: &Typed,
+        cx: &Context<'_>,
+    ) -> Result<bool, Verdict> {
         let filters = call.query().get("filters").unwrap_or_default();
         let filters = doc::parse(filters.as_bytes(), &FILTERS).map(|doc| doc.root);
         for one in self.0.iter().filter(|one| one.kind == kind) {
@@ -119,8 +124,8 @@ impl Named {
             }
             let Some(found) = known(kind, &one.text, cx)? else { continue };
             let labels = match kind {
-                Thing::Container => found.pointer("/Config/Labels"),
-                Thing::Network | Thing::Volume => found.get("Labels"),
+                ResourceKind::Container => found.pointer("/Config/Labels"),
+                ResourceKind::Network | ResourceKind::Volume => found.get("Labels"),
             };
             if filters.as_ref().map_or(true, |filters| takes(filters, labels)) {
                 return Ok(true);
@@ -140,18 +145,20 @@ impl Policy for Named {
         for (_, kind, place) in PLACES.iter().filter(|(other, ..)| *other == endpoint) {
             let body = call.doc().map(|doc| &doc.root);
             let (text, field) = match place {
-                Place::Path => (call.names().first().map(String::as_str), "path"),
-                Place::Query(name) => (call.query().get(name), *name),
-                Place::Body(key) => {
+                NamePlace::Path => (call.names().first().map(String::as_str), "path"),
+                NamePlace::Query(name) => (call.query().get(name), *name),
+                NamePlace::Body(key) => {
                     (body.and_then(|body| body.get(key)).and_then(Value::as_str), *key)
                 }
-                Place::Mounts => (None, "HostConfig"),
-                Place::Prune => (None, "?filters"),
+                NamePlace::Mounts => (None, "HostConfig"),
+                NamePlace::Prune => (None, "?filters"),
             };
             let found = match place {
-                Place::Mounts => body.map_or(Ok(false), |body| self.is_made_by_mounting(body, cx)),
-                Place::Prune => self.is_pruned(*kind, call, cx),
-                Place::Path | Place::Query(_) | Place::Body(_) => {
+                NamePlace::Mounts => {
+                    body.map_or(Ok(false), |body| self.is_made_by_mounting(body, cx))
+                }
+                NamePlace::Prune => self.is_pruned(*kind, call, cx),
+                NamePlace::Path | NamePlace::Query(_) | NamePlace::Body(_) => {
                     self.is_meant(*kind, text.unwrap_or_default(), cx)
                 }
             };
@@ -165,19 +172,21 @@ impl Policy for Named {
     }
 }
 
-fn reason(kind: Thing, place: Place, field: &'static str) -> Reason {
+fn reason(kind: ResourceKind, place: NamePlace, field: &'static str) -> Reason {
     let (rule, what) = match kind {
-        Thing::Container => ("named.container", "a container"),
-        Thing::Network => ("named.network", "a network"),
-        Thing::Volume => ("named.volume", "a volume"),
+        ResourceKind::Container => ("named.container", "a container"),
+        ResourceKind::Network => ("named.network", "a network"),
+        ResourceKind::Volume => ("named.volume", "a volume"),
     };
     let (why, hint) = match place {
-        Place::Mounts => (format!("would make {what} that a policy of this listener names"), ""),
-        Place::Prune => (
+        NamePlace::Mounts => {
+            (format!("would make {what} that a policy of this listener names"), "")
+        }
+        NamePlace::Prune => (
             format!("could remove {what} that a policy of this listener names"),
             "remove your own by name, or filter by a label that only they have",
         ),
-        Place::Path | Place::Query(_) | Place::Body(_) => {
+        NamePlace::Path | NamePlace::Query(_) | NamePlace::Body(_) => {
             (format!("must not be {what} that a policy of this listener names"), "")
         }
     };
@@ -185,16 +194,20 @@ fn reason(kind: Thing, place: Place, field: &'static str) -> Reason {
 }
 
 /// What the engine has by that name or id.
-fn known<'f>(kind: Thing, text: &str, cx: &Context<'f>) -> Result<Option<&'f Json>, Verdict> {
+fn known<'f>(
+    kind: ResourceKind,
+    text: &str,
+    cx: &Context<'f>,
+) -> Result<Option<&'f Json>, Verdict> {
     let question = match kind {
-        Thing::Container => Question::Container(text.to_owned()),
-        Thing::Network => Question::Network(text.to_owned()),
-        Thing::Volume => Question::Volume(text.to_owned()),
+        ResourceKind::Container => Question::Container(text.to_owned()),
+        ResourceKind::Network => Question::Network(text.to_owned()),
+        ResourceKind::Volume => Question::Volume(text.to_owned()),
     };
     match cx.facts.get(&question) {
         None => Err(Verdict::Ask(vec![question])),
-        Some(Answer::Absent) => Ok(None),
-        Some(Answer::Json(json)) => Ok(Some(json)),
+        Some(Fact::Absent) => Ok(None),
+        Some(Fact::Json(json)) => Ok(Some(json)),
         Some(_) => {
             let why = format!("cannot be judged: what is {question}?");
             Err(Verdict::deny(Reason::new("named.unknown", "request", why, "")))
@@ -224,16 +237,16 @@ fn takes(filters: &Value, labels: Option<&Json>) -> bool {
 }
 
 impl Name {
-    pub fn new(kind: Thing, text: &str) -> Name {
+    pub fn new(kind: ResourceKind, text: &str) -> Name {
         Name { kind, text: text.to_owned(), pattern: None }
     }
 
     /// What a network mode or the like refers to, if it is none of the engine's own.
     pub fn of_network(mode: &str) -> Option<Name> {
         match mode.strip_prefix("container:") {
-            Some(container) => Some(Name::new(Thing::Container, container)),
+            Some(container) => Some(Name::new(ResourceKind::Container, container)),
             None if PREDEFINED.contains(&mode) => None,
-            None => Some(Name::new(Thing::Network, mode)),
+            None => Some(Name::new(ResourceKind::Network, mode)),
         }
     }
 
@@ -243,11 +256,11 @@ impl Name {
         let (mut text, mut is_filled) = (String::new(), false);
         for piece in template.pieces() {
             match piece {
-                Piece::Text(part) => {
+                TemplatePart::Text(part) => {
                     text.push_str(part);
                     pattern.push_str(&regex::escape(part));
                 }
-                Piece::User | Piece::Listener | Piece::Claim(_) => {
+                TemplatePart::User | TemplatePart::Listener | TemplatePart::Claim(_) => {
                     is_filled = true;
                     // `limits::rules::is_part`.
                     pattern.push_str("[A-Za-z0-9_.@-]+");
@@ -260,7 +273,7 @@ impl Name {
         }
         // Of a pattern that cannot be built everything is meant.
         let pattern = Regex::new(&pattern).or_else(|_| Regex::new("")).ok();
-        Some(Name { kind: Thing::Network, text, pattern })
+        Some(Name { kind: ResourceKind::Network, text, pattern })
     }
 
     /// What a text in a field refers to that names things of this kind.
@@ -270,8 +283,8 @@ impl Name {
         }
         if resource == Resource::Volume {
             let text = Value::String(text.to_owned());
-            let Source::Volume(name) = mounts::of_bind(0, &text).source else { return None };
-            return (!name.is_empty()).then(|| Name::new(Thing::Volume, name));
+            let MountSource::Volume(name) = mounts::of_bind(0, &text).source else { return None };
+            return (!name.is_empty()).then(|| Name::new(ResourceKind::Volume, name));
         }
         if resource != Resource::Container {
             return None;
@@ -280,7 +293,7 @@ impl Name {
             "VolumesFrom" | "Links" => text.split(':').next(),
             _ => text.strip_prefix("container:"),
         };
-        name.map(|name| Name::new(Thing::Container, name))
+        name.map(|name| Name::new(ResourceKind::Container, name))
     }
 
     fn holds(&self, name: &str) -> bool {

@@ -4,7 +4,7 @@
 //! the gateway, and facts from whoever asks. What must stay true: nothing here decides anything; what is not
 //! known is no answer, and least of all that there is nothing.
 
-use super::{Answer, Chain, Context, Facts, Finding, Question, Reason, Step};
+use super::{Chain, Context, Fact, Facts, Finding, Question, Reason, Step};
 use crate::api::call::{BadCall, Wanted};
 use crate::api::doc::MOST_VALUES;
 use crate::api::endpoint::KNOWN;
@@ -54,7 +54,7 @@ pub fn rehearse(
     listener: &str,
     identity: &Identity,
     request: &Request<'_>,
-    knows: &dyn Fn(&Question) -> Answer,
+    knows: &dyn Fn(&Question) -> Fact,
 ) -> Outcome {
     explore(chain, listener, identity, request, &|question| Some(knows(question)))
 }
@@ -65,7 +65,7 @@ pub fn explore(
     listener: &str,
     identity: &Identity,
     request: &Request<'_>,
-    knows: &dyn Fn(&Question) -> Option<Answer>,
+    knows: &dyn Fn(&Question) -> Option<Fact>,
 ) -> Outcome {
     let call = match parse(chain, request) {
         Ok(call) => call,
@@ -86,7 +86,7 @@ pub fn explore(
                     match knows(&question) {
                         Some(answer) => facts.insert(question.clone(), answer),
                         None if deciding.audits() => {
-                            facts.insert(question.clone(), Answer::Failed(NOT_KNOWN.to_owned()));
+                            facts.insert(question.clone(), Fact::Failed(NOT_KNOWN.to_owned()));
                         }
                         None => open.push(question.clone()),
                     }

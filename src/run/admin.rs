@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::world::World;
-use crate::admin::{self, Later, State};
+use crate::admin::{self, AdminApi, Later};
 use crate::cache::Cache;
 use crate::cache::stats::{Outcome, Sums};
 use crate::engine::Engine;
@@ -25,19 +25,19 @@ use crate::telemetry::metrics::Metrics;
 const PROBE: Duration = Duration::from_secs(3);
 
 /// Somebody who waits for the end of a reload.
-pub(super) type Asked = oneshot::Sender<Result<String, String>>;
+pub(super) type ReloadRequest = oneshot::Sender<Result<String, String>>;
 
 /// The admin sockets that are being served. The file of a unix socket stays as long as its `Socket`
 /// is here: readiness is asked for during a drain too.
-pub(super) struct Desk {
+pub(super) struct AdminServer {
     serving: HashMap<String, (CancellationToken, Socket)>,
-    clerk: Arc<Clerk>,
+    state: Arc<AdminState>,
 }
 
-struct Clerk {
+struct AdminState {
     metrics: Metrics,
     view: ArcSwap<View>,
-    reloads: mpsc::Sender<Asked>,
+    reloads: mpsc::Sender<ReloadRequest>,
     drain: CancellationToken,
 }
 
@@ -66,19 +66,19 @@ impl View {
     }
 }
 
-impl Desk {
+impl AdminServer {
     /// Serves nothing yet; wishes to reload come out of the other end.
-    pub(super) fn new(world: &World) -> (Desk, mpsc::Receiver<Asked>) {
+    pub(super) fn new(world: &World) -> (AdminServer, mpsc::Receiver<ReloadRequest>) {
         let (reloads, asked) = mpsc::channel(1);
         let view = ArcSwap::from_pointee(View::of(world));
         let (metrics, drain) = (world.metrics.clone(), world.drain.clone());
-        let clerk = Arc::new(Clerk { metrics, view, reloads, drain });
-        (Desk { serving: HashMap::new(), clerk }, asked)
+        let state = Arc::new(AdminState { metrics, view, reloads, drain });
+        (AdminServer { serving: HashMap::new(), state }, asked)
     }
 
     /// Serves what the world has now, and no more.
     pub(super) fn follow(&mut self, world: &World) -> io::Result<()> {
-        self.clerk.view.store(Arc::new(View::of(world)));
+        self.state.view.store(Arc::new(View::of(world)));
         let wanted: Vec<String> = world.admin.iter().map(|(bind, _)| bind.to_string()).collect();
         self.serving.retain(|place, (stop, _)| {
             let stays = wanted.contains(place);
@@ -92,7 +92,7 @@ impl Desk {
                 continue;
             }
             let stop = CancellationToken::new();
-            let state = Arc::clone(&self.clerk) as Arc<dyn State>;
+            let state = Arc::clone(&self.state) as Arc<dyn AdminApi>;
             let serving = admin::serve(socket.duplicate()?, socket.is_unix(), state, stop.clone());
             tokio::spawn(serving);
             self.serving.insert(place, (stop, socket.clone()));
@@ -102,8 +102,8 @@ impl Desk {
 
     /// Holds no listening socket any more: they are to close.
     pub(super) fn let_go(&self) {
-        let view = self.clerk.view.load();
-        self.clerk.view.store(Arc::new(View {
+        let view = self.state.view.load();
+        self.state.view.store(Arc::new(View {
             engine: view.engine.for_another_worker(),
             needs_engine: view.needs_engine,
             sockets: Vec::new(),
@@ -117,7 +117,7 @@ impl Desk {
     }
 }
 
-impl State for Clerk {
+impl AdminApi for AdminState {
     fn metrics(&self) -> String {
         let view = self.view.load();
         self.metrics.render_with(view.caches.iter().map(|cache| numbers(cache)).collect())

@@ -16,7 +16,7 @@ use super::plan::CachePart;
 use super::worker::Worker;
 use super::world::open;
 use crate::cache::Cache;
-use crate::cache::front::Gate;
+use crate::cache::front::CacheListener;
 use crate::cache::stats::Stats;
 use crate::config::{self, Bind, CacheListen};
 use crate::listener::Socket;
@@ -46,7 +46,7 @@ pub(super) enum Staged {
 }
 
 /// What a cache is opened with.
-pub(super) struct Opening<'w> {
+pub(super) struct CacheContext<'w> {
     pub workers: &'w [Worker],
     pub drain: &'w CancellationToken,
     pub tasks: &'w TaskTracker,
@@ -97,7 +97,11 @@ impl Caches {
     }
 
     /// Serves the new ones and lets go of the others. Gives a line for each that was opened.
-    pub(super) fn replace(&mut self, staged: Vec<Staged>, opening: &Opening<'_>) -> Vec<String> {
+    pub(super) fn replace(
+        &mut self,
+        staged: Vec<Staged>,
+        opening: &CacheContext<'_>,
+    ) -> Vec<String> {
         let mut old: Vec<Option<Running>> = self.running.drain(..).map(Some).collect();
         let mut lines = Vec::new();
         for one in staged {
@@ -166,17 +170,18 @@ fn serve(
     part: CachePart,
     cache: Arc<Cache>,
     sockets: Vec<(Bind, Socket)>,
-    opening: &Opening<'_>,
+    opening: &CacheContext<'_>,
 ) -> Running {
     let drain = opening.drain.child_token();
     for (listen, (bind, socket)) in part.config.listen.iter().zip(&sockets) {
         inherit::store(bind, socket);
         let tls = part.tls.clone().filter(|_| listen.has_tls);
-        let gate = Gate::new(Arc::clone(&cache), tls, drain.clone(), opening.tasks.clone());
-        let gate = Arc::new(gate);
+        let listener =
+            CacheListener::new(Arc::clone(&cache), tls, drain.clone(), opening.tasks.clone());
+        let listener = Arc::new(listener);
         for worker in opening.workers {
             match socket.as_fd().try_clone_to_owned() {
-                Ok(socket) => worker.serve(Arc::clone(&gate), socket),
+                Ok(socket) => worker.serve(Arc::clone(&listener), socket),
                 Err(error) => tracing::error!(%listen, %error, "a worker cannot accept"),
             }
         }

@@ -28,41 +28,41 @@ pub use warnings::warnings;
 use crate::auth::Backoff;
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;
-use admin::Desk;
+use admin::AdminServer;
 use handover::{Predecessor, Program};
 use inherit::Inherited;
-use signals::{Signals, Wish};
+use signals::{SignalEvent, Signals};
 use watch::Watch;
 use world::World;
 
 /// Where the configuration comes from, now and at a reload.
 #[derive(Debug)]
-pub enum Source {
+pub enum ConfigSource {
     File(PathBuf),
     /// The command line: it does not change.
     Arguments(Box<Config>),
 }
 
-impl Source {
+impl ConfigSource {
     pub fn load(&self) -> Result<Config, Invalid> {
         match self {
-            Source::File(path) => config::load(path),
-            Source::Arguments(config) => Ok((**config).clone()),
+            ConfigSource::File(path) => config::load(path),
+            ConfigSource::Arguments(config) => Ok((**config).clone()),
         }
     }
 
     fn files(&self, config: &Config) -> Vec<PathBuf> {
         match self {
-            Source::File(path) if config.watch => {
+            ConfigSource::File(path) if config.watch => {
                 let named = config.files().into_iter().map(PathBuf::from);
                 std::iter::once(path.clone()).chain(named).collect()
             }
-            Source::File(_) | Source::Arguments(_) => Vec::new(),
+            ConfigSource::File(_) | ConfigSource::Arguments(_) => Vec::new(),
         }
     }
 }
 
-pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
+pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     raise_open_files();
     let program = Program::this()?;
     let mut inherited = Inherited::take()?;
@@ -87,13 +87,13 @@ pub fn run(source: &Source, config: Config) -> anyhow::Result<()> {
 async fn live(
     mut world: World,
     mut signals: Signals,
-    source: &Source,
+    source: &ConfigSource,
     program: &Program,
     predecessor: Option<Predecessor>,
 ) -> std::io::Result<()> {
     let mut watch = Watch::new(source.files(&world.config));
-    let (mut desk, mut asked) = Desk::new(&world);
-    desk.follow(&world)?;
+    let (mut admin, mut asked) = AdminServer::new(&world);
+    admin.follow(&world)?;
     // The last that can fail: from here on this process is the one that serves.
     if let Some(predecessor) = predecessor {
         predecessor.dismiss()?;
@@ -103,19 +103,19 @@ async fn live(
     let most = loop {
         let (wish, asker) = tokio::select! {
             wish = signals.next() => (wish, None),
-            () = watch.changed() => (Wish::Reload, None),
-            Some(asker) = asked.recv() => (Wish::Reload, Some(asker)),
+            () = watch.changed() => (SignalEvent::Reload, None),
+            Some(asker) = asked.recv() => (SignalEvent::Reload, Some(asker)),
         };
         match wish {
-            Wish::Stop => break Some(world.config.drain_timeout),
-            Wish::Reload => {
+            SignalEvent::Stop => break Some(world.config.drain_timeout),
+            SignalEvent::Reload => {
                 let result = reload(&mut world, source, &mut watch);
-                if let Err(error) = desk.follow(&world) {
+                if let Err(error) = admin.follow(&world) {
                     tracing::error!(%error, "an admin socket is not served");
                 }
                 asker.map(|asker| asker.send(result));
             }
-            Wish::Restart => match hand_over(&world, program, &mut signals).await {
+            SignalEvent::Restart => match hand_over(&world, program, &mut signals).await {
                 // A job may last for hours, and nobody waits for the old process.
                 Handover::Done => break None,
                 Handover::Failed => {}
@@ -123,10 +123,10 @@ async fn live(
             },
         }
     };
-    desk.let_go();
+    admin.let_go();
     match most {
         // The service goes on, in another process: `STOPPING=1` would be the end of that one too.
-        None => desk.close(),
+        None => admin.close(),
         Some(_) => {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
             if inherit::may_be_stored() {
@@ -142,7 +142,7 @@ async fn live(
 }
 
 /// Puts the configuration that is there now into place, or says what is wrong with it.
-fn reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<String, String> {
+fn reload(world: &mut World, source: &ConfigSource, watch: &mut Watch) -> Result<String, String> {
     use sd_notify::NotifyState::{self, Ready, Reloading};
     let begun = NotifyState::monotonic_usec_now();
     let _ = begun.and_then(|begun| sd_notify::notify(&[Reloading, begun]));
@@ -156,8 +156,12 @@ fn reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<Strin
     result
 }
 
-fn try_reload(world: &mut World, source: &Source, watch: &mut Watch) -> Result<String, String> {
-    if let Source::Arguments(_) = source {
+fn try_reload(
+    world: &mut World,
+    source: &ConfigSource,
+    watch: &mut Watch,
+) -> Result<String, String> {
+    if let ConfigSource::Arguments(_) = source {
         return Err("dockgate was started without a file: there is nothing to reload".to_owned());
     }
     let config = source.load().map_err(|invalid| invalid.to_string())?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use crate::auth::{Backoff, Door, Keepers};
+use crate::auth::{Authentication, Authenticators, Backoff};
 use crate::cache::front;
 use crate::cache::settings::Understood;
 use crate::config::{self, Config, Invalid, Place, PolicyKind};
@@ -27,7 +27,7 @@ use crate::policy::{Chain, Link, Policy, cases};
 #[derive(Debug)]
 pub struct Plan {
     pub(super) engine: Address,
-    pub(super) listeners: Vec<Part>,
+    pub(super) listeners: Vec<ListenerPlan>,
     pub(super) caches: Vec<CachePart>,
 }
 
@@ -63,10 +63,10 @@ impl CachePart {
 
 /// One listener's.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct ListenerPlan {
     pub(super) config: config::Listener,
     pub(super) tls: Option<Arc<Server>>,
-    pub(super) door: Arc<Door>,
+    pub(super) authentication: Arc<Authentication>,
     pub(super) chain: Arc<Chain>,
     pub(super) plugins: Arc<Plugins>,
 }
@@ -80,11 +80,11 @@ impl Plan {
     pub(super) fn after(config: &Config, backoff: &Backoff) -> Result<Plan, Invalid> {
         let mut complaints = Invalid::default();
         let engine = note(&mut complaints, Address::new(&config.engine));
-        let mut keepers = Keepers::after(backoff);
-        let parts: Vec<Option<Part>> = config
+        let mut authenticators = Authenticators::after(backoff);
+        let parts: Vec<Option<ListenerPlan>> = config
             .listeners
             .iter()
-            .map(|one| note(&mut complaints, Part::of(config, one, &mut keepers)))
+            .map(|one| note(&mut complaints, ListenerPlan::of(config, one, &mut authenticators)))
             .collect();
         let caches: Vec<Option<CachePart>> =
             config.caches.iter().map(|one| note(&mut complaints, CachePart::of(one))).collect();
@@ -97,28 +97,29 @@ impl Plan {
     }
 }
 
-impl Part {
+impl ListenerPlan {
     /// What strangers may call it by, where strangers are let in.
     pub(super) fn hosts(&self) -> Option<Arc<[String]>> {
-        let is_open = self.door.is_open() && self.tls.is_none();
+        let is_open = self.authentication.is_open() && self.tls.is_none();
         is_open.then(|| self.config.hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
     }
 
     fn of(
         whole: &Config,
         config: &config::Listener,
-        keepers: &mut Keepers,
-    ) -> Result<Part, Invalid> {
+        authenticators: &mut Authenticators,
+    ) -> Result<ListenerPlan, Invalid> {
         let mut complaints = Invalid::default();
         let tls = config.tls.as_ref().map(Server::new).transpose();
         let tls = note(&mut complaints, tls);
-        let door = note(&mut complaints, Door::new(&config.auth, keepers));
+        let authentication =
+            note(&mut complaints, Authentication::new(&config.auth, authenticators));
         let chain = note(&mut complaints, chain(whole, config));
         let plugins = note(&mut complaints, plugins(config));
-        complaints.or(Part {
+        complaints.or(ListenerPlan {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
-            door: Arc::new(door.unwrap_or_default()),
+            authentication: Arc::new(authentication.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
             plugins: Arc::new(plugins.unwrap_or_default()),
         })

@@ -21,24 +21,24 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Wish {
+    pub(super) async fn next(&mut self) -> SignalEvent {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hang_up.recv() => Wish::Reload,
-            _ = self.user_2.recv() => Wish::Restart,
+            _ = self.terminate.recv() => SignalEvent::Stop,
+            _ = self.interrupt.recv() => SignalEvent::Stop,
+            _ = self.hang_up.recv() => SignalEvent::Reload,
+            _ = self.user_2.recv() => SignalEvent::Restart,
         }
     }
 
     /// SIGTERM, or Ctrl-C.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Wish::Stop {}
+        while self.next().await != SignalEvent::Stop {}
     }
 }
 
 /// What somebody outside wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum SignalEvent {
     /// SIGTERM, SIGINT.
     Stop,
     /// SIGHUP.

@@ -13,11 +13,11 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<PathBuf>,
-    seen: Vec<Look>,
+    seen: Vec<FileStamp>,
 }
 
 /// What tells a file's content from another; `None` when it is not there.
-type Look = Option<(u64, u64, u64, i64, i64)>;
+type FileStamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Watch {
     pub(super) fn new(files: Vec<PathBuf>) -> Watch {
@@ -56,7 +56,7 @@ impl Watch {
     }
 }
 
-fn look(files: &[PathBuf]) -> Vec<Look> {
+fn look(files: &[PathBuf]) -> Vec<FileStamp> {
     let look = |file: &PathBuf| {
         let data = std::fs::metadata(file).ok()?;
         Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))

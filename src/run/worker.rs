@@ -16,32 +16,32 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::front::Gate;
-use crate::gateway::Entrance;
+use crate::cache::front::CacheListener;
+use crate::gateway::ListenerHandle;
 use crate::listener::Listener;
 
 #[derive(Debug)]
-pub(super) struct Worker(UnboundedSender<Order>);
+pub(super) struct Worker(UnboundedSender<WorkerCommand>);
 
-enum Order {
+enum WorkerCommand {
     Listen {
         listener: Listener,
-        entrance: oneshot::Receiver<Arc<Entrance>>,
+        handle: oneshot::Receiver<Arc<ListenerHandle>>,
         tasks: TaskTracker,
         done: Sender<io::Result<()>>,
     },
-    Cache(Arc<Gate>, OwnedFd),
+    Cache(Arc<CacheListener>, OwnedFd),
 }
 
 /// A listener that a worker watches and does not accept from yet; dropped, it lets go of it.
 #[derive(Debug)]
-pub(super) struct Ticket(oneshot::Sender<Arc<Entrance>>);
+pub(super) struct PendingListener(oneshot::Sender<Arc<ListenerHandle>>);
 
-impl Ticket {
+impl PendingListener {
     /// Accepts from now on.
-    pub(super) fn redeem(self, entrance: Arc<Entrance>) {
+    pub(super) fn start(self, handle: Arc<ListenerHandle>) {
         // It fails only when the worker has ended, and then nobody accepts anything.
-        let _ = self.0.send(entrance);
+        let _ = self.0.send(handle);
     }
 }
 
@@ -49,11 +49,11 @@ impl Worker {
     /// Starts a thread that serves what it is told to, until `stop`.
     pub(super) fn spawn(stop: CancellationToken) -> io::Result<Worker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (sender, orders) = unbounded_channel();
+        let (sender, commands) = unbounded_channel();
         std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = obey(orders) => {}
+                    () = obey(commands) => {}
                     () = tick() => {}
                     () = stop.cancelled() => {}
                 }
@@ -63,29 +63,37 @@ impl Worker {
     }
 
     /// Makes ready to accept: all of it that can fail.
-    pub(super) fn watch(&self, listener: Listener, tasks: TaskTracker) -> io::Result<Ticket> {
+    pub(super) fn watch(
+        &self,
+        listener: Listener,
+        tasks: TaskTracker,
+    ) -> io::Result<PendingListener> {
         let (done, is_done) = std::sync::mpsc::channel();
-        let (ticket, entrance) = oneshot::channel();
+        let (pending, handle) = oneshot::channel();
         let is_gone = || io::Error::other("a worker has ended");
-        self.0.send(Order::Listen { listener, entrance, tasks, done }).map_err(|_| is_gone())?;
+        self.0
+            .send(WorkerCommand::Listen { listener, handle, tasks, done })
+            .map_err(|_| is_gone())?;
         is_done.recv().unwrap_or_else(|_| Err(is_gone()))?;
-        Ok(Ticket(ticket))
+        Ok(PendingListener(pending))
     }
 
     /// Accepts for a cache from now on, until its gate drains.
-    pub(super) fn serve(&self, gate: Arc<Gate>, socket: OwnedFd) {
+    pub(super) fn serve(&self, listener: Arc<CacheListener>, socket: OwnedFd) {
         // It fails only when the worker has ended, and then nobody accepts anything.
-        let _ = self.0.send(Order::Cache(gate, socket));
+        let _ = self.0.send(WorkerCommand::Cache(listener, socket));
     }
 }
 
-async fn obey(mut orders: UnboundedReceiver<Order>) {
-    while let Some(order) = orders.recv().await {
-        let (listener, entrance, tasks, done) = match order {
-            Order::Listen { listener, entrance, tasks, done } => (listener, entrance, tasks, done),
-            Order::Cache(gate, socket) => {
+async fn obey(mut commands: UnboundedReceiver<WorkerCommand>) {
+    while let Some(command) = commands.recv().await {
+        let (listener, handle, tasks, done) = match command {
+            WorkerCommand::Listen { listener, handle, tasks, done } => {
+                (listener, handle, tasks, done)
+            }
+            WorkerCommand::Cache(listener, socket) => {
                 tokio::spawn(async move {
-                    if let Err(error) = gate.serve(socket).await {
+                    if let Err(error) = listener.serve(socket).await {
                         tracing::error!(%error, "a cache cannot accept");
                     }
                 });
@@ -94,8 +102,8 @@ async fn obey(mut orders: UnboundedReceiver<Order>) {
         };
         let watched = listener.watch().map(|acceptor| {
             tasks.spawn(async move {
-                if let Ok(entrance) = entrance.await {
-                    acceptor.serve(entrance).await;
+                if let Ok(handle) = handle.await {
+                    acceptor.serve(handle).await;
                 }
             });
         });

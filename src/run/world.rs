@@ -1,7 +1,7 @@
 //! Everything that runs, built from a plan, and replaced by another one while it runs.
 //!
 //! `run` holds the one world. What must stay true: a plan is applied whole or not at all; a socket that
-//! the new configuration wants too is never closed; calls that have begun end in the house in which
+//! the new configuration wants too is never closed; calls that have begun end with the state with which
 //! they began.
 
 use std::io;
@@ -11,15 +11,15 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::caches::{Caches, Opening};
+use super::caches::{CacheContext, Caches};
 use super::inherit::{self, Inherited};
 use super::own_address;
-use super::plan::{Part, Plan};
-use super::worker::{Ticket, Worker};
+use super::plan::{ListenerPlan, Plan};
+use super::worker::{PendingListener, Worker};
 use crate::auth::Backoff;
 use crate::config::{self, Config};
 use crate::engine::{Address, Engine};
-use crate::gateway::{Budgets, Entrance, House, Memory};
+use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};
 use crate::listener::{Listener, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 pub(super) struct World {
     pub(super) config: Config,
     pub(super) engine: Engine,
-    fronts: Vec<Front>,
+    open_listeners: Vec<OpenListener>,
     pub(super) admin: Vec<(config::Bind, Socket)>,
     pub(super) caches: Caches,
     workers: Vec<Worker>,
@@ -44,11 +44,11 @@ pub(super) struct World {
     pub(super) tasks: TaskTracker,
 }
 
-/// One listener, and each worker's entrance from it.
-struct Front {
+/// One listener, and each worker's handle to it.
+struct OpenListener {
     bind: config::Bind,
     listener: Listener,
-    entrances: Vec<Arc<Entrance>>,
+    handles: Vec<Arc<ListenerHandle>>,
     budgets: Arc<Budgets>,
     drain: CancellationToken,
 }
@@ -68,7 +68,7 @@ impl World {
         let mut world = World {
             config: config.clone(),
             engine,
-            fronts: Vec::new(),
+            open_listeners: Vec::new(),
             admin: Vec::new(),
             caches: Caches::default(),
             workers: workers?,
@@ -106,34 +106,35 @@ impl World {
         let engine = Engine::new(plan.engine, config.engine.patience);
         self.budgets.change(&config.limits);
         self.generation += 1;
-        let mut old: Vec<Option<Front>> = self.fronts.drain(..).map(Some).collect();
+        let mut old: Vec<Option<OpenListener>> = self.open_listeners.drain(..).map(Some).collect();
         let mut opened = Vec::new();
         for (part, staged) in plan.listeners.iter().zip(staged) {
-            let front = match staged {
+            let open = match staged {
                 Staged::Kept(index) => match old.get_mut(index).and_then(Option::take) {
-                    Some(front) => self.refurnish(front, part, &config, &engine),
+                    Some(open) => self.update_listener(open, part, &config, &engine),
                     None => continue,
                 },
-                Staged::Opened(listener, tickets) => {
-                    let front = self.furnish(listener, tickets, part, &config, &engine);
-                    opened.push(announcement(&front.listener, part));
-                    front
+                Staged::Opened(listener, pending) => {
+                    let open = self.open_listener(listener, pending, part, &config, &engine);
+                    opened.push(announcement(&open.listener, part));
+                    open
                 }
             };
-            if let Err(error) = front.listener.socket().settle(&front.bind) {
-                tracing::error!(%error, "the file of `{}` keeps its tight mode", front.bind);
+            if let Err(error) = open.listener.socket().settle(&open.bind) {
+                tracing::error!(%error, "the file of `{}` keeps its tight mode", open.bind);
             }
-            self.fronts.push(front);
+            self.open_listeners.push(open);
         }
         for gone in old.into_iter().flatten() {
-            if !self.fronts.iter().any(|front| front.bind.is_same_place(&gone.bind)) {
+            if !self.open_listeners.iter().any(|open| open.bind.is_same_place(&gone.bind)) {
                 inherit::forget(&gone.bind);
             }
             gone.drain.cancel();
-            gone.entrances.iter().for_each(|entrance| entrance.close());
+            gone.handles.iter().for_each(|handle| handle.close());
         }
         self.admin = admin;
-        let opening = Opening { workers: &self.workers, drain: &self.drain, tasks: &self.tasks };
+        let opening =
+            CacheContext { workers: &self.workers, drain: &self.drain, tasks: &self.tasks };
         opened.extend(self.caches.replace(caches, &opening));
         self.engine = engine;
         self.config = config;
@@ -143,7 +144,7 @@ impl World {
     /// Opens what is not open yet, and nobody accepts from it.
     fn stage(
         &self,
-        part: &Part,
+        part: &ListenerPlan,
         engine: &Address,
         before: &[Staged],
         inherited: &mut Inherited,
@@ -151,41 +152,43 @@ impl World {
         let bind = &part.config.bind;
         let context = || format!("listener `{}` cannot be opened", part.config.name);
         own_address::refuse_file(bind, engine).with_context(context)?;
-        let kept = self.fronts.iter().enumerate().find(|(index, front)| {
+        let kept = self.open_listeners.iter().enumerate().find(|(index, open)| {
             let is_taken =
                 before.iter().any(|other| matches!(other, Staged::Kept(i) if i == index));
-            let socket = front.listener.socket();
+            let socket = open.listener.socket();
             // One that nobody finds any more is opened anew.
-            front.bind.is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
+            open.bind.is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
         });
-        if let Some((index, front)) = kept {
-            front.listener.socket().suits(&part.config).with_context(context)?;
+        if let Some((index, open)) = kept {
+            open.listener.socket().suits(&part.config).with_context(context)?;
             return Ok(Staged::Kept(index));
         }
         let socket = open(bind, inherited).with_context(context)?;
         own_address::refuse_socket(&socket, engine).with_context(context)?;
         let listener =
             Listener::new(socket, &part.config, part.tls.clone()).with_context(context)?;
-        let tickets: io::Result<Vec<Ticket>> = self
+        let pending: io::Result<Vec<PendingListener>> = self
             .workers
             .iter()
             .map(|worker| worker.watch(listener.clone(), self.tasks.clone()))
             .collect();
-        Ok(Staged::Opened(listener, tickets.with_context(context)?))
+        Ok(Staged::Opened(listener, pending.with_context(context)?))
     }
 
     /// The files' modes get tighter before the new rules stand, and looser afterwards: at no time is
     /// a socket open to more than its rules, old or new, are meant for.
-    fn tighten(&self, parts: &[Part], staged: &[Staged]) -> anyhow::Result<()> {
+    fn tighten(&self, parts: &[ListenerPlan], staged: &[Staged]) -> anyhow::Result<()> {
         for (part, staged) in parts.iter().zip(staged) {
             let socket = match staged {
-                Staged::Kept(index) => self.fronts.get(*index).map(|front| front.listener.socket()),
+                Staged::Kept(index) => {
+                    self.open_listeners.get(*index).map(|open| open.listener.socket())
+                }
                 Staged::Opened(listener, _) => Some(listener.socket()),
             };
             let tight = socket.map_or(Ok(()), |socket| socket.tighten(&part.config.bind));
             if let Err(error) = tight {
-                for front in &self.fronts {
-                    let _ = front.listener.socket().settle(&front.bind);
+                for open in &self.open_listeners {
+                    let _ = open.listener.socket().settle(&open.bind);
                 }
                 let what = format!("the socket file of `{}` cannot be changed", part.config.name);
                 return Err(anyhow::Error::new(error).context(what));
@@ -213,53 +216,60 @@ impl World {
         config.admin.iter().map(stage).collect()
     }
 
-    /// A new listener, with a house for each worker.
-    fn furnish(
+    /// A new listener, with a state for each worker.
+    fn open_listener(
         &self,
         listener: Listener,
-        tickets: Vec<Ticket>,
-        part: &Part,
+        pending: Vec<PendingListener>,
+        part: &ListenerPlan,
         config: &Config,
         engine: &Engine,
-    ) -> Front {
+    ) -> OpenListener {
         inherit::store(&part.config.bind, listener.socket());
         let drain = self.drain.child_token();
         let budgets = Arc::new(Budgets::within(&self.budgets, &config.limits));
-        let furnish = |(index, ticket): (usize, Ticket)| {
+        let open_listener = |(index, pending): (usize, PendingListener)| {
             // Every call waits on its token: shared, the workers would fight for its lock.
-            let house = self.house(part, config, engine, index, &budgets, drain.child_token());
-            let entrance = Arc::new(Entrance::new(house));
-            ticket.redeem(Arc::clone(&entrance));
-            entrance
+            let listener_state =
+                self.listener_state(part, config, engine, index, &budgets, drain.child_token());
+            let handle = Arc::new(ListenerHandle::new(listener_state));
+            pending.start(Arc::clone(&handle));
+            handle
         };
-        let entrances = tickets.into_iter().enumerate().map(furnish).collect();
-        Front { bind: part.config.bind.clone(), listener, entrances, budgets, drain }
+        let handles = pending.into_iter().enumerate().map(open_listener).collect();
+        OpenListener { bind: part.config.bind.clone(), listener, handles, budgets, drain }
     }
 
-    /// New houses behind the entrances of a listener that stays.
-    fn refurnish(&self, front: Front, part: &Part, config: &Config, engine: &Engine) -> Front {
-        front.listener.change(&part.config, part.tls.clone());
-        front.budgets.change(&config.limits);
-        for (index, entrance) in front.entrances.iter().enumerate() {
-            let drain = entrance.drain().clone();
-            entrance.replace(self.house(part, config, engine, index, &front.budgets, drain));
-        }
-        Front { bind: part.config.bind.clone(), ..front }
-    }
-
-    fn house(
+    /// New states behind the handles of a listener that stays.
+    fn update_listener(
         &self,
-        part: &Part,
+        open: OpenListener,
+        part: &ListenerPlan,
+        config: &Config,
+        engine: &Engine,
+    ) -> OpenListener {
+        open.listener.change(&part.config, part.tls.clone());
+        open.budgets.change(&config.limits);
+        for (index, handle) in open.handles.iter().enumerate() {
+            let drain = handle.drain().clone();
+            handle.replace(self.listener_state(part, config, engine, index, &open.budgets, drain));
+        }
+        OpenListener { bind: part.config.bind.clone(), ..open }
+    }
+
+    fn listener_state(
+        &self,
+        part: &ListenerPlan,
         config: &Config,
         engine: &Engine,
         worker: usize,
         budgets: &Arc<Budgets>,
         drain: CancellationToken,
-    ) -> House {
-        House {
+    ) -> ListenerState {
+        ListenerState {
             listener: part.config.name.as_str().into(),
             generation: self.generation,
-            door: Arc::clone(&part.door),
+            authentication: Arc::clone(&part.authentication),
             trust: part.tls.clone().map(|server| server as _),
             hosts: part.hosts(),
             chain: Arc::clone(&part.chain),
@@ -286,7 +296,7 @@ impl World {
 
     /// Every listening socket, for the process that takes over.
     pub(super) fn sockets(&self) -> io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
-        let listeners = self.fronts.iter().map(|front| (&front.bind, front.listener.socket()));
+        let listeners = self.open_listeners.iter().map(|open| (&open.bind, open.listener.socket()));
         let admin = self.admin.iter().map(|(bind, socket)| (bind, socket));
         listeners
             .chain(admin)
@@ -297,28 +307,28 @@ impl World {
 
     /// The files of the sockets go when the sockets do.
     pub(super) fn own_files(&self) {
-        self.fronts.iter().for_each(|front| front.listener.socket().own());
+        self.open_listeners.iter().for_each(|open| open.listener.socket().own());
         self.admin.iter().for_each(|(_, socket)| socket.own());
     }
 
     /// Leaves the files of the sockets where they are.
     pub(super) fn leave_files(&self) {
-        self.fronts.iter().for_each(|front| front.listener.socket().leave());
+        self.open_listeners.iter().for_each(|open| open.listener.socket().leave());
         self.admin.iter().for_each(|(_, socket)| socket.leave());
     }
 
     /// Each listener's name and socket.
     pub(super) fn listeners(&self) -> Vec<(String, Socket)> {
-        let named = self.config.listeners.iter().zip(&self.fronts);
+        let named = self.config.listeners.iter().zip(&self.open_listeners);
         named
-            .map(|(listener, front)| (listener.name.clone(), front.listener.socket().clone()))
+            .map(|(listener, open)| (listener.name.clone(), open.listener.socket().clone()))
             .collect()
     }
 
     /// Closes the listening sockets and lets no new call begin. The sockets close with their last
     /// copy, in the workers.
     pub(super) fn close(&mut self) {
-        self.fronts.clear();
+        self.open_listeners.clear();
         self.admin.clear();
         self.caches.close();
         self.drain.cancel();
@@ -330,7 +340,7 @@ impl World {
 enum Staged {
     /// The socket of an old one serves.
     Kept(usize),
-    Opened(Listener, Vec<Ticket>),
+    Opened(Listener, Vec<PendingListener>),
 }
 
 pub(super) fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result<Socket> {
@@ -345,7 +355,7 @@ pub(super) fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result
     }
 }
 
-fn announcement(listener: &Listener, part: &Part) -> String {
+fn announcement(listener: &Listener, part: &ListenerPlan) -> String {
     let names: Vec<_> = part.config.policies.iter().map(|policy| policy.name.as_str()).collect();
     let policies = if names.is_empty() { "none".to_owned() } else { names.join(",") };
     let names: Vec<_> = part.config.auth.iter().map(|auth| auth.name.as_str()).collect();

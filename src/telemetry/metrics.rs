@@ -22,7 +22,7 @@ use super::page::Page;
 use super::process::Process;
 use super::record::Stage;
 use super::sums::Sums;
-use super::tally::{OTHER, Rules};
+use super::tally::{OTHER, RuleLabels};
 
 /// What `render` writes.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,7 +37,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     /// By worker and listener. One whose listener went away in a reload stays, with its counts.
     tallies: Mutex<BTreeMap<(usize, String), Arc<Tally>>>,
-    rules: Arc<Rules>,
+    rules: Arc<RuleLabels>,
     started: f64,
     reloads: AtomicU64,
     failed_reloads: AtomicU64,

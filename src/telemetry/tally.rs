@@ -44,7 +44,7 @@ pub(super) const OTHER: &str = "other";
 #[repr(align(128))]
 pub struct Tally {
     pub(super) listener: Arc<str>,
-    rules: Arc<Rules>,
+    rules: Arc<RuleLabels>,
     pub(super) connections: AtomicI64,
     counted: Mutex<Counted>,
 }
@@ -76,7 +76,7 @@ pub(super) struct Histogram {
 
 /// The rules that are labels, the same ones in all tallies.
 #[derive(Debug, Default)]
-pub(super) struct Rules(Mutex<HashSet<String>>);
+pub(super) struct RuleLabels(Mutex<HashSet<String>>);
 
 /// Something that is open until this is dropped.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub struct Open {
 }
 
 impl Tally {
-    pub(super) fn new(listener: &str, rules: Arc<Rules>) -> Tally {
+    pub(super) fn new(listener: &str, rules: Arc<RuleLabels>) -> Tally {
         Tally {
             listener: listener.into(),
             rules,
@@ -194,7 +194,7 @@ impl Histogram {
     }
 }
 
-impl Rules {
+impl RuleLabels {
     /// Whether a rule may be a label of its own.
     fn admit(&self, rule: &str) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout};
 
-use super::tls::Tls;
+use super::tls::TlsSession;
 
 /// What the kernel may hold for a receiver that is slower than we are.
 const BUSY_BYTES: usize = 1 << 20;
@@ -39,7 +39,7 @@ pub struct Stream {
     socket: AsyncFd<OwnedFd>,
     /// Boxed: a plain stream pays nothing for it. The lock is never waited for: one task owns both
     /// halves.
-    tls: Option<Box<Mutex<Tls>>>,
+    tls: Option<Box<Mutex<TlsSession>>>,
 }
 
 pub struct Reader<'a>(&'a Stream);
@@ -62,7 +62,7 @@ impl Stream {
 
     /// Speaks TLS from here on: shakes hands, as the side that `conn` is.
     pub async fn secure(&mut self, conn: rustls::Connection) -> Result<(), HandshakeError> {
-        self.tls = Some(Box::new(Mutex::new(Tls::new(conn))));
+        self.tls = Some(Box::new(Mutex::new(TlsSession::new(conn))));
         let result = self.shake_hands().await;
         match result {
             Ok(()) => Ok(()),
@@ -141,7 +141,7 @@ impl Stream {
         }
     }
 
-    fn tls(&self) -> Option<MutexGuard<'_, Tls>> {
+    fn tls(&self) -> Option<MutexGuard<'_, TlsSession>> {
         self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -23,7 +23,7 @@ const RECORD: u64 = 1 << 14;
 const MOST_RECORDS: u64 = (1 << 24) - (1 << 16);
 
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(super) struct TlsSession {
     conn: Connection,
     /// Read from the socket when rustls had no room for it.
     pending: Vec<u8>,
@@ -47,10 +47,10 @@ enum Ended {
     Abruptly,
 }
 
-impl Tls {
-    pub(super) fn new(mut conn: Connection) -> Tls {
+impl TlsSession {
+    pub(super) fn new(mut conn: Connection) -> TlsSession {
         conn.set_buffer_limit(Some(MOST_UNSENT));
-        Tls {
+        TlsSession {
             conn,
             pending: Vec::new(),
             readable: 0,

@@ -1,9 +1,10 @@
 //! Layers: who may import whom, as in `docs/ARCHITECTURE.md`, checked against every file in `src`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room and its layer. A new folder in `src` must be given its place here.
+/// Each module and its layer. A new folder in `src` must be given its place here.
 const LAYERS: &[(&str, u8)] = &[
     ("main", 5),
     ("lib", 5),
@@ -42,7 +43,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("cli", "config"),
 ];
 
-/// What a room must not name outside its tests, because it is pure.
+/// What a module must not name outside its tests, because it is pure.
 const IMPURE: &[&str] = &[
     "tokio",
     "hyper",
@@ -56,6 +57,10 @@ const IMPURE: &[&str] = &[
     "SystemTime::now",
     "thread::",
 ];
+
+/// Names that more than three files may give to a type: each command's own arguments, and what is behind a
+/// handle that is cloned.
+const IN_MANY_FILES: &[&str] = &["Args", "Inner"];
 
 const MOST_LINES: usize = 800;
 const MOST_OF_THE_STORY: usize = 60;
@@ -243,6 +248,37 @@ fn the_story_of_a_call_is_one_short_function_in_its_six_words() {
         let at = story[from..].find(&format!("{word}("));
         from += at.unwrap_or_else(|| panic!("`{word}` is missing or out of order in {story}"));
     }
+}
+
+#[test]
+fn a_name_of_a_type_says_which_one_it_is() {
+    let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        for name in source.text.lines().filter_map(type_defined) {
+            files.entry(name.to_owned()).or_default().insert(source.name.clone());
+        }
+    }
+    let (mut wrong, mut unused) = (Vec::new(), IN_MANY_FILES.to_vec());
+    for (name, files) in files.iter().filter(|(_, files)| files.len() > 3) {
+        unused.retain(|allowed| allowed != name);
+        if !IN_MANY_FILES.contains(&name.as_str()) {
+            wrong.push(format!("`{name}` is a type in {files:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(unused.is_empty(), "{unused:?} need no exception");
+}
+
+/// The type that a line at the margin of a file defines.
+fn type_defined(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let kinds = ["struct ", "enum ", "trait ", "type "];
+    let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
 }
 
 #[test]

@@ -161,12 +161,12 @@ fn streams_do_not_hold_what_was_replaced() {
     let mut counts = Vec::new();
     for round in 0..6 {
         streams.push(attached(gate.client()));
-        // Idle connections to the engine, which belong to the house.
+        // Idle connections to the engine, which belong to the state.
         for _ in 0..4 {
             assert_eq!(gate.client().ask(INFO).0, 200);
         }
         reload(&gate, |text| format!("{text}\n# {round}\n"));
-        wait_until("the pools of the old house are closed", || engine.open() <= streams.len() + 1);
+        wait_until("the pools of the old state are closed", || engine.open() <= streams.len() + 1);
         counts.push(engine.open() - streams.len());
     }
     assert!(counts.iter().all(|count| *count <= 1), "{counts:?}");

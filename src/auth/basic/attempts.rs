@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::Source;
+use crate::auth::PeerKey;
 
 /// A docker CLI makes three requests of one wrong password, and people mistype.
 const FREE: u32 = 10;
@@ -32,9 +32,9 @@ pub struct Backoff(Arc<std::sync::Mutex<HashMap<String, Arc<Attempts>>>>);
 
 /// One address that waits, as it goes to the process that takes over.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct SavedAttempts {
     auth: String,
-    source: Source,
+    source: PeerKey,
     failures: u32,
     /// Since the last one, in seconds.
     ago: u64,
@@ -42,11 +42,11 @@ struct Told {
 
 #[derive(Debug)]
 pub(in crate::auth) struct Attempts {
-    places: Cache<Source, Arc<Place>>,
+    places: Cache<PeerKey, Arc<PeerAttempts>>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct PeerAttempts {
     waiting: Arc<Semaphore>,
     failures: Arc<Mutex<Failures>>,
 }
@@ -86,11 +86,11 @@ impl Backoff {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let of_one = |(auth, attempts): (&String, &Arc<Attempts>)| {
-            let told = |(source, place): (Source, Arc<Place>)| {
+            let told = |(source, place): (PeerKey, Arc<PeerAttempts>)| {
                 let failures = place.failures.try_lock().ok()?;
                 let ago = now.saturating_duration_since(failures.last?).as_secs();
                 let (auth, failures) = (auth.clone(), failures.count);
-                serde_json::to_string(&Told { auth, source, failures, ago }).ok()
+                serde_json::to_string(&SavedAttempts { auth, source, failures, ago }).ok()
             };
             attempts.places.iter().filter_map(told).collect::<Vec<_>>()
         };
@@ -101,19 +101,19 @@ impl Backoff {
     pub fn learn(&self, lines: &[String]) {
         let now = Instant::now();
         for line in lines {
-            let told = line.parse::<serde_json::Value>().and_then(Told::deserialize);
-            let Ok(Told { auth, source, failures: count, ago }) = told else { continue };
+            let told = line.parse::<serde_json::Value>().and_then(SavedAttempts::deserialize);
+            let Ok(SavedAttempts { auth, source, failures: count, ago }) = told else { continue };
             let failures = Failures { count, last: now.checked_sub(Duration::from_secs(ago)) };
             let attempts = self.of(&auth);
-            attempts.places.insert(source, Arc::new(Place::after(failures)));
+            attempts.places.insert(source, Arc::new(PeerAttempts::after(failures)));
         }
     }
 }
 
-impl Place {
-    fn after(failures: Failures) -> Place {
+impl PeerAttempts {
+    fn after(failures: Failures) -> PeerAttempts {
         let waiting = Arc::new(Semaphore::new(WAITING));
-        Place { waiting, failures: Arc::new(Mutex::new(failures)) }
+        PeerAttempts { waiting, failures: Arc::new(Mutex::new(failures)) }
     }
 }
 
@@ -125,8 +125,8 @@ impl Default for Attempts {
 
 impl Attempts {
     /// Waits until no other attempt of this address goes on.
-    pub(super) async fn begin(&self, source: Source) -> Result<Attempt, Busy> {
-        let made = || Ok::<_, Busy>(Arc::new(Place::after(Failures::default())));
+    pub(super) async fn begin(&self, source: PeerKey) -> Result<Attempt, Busy> {
+        let made = || Ok::<_, Busy>(Arc::new(PeerAttempts::after(Failures::default())));
         let place = self.places.get_or_insert_with(&source, made)?;
         let waiting = Arc::clone(&place.waiting).try_acquire_owned().map_err(|_| Busy)?;
         let failures = Arc::clone(&place.failures).lock_owned().await;
@@ -211,12 +211,12 @@ mod tests {
         let attempts = Attempts::default();
         let now = Instant::now();
         for _ in 0..FREE + 2 {
-            attempts.begin(Source::User(7)).await.unwrap().failed(now);
+            attempts.begin(PeerKey::User(7)).await.unwrap().failed(now);
         }
-        assert!(attempts.begin(Source::User(7)).await.unwrap().wait(now).is_some());
-        assert!(attempts.begin(Source::User(8)).await.unwrap().wait(now).is_none());
-        attempts.begin(Source::User(7)).await.unwrap().succeeded();
-        assert!(attempts.begin(Source::User(7)).await.unwrap().wait(now).is_none());
+        assert!(attempts.begin(PeerKey::User(7)).await.unwrap().wait(now).is_some());
+        assert!(attempts.begin(PeerKey::User(8)).await.unwrap().wait(now).is_none());
+        attempts.begin(PeerKey::User(7)).await.unwrap().succeeded();
+        assert!(attempts.begin(PeerKey::User(7)).await.unwrap().wait(now).is_none());
     }
 
     #[tokio::test]
@@ -224,20 +224,20 @@ mod tests {
         let backoff = Backoff::default();
         let now = Instant::now();
         for _ in 0..FREE + 2 {
-            backoff.of("pw").begin(Source::User(7)).await.unwrap().failed(now);
+            backoff.of("pw").begin(PeerKey::User(7)).await.unwrap().failed(now);
         }
-        backoff.of("pw").begin(Source::V4([10, 0, 0, 1].into())).await.unwrap().succeeded();
+        backoff.of("pw").begin(PeerKey::V4([10, 0, 0, 1].into())).await.unwrap().succeeded();
         let attempts = backoff.of("pw");
-        assert!(attempts.begin(Source::User(7)).await.unwrap().wait(now).is_some());
+        assert!(attempts.begin(PeerKey::User(7)).await.unwrap().wait(now).is_some());
         let mut told = backoff.tell();
         assert_eq!(told.len(), 1, "{told:?}");
         told.extend(["{\"exec\":\"x\"}".to_owned(), "nonsense".to_owned()]);
         let next = Backoff::default();
         next.learn(&told);
-        let known = next.of("pw").begin(Source::User(7)).await.unwrap();
+        let known = next.of("pw").begin(PeerKey::User(7)).await.unwrap();
         assert_eq!(known.failures.count, FREE + 2);
         assert!(known.wait(now).is_some());
-        assert!(next.of("other").begin(Source::User(7)).await.unwrap().wait(now).is_none());
+        assert!(next.of("other").begin(PeerKey::User(7)).await.unwrap().wait(now).is_none());
         next.prune();
         assert!(next.tell().is_empty(), "nobody has that authenticator");
         drop(attempts);
@@ -248,27 +248,27 @@ mod tests {
     #[tokio::test]
     async fn attempts_of_one_address_wait_for_each_other_and_not_without_end() {
         let attempts = Arc::new(Attempts::default());
-        let first = attempts.begin(Source::Unknown).await.unwrap();
+        let first = attempts.begin(PeerKey::Unknown).await.unwrap();
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 1..WAITING {
             let attempts = Arc::clone(&attempts);
-            waiting.spawn(async move { attempts.begin(Source::Unknown).await.is_ok() });
+            waiting.spawn(async move { attempts.begin(PeerKey::Unknown).await.is_ok() });
         }
-        while attempts.places.get(&Source::Unknown).unwrap().waiting.available_permits() > 0 {
+        while attempts.places.get(&PeerKey::Unknown).unwrap().waiting.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(attempts.begin(Source::Unknown).await.is_err());
-        assert!(attempts.begin(Source::User(1)).await.is_ok());
+        assert!(attempts.begin(PeerKey::Unknown).await.is_err());
+        assert!(attempts.begin(PeerKey::User(1)).await.is_ok());
         drop(first);
         assert_eq!(waiting.join_all().await, [true; WAITING - 1]);
-        assert!(attempts.begin(Source::Unknown).await.is_ok());
+        assert!(attempts.begin(PeerKey::Unknown).await.is_ok());
     }
 
     #[tokio::test]
     async fn the_addresses_are_bounded() {
         let attempts = Attempts::default();
         for n in 0..3 * u32::try_from(MOST).unwrap() {
-            attempts.begin(Source::User(n)).await.unwrap().failed(Instant::now());
+            attempts.begin(PeerKey::User(n)).await.unwrap().failed(Instant::now());
         }
         assert!(attempts.places.len() <= MOST);
     }

@@ -16,8 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 
-use super::cache::Cache;
-use super::{Asking, Authenticator, Deciding, Holds, Outcome, Source, Who, is_name};
+use super::cache::VerifiedCache;
+use super::{Asking, Authenticator, Deciding, Outcome, PeerKey, Validity, Who, is_name};
 use crate::config::{self, Invalid};
 pub use htpasswd::{is_user as is_htpasswd_user, line as htpasswd_line};
 
@@ -42,7 +42,7 @@ static HASHING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
 #[derive(Debug)]
 pub(super) struct Basic {
     users: Arc<Users>,
-    recognised: Cache<Arc<Who>>,
+    recognised: VerifiedCache<Arc<Who>>,
     attempts: Arc<Attempts>,
     waiting: Semaphore,
 }
@@ -64,13 +64,13 @@ impl Basic {
         let hashes = htpasswd::parse(&config.path, &config.read()?)?;
         Ok(Basic {
             users: Arc::new(Users::new(hashes)),
-            recognised: Cache::new(),
+            recognised: VerifiedCache::new(),
             attempts,
             waiting: Semaphore::new(WAITING),
         })
     }
 
-    async fn verify(&self, credential: Credential, source: Source) -> Outcome {
+    async fn verify(&self, credential: Credential, source: PeerKey) -> Outcome {
         let digest = self.recognised.digest(&credential.bytes());
         if let Some(who) = self.recognised.get(&digest, Instant::now()) {
             return Outcome::Recognised(who);
@@ -115,8 +115,8 @@ impl Authenticator for Basic {
         vec![r#"Basic realm="dockgate", charset="UTF-8""#.to_owned()]
     }
 
-    fn holds(&self) -> Holds {
-        Holds::Moment
+    fn holds(&self) -> Validity {
+        Validity::Moment
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

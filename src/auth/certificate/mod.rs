@@ -14,7 +14,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use super::{Asking, Authenticator, Deciding, Holds, Outcome, Who, is_name};
+use super::{Asking, Authenticator, Deciding, Outcome, Validity, Who, is_name};
 use crate::config::CertificateName;
 
 /// Tags of `GeneralName` (RFC 5280 §4.2.1.6).
@@ -23,7 +23,7 @@ const DNS: Tag = Tag(2);
 const URI: Tag = Tag(6);
 
 /// Why a certificate names nobody.
-type Wrong = Cow<'static, str>;
+type NameError = Cow<'static, str>;
 
 #[derive(Debug)]
 pub(super) struct Certificate {
@@ -35,7 +35,7 @@ impl Certificate {
         Certificate { name }
     }
 
-    fn read(&self, leaf: &CertificateDer<'_>) -> Result<Who, Wrong> {
+    fn read(&self, leaf: &CertificateDer<'_>) -> Result<Who, NameError> {
         let leaf = parse(leaf).ok_or("the client certificate cannot be read")?;
         let user = match self.name {
             CertificateName::Cn => common_name(leaf.subject()),
@@ -52,8 +52,8 @@ impl Authenticator for Certificate {
         Vec::new()
     }
 
-    fn holds(&self) -> Holds {
-        Holds::Connection
+    fn holds(&self) -> Validity {
+        Validity::Connection
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {
@@ -85,7 +85,7 @@ fn parse<'c>(certificate: &'c CertificateDer<'_>) -> Option<X509Certificate<'c>>
     }
 }
 
-fn common_name(subject: &X509Name<'_>) -> Result<String, Wrong> {
+fn common_name(subject: &X509Name<'_>) -> Result<String, NameError> {
     let mut names = subject.iter_common_name();
     match (names.next(), names.next()) {
         (Some(name), None) => {
@@ -96,7 +96,7 @@ fn common_name(subject: &X509Name<'_>) -> Result<String, Wrong> {
     }
 }
 
-fn units(subject: &X509Name<'_>) -> Result<Vec<String>, Wrong> {
+fn units(subject: &X509Name<'_>) -> Result<Vec<String>, NameError> {
     let wrong = || "an organizational unit of the client certificate is no group name".into();
     subject.iter_organizational_unit().map(|unit| text(unit).ok_or_else(wrong)).collect()
 }
@@ -109,7 +109,7 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
 }
 
 /// The one alternative name of a kind. One that cannot be read counts too.
-fn alternative(leaf: &X509Certificate<'_>, kind: Tag, called: &str) -> Result<String, Wrong> {
+fn alternative(leaf: &X509Certificate<'_>, kind: Tag, called: &str) -> Result<String, NameError> {
     let names = leaf
         .subject_alternative_name()
         .map_err(|_| "the alternative names of the client certificate cannot be read")?

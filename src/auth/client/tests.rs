@@ -32,8 +32,8 @@ fn http(answer: &'static str) -> (String, JoinHandle<String>) {
     (url, thread::spawn(move || serve(listener.accept().unwrap().0, answer)))
 }
 
-fn client(url: &str, ca: Option<&config::File>) -> Result<Client, String> {
-    Client::new(&url.into(), ca, Duration::from_secs(20)).map_err(|invalid| invalid.to_string())
+fn client(url: &str, ca: Option<&config::File>) -> Result<HttpClient, String> {
+    HttpClient::new(&url.into(), ca, Duration::from_secs(20)).map_err(|invalid| invalid.to_string())
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -67,7 +67,7 @@ fn what_is_no_200_or_too_long_or_cut_is_an_error() {
 fn who_is_not_there_or_says_nothing_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let silent = Client::new(&url.as_str().into(), None, Duration::from_millis(50)).unwrap();
+    let silent = HttpClient::new(&url.as_str().into(), None, Duration::from_millis(50)).unwrap();
     assert!(matches!(run(silent.get(8)), Err(AskError::Late(_))));
     drop(listener);
     let error = run(client(&url, None).unwrap().get(8)).unwrap_err().to_string();

@@ -15,7 +15,7 @@ const LONGEST_TTL: Duration = Duration::from_secs(3600);
 const LONGEST_MESSAGE: usize = 200;
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum ExternalAnswer {
     /// Somebody, for this long.
     Is {
         who: Who,
@@ -43,19 +43,19 @@ struct No {
     message: String,
 }
 
-impl Answer {
+impl ExternalAnswer {
     /// Why it cannot be told, for the log.
-    pub(super) fn read(status: u16, body: &[u8]) -> Result<Answer, String> {
+    pub(super) fn read(status: u16, body: &[u8]) -> Result<ExternalAnswer, String> {
         match status {
             200 => read(body),
-            204 => Ok(Answer::NotMine),
-            401 | 403 => Ok(Answer::No(message(body))),
+            204 => Ok(ExternalAnswer::NotMine),
+            401 | 403 => Ok(ExternalAnswer::No(message(body))),
             _ => Err(format!("the answer's status is {status}")),
         }
     }
 }
 
-fn read(body: &[u8]) -> Result<Answer, String> {
+fn read(body: &[u8]) -> Result<ExternalAnswer, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the answer is not UTF-8".to_owned())?;
     // serde_json's own words may repeat a value: only where, and which kind.
     let Is { user, groups, claims, ttl } = serde_json::from_str(text).map_err(|error| {
@@ -73,7 +73,7 @@ fn read(body: &[u8]) -> Result<Answer, String> {
             .to_owned());
     }
     let ttl = Some(Duration::from_secs(ttl).min(LONGEST_TTL)).filter(|ttl| !ttl.is_zero());
-    Ok(Answer::Is { who: Who::new(user, groups, claims), ttl })
+    Ok(ExternalAnswer::Is { who: Who::new(user, groups, claims), ttl })
 }
 
 fn is_flat(value: &Value) -> bool {
@@ -98,22 +98,23 @@ fn message(body: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn says(body: &str) -> Result<Answer, String> {
-        Answer::read(200, body.as_bytes())
+    fn says(body: &str) -> Result<ExternalAnswer, String> {
+        ExternalAnswer::read(200, body.as_bytes())
     }
 
     #[test]
     fn somebody_is_a_user_and_perhaps_more() {
         let who = Who { user: "ann".to_owned(), ..Who::default() };
         let ttl = None;
-        assert_eq!(says(r#"{"user":"ann"}"#), Ok(Answer::Is { who, ttl }));
+        assert_eq!(says(r#"{"user":"ann"}"#), Ok(ExternalAnswer::Is { who, ttl }));
         let body = r#"{"ttl":30,"claims":{"n":1,"t":"x","b":true,"z":null,"l":[1,"x"]},
             "groups":["ci","dev"],"user":"ann"}"#;
-        let Ok(Answer::Is { who, ttl }) = says(body) else { panic!("{body}") };
+        let Ok(ExternalAnswer::Is { who, ttl }) = says(body) else { panic!("{body}") };
         assert_eq!((who.groups.join(" "), who.claims.len()), ("ci dev".to_owned(), 5));
         assert_eq!(ttl, Some(Duration::from_secs(30)));
         for (given, kept) in [(0, None), (1, Some(1)), (3601, Some(3600)), (u64::MAX, Some(3600))] {
-            let Ok(Answer::Is { ttl, .. }) = says(&format!(r#"{{"user":"a","ttl":{given}}}"#))
+            let Ok(ExternalAnswer::Is { ttl, .. }) =
+                says(&format!(r#"{{"user":"a","ttl":{given}}}"#))
             else {
                 panic!("{given}")
             };
@@ -150,9 +151,9 @@ mod tests {
         ] {
             assert!(says(body).is_err(), "{body}");
         }
-        assert!(Answer::read(200, b"{\"user\":\"\xff\"}").is_err());
+        assert!(ExternalAnswer::read(200, b"{\"user\":\"\xff\"}").is_err());
         for status in [0, 100, 201, 301, 302, 400, 404, 407, 418, 500, 503] {
-            assert!(Answer::read(status, br#"{"user":"ann"}"#).is_err(), "{status}");
+            assert!(ExternalAnswer::read(status, br#"{"user":"ann"}"#).is_err(), "{status}");
         }
         let why = says(r#"{"user":"S3cr3t","S3cr3t":1}"#).unwrap_err();
         assert!(!why.contains("S3cr3t"), "{why}");
@@ -160,8 +161,8 @@ mod tests {
 
     #[test]
     fn no_may_have_words_that_can_be_printed() {
-        let no = |body: &str| match Answer::read(403, body.as_bytes()) {
-            Ok(Answer::No(why)) => why,
+        let no = |body: &str| match ExternalAnswer::read(403, body.as_bytes()) {
+            Ok(ExternalAnswer::No(why)) => why,
             other => panic!("{other:?}"),
         };
         assert_eq!(no(r#"{"message":"not on Sundays","more":1}"#), "not on Sundays");
@@ -173,16 +174,19 @@ mod tests {
         for body in ["", "no", "{}", r#"{"message":7}"#, r#"{"message":"\n"}"#] {
             assert_eq!(no(body), "the outside authenticator says no");
         }
-        assert_eq!(Answer::read(401, b"\xff").unwrap(), Answer::read(403, b"").unwrap());
-        assert_eq!(Answer::read(204, b""), Ok(Answer::NotMine));
+        assert_eq!(
+            ExternalAnswer::read(401, b"\xff").unwrap(),
+            ExternalAnswer::read(403, b"").unwrap()
+        );
+        assert_eq!(ExternalAnswer::read(204, b""), Ok(ExternalAnswer::NotMine));
     }
 
     proptest::proptest! {
         #[test]
         fn no_answer_panics(status: u16, body: Vec<u8>, text in "\\PC{0,60}") {
-            let _ = Answer::read(status, &body);
-            let _ = Answer::read(403, format!("{{\"message\":{text:?}}}").as_bytes());
-            let _ = Answer::read(200, format!("{{\"user\":\"{text}\"}}").as_bytes());
+            let _ = ExternalAnswer::read(status, &body);
+            let _ = ExternalAnswer::read(403, format!("{{\"message\":{text:?}}}").as_bytes());
+            let _ = ExternalAnswer::read(200, format!("{{\"user\":\"{text}\"}}").as_bytes());
         }
     }
 }

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::cache::Cache;
-use super::client::Client;
-use super::{Asking, Authenticator, Deciding, Holds, Outcome, Who};
+use super::cache::VerifiedCache;
+use super::client::HttpClient;
+use super::{Asking, Authenticator, Deciding, Outcome, Validity, Who};
 use crate::config::{self, Invalid};
-use answer::Answer;
+use answer::ExternalAnswer;
 use question::Question;
 
 /// Of an answer's body.
@@ -25,10 +25,10 @@ const AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct External {
-    client: Client,
+    client: HttpClient,
     timeout: Duration,
     schemes: Vec<String>,
-    kept: Cache<Arc<Who>>,
+    kept: VerifiedCache<Arc<Who>>,
     at_once: Semaphore,
 }
 
@@ -42,10 +42,10 @@ impl External {
             }
         }
         Ok(External {
-            client: Client::new(&config.url, config.ca.as_ref(), config.timeout)?,
+            client: HttpClient::new(&config.url, config.ca.as_ref(), config.timeout)?,
             timeout: config.timeout,
             schemes: config.schemes.clone(),
-            kept: Cache::new(),
+            kept: VerifiedCache::new(),
             at_once: Semaphore::new(AT_ONCE),
         })
     }
@@ -67,28 +67,28 @@ impl External {
             }
         };
         match answer {
-            Answer::Is { who, ttl } => {
+            ExternalAnswer::Is { who, ttl } => {
                 let who = Arc::new(who);
                 if let Some(ttl) = ttl {
                     self.kept.put(digest, Arc::clone(&who), Instant::now() + ttl);
                 }
                 Outcome::Recognised(who)
             }
-            Answer::No(why) => Outcome::Refused(why.into()),
+            ExternalAnswer::No(why) => Outcome::Refused(why.into()),
             // A credential that nobody takes is wrong, and not as if there were none.
-            Answer::NotMine if asking.authorization.is_some() => Outcome::Foreign,
-            Answer::NotMine => Outcome::Absent,
+            ExternalAnswer::NotMine if asking.authorization.is_some() => Outcome::Foreign,
+            ExternalAnswer::NotMine => Outcome::Absent,
         }
     }
 
-    async fn answer(&self, question: &Question<'_>) -> Result<Answer, String> {
+    async fn answer(&self, question: &Question<'_>) -> Result<ExternalAnswer, String> {
         let _permit = self.at_once.acquire().await.map_err(|error| error.to_string())?;
         let (status, body) = self
             .client
             .post_json(question.render(), MOST)
             .await
             .map_err(|error| error.to_string())?;
-        Answer::read(status, &body)
+        ExternalAnswer::read(status, &body)
     }
 }
 
@@ -101,8 +101,8 @@ impl Authenticator for External {
         self.schemes.iter().map(challenge).collect()
     }
 
-    fn holds(&self) -> Holds {
-        Holds::Call
+    fn holds(&self) -> Validity {
+        Validity::Call
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

@@ -17,7 +17,7 @@ const VERSION: u8 = 1;
 pub(super) struct Question<'a> {
     version: u8,
     listener: &'a str,
-    peer: Origin<'a>,
+    peer: PeerOrigin<'a>,
     certificate: Option<Certificate>,
     headers: Vec<Cow<'a, str>>,
     authorization: Option<&'a str>,
@@ -25,7 +25,7 @@ pub(super) struct Question<'a> {
 
 #[derive(Clone, Copy, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-enum Origin<'a> {
+enum PeerOrigin<'a> {
     Unix {
         uid: u32,
         gid: u32,
@@ -51,10 +51,10 @@ impl<'a> Question<'a> {
         let caller = asking.caller;
         let peer = match caller.peer {
             Peer::Unix { uid, gid, pid } => {
-                Origin::Unix { uid, gid, pid, container: caller.container() }
+                PeerOrigin::Unix { uid, gid, pid, container: caller.container() }
             }
-            Peer::Tcp(at) => Origin::Tcp { address: at.ip().to_canonical() },
-            Peer::Unknown => Origin::Unknown,
+            Peer::Tcp(at) => PeerOrigin::Tcp { address: at.ip().to_canonical() },
+            Peer::Unknown => PeerOrigin::Unknown,
         };
         Question {
             version: VERSION,

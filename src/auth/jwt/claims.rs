@@ -26,7 +26,7 @@ type Why = Cow<'static, str>;
 
 /// The half of `[auth.*]` that is about claims.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct ClaimRules {
     issuer: String,
     audience: Vec<String>,
     user: String,
@@ -35,9 +35,9 @@ pub(super) struct Rules {
     claims: Option<Vec<String>>,
 }
 
-impl Rules {
-    pub(super) fn new(config: &config::Jwt) -> Rules {
-        Rules {
+impl ClaimRules {
+    pub(super) fn new(config: &config::Jwt) -> ClaimRules {
+        ClaimRules {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             user: config.user.clone(),

@@ -1,6 +1,6 @@
 //! `jwt`: bearer tokens, signed by an issuer that the operator trusts (RFC 7519, RFC 6750).
 //!
-//! `auth::Door` asks with every call. What must stay true: nothing that a token says counts before
+//! `auth::Authentication` asks with every call. What must stay true: nothing that a token says counts before
 //! its signature is verified, but for one thing: that it is made by another issuer, which gives it
 //! away to another authenticator. No message repeats anything of a token.
 
@@ -16,20 +16,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use token::{BadToken, Token};
 
-use super::cache::{Cache, Digest};
-use super::{Asking, Authenticator, Deciding, Holds, Outcome, Who};
+use super::cache::{Digest, VerifiedCache};
+use super::{Asking, Authenticator, Deciding, Outcome, Validity, Who};
 use crate::config::{self, Invalid};
-use claims::Rules;
-use source::{Held, Source};
+use claims::ClaimRules;
+use source::{Held, KeySource};
 
 /// How long a verified token is believed without another look.
 const BELIEVED: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Jwt {
-    source: Source,
-    rules: Rules,
-    verified: Cache<Verified>,
+    source: KeySource,
+    rules: ClaimRules,
+    verified: VerifiedCache<Verified>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,8 +41,8 @@ struct Verified {
 
 impl Jwt {
     pub(super) fn new(config: &config::Jwt) -> Result<Jwt, Invalid> {
-        let source = Source::new(config)?;
-        Ok(Jwt { source, rules: Rules::new(config), verified: Cache::new() })
+        let source = KeySource::new(config)?;
+        Ok(Jwt { source, rules: ClaimRules::new(config), verified: VerifiedCache::new() })
     }
 
     async fn decide(&self, text: &str) -> Outcome {
@@ -104,8 +104,8 @@ impl Authenticator for Jwt {
         vec!["Bearer realm=\"dockgate\"".to_owned()]
     }
 
-    fn holds(&self) -> Holds {
-        Holds::Moment
+    fn holds(&self) -> Validity {
+        Validity::Moment
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

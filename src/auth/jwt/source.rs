@@ -13,14 +13,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::keys::{Allowed, Keys};
 use super::pem;
-use crate::auth::client::Client;
+use crate::auth::client::HttpClient;
 use crate::config::{self, Invalid, Place};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 512 * 1024;
 
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum KeySource {
     Fixed(Arc<Held>),
     Fetched(Arc<Fetched>),
 }
@@ -52,7 +52,7 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 pub(super) struct Fetched {
-    client: Client,
+    client: HttpClient,
     allowed: Allowed,
     issuer: String,
     pace: Pace,
@@ -68,17 +68,17 @@ struct Turn {
     for_unknown: Option<Instant>,
 }
 
-impl Source {
+impl KeySource {
     /// Reads files, and nothing from the network.
-    pub(super) fn new(config: &config::Jwt) -> Result<Source, Invalid> {
+    pub(super) fn new(config: &config::Jwt) -> Result<KeySource, Invalid> {
         // `config` has seen to it.
         let unknown = || Invalid::at(&Place::default(), "an unknown algorithm", "");
         let allowed = Allowed::new(&config.algorithms).ok_or_else(unknown)?;
         let keys = match &config.keys {
             config::Keys::Url { url, ca, refresh } => {
-                let client = Client::new(url, ca.as_ref(), TIMEOUT)?;
+                let client = HttpClient::new(url, ca.as_ref(), TIMEOUT)?;
                 let fetched = Fetched::new(client, allowed, &config.issuer, Pace::new(*refresh));
-                return Ok(Source::Fetched(Arc::new(fetched)));
+                return Ok(KeySource::Fetched(Arc::new(fetched)));
             }
             config::Keys::Set(file) => Keys::of_set(&file.read()?, &allowed)
                 .map_err(|what| file.invalid(format!("`{}`: {what}", file.path.display()), ""))?,
@@ -89,30 +89,30 @@ impl Source {
                 })?,
         };
         let held = Held { keys, generation: 0, body: Vec::new(), since: Instant::now() };
-        Ok(Source::Fixed(Arc::new(held)))
+        Ok(KeySource::Fixed(Arc::new(held)))
     }
 
     /// The set, if there is one that is good enough not to wait for another.
     pub(super) fn at_hand(&self) -> Option<Arc<Held>> {
         match self {
-            Source::Fixed(held) => Some(held.clone()),
-            Source::Fetched(fetched) => fetched.at_hand(),
+            KeySource::Fixed(held) => Some(held.clone()),
+            KeySource::Fetched(fetched) => fetched.at_hand(),
         }
     }
 
     /// The set, or why there is none.
     pub(super) async fn keys(&self) -> Result<Arc<Held>, String> {
         match self {
-            Source::Fixed(held) => Ok(held.clone()),
-            Source::Fetched(fetched) => fetched.keys().await,
+            KeySource::Fixed(held) => Ok(held.clone()),
+            KeySource::Fetched(fetched) => fetched.keys().await,
         }
     }
 
     /// For a token that came at this time and names none of these keys: maybe others are there now.
     pub(super) async fn newer(&self, than: Arc<Held>, asked: Instant) -> Arc<Held> {
         match self {
-            Source::Fixed(_) => than,
-            Source::Fetched(fetched) => fetched.newer(than, asked).await,
+            KeySource::Fixed(_) => than,
+            KeySource::Fetched(fetched) => fetched.newer(than, asked).await,
         }
     }
 }
@@ -126,7 +126,7 @@ impl Pace {
 }
 
 impl Fetched {
-    pub(super) fn new(client: Client, allowed: Allowed, issuer: &str, pace: Pace) -> Fetched {
+    pub(super) fn new(client: HttpClient, allowed: Allowed, issuer: &str, pace: Pace) -> Fetched {
         let (held, failed) = (ArcSwapOption::empty(), ArcSwapOption::empty());
         let (issuer, turn) = (issuer.to_owned(), Arc::default());
         Fetched { client, allowed, issuer, pace, held, failed, turn }

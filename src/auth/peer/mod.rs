@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub(super) use container::container_of;
 
-use super::{Asking, Authenticator, Claims, Deciding, Holds, Outcome, Peer, Who};
+use super::{Asking, Authenticator, Claims, Deciding, Outcome, Peer, Validity, Who};
 use crate::config;
 use accounts::{Accounts, Known};
 
@@ -85,8 +85,8 @@ impl Authenticator for UnixPeer {
         Vec::new()
     }
 
-    fn holds(&self) -> Holds {
-        Holds::Connection
+    fn holds(&self) -> Validity {
+        Validity::Connection
     }
 
     fn decide<'a>(&'a self, asking: Asking<'a>) -> Deciding<'a> {

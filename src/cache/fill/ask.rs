@@ -11,12 +11,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
 use super::filler::Job;
-use super::growing::Growing;
+use super::in_flight::InFlightBody;
 use crate::cache::Cache;
 use crate::cache::asker::Field;
 use crate::cache::fresh;
 use crate::cache::range;
-use crate::cache::route::{Fetch, Kind, Source, Verify};
+use crate::cache::route::{Fetch, Kind, RouteSource, Verify};
 use crate::cache::stats::Account;
 use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
 
@@ -26,7 +26,7 @@ const LARGEST_DOCUMENT: usize = 64 << 20;
 const MOST_REDIRECTS: u8 = 5;
 
 /// An answer, before anything of its body was read.
-pub(super) struct Begun {
+pub(super) struct ResponseStart {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub length: Option<u64>,
@@ -56,18 +56,18 @@ pub(super) enum Failure {
 pub(super) async fn ask(
     cache: &Cache,
     job: &mut Job,
-    growing: &Arc<Growing>,
-) -> Result<Begun, Fault> {
+    in_flight: &Arc<InFlightBody>,
+) -> Result<ResponseStart, Fault> {
     let plain = fields(job);
     let mut headers = plain.clone();
     if let (true, Some(found)) = (job.fills(), job.found()) {
         fresh::add_validators(&found.meta, &mut headers);
     }
-    let begun = send(cache, job, headers, growing).await?;
+    let begun = send(cache, job, headers, in_flight).await?;
     let is_other = job.fills()
         && begun.status == StatusCode::NOT_MODIFIED
         && job.found().is_some_and(|found| !fresh::same(&found.meta, &begun.headers));
-    if is_other { send(cache, job, plain, growing).await } else { Ok(begun) }
+    if is_other { send(cache, job, plain, in_flight).await } else { Ok(begun) }
 }
 
 /// The fields of every request for what may be kept or is a part of it: of the client's those that can
@@ -121,14 +121,14 @@ async fn send(
     cache: &Cache,
     job: &mut Job,
     headers: HeaderMap,
-    growing: &Arc<Growing>,
-) -> Result<Begun, Fault> {
+    in_flight: &Arc<InFlightBody>,
+) -> Result<ResponseStart, Fault> {
     let sent = cache.now();
     let source = job.route.source.clone();
     match source {
-        Source::Fetch(fetch) => {
+        RouteSource::Fetch(fetch) => {
             let follow = job.route.follow.then(|| follow(cache));
-            let hears = Arc::clone(growing);
+            let hears = Arc::clone(in_flight);
             let interim: upstream::Interim =
                 Arc::new(move |status, headers| hears.interim(status, headers));
             let body = std::mem::take(&mut job.upload);
@@ -142,7 +142,7 @@ async fn send(
             if let Some(fault) = unasked(&sent_fields, answer.status) {
                 return Err(fault);
             }
-            Ok(Begun {
+            Ok(ResponseStart {
                 status: answer.status,
                 headers: answer.headers,
                 length: answer.length,
@@ -151,13 +151,13 @@ async fn send(
                 times: (sent, cache.now()),
             })
         }
-        Source::Compose(fetches, compose) => {
+        RouteSource::Compose(fetches, compose) => {
             let mut parts = Vec::with_capacity(fetches.len());
             for fetch in &fetches {
                 parts.push(part(cache, job, fetch, headers.clone()).await?);
             }
             let (headers, body) = compose.compose(parts).map_err(Fault::BodyBroken)?;
-            Ok(Begun {
+            Ok(ResponseStart {
                 status: StatusCode::OK,
                 headers,
                 length: Some(body.len() as u64),
@@ -166,7 +166,7 @@ async fn send(
                 times: (sent, cache.now()),
             })
         }
-        Source::Produce(produce) => {
+        RouteSource::Produce(produce) => {
             let (sender, pieces) = mpsc::channel(4);
             let (head, is_head) = tokio::sync::oneshot::channel();
             tokio::task::spawn_blocking(move || {
@@ -181,7 +181,7 @@ async fn send(
                 }
             });
             let broke = |_| Fault::BodyBroken("it could not be produced".to_owned());
-            Ok(Begun {
+            Ok(ResponseStart {
                 status: StatusCode::OK,
                 headers: is_head.await.map_err(broke)?,
                 length: None,
@@ -265,7 +265,7 @@ pub(super) async fn whole(incoming: &mut Incoming, account: &Account) -> Result<
 }
 
 /// Reads a document whole that is to be rewritten or checked as one.
-pub(super) async fn prepare(job: &Job, begun: &mut Begun) -> Result<(), Failure> {
+pub(super) async fn prepare(job: &Job, begun: &mut ResponseStart) -> Result<(), Failure> {
     let check = match &job.route.verify {
         Some(Verify::Document(check)) => Some(check),
         _ => None,
@@ -290,10 +290,10 @@ pub(super) async fn prepare(job: &Job, begun: &mut Begun) -> Result<(), Failure>
 pub(super) async fn resume(
     cache: &Cache,
     job: &Job,
-    begun: &Begun,
+    begun: &ResponseStart,
     from: u64,
 ) -> Option<(Incoming, u64)> {
-    let Source::Fetch(fetch) = &job.route.source else { return None };
+    let RouteSource::Fetch(fetch) = &job.route.source else { return None };
     let Incoming::Origin(_) = &begun.body else { return None };
     let etag = begun.headers.get(header::ETAG)?;
     if begun.status != StatusCode::OK

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::timeout;
 
-use super::ask::{Begun, Failure, Incoming, ask, prepare, resume};
+use super::ask::{Failure, Incoming, ResponseStart, ask, prepare, resume};
 use super::flights::Flight;
-use super::growing::{Answer, End, Growing, Head, Unstored};
+use super::in_flight::{End, FlightAnswer, Head, InFlightBody, Unstored};
 use super::judge::{is_plain_file, meta, storable};
 use crate::cache::Cache;
 use crate::cache::fresh;
@@ -22,7 +22,7 @@ use crate::cache::key::Partition;
 use crate::cache::meta::Meta;
 use crate::cache::route::{Route, Verify};
 use crate::cache::stats::Account;
-use crate::cache::store::{Body, Draft, Found, Lock};
+use crate::cache::store::{Body, Draft, Lock, StoredResponse};
 use crate::cache::upstream::{Fault, RequestBody};
 
 /// A client that takes longer for a piece that passes by the disk is slow.
@@ -51,33 +51,33 @@ pub struct Job {
 pub enum Purpose {
     /// Into the store, if it may be; renewing what was found there. `alone`: what comes is for one
     /// client, and nobody waits for it.
-    Fill { flight: Flight, found: Option<Found>, alone: bool },
+    Fill { flight: Flight, found: Option<StoredResponse>, alone: bool },
     /// To one client only.
-    Pass { found: Option<Found> },
+    Pass { found: Option<StoredResponse> },
 }
 
-pub async fn run(cache: Arc<Cache>, job: Job, growing: Arc<Growing>) {
+pub async fn run(cache: Arc<Cache>, job: Job, in_flight: Arc<InFlightBody>) {
     let flight = match &job.purpose {
         Purpose::Fill { flight, .. } => Some(flight.clone()),
         Purpose::Pass { .. } => None,
     };
-    if let Err(fault) = fly(&cache, job, &growing).await {
-        growing.answer(Answer::Failed(Arc::new(fault)));
+    if let Err(fault) = fly(&cache, job, &in_flight).await {
+        in_flight.answer(FlightAnswer::Failed(Arc::new(fault)));
     }
-    growing.hold(None);
+    in_flight.hold(None);
     if let Some(flight) = flight {
-        cache.flights.end(&flight.key, &growing);
+        cache.flights.end(&flight.key, &in_flight);
     }
 }
 
-async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), Fault> {
-    growing.hold(lock(cache, &job).await);
+async fn fly(cache: &Cache, mut job: Job, in_flight: &Arc<InFlightBody>) -> Result<(), Fault> {
+    in_flight.hold(lock(cache, &job).await);
     if let Some(newer) = newer(cache, &job).await {
-        growing.answer(Answer::Found(Arc::new(newer)));
+        in_flight.answer(FlightAnswer::Found(Arc::new(newer)));
         return Ok(());
     }
-    let begun = ask(cache, &mut job, growing).await?;
-    let Begun { status, headers, .. } = &begun;
+    let begun = ask(cache, &mut job, in_flight).await?;
+    let ResponseStart { status, headers, .. } = &begun;
     if let Some(found) = job.found()
         && *status == StatusCode::NOT_MODIFIED
         && job.fills()
@@ -88,19 +88,19 @@ async fn fly(cache: &Cache, mut job: Job, growing: &Arc<Growing>) -> Result<(), 
         }
         let stored = confirmed(cache, &job, found, &begun).await;
         let own = fresh::for_one_client(&begun.headers);
-        growing.answer(Answer::Stored(Arc::new(stored), Arc::new(own)));
+        in_flight.answer(FlightAnswer::Stored(Arc::new(stored), Arc::new(own)));
         return Ok(());
     }
     if job.method == Method::HEAD {
         learn(cache, &job, &begun).await;
     }
     forget(cache, &job, *status, headers).await;
-    receive(cache, job, begun, growing).await;
+    receive(cache, job, begun, in_flight).await;
     Ok(())
 }
 
 impl Job {
-    pub(super) fn found(&self) -> Option<&Found> {
+    pub(super) fn found(&self) -> Option<&StoredResponse> {
         match &self.purpose {
             Purpose::Fill { found, .. } | Purpose::Pass { found } => found.as_ref(),
         }
@@ -132,7 +132,7 @@ async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
 }
 
 /// What another request, or another process, has stored since this one looked.
-async fn newer(cache: &Cache, job: &Job) -> Option<Found> {
+async fn newer(cache: &Cache, job: &Job) -> Option<StoredResponse> {
     let Purpose::Fill { flight, alone: false, .. } = &job.purpose else { return None };
     let variant = |names: &[http::HeaderName]| cache.variant(names, &job.request);
     // What has landed is looked for first: it is there until it can be found in the store.
@@ -149,7 +149,12 @@ async fn newer(cache: &Cache, job: &Job) -> Option<Found> {
 }
 
 /// The stored response is good again.
-async fn confirmed(cache: &Cache, job: &Job, found: &Found, begun: &Begun) -> Found {
+async fn confirmed(
+    cache: &Cache,
+    job: &Job,
+    found: &StoredResponse,
+    begun: &ResponseStart,
+) -> StoredResponse {
     let meta = fresh::updated(&found.meta, &begun.headers, begun.times.0, begun.times.1);
     cache.hot.forget(&found.meta.key);
     let (status, rules) = (meta.status, &job.route.rules);
@@ -158,19 +163,19 @@ async fn confirmed(cache: &Cache, job: &Job, found: &Found, begun: &Begun) -> Fo
     if fresh::may_store(&Method::GET, &nobody, status, &meta.headers, rules).is_err() {
         // The origin does not want it stored any more.
         cache.remove(&found.meta.key).await;
-        return Found { meta: Arc::new(meta), ..found.clone() };
+        return StoredResponse { meta: Arc::new(meta), ..found.clone() };
     }
     match cache.store.refresh(found, meta.clone()).await {
         Ok(found) => found,
         Err(error) => {
             cache.disk_failed(&error);
-            Found { meta: Arc::new(meta), ..found.clone() }
+            StoredResponse { meta: Arc::new(meta), ..found.clone() }
         }
     }
 }
 
 /// What an answer to HEAD says of the stored response (RFC 9111 §4.3.5).
-async fn learn(cache: &Cache, job: &Job, begun: &Begun) {
+async fn learn(cache: &Cache, job: &Job, begun: &ResponseStart) {
     let Some(found) = job.found() else { return };
     match fresh::head_update(
         &found.meta,
@@ -204,7 +209,7 @@ async fn forget(cache: &Cache, job: &Job, status: StatusCode, headers: &HeaderMa
 }
 
 /// Takes the answer in: head, body, verdict, commit.
-async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growing>) {
+async fn receive(cache: &Cache, job: Job, mut begun: ResponseStart, in_flight: &Arc<InFlightBody>) {
     if let Some(rewrite) = &job.route.headers {
         rewrite.rewrite(&mut begun.headers);
     }
@@ -225,17 +230,17 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
             Err(error) => stored = Err(not_taken(cache, &error)),
         }
     } else {
-        growing.hold(None);
+        in_flight.hold(None);
         if job.fills() && stored.is_err_and(Unstored::is_of_the_url) {
             cache.passes.remember(&job.route.key, cache.now());
         }
     }
     if let Err(reason) = &stored {
         cache.stats.not_stored(&reason.to_string());
-        growing.pass_from(0);
+        in_flight.pass_from(0);
     }
     if let (Purpose::Fill { flight, .. }, true) = (&job.purpose, is_shared) {
-        cache.flights.varies(&flight.key, growing, &meta.vary);
+        cache.flights.varies(&flight.key, in_flight, &meta.vary);
     }
     let head = Arc::new(Head {
         meta: meta.clone(),
@@ -245,9 +250,9 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
         stored,
         draft: draft.as_ref().map(|draft| (draft.file(), draft.start())),
     });
-    growing.answer(Answer::New(head));
+    in_flight.answer(FlightAnswer::New(head));
     let result = match prepared {
-        Ok(()) => take_in(cache, &job, &mut begun, growing, &mut draft).await,
+        Ok(()) => take_in(cache, &job, &mut begun, in_flight, &mut draft).await,
         Err(failure) => Err(failure),
     };
     match result {
@@ -255,12 +260,12 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
             Some(draft) => {
                 let meta = Meta { length, sha256, ..meta };
                 let body = Body::File { file: draft.file(), start: draft.start() };
-                growing.land(Found { meta: Arc::new(meta.clone()), id: 0, body });
+                in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
                 cache.hot.forget(&meta.key);
-                growing.end(End::Whole);
-                commit(cache, &job, growing, draft, meta).await;
+                in_flight.end(End::Whole);
+                commit(cache, &job, in_flight, draft, meta).await;
             }
-            None => growing.end(End::Whole),
+            None => in_flight.end(End::Whole),
         },
         Err(failure) => {
             match failure {
@@ -274,7 +279,7 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
                     tracing::debug!(url = %job.route.key.without_query(), "nobody reads an answer any more");
                 }
             }
-            growing.end(End::Broken);
+            in_flight.end(End::Broken);
         }
     }
 }
@@ -283,8 +288,8 @@ async fn receive(cache: &Cache, job: Job, mut begun: Begun, growing: &Arc<Growin
 async fn take_in(
     cache: &Cache,
     job: &Job,
-    begun: &mut Begun,
-    growing: &Arc<Growing>,
+    begun: &mut ResponseStart,
+    in_flight: &Arc<InFlightBody>,
     draft: &mut Option<Draft>,
 ) -> Result<(u64, [u8; 32]), Failure> {
     let mut hash = digest::Context::new(&digest::SHA256);
@@ -296,7 +301,7 @@ async fn take_in(
             None => tokio::select! {
                 biased;
                 next = begun.body.next() => next,
-                () = growing.deserted() => return Err(Failure::Left),
+                () = in_flight.deserted() => return Err(Failure::Left),
             },
         };
         match next {
@@ -304,7 +309,7 @@ async fn take_in(
                 length += piece.len() as u64;
                 job.account.fetched(piece.len() as u64);
                 hash.update(&piece);
-                keep(cache, piece, length, growing, draft, &mut begun.body).await?;
+                keep(cache, piece, length, in_flight, draft, &mut begun.body).await?;
             }
             Some(Err(Failure::Origin(fault))) => {
                 let may = length > resumed && resumptions < MOST_RESUMPTIONS;
@@ -335,25 +340,25 @@ async fn keep(
     cache: &Cache,
     piece: Bytes,
     length: u64,
-    growing: &Arc<Growing>,
+    in_flight: &Arc<InFlightBody>,
     draft: &mut Option<Draft>,
     body: &mut Incoming,
 ) -> Result<(), Failure> {
     if let Some(writing) = draft {
         match writing.append(&piece) {
             Ok(()) => {
-                growing.written(length);
+                in_flight.written(length);
                 return Ok(());
             }
             Err(error) => {
                 not_taken(cache, &error);
-                growing.pass_from(length - piece.len() as u64);
+                in_flight.pass_from(length - piece.len() as u64);
                 // Its file stays open for those who read it.
                 *draft = None;
             }
         }
     }
-    let mut passing = std::pin::pin!(growing.pass(piece));
+    let mut passing = std::pin::pin!(in_flight.pass(piece));
     let is_read = match timeout(SLOW, &mut passing).await {
         Ok(is_read) => is_read,
         // A slow client is not to keep others from the host.
@@ -381,13 +386,13 @@ fn not_taken(cache: &Cache, error: &std::io::Error) -> Unstored {
     Unstored::Disk
 }
 
-async fn commit(cache: &Cache, job: &Job, growing: &Growing, draft: Draft, meta: Meta) {
+async fn commit(cache: &Cache, job: &Job, in_flight: &InFlightBody, draft: Draft, meta: Meta) {
     let (key, length) = (meta.key.clone(), meta.length);
-    if growing.is_outdated() {
+    if in_flight.is_outdated() {
         return;
     }
     match cache.store.commit(draft, meta).await {
-        Ok(Found { body: Body::File { .. } | Body::Remote(_), .. }) => {
+        Ok(StoredResponse { body: Body::File { .. } | Body::Remote(_), .. }) => {
             cache.passes.forget(&key);
             job.account.stored(length);
         }
@@ -395,7 +400,7 @@ async fn commit(cache: &Cache, job: &Job, growing: &Growing, draft: Draft, meta:
     }
     cache.hot.forget(&key);
     // Meanwhile: then it was not found when what is stored was removed.
-    if growing.is_outdated() {
+    if in_flight.is_outdated() {
         cache.remove(&key).await;
     }
 }

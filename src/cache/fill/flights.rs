@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::HeaderName;
 use quick_cache::unsync::Cache as Bounded;
 
-use super::growing::{Growing, Reader};
+use super::in_flight::{InFlightBody, Reader};
 use crate::cache::key::Key;
 use crate::cache::meta::Meta;
-use crate::cache::store::Found;
+use crate::cache::store::StoredResponse;
 
 /// URLs of which it is remembered what they vary by.
 const MOST_VARYING: usize = 10_000;
@@ -56,7 +56,7 @@ struct Flying {
     variant: Option<Variant>,
     /// Joined by nobody.
     is_alone: bool,
-    growing: Arc<Growing>,
+    in_flight: Arc<InFlightBody>,
 }
 
 impl Default for All {
@@ -75,34 +75,34 @@ impl Flights {
         key: &Key,
         vary: Option<&[HeaderName]>,
         variant: impl Fn(&[HeaderName]) -> Variant,
-    ) -> (Reader, Option<(Flight, Arc<Growing>)>) {
+    ) -> (Reader, Option<(Flight, Arc<InFlightBody>)>) {
         let mut all = self.all();
         let variant = all.variant(key, vary, variant);
-        if let Some(reader) = all.find(key, &variant).and_then(Growing::reader) {
+        if let Some(reader) = all.find(key, &variant).and_then(InFlightBody::reader) {
             return (reader, None);
         }
-        let (growing, reader) = Growing::begin();
-        all.add(key, variant.clone(), false, &growing);
-        (reader, Some((Flight { key: key.clone(), variant }, growing)))
+        let (in_flight, reader) = InFlightBody::begin();
+        all.add(key, variant.clone(), false, &in_flight);
+        (reader, Some((Flight { key: key.clone(), variant }, in_flight)))
     }
 
     /// A flight that nobody joins, but that a write outdates like others.
-    pub fn alone(&self, key: &Key) -> (Reader, Flight, Arc<Growing>) {
-        let (growing, reader) = Growing::begin();
-        self.all().add(key, None, true, &growing);
-        (reader, Flight { key: key.clone(), variant: None }, growing)
+    pub fn alone(&self, key: &Key) -> (Reader, Flight, Arc<InFlightBody>) {
+        let (in_flight, reader) = InFlightBody::begin();
+        self.all().add(key, None, true, &in_flight);
+        (reader, Flight { key: key.clone(), variant: None }, in_flight)
     }
 
     /// How much of the body is there, if it is on its way.
     pub fn so_far(&self, key: &Key, variant: impl Fn(&[HeaderName]) -> Variant) -> Option<u64> {
         let mut all = self.all();
         let variant = all.variant(key, None, variant);
-        all.find(key, &variant).map(|growing| growing.so_far())
+        all.find(key, &variant).map(|in_flight| in_flight.so_far())
     }
 
     /// The head of an answer is there: what it varies by, and which variant it is. To be said before
     /// anybody is told of the answer.
-    pub fn varies(&self, key: &Key, growing: &Arc<Growing>, variant: &Variant) {
+    pub fn varies(&self, key: &Key, in_flight: &Arc<InFlightBody>, variant: &Variant) {
         let mut all = self.all();
         let names: Option<Vec<HeaderName>> =
             variant.iter().map(|(name, _)| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
@@ -112,23 +112,23 @@ impl Flights {
             None => drop(all.varying.remove(key)),
         }
         let flying = all.flying.get_mut(key).into_iter().flatten();
-        for one in flying.filter(|one| Arc::ptr_eq(&one.growing, growing)) {
+        for one in flying.filter(|one| Arc::ptr_eq(&one.in_flight, in_flight)) {
             one.variant = varies.as_ref().map(|_| variant.clone());
         }
     }
 
     /// What is whole and not committed yet, if it is for whom it is wanted.
-    pub fn landed(&self, key: &Key, is_wanted: impl Fn(&Meta) -> bool) -> Option<Found> {
+    pub fn landed(&self, key: &Key, is_wanted: impl Fn(&Meta) -> bool) -> Option<StoredResponse> {
         let all = self.all();
-        let mut landed = all.flying.get(key)?.iter().filter_map(|one| one.growing.landed());
+        let mut landed = all.flying.get(key)?.iter().filter_map(|one| one.in_flight.landed());
         landed.find(|found| is_wanted(&found.meta))
     }
 
     /// It has ended: what came of it is in the store, or nowhere.
-    pub fn end(&self, key: &Key, growing: &Arc<Growing>) {
+    pub fn end(&self, key: &Key, in_flight: &Arc<InFlightBody>) {
         let mut all = self.all();
         let Some(flying) = all.flying.get_mut(key) else { return };
-        flying.retain(|one| !Arc::ptr_eq(&one.growing, growing));
+        flying.retain(|one| !Arc::ptr_eq(&one.in_flight, in_flight));
         if flying.is_empty() {
             all.flying.remove(key);
         }
@@ -140,7 +140,7 @@ impl Flights {
         self.all().flying.retain(|key, flying| {
             let is_meant = is_meant(key);
             if is_meant {
-                flying.iter().for_each(|one| one.growing.outdate());
+                flying.iter().for_each(|one| one.in_flight.outdate());
             }
             !is_meant
         });
@@ -152,7 +152,7 @@ impl Flights {
 
     /// Those who wait for an answer or read one.
     pub fn readers(&self) -> usize {
-        self.all().flying.values().flatten().map(|one| one.growing.readers()).sum()
+        self.all().flying.values().flatten().map(|one| one.in_flight.readers()).sum()
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
@@ -171,16 +171,22 @@ impl All {
         known.filter(|names| !names.is_empty()).map(variant)
     }
 
-    fn find(&self, key: &Key, variant: &Option<Variant>) -> Option<&Arc<Growing>> {
+    fn find(&self, key: &Key, variant: &Option<Variant>) -> Option<&Arc<InFlightBody>> {
         let mut flying = self.flying.get(key)?.iter();
         let is_it =
-            |one: &&Flying| !one.is_alone && one.variant == *variant && one.growing.is_flying();
-        flying.find(is_it).map(|one| &one.growing)
+            |one: &&Flying| !one.is_alone && one.variant == *variant && one.in_flight.is_flying();
+        flying.find(is_it).map(|one| &one.in_flight)
     }
 
-    fn add(&mut self, key: &Key, variant: Option<Variant>, is_alone: bool, growing: &Arc<Growing>) {
-        let growing = Arc::clone(growing);
-        self.flying.entry(key.clone()).or_default().push(Flying { variant, is_alone, growing });
+    fn add(
+        &mut self,
+        key: &Key,
+        variant: Option<Variant>,
+        is_alone: bool,
+        in_flight: &Arc<InFlightBody>,
+    ) {
+        let in_flight = Arc::clone(in_flight);
+        self.flying.entry(key.clone()).or_default().push(Flying { variant, is_alone, in_flight });
     }
 }
 
@@ -206,9 +212,9 @@ mod tests {
         }
     }
 
-    fn join(flights: &Flights, language: &str) -> (Reader, Option<Arc<Growing>>) {
+    fn join(flights: &Flights, language: &str) -> (Reader, Option<Arc<InFlightBody>>) {
         let (reader, started) = flights.join(&key(), None, of(language));
-        (reader, started.map(|(_, growing)| growing))
+        (reader, started.map(|(_, in_flight)| in_flight))
     }
 
     #[test]
@@ -251,9 +257,9 @@ mod tests {
     #[test]
     fn who_flies_alone_is_joined_by_nobody() {
         let flights = Flights::default();
-        let (_reader, _, growing) = flights.alone(&key());
+        let (_reader, _, in_flight) = flights.alone(&key());
         assert!(join(&flights, "en").1.is_some());
         flights.outdate(|_| true);
-        assert!(growing.is_outdated() && flights.count() == 0);
+        assert!(in_flight.is_outdated() && flights.count() == 0);
     }
 }

@@ -6,17 +6,17 @@
 
 use http::{Method, StatusCode, header};
 
-use super::ask::Begun;
+use super::ask::ResponseStart;
 use super::filler::Job;
-use super::growing::Unstored;
+use super::in_flight::Unstored;
 use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::key::Key;
 use crate::cache::meta::{Meta, Stored};
 use crate::cache::route::{Kind, Verify};
 
-pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
-    let Begun { status, headers, .. } = begun;
+pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored> {
+    let ResponseStart { status, headers, .. } = begun;
     let route = &job.route;
     let as_get = fresh::post_as_get(&route.key, &job.method, *status, headers, &route.rules);
     if route.kind == Kind::PassThrough || (!job.fills() && !as_get) {
@@ -42,7 +42,7 @@ pub(super) fn storable(job: &Job, begun: &Begun) -> Result<(), Unstored> {
         .map_err(Unstored::Response)
 }
 
-pub(super) fn meta(cache: &Cache, job: &Job, begun: &Begun, stored: bool) -> Meta {
+pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool) -> Meta {
     let mut headers = begun.headers.clone();
     if stored {
         fresh::strip_stored(&mut headers);
@@ -74,7 +74,7 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &Begun, stored: bool) -> Met
 }
 
 /// A compressed transfer of a file is not the file that a digest is of.
-pub(super) fn is_plain_file(begun: &Begun) -> bool {
+pub(super) fn is_plain_file(begun: &ResponseStart) -> bool {
     let coding = begun.headers.get(header::CONTENT_ENCODING);
     begun.status == StatusCode::OK
         && coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))

@@ -6,11 +6,13 @@
 mod ask;
 mod filler;
 mod flights;
-mod growing;
+mod in_flight;
 mod judge;
 mod thread;
 
 pub use filler::{Job, Purpose, run};
 pub use flights::{Flight, Flights};
-pub use growing::{Answer, Broken, Growing, Head, Interim, Piece, Reader, Unstored};
+pub use in_flight::{
+    BodyPart, Broken, FlightAnswer, Head, InFlightBody, Interim, Reader, Unstored,
+};
 pub use thread::Thread;

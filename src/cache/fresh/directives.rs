@@ -7,7 +7,7 @@
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use super::Rules;
+use super::FreshnessRules;
 use super::date::{FOREVER, seconds};
 use super::fields::is_needed;
 
@@ -48,7 +48,7 @@ impl Directives {
     }
 
     /// What a shared cache obeys: the first targeted field that can be read, else `Cache-Control`.
-    pub(super) fn of_response(headers: &HeaderMap, rules: &Rules) -> Directives {
+    pub(super) fn of_response(headers: &HeaderMap, rules: &FreshnessRules) -> Directives {
         let targeted = rules.targeted.iter().find_map(|name| Directives::targeted(headers, name));
         targeted.unwrap_or_else(|| Directives::of(headers))
     }
@@ -242,7 +242,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("cdn-cache-control", HeaderValue::from_str(value).unwrap());
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Directives::of_response(&headers, &Rules::default())
+        Directives::of_response(&headers, &FreshnessRules::default())
     }
 
     #[test]
@@ -338,9 +338,9 @@ mod tests {
 
     #[test]
     fn the_first_targeted_field_that_is_there_wins() {
-        let rules = Rules {
+        let rules = FreshnessRules {
             targeted: ["a-cache-control", "b-cache-control"].map(HeaderName::from_static).into(),
-            ..Rules::default()
+            ..FreshnessRules::default()
         };
         let mut headers = HeaderMap::new();
         headers.insert("b-cache-control", HeaderValue::from_static("max-age=2"));

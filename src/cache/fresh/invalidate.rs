@@ -6,7 +6,7 @@
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, LOCATION};
 use http::{Method, StatusCode, Uri};
 
-use super::Rules;
+use super::FreshnessRules;
 use super::directives::Directives;
 use super::lifetime::is_explicit;
 use crate::cache::key::{Key, Scheme};
@@ -38,7 +38,7 @@ pub fn post_as_get(
     method: &Method,
     status: StatusCode,
     response: &HeaderMap,
-    rules: &Rules,
+    rules: &FreshnessRules,
 ) -> bool {
     let directives = Directives::of_response(response, rules);
     *method == Method::POST
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_a_post_is_kept_if_it_says_that_it_is_the_url_s_own() {
-        let rules = Rules::default();
+        let rules = FreshnessRules::default();
         let post = |response: &HeaderMap| {
             post_as_get(&key(), &Method::POST, StatusCode::OK, response, &rules)
         };

@@ -7,7 +7,7 @@
 use http::StatusCode;
 use http::header::{AGE, DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
 
-use super::Rules;
+use super::FreshnessRules;
 use super::date::{FOREVER, date_of, seconds};
 use super::directives::Directives;
 use super::storing::is_heuristic;
@@ -19,7 +19,7 @@ pub fn age(meta: &Meta, now_ms: u64) -> u64 {
 }
 
 /// Until when a request without any directive may have it as it is.
-pub fn fresh_until_ms(meta: &Meta, rules: &Rules) -> u64 {
+pub fn fresh_until_ms(meta: &Meta, rules: &FreshnessRules) -> u64 {
     let directives = Directives::of_response(&meta.headers, rules);
     match Lifetime::of(meta, &directives, rules) {
         Lifetime::Artifact => u64::MAX,
@@ -43,7 +43,7 @@ pub(super) enum Lifetime {
 }
 
 impl Lifetime {
-    pub(super) fn of(meta: &Meta, directives: &Directives, rules: &Rules) -> Lifetime {
+    pub(super) fn of(meta: &Meta, directives: &Directives, rules: &FreshnessRules) -> Lifetime {
         if meta.kind == Stored::Artifact && meta.status == StatusCode::OK {
             return Lifetime::Artifact;
         }
@@ -61,7 +61,7 @@ pub(super) fn rule(
     status: StatusCode,
     headers: &HeaderMap,
     directives: &Directives,
-    rules: &Rules,
+    rules: &FreshnessRules,
 ) -> Option<u64> {
     let ttl = match status {
         StatusCode::OK => rules.ttl?,
@@ -79,7 +79,7 @@ pub(super) fn is_explicit(headers: &HeaderMap, directives: &Directives) -> bool 
 }
 
 /// Whether the origin says how long a response is fresh, so that it knows that it is kept.
-pub fn says_how_long(response: &HeaderMap, rules: &Rules) -> bool {
+pub fn says_how_long(response: &HeaderMap, rules: &FreshnessRules) -> bool {
     is_explicit(response, &Directives::of_response(response, rules))
 }
 
@@ -101,7 +101,7 @@ pub(super) fn explicit(
 }
 
 /// A tenth of the time for which it had not changed, and a day at most (RFC 9111 §4.2.2).
-fn heuristic(meta: &Meta, directives: &Directives, rules: &Rules) -> Option<u64> {
+fn heuristic(meta: &Meta, directives: &Directives, rules: &FreshnessRules) -> Option<u64> {
     if !rules.heuristic || !(is_heuristic(meta.status) || directives.public) {
         return None;
     }

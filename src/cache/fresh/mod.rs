@@ -38,7 +38,7 @@ pub use vary::{Seal, variant, vary_names};
 
 /// What a route or the configuration adds to what the origin says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct FreshnessRules {
     /// Reuse of answers to requests with `Authorization` as RFC 9111 §3.5 allows it, and of answers to
     /// requests with `Cookie`, of which it says nothing.
     pub share_authorized: bool,
@@ -61,9 +61,9 @@ pub struct Rules {
     pub targeted: Arc<[HeaderName]>,
 }
 
-impl Default for Rules {
-    fn default() -> Rules {
-        Rules {
+impl Default for FreshnessRules {
+    fn default() -> FreshnessRules {
+        FreshnessRules {
             share_authorized: false,
             heuristic: false,
             artifact: false,

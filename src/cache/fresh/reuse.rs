@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
 
-use super::Rules;
+use super::FreshnessRules;
 use super::date::FOREVER;
 use super::directives::Directives;
 use super::lifetime::{Lifetime, age_ms};
@@ -80,11 +80,11 @@ pub fn only_if_cached(request: &HeaderMap) -> bool {
     Directives::of(request).only_if_cached
 }
 
-pub fn reuse(meta: &Meta, request: &HeaderMap, now_ms: u64, rules: &Rules) -> Reuse {
-    let wish = Wish::of(request);
+pub fn reuse(meta: &Meta, request: &HeaderMap, now_ms: u64, rules: &FreshnessRules) -> Reuse {
+    let wish = RequestDirectives::of(request);
     let origin = Directives::of_response(&meta.headers, rules);
     let lifetime = Lifetime::of(meta, &origin, rules);
-    let state = State::of(meta, &lifetime, now_ms);
+    let state = Freshness::of(meta, &lifetime, now_ms);
     let by_origin = matches!(lifetime, Lifetime::FromOrigin { .. });
     let no_cache = by_origin && origin.no_cache;
     let must_revalidate = lifetime != Lifetime::Artifact && origin.never_stale();
@@ -127,7 +127,7 @@ pub fn reuse(meta: &Meta, request: &HeaderMap, now_ms: u64, rules: &Rules) -> Re
 }
 
 /// What the client's directives ask for (RFC 9111 §5.2.1).
-struct Wish {
+struct RequestDirectives {
     no_cache: bool,
     max_age: Option<u64>,
     min_fresh: Option<u64>,
@@ -135,11 +135,11 @@ struct Wish {
     stale_if_error: Option<u64>,
 }
 
-impl Wish {
-    fn of(request: &HeaderMap) -> Wish {
+impl RequestDirectives {
+    fn of(request: &HeaderMap) -> RequestDirectives {
         let directives = Directives::of(request);
         let pragma = || request.get_all(PRAGMA).iter().any(|line| names_no_cache(line.as_bytes()));
-        Wish {
+        RequestDirectives {
             // RFC 9111 §5.4: `Pragma` counts where there is no `Cache-Control`.
             no_cache: directives.no_cache || (!request.contains_key(CACHE_CONTROL) && pragma()),
             max_age: directives.max_age,
@@ -150,7 +150,7 @@ impl Wish {
     }
 
     /// Why a response in this state does not do.
-    fn refuses(&self, state: &State, immutable: bool) -> Option<StaleReason> {
+    fn refuses(&self, state: &Freshness, immutable: bool) -> Option<StaleReason> {
         // RFC 8246: a reload does not ask about what is fresh and does not change.
         let settled = immutable && !state.is_stale();
         if !settled && self.max_age.is_some_and(|limit| state.is_older(limit)) {
@@ -169,15 +169,15 @@ fn names_no_cache(pragma: &[u8]) -> bool {
 }
 
 /// How it is now.
-struct State {
+struct Freshness {
     age_ms: u64,
     /// What of its lifetime is over.
     spent_ms: u64,
     lifetime_ms: u64,
 }
 
-impl State {
-    fn of(meta: &Meta, lifetime: &Lifetime, now_ms: u64) -> State {
+impl Freshness {
+    fn of(meta: &Meta, lifetime: &Lifetime, now_ms: u64) -> Freshness {
         let age_ms = age_ms(meta, now_ms);
         let here_ms = now_ms.saturating_sub(meta.response_time);
         let (spent_ms, lifetime_ms) = match *lifetime {
@@ -191,7 +191,7 @@ impl State {
             Lifetime::FromArrival { ms } => (here_ms, ms),
             Lifetime::FromOrigin { ms } => (age_ms, ms),
         };
-        State { age_ms, spent_ms, lifetime_ms }
+        Freshness { age_ms, spent_ms, lifetime_ms }
     }
 
     fn is_stale(&self) -> bool {

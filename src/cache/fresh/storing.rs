@@ -8,7 +8,7 @@ use std::fmt;
 use http::header::{AUTHORIZATION, COOKIE, ETAG, HeaderMap, LAST_MODIFIED, SET_COOKIE};
 use http::{Method, StatusCode};
 
-use super::Rules;
+use super::FreshnessRules;
 use super::directives::Directives;
 use super::lifetime::{explicit, is_explicit, rule};
 use super::vary::{Vary, vary_names};
@@ -19,7 +19,7 @@ pub fn may_store(
     request: &HeaderMap,
     status: StatusCode,
     response: &HeaderMap,
-    rules: &Rules,
+    rules: &FreshnessRules,
 ) -> Result<(), NotStored> {
     if method != Method::GET {
         return Err(NotStored::Method);
@@ -47,7 +47,7 @@ pub fn may_store(
 }
 
 /// Why what a response led to is not to be kept, in its own words.
-pub fn forbids_storing(response: &HeaderMap, rules: &Rules) -> Option<NotStored> {
+pub fn forbids_storing(response: &HeaderMap, rules: &FreshnessRules) -> Option<NotStored> {
     let directives = Directives::of_response(response, rules);
     match (directives.no_store, directives.private) {
         (true, _) => Some(NotStored::NoStore),
@@ -57,7 +57,7 @@ pub fn forbids_storing(response: &HeaderMap, rules: &Rules) -> Option<NotStored>
 }
 
 /// Whether it may be given to anybody, or only to those who sent the same credentials.
-pub fn shareable(request: &HeaderMap, response: &HeaderMap, rules: &Rules) -> bool {
+pub fn shareable(request: &HeaderMap, response: &HeaderMap, rules: &FreshnessRules) -> bool {
     let authorized = request.contains_key(AUTHORIZATION);
     let cookie = request.contains_key(COOKIE);
     if !authorized && !cookie {
@@ -154,7 +154,7 @@ fn may_be_of_use(
     status: StatusCode,
     response: &HeaderMap,
     directives: &Directives,
-    rules: &Rules,
+    rules: &FreshnessRules,
 ) -> Result<(), NotStored> {
     if rules.artifact && status == StatusCode::OK {
         return Ok(());

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
-use super::write::{Next, TAKES_NOTHING, Written, write_interim, write_reply};
+use super::write::{AfterReply, TAKES_NOTHING, Written, write_interim, write_reply};
 use crate::cache::fill::Interim;
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
 use crate::cache::stats::Outcome;
@@ -64,12 +64,12 @@ pub(super) async fn connection(
             let one =
                 Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
             match one.await {
-                Next::Again => {}
-                Next::Close => {
+                AfterReply::Again => {}
+                AfterReply::Close => {
                     linger(&mut reader, &mut writer, &mut buffer).await;
                     break;
                 }
-                Next::Reset => return stream.reset(),
+                AfterReply::Reset => return stream.reset(),
             }
         }
     }
@@ -128,7 +128,7 @@ async fn exchange(
     writer: &mut Writer<'_>,
     buffer: &mut Buffer,
     end: usize,
-) -> Next {
+) -> AfterReply {
     let parsed = RequestHead::parse(buffer.unread().get(..end).unwrap_or_default());
     buffer.consume(end);
     let head = match parsed {
@@ -159,7 +159,7 @@ async fn exchange(
         || head.headers.lists("connection", "close");
     let expects = !framing.is_done() && head.headers.lists("expect", "100-continue") && !is_old;
     if expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
-        return Next::Close;
+        return AfterReply::Close;
     }
     let mut answering = Box::pin(serve::answer(cache, *request));
     let mut upload_done = pieces.is_none().then_some(true);
@@ -169,7 +169,7 @@ async fn exchange(
             biased;
             Some(one) = interims.recv(), if !is_old => {
                 if write_interim(writer, &one.0, &one.1).await.is_err() {
-                    return Next::Close;
+                    return AfterReply::Close;
                 }
             }
             reply = &mut answering => break reply,
@@ -178,14 +178,14 @@ async fn exchange(
     };
     while let Ok(one) = interims.try_recv() {
         if !is_old && write_interim(writer, &one.0, &one.1).await.is_err() {
-            return Next::Close;
+            return AfterReply::Close;
         }
     }
     // A body that is not read to its end yet is in the way of the next request.
     let is_open_ended = is_old && reply.length.is_none() && !to_head;
     let next = match closes || upload_done != Some(true) || is_open_ended {
-        true => Next::Close,
-        false => Next::Again,
+        true => AfterReply::Close,
+        false => AfterReply::Again,
     };
     let stored = reply.stored.take();
     let writing = write_reply(writer, reply, is_old, to_head, next);
@@ -207,10 +207,10 @@ async fn exchange(
         (Written::Whole, _) => next,
         (Written::Broken, Some(key)) => {
             cache.damaged(&key).await;
-            Next::Reset
+            AfterReply::Reset
         }
-        (Written::Broken, None) => Next::Reset,
-        (Written::Told | Written::Gone, _) => Next::Close,
+        (Written::Broken, None) => AfterReply::Reset,
+        (Written::Told | Written::Gone, _) => AfterReply::Close,
     }
 }
 
@@ -254,10 +254,10 @@ async fn refuse(
     writer: &mut Writer<'_>,
     refusal: Refusal,
     to_head: bool,
-) -> Next {
+) -> AfterReply {
     let reply = refusal.reply(cache, &caller.tenant);
-    let _ = write_reply(writer, reply, false, to_head, Next::Close).await;
-    Next::Close
+    let _ = write_reply(writer, reply, false, to_head, AfterReply::Close).await;
+    AfterReply::Close
 }
 
 /// A blind way to another host, for clients that use a proxy for what they encrypt.
@@ -268,7 +268,7 @@ async fn tunnel(
     reader: &mut Reader<'_>,
     writer: &mut Writer<'_>,
     buffer: &mut Buffer,
-) -> Next {
+) -> AfterReply {
     if cache.settings.offline {
         let refusal = Refusal::new(StatusCode::GATEWAY_TIMEOUT, "offline: no origin is asked");
         return refuse(cache, caller, writer, refusal, false).await;
@@ -278,8 +278,8 @@ async fn tunnel(
         Err(fault) => {
             let account = cache.stats.account(host, &caller.tenant, Outcome::Failed);
             let reply = serve::failed(&fault, account);
-            let _ = write_reply(writer, reply, false, false, Next::Close).await;
-            return Next::Close;
+            let _ = write_reply(writer, reply, false, false, AfterReply::Close).await;
+            return AfterReply::Close;
         }
     };
     let account = cache.stats.account(host, &caller.tenant, Outcome::Passed);
@@ -316,7 +316,7 @@ async fn tunnel(
         let _ = tokio::try_join!(up, down);
     }
     account.close(sent);
-    Next::Close
+    AfterReply::Close
 }
 
 /// Tells a client that speaks HTTP to a port for TLS that it does.

@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Caller;
 use super::write::TAKES_NOTHING;
-use crate::cache::asked::Said;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
 use crate::cache::stats::Account;
+use crate::cache::target::RawRequest;
 use crate::cache::upstream::RequestBody;
 use crate::cache::{Cache, serve};
 use crate::wire::buffer::{Buffer, give_block, take_block};
@@ -160,7 +160,7 @@ fn understand(
         Some(target) => target.as_str().as_bytes(),
         None => authority.unwrap_or_default(),
     };
-    let said = Said { method: &head.method, target, authority, hosts: &hosts };
+    let said = RawRequest { method: &head.method, target, authority, hosts: &hosts };
     Request::of_parts(cache, caller, &said, headers, upload, Interim::default())
 }
 

@@ -36,7 +36,7 @@ const MOST_CONNECTIONS: usize = 16 * 1024;
 
 /// A listening socket of a cache.
 #[derive(Debug)]
-pub struct Gate {
+pub struct CacheListener {
     cache: Arc<Cache>,
     tls: Option<Arc<rustls::ServerConfig>>,
     open: AtomicUsize,
@@ -53,18 +53,18 @@ pub(super) struct Caller {
     pub tenant: Arc<str>,
 }
 
-impl Gate {
+impl CacheListener {
     pub fn new(
         cache: Arc<Cache>,
         tls: Option<Arc<rustls::ServerConfig>>,
         drain: CancellationToken,
         tasks: TaskTracker,
-    ) -> Gate {
-        Gate { cache, tls, open: AtomicUsize::new(0), drain, tasks }
+    ) -> CacheListener {
+        CacheListener { cache, tls, open: AtomicUsize::new(0), drain, tasks }
     }
 
     /// Accepts, in one worker, until the cache drains.
-    pub async fn serve(self: Arc<Gate>, socket: OwnedFd) -> io::Result<()> {
+    pub async fn serve(self: Arc<CacheListener>, socket: OwnedFd) -> io::Result<()> {
         // Connections inherit it from the socket that they come from (tcp(7)).
         prepare(&socket)?;
         let watched = watch(socket, Interest::READABLE)?;
@@ -90,12 +90,12 @@ impl Gate {
         self.open.load(Ordering::Relaxed) < MOST_CONNECTIONS
     }
 
-    fn take_in(self: &Arc<Gate>, stream: Stream, peer: Option<SocketAddr>) {
+    fn take_in(self: &Arc<CacheListener>, stream: Stream, peer: Option<SocketAddr>) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        let gate = Arc::clone(self);
+        let listener = Arc::clone(self);
         self.tasks.spawn(async move {
-            gate.connection(stream, peer).await;
-            gate.open.fetch_sub(1, Ordering::Relaxed);
+            listener.connection(stream, peer).await;
+            listener.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 

@@ -23,7 +23,7 @@ const PIECE: u64 = 2 << 20;
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AfterReply {
     Again,
     Close,
     /// At once, so that nobody takes what was sent for whole.
@@ -62,7 +62,7 @@ pub(super) async fn write_reply(
     mut reply: Reply,
     is_old: bool,
     to_head: bool,
-    next: Next,
+    next: AfterReply,
 ) -> Written {
     let mut head = status_line(reply.status);
     put_headers(&mut head, &reply.headers);
@@ -74,9 +74,9 @@ pub(super) async fn write_reply(
         head.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     match next {
-        Next::Close | Next::Reset => head.extend_from_slice(b"connection: close\r\n"),
-        Next::Again if is_old => head.extend_from_slice(b"connection: keep-alive\r\n"),
-        Next::Again => {}
+        AfterReply::Close | AfterReply::Reset => head.extend_from_slice(b"connection: close\r\n"),
+        AfterReply::Again if is_old => head.extend_from_slice(b"connection: keep-alive\r\n"),
+        AfterReply::Again => {}
     }
     head.extend_from_slice(b"\r\n");
     if to_head || !has_body {

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use super::fresh;
 use super::key::{Key, Scheme};
-use super::route::{Asked, Fetch, Kind, Mirror, Route, Source, Verify};
-pub use rules::Rules;
-use rules::{Query, Rule, Treat};
+use super::route::{Fetch, Kind, Mirror, RequestTarget, Route, RouteSource, Verify};
+pub use rules::CacheRules;
+use rules::{Query, Rule, Treatment};
 
 #[derive(Debug)]
 pub struct Http {
-    rules: Rules,
-    general: fresh::Rules,
+    rules: CacheRules,
+    general: fresh::FreshnessRules,
     /// Where the resources of some hosts really are.
     origins: HashMap<Box<str>, Origin>,
 }
@@ -34,8 +34,8 @@ pub struct Origin {
 impl Http {
     /// `general` holds for what no rule says otherwise of; `origins` by host as in `Key`.
     pub fn new(
-        rules: Rules,
-        general: fresh::Rules,
+        rules: CacheRules,
+        general: fresh::FreshnessRules,
         origins: impl IntoIterator<Item = (String, Origin)>,
     ) -> Http {
         let origins = origins.into_iter().map(|(host, origin)| (host.into(), origin)).collect();
@@ -43,7 +43,7 @@ impl Http {
     }
 
     /// Where the resource is: the rules are about that host.
-    fn origin<'a>(&'a self, asked: &Asked<'a>) -> (Scheme, &'a str) {
+    fn origin<'a>(&'a self, asked: &RequestTarget<'a>) -> (Scheme, &'a str) {
         match self.origins.get(asked.host) {
             Some(origin) => (origin.scheme, &origin.host),
             None => (asked.scheme, asked.host),
@@ -56,7 +56,7 @@ impl Mirror for Http {
         "http"
     }
 
-    fn route(&self, asked: &Asked<'_>) -> Option<Route> {
+    fn route(&self, asked: &RequestTarget<'_>) -> Option<Route> {
         let (scheme, host) = self.origin(asked);
         let found = self.rules.find(asked, host);
         let rule = found.as_ref().map(|found| found.rule);
@@ -76,7 +76,7 @@ impl Mirror for Http {
         Some(Route {
             key,
             kind,
-            source: Source::Fetch(Fetch { scheme, host: host.to_owned(), target }),
+            source: RouteSource::Fetch(Fetch { scheme, host: host.to_owned(), target }),
             verify: found.as_ref().and_then(|found| found.sha256).map(Verify::Sha256),
             rewrite: None,
             headers: None,
@@ -89,7 +89,7 @@ impl Mirror for Http {
 }
 
 impl Http {
-    fn freshness(&self, rule: Option<&Rule>, is_known: bool) -> (Kind, fresh::Rules) {
+    fn freshness(&self, rule: Option<&Rule>, is_known: bool) -> (Kind, fresh::FreshnessRules) {
         let mut rules = self.general.clone();
         let Some(rule) = rule else { return (GENERAL, rules) };
         rules.share_authorized |= rule.share_authorized;
@@ -100,13 +100,13 @@ impl Http {
             rules.stale_if_error = stale;
         }
         let kind = match rule.treat {
-            Treat::PassThrough => Kind::PassThrough,
-            Treat::Artifact { .. } if is_known => Kind::Artifact,
-            Treat::Artifact { .. } => {
+            Treatment::PassThrough => Kind::PassThrough,
+            Treatment::Artifact { .. } if is_known => Kind::Artifact,
+            Treatment::Artifact { .. } => {
                 rules.heuristic = true;
                 GENERAL
             }
-            Treat::Metadata { ttl, heuristic } => {
+            Treatment::Metadata { ttl, heuristic } => {
                 rules.heuristic |= heuristic;
                 Kind::Metadata { ttl, stale: rule.stale.unwrap_or_default() }
             }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::glob;
-use super::rules::{BUILTIN, Query, Rule, Rules, Treat};
-use crate::cache::hosts::{Hosts, Pattern};
+use super::rules::{BUILTIN, CacheRules, Query, Rule, Treatment};
+use crate::cache::hosts::{HostSet, Pattern};
 use crate::config::{Invalid, Place};
 
 /// A missing file may appear at any time.
@@ -53,7 +53,7 @@ struct RawRule {
     verify: Option<Spanned<String>>,
 }
 
-pub(super) fn rules(text: &str, path: &Path) -> Result<Rules, Invalid> {
+pub(super) fn rules(text: &str, path: &Path) -> Result<CacheRules, Invalid> {
     let mut reading = Reading { path, text, complaints: Invalid::default() };
     let mut file = reading.file()?;
     let mut builtin = None;
@@ -94,7 +94,7 @@ pub(super) fn rules(text: &str, path: &Path) -> Result<Rules, Invalid> {
     assemble(all).map_err(|what| Invalid::at(&Place::in_file(path), what, "use fewer patterns"))
 }
 
-fn assemble(all: Vec<(Rule, Vec<Regex>)>) -> Result<Rules, regex::Error> {
+fn assemble(all: Vec<(Rule, Vec<Regex>)>) -> Result<CacheRules, regex::Error> {
     let (mut rules, mut patterns, mut rule_of) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (rule, of_rule)) in all.into_iter().enumerate() {
         rules.push(rule);
@@ -102,7 +102,7 @@ fn assemble(all: Vec<(Rule, Vec<Regex>)>) -> Result<Rules, regex::Error> {
         patterns.extend(of_rule.iter().map(|pattern| pattern.as_str().to_owned()));
     }
     let patterns = RegexSetBuilder::new(patterns).unicode(false).size_limit(MOST_BYTES).build()?;
-    Ok(Rules { rules, patterns, rule_of })
+    Ok(CacheRules { rules, patterns, rule_of })
 }
 
 struct Reading<'r> {
@@ -226,7 +226,7 @@ impl Reading<'_> {
         }
     }
 
-    fn treat(&mut self, raw: &RawRule) -> Option<Treat> {
+    fn treat(&mut self, raw: &RawRule) -> Option<Treatment> {
         let Some(kind) = &raw.kind else { return Some(self.metadata(raw)) };
         match kind.get_ref().as_str() {
             "metadata" => Some(self.metadata(raw)),
@@ -240,9 +240,9 @@ impl Reading<'_> {
                         self.complain(elsewhere, what, "");
                     }
                 }
-                Some(Treat::Artifact { elsewhere: raw.elsewhere.is_some() })
+                Some(Treatment::Artifact { elsewhere: raw.elsewhere.is_some() })
             }
-            "pass" => Some(Treat::PassThrough),
+            "pass" => Some(Treatment::PassThrough),
             other => {
                 let what = format!("`{other}` is not a kind of resource");
                 self.complain(kind, what, "`metadata`, `artifact` or `pass`");
@@ -251,7 +251,7 @@ impl Reading<'_> {
         }
     }
 
-    fn metadata(&mut self, raw: &RawRule) -> Treat {
+    fn metadata(&mut self, raw: &RawRule) -> Treatment {
         let ttl = match &raw.revalidate {
             Some(revalidate) => {
                 if revalidate.get_ref() != "always" {
@@ -262,7 +262,7 @@ impl Reading<'_> {
             None => self.duration(raw.ttl.as_ref()),
         };
         let heuristic = raw.heuristic.as_ref().is_some_and(|heuristic| *heuristic.get_ref());
-        Treat::Metadata { ttl, heuristic }
+        Treatment::Metadata { ttl, heuristic }
     }
 
     fn pattern(&mut self, path: &Spanned<String>) -> Option<Regex> {
@@ -284,8 +284,8 @@ impl Reading<'_> {
         }
     }
 
-    fn hosts(&mut self, raw: &RawRule, groups: &BTreeMap<String, Vec<Pattern>>) -> Hosts {
-        let Some(hosts) = &raw.hosts else { return Hosts::any() };
+    fn hosts(&mut self, raw: &RawRule, groups: &BTreeMap<String, Vec<Pattern>>) -> HostSet {
+        let Some(hosts) = &raw.hosts else { return HostSet::any() };
         let mut all = Vec::new();
         for host in hosts {
             match host.get_ref().strip_prefix('@').map(|group| groups.get(group)) {

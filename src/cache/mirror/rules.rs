@@ -1,4 +1,4 @@
-//! Rules for resources, by host and path: `policies/cache-rules.toml`, understood.
+//! CacheRules for resources, by host and path: `policies/cache-rules.toml`, understood.
 //!
 //! `Http` asks for the rule of each request; the first of the file that fits holds. What must stay true:
 //! a search costs one pass over the path, however many rules there are.
@@ -10,15 +10,15 @@ use http::Method;
 use regex::bytes::{Regex, RegexSet};
 
 use super::read;
-use crate::cache::hosts::Hosts;
-use crate::cache::route::Asked;
+use crate::cache::hosts::HostSet;
+use crate::cache::route::RequestTarget;
 use crate::config::{File, Invalid};
 
 /// What `extends` may name, and what is compiled in.
 pub(super) const BUILTIN: &str = include_str!("../../../policies/cache-rules.toml");
 
 #[derive(Debug)]
-pub struct Rules {
+pub struct CacheRules {
     pub(super) rules: Vec<Rule>,
     /// Every pattern of every rule, in the rules' order.
     pub(super) patterns: RegexSet,
@@ -30,9 +30,9 @@ pub struct Rules {
 pub(super) struct Rule {
     pub name: String,
     /// Elsewhere the rule says nothing, or, for artifacts, less.
-    pub hosts: Hosts,
+    pub hosts: HostSet,
     pub methods: Vec<Method>,
-    pub treat: Treat,
+    pub treat: Treatment,
     pub stale: Option<Duration>,
     pub stale_if_error: Option<Duration>,
     pub negative: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) struct Rule {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Treat {
+pub(super) enum Treatment {
     Artifact {
         /// On other hosts than the rule's it has heuristic freshness.
         elsewhere: bool,
@@ -63,39 +63,39 @@ pub(super) enum Query {
 }
 
 #[derive(Debug)]
-pub(super) struct Found<'r> {
+pub(super) struct RuleMatch<'r> {
     pub rule: &'r Rule,
     /// Whether the host is one of the rule's.
     pub is_known: bool,
     pub sha256: Option<[u8; 32]>,
 }
 
-impl Rules {
+impl CacheRules {
     /// The rules that are compiled in.
-    pub fn builtin() -> Result<Rules, Invalid> {
-        Rules::parse(BUILTIN, Path::new("policies/cache-rules.toml"))
+    pub fn builtin() -> Result<CacheRules, Invalid> {
+        CacheRules::parse(BUILTIN, Path::new("policies/cache-rules.toml"))
     }
 
-    pub fn load(file: &File) -> Result<Rules, Invalid> {
+    pub fn load(file: &File) -> Result<CacheRules, Invalid> {
         let text = String::from_utf8(file.read()?)
             .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))?;
-        Rules::parse(&text, &file.path)
+        CacheRules::parse(&text, &file.path)
     }
 
     /// `path` stands in complaints.
-    pub fn parse(text: &str, path: &Path) -> Result<Rules, Invalid> {
+    pub fn parse(text: &str, path: &Path) -> Result<CacheRules, Invalid> {
         read::rules(text, path)
     }
 
     /// `host` is where the resource comes from.
-    pub(super) fn find(&self, asked: &Asked<'_>, host: &str) -> Option<Found<'_>> {
+    pub(super) fn find(&self, asked: &RequestTarget<'_>, host: &str) -> Option<RuleMatch<'_>> {
         let matched = self.patterns.matches(asked.path.as_bytes());
         matched.iter().find_map(|pattern| {
             let rule = self.rules.get(*self.rule_of.get(pattern)?)?;
             let is_known = rule.hosts.name(host);
-            let is_for = is_known || matches!(rule.treat, Treat::Artifact { elsewhere: true });
+            let is_for = is_known || matches!(rule.treat, Treatment::Artifact { elsewhere: true });
             let holds = is_for && rule.methods.contains(asked.method);
-            holds.then(|| Found { rule, is_known, sha256: rule.digest_in(asked.path) })
+            holds.then(|| RuleMatch { rule, is_known, sha256: rule.digest_in(asked.path) })
         })
     }
 }

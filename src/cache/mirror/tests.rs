@@ -3,15 +3,15 @@
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::cache::hosts::Hosts;
+use crate::cache::hosts::HostSet;
 use crate::cache::key::Partition;
 
-fn http(rules: Rules) -> Http {
-    Http::new(rules, fresh::Rules::default(), [])
+fn http(rules: CacheRules) -> Http {
+    Http::new(rules, fresh::FreshnessRules::default(), [])
 }
 
 fn builtin() -> Http {
-    http(Rules::builtin().unwrap())
+    http(CacheRules::builtin().unwrap())
 }
 
 fn asked<'a>(
@@ -19,9 +19,17 @@ fn asked<'a>(
     host: &'a str,
     path: &'a str,
     headers: &'a HeaderMap,
-) -> Asked<'a> {
+) -> RequestTarget<'a> {
     let partition = Partition::Own(7);
-    Asked { method, scheme: Scheme::Https, host, path, query: Some("q=1"), headers, partition }
+    RequestTarget {
+        method,
+        scheme: Scheme::Https,
+        host,
+        path,
+        query: Some("q=1"),
+        headers,
+        partition,
+    }
 }
 
 fn route(mirror: &Http, host: &str, path: &str) -> Route {
@@ -38,7 +46,9 @@ fn treated(mirror: &Http, host: &str, path: &str) -> &'static str {
         Kind::PassThrough => "pass",
         Kind::Metadata { ttl: Some(Duration::ZERO), .. } => "revalidated",
         Kind::Metadata { .. } if general && route.rules.heuristic => "heuristic",
-        Kind::Metadata { .. } if general && route.rules == fresh::Rules::default() => "general",
+        Kind::Metadata { .. } if general && route.rules == fresh::FreshnessRules::default() => {
+            "general"
+        }
         Kind::Metadata { .. } if general => "indexed",
         Kind::Metadata { .. } => "other",
     }
@@ -162,13 +172,13 @@ fn a_hash_in_the_path_is_what_the_body_is_to_have() {
 
 #[test]
 fn without_a_rule_a_route_is_the_request_itself() {
-    let mirror = http(Rules::parse("", "x".as_ref()).unwrap());
+    let mirror = http(CacheRules::parse("", "x".as_ref()).unwrap());
     let route = route(&mirror, "x.org:81", "/a//b%2f");
     assert_eq!(route.key.to_string(), "https://x.org:81/a//b%2f?q=1");
     assert_eq!(route.key.partition, Partition::Own(7));
     assert_eq!(route.kind, GENERAL);
     assert!(!route.follow && route.negative.is_none());
-    let Source::Fetch(fetch) = route.source else { panic!("no fetch") };
+    let RouteSource::Fetch(fetch) = route.source else { panic!("no fetch") };
     assert_eq!(
         (fetch.scheme, &*fetch.host, &*fetch.target),
         (Scheme::Https, "x.org:81", "/a//b%2f?q=1")
@@ -178,17 +188,19 @@ fn without_a_rule_a_route_is_the_request_itself() {
 #[test]
 fn a_host_may_be_somewhere_else() {
     let origin = Origin { scheme: Scheme::Http, host: "127.0.0.1:9000".to_owned() };
-    let rules = Rules::parse("", "x".as_ref()).unwrap();
-    let mirror = Http::new(rules, fresh::Rules::default(), [("x.org".to_owned(), origin)]);
+    let rules = CacheRules::parse("", "x".as_ref()).unwrap();
+    let mirror = Http::new(rules, fresh::FreshnessRules::default(), [("x.org".to_owned(), origin)]);
     let there = route(&mirror, "x.org", "/a");
-    let Source::Fetch(fetch) = there.source else { panic!("no fetch") };
+    let RouteSource::Fetch(fetch) = there.source else { panic!("no fetch") };
     assert_eq!((fetch.scheme, &*fetch.host), (Scheme::Http, "127.0.0.1:9000"));
     assert_eq!(there.key.to_string(), "https://x.org/a?q=1", "kept under the name asked for");
-    let Source::Fetch(fetch) = route(&mirror, "y.org", "/a").source else { panic!("no fetch") };
+    let RouteSource::Fetch(fetch) = route(&mirror, "y.org", "/a").source else {
+        panic!("no fetch")
+    };
     assert_eq!(&*fetch.host, "y.org");
     let host = "archive.ubuntu.com".to_owned();
     let known = [("apt.x.org".to_owned(), Origin { scheme: Scheme::Http, host })];
-    let mirror = Http::new(Rules::builtin().unwrap(), fresh::Rules::default(), known);
+    let mirror = Http::new(CacheRules::builtin().unwrap(), fresh::FreshnessRules::default(), known);
     assert_eq!(
         route(&mirror, "apt.x.org", "/pool/a.deb").kind,
         Kind::Artifact,
@@ -226,7 +238,7 @@ fn every_key_of_a_rule_does_what_it_says() {
         paths = ["/**"]
         revalidate = "always"
     "#;
-    let mirror = http(Rules::parse(text, "x".as_ref()).unwrap());
+    let mirror = http(CacheRules::parse(text, "x".as_ref()).unwrap());
     let minutes = |count: u64| Duration::from_secs(count * 60);
     for host in ["w.x.org", "y.org", "y.org:8080"] {
         let a = route(&mirror, host, "/a/1");
@@ -236,7 +248,7 @@ fn every_key_of_a_rule_does_what_it_says() {
         assert_eq!(a.negative, Some(Duration::from_secs(30)));
         assert!(a.follow && a.rules.share_authorized);
         assert_eq!((a.key.query, a.key.partition), (None, Partition::Own(7)));
-        let Source::Fetch(fetch) = a.source else { panic!("no fetch") };
+        let RouteSource::Fetch(fetch) = a.source else { panic!("no fetch") };
         assert_eq!(fetch.target, "/a/1?q=1", "the origin sees the query");
     }
     let always = Kind::Metadata { ttl: Some(Duration::ZERO), stale: Duration::ZERO };
@@ -265,7 +277,7 @@ fn a_file_that_extends_puts_its_own_first_and_adds_hosts() {
         paths = ["/**/*.rpm"]
         kind = "pass"
     "#;
-    let mirror = http(Rules::parse(text, "x".as_ref()).unwrap());
+    let mirror = http(CacheRules::parse(text, "x".as_ref()).unwrap());
     let kind = |host, path| route(&mirror, host, path).kind;
     assert_eq!(kind("deb.example.org", "/pool/a.deb"), Kind::Artifact);
     assert_eq!(kind("archive.ubuntu.com", "/pool/a.deb"), Kind::Artifact);
@@ -329,25 +341,25 @@ fn every_complaint_says_where_and_what_to_do() {
             "rules.toml:5:8: two rules are named `a`",
         ),
     ] {
-        let error = Rules::parse(text, "rules.toml".as_ref()).expect_err(text).to_string();
+        let error = CacheRules::parse(text, "rules.toml".as_ref()).expect_err(text).to_string();
         assert!(error.contains(wanted), "{text}\n{error}");
         assert!(error.starts_with("rules.toml:"), "{error}");
     }
     let two = format!("{rule}paths = [\"a\"]\nttl = \"x\"");
-    let error = Rules::parse(&two, "rules.toml".as_ref()).unwrap_err().to_string();
+    let error = CacheRules::parse(&two, "rules.toml".as_ref()).unwrap_err().to_string();
     assert_eq!(error.matches("rules.toml:").count(), 2, "all at once");
 }
 
 #[test]
 fn the_built_in_rules_name_each_rule_once_and_no_host_twice() {
-    let rules = Rules::builtin().unwrap();
+    let rules = CacheRules::builtin().unwrap();
     let mut names: Vec<&str> = rules.rules.iter().map(|rule| rule.name.as_str()).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count);
-    assert!(rules.rules.iter().all(|rule| rule.hosts != Hosts::default()
-        || matches!(rule.treat, Treat::Artifact { elsewhere: true })));
+    assert!(rules.rules.iter().all(|rule| rule.hosts != HostSet::default()
+        || matches!(rule.treat, Treatment::Artifact { elsewhere: true })));
 }
 
 #[test]
@@ -355,13 +367,13 @@ fn the_documentation_has_every_key_and_its_example_is_right() {
     let page = include_str!("../../../docs/cache.md");
     let (_, example) = page.split_once("```toml\n# rules.toml\n").unwrap();
     let example = example.split("```").next().unwrap();
-    let mirror = http(Rules::parse(example, "rules.toml".as_ref()).unwrap());
+    let mirror = http(CacheRules::parse(example, "rules.toml".as_ref()).unwrap());
     assert_eq!(route(&mirror, "deb.example.com", "/pool/a.deb").kind, Kind::Artifact);
     let nightly = route(&mirror, "x.example.com", "/a/nightly/b.zip").kind;
     let minutes = |count: u64| Duration::from_secs(count * 60);
     assert_eq!(nightly, Kind::Metadata { ttl: Some(minutes(10)), stale: minutes(60) });
     let rule = "[[rule]]\nfrob = 1";
-    let unknown = Rules::parse(rule, "x".as_ref()).unwrap_err().to_string();
+    let unknown = CacheRules::parse(rule, "x".as_ref()).unwrap_err().to_string();
     let known: Vec<&str> = unknown.split('`').skip(3).step_by(2).collect();
     assert!(known.len() > 10, "{unknown}");
     for key in known {

@@ -169,8 +169,8 @@ fn sent(layout: &Layout, body: &[u8]) -> Vec<u8> {
     let mut all = Vec::new();
     for piece in &layout.pieces {
         match piece {
-            Piece::Text(text) => all.extend(text),
-            Piece::Body(span) => {
+            RangePart::Text(text) => all.extend(text),
+            RangePart::Body(span) => {
                 all.extend(
                     &body[usize::try_from(span.start).unwrap()..usize::try_from(span.end).unwrap()],
                 );

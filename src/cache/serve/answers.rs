@@ -17,16 +17,16 @@ use crate::cache::front;
 use crate::cache::hot::{self, Ready};
 use crate::cache::meta::Meta;
 use crate::cache::range::{self, Wanted};
-use crate::cache::reply::{Body, Growth, Part, Reply};
+use crate::cache::reply::{Body, Growth, Reply, ReplyPart};
 use crate::cache::request::plain;
 use crate::cache::stats::{Account, Outcome};
-use crate::cache::store::{self, Found};
+use crate::cache::store::{self, StoredResponse};
 
 /// A document that is rendered is held in memory.
 const LARGEST_DOCUMENT: u64 = 64 << 20;
 
 impl Case<'_> {
-    pub(super) async fn hit(&self, found: &Found, ttl: i64, epoch: u64) -> Reply {
+    pub(super) async fn hit(&self, found: &StoredResponse, ttl: i64, epoch: u64) -> Reply {
         self.cache.store.touch(found.id);
         let reply = self.stored(found, Outcome::Hit, from_store(ttl)).await;
         if let (StatusCode::OK, Body::Parts(parts)) = (reply.status, &reply.body) {
@@ -36,14 +36,14 @@ impl Case<'_> {
     }
 
     /// Keeps a small object ready, if it is the same for everybody.
-    fn warm(&self, found: &Found, parts: &VecDeque<Part>, epoch: u64) {
+    fn warm(&self, found: &StoredResponse, parts: &VecDeque<ReplyPart>, epoch: u64) {
         let meta = &found.meta;
         let is_plain = meta.vary.is_empty()
             && meta.length <= hot::LARGEST
             && self.request.method == Method::GET
             && self.route.render.is_none()
             && self.cache.settings.memory > 0;
-        let Some(Part::File { file, at, length }) = parts.front().filter(|_| is_plain) else {
+        let Some(ReplyPart::File { file, at, length }) = parts.front().filter(|_| is_plain) else {
             return;
         };
         let mut body = vec![0; usize::try_from(*length).unwrap_or(0)];
@@ -70,7 +70,7 @@ impl Case<'_> {
     /// An answer out of the store.
     pub(super) async fn stored(
         &self,
-        found: &Found,
+        found: &StoredResponse,
         outcome: Outcome,
         status: CacheStatus,
     ) -> Reply {
@@ -112,7 +112,7 @@ impl Case<'_> {
 
     async fn render(
         &self,
-        found: &Found,
+        found: &StoredResponse,
         headers: &mut HeaderMap,
     ) -> Option<Result<Bytes, String>> {
         let render = self.route.render.as_ref().filter(|_| found.meta.status == StatusCode::OK)?;
@@ -132,7 +132,7 @@ impl Case<'_> {
         meta: &Meta,
         mut headers: HeaderMap,
         length: u64,
-        part: impl Fn(range::Span) -> Part,
+        part: impl Fn(range::Span) -> ReplyPart,
         account: Account,
     ) -> Reply {
         let wanted = match meta.status {
@@ -145,8 +145,8 @@ impl Case<'_> {
         headers.remove(header::CONTENT_LENGTH);
         let status = if meta.status == StatusCode::OK { layout.status } else { meta.status };
         let parts = layout.pieces.into_iter().map(|piece| match piece {
-            range::Piece::Text(text) => Part::Bytes(text),
-            range::Piece::Body(span) => part(span),
+            range::RangePart::Text(text) => ReplyPart::Bytes(text),
+            range::RangePart::Body(span) => part(span),
         });
         let length = Some(layout.length);
         let body = Body::Parts(parts.collect());
@@ -252,19 +252,19 @@ fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
     Reply { status, headers, body: Body::Empty, length, account, stored: None }
 }
 
-fn part(body: &store::Body, span: range::Span) -> Part {
+fn part(body: &store::Body, span: range::Span) -> ReplyPart {
     let length = span.length();
     match body {
         store::Body::File { file, start } => {
-            Part::File { file: Arc::clone(file), at: start + span.start, length }
+            ReplyPart::File { file: Arc::clone(file), at: start + span.start, length }
         }
         store::Body::Remote(object) => {
-            Part::Remote { object: Arc::clone(object), at: span.start, length }
+            ReplyPart::Remote { object: Arc::clone(object), at: span.start, length }
         }
     }
 }
 
-async fn read(found: &Found) -> std::io::Result<Bytes> {
+async fn read(found: &StoredResponse) -> std::io::Result<Bytes> {
     let length = found.meta.length;
     match &found.body {
         store::Body::File { file, start } => {
@@ -295,10 +295,10 @@ async fn whole(mut body: Body) -> Option<Bytes> {
     Some(all.into())
 }
 
-fn slice(body: &Bytes, span: range::Span) -> Part {
+fn slice(body: &Bytes, span: range::Span) -> ReplyPart {
     let (start, end) = (usize_of(span.start), usize_of(span.end));
     // `Bytes::slice` panics on what is outside.
-    Part::Bytes(if start <= end && end <= body.len() {
+    ReplyPart::Bytes(if start <= end && end <= body.len() {
         body.slice(start..end)
     } else {
         Bytes::new()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cache::key::Partition;
-use crate::cache::route::{Asked, Mirror, Source};
+use crate::cache::route::{Mirror, RequestTarget, RouteSource};
 use crate::config;
 
 fn settings(keys: &str, folder: &Path) -> Result<Understood, String> {
@@ -17,7 +17,7 @@ fn settings(keys: &str, folder: &Path) -> Result<Understood, String> {
 fn fetched(settings: &Understood, host: &str) -> String {
     let (method, headers) = (http::Method::GET, http::HeaderMap::new());
     let (scheme, partition) = (Scheme::Http, Partition::Own(1));
-    let asked = Asked {
+    let asked = RequestTarget {
         method: &method,
         scheme,
         host,
@@ -27,7 +27,7 @@ fn fetched(settings: &Understood, host: &str) -> String {
         partition,
     };
     match settings.http.route(&asked).unwrap().source {
-        Source::Fetch(fetch) => format!("{}://{}", fetch.scheme.as_str(), fetch.host),
+        RouteSource::Fetch(fetch) => format!("{}://{}", fetch.scheme.as_str(), fetch.host),
         _ => panic!("no fetch"),
     }
 }
@@ -60,7 +60,7 @@ fn authorization_is_shared_only_when_it_is_said() {
         let settings = settings(keys, Path::new("")).unwrap();
         let (method, headers) = (http::Method::GET, http::HeaderMap::new());
         let (scheme, partition) = (Scheme::Http, Partition::Own(1));
-        let asked = Asked {
+        let asked = RequestTarget {
             method: &method,
             scheme,
             host: "x",

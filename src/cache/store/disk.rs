@@ -17,10 +17,10 @@ use http::HeaderName;
 use super::draft::Draft;
 use super::drafts::Drafts;
 use super::lock::Lock;
-use super::room::{Room, is_absence, make_dir};
+use super::quota::{Quota, is_absence, make_dir};
 use super::{
-    Body, BoxFuture, Found, Listed, Page, Purged, Scope, Store, Usage, Variant, Verified, head,
-    layout, pages, scan,
+    Body, BoxFuture, Listed, Page, Purged, Scope, Store, StoredResponse, Usage, Variant, Verified,
+    head, layout, pages, scan,
 };
 use crate::cache::key::Key;
 use crate::cache::meta::Meta;
@@ -34,7 +34,7 @@ const MOST_NAME_SETS: usize = 8;
 const MOST_ATTEMPTS: usize = 8;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct DiskSettings {
     pub dir: PathBuf,
     /// The limit in bytes of all objects together.
     pub size: u64,
@@ -52,15 +52,15 @@ pub struct Disk {
 
 #[derive(Debug)]
 struct Inner {
-    room: Arc<Room>,
+    quota: Arc<Quota>,
     drafts: Drafts,
     fsync: bool,
 }
 
 impl Disk {
     /// Makes the directory if it can, and begins to count what is in it in a thread of its own.
-    pub fn open(settings: Settings) -> io::Result<Disk> {
-        let Settings { dir, size, free, fsync } = settings;
+    pub fn open(settings: DiskSettings) -> io::Result<Disk> {
+        let DiskSettings { dir, size, free, fsync } = settings;
         if let Err(error) = make_dir(&dir) {
             tracing::error!(
                 %error,
@@ -68,11 +68,11 @@ impl Disk {
             );
         }
         let (wake, woken) = mpsc::sync_channel(1);
-        let room = Arc::new(Room::new(dir.clone(), size, free, wake));
+        let quota = Arc::new(Quota::new(dir.clone(), size, free, wake));
         let drafts = Drafts::new(dir.join(DRAFTS));
         drafts.sweep();
-        scan::start(&room, woken, dir.join(LOCKS))?;
-        Ok(Disk { inner: Arc::new(Inner { room, drafts, fsync }) })
+        scan::start(&quota, woken, dir.join(LOCKS))?;
+        Ok(Disk { inner: Arc::new(Inner { quota, drafts, fsync }) })
     }
 
     /// To look at what is in a directory that a running process may use: nothing is made, counted or
@@ -80,9 +80,9 @@ impl Disk {
     pub fn look(dir: &Path) -> io::Result<Disk> {
         fs::read_dir(dir)?;
         let (wake, _) = mpsc::sync_channel(1);
-        let room = Arc::new(Room::new(dir.to_owned(), u64::MAX, 0, wake));
+        let quota = Arc::new(Quota::new(dir.to_owned(), u64::MAX, 0, wake));
         let drafts = Drafts::new(dir.join(DRAFTS));
-        Ok(Disk { inner: Arc::new(Inner { room, drafts, fsync: false }) })
+        Ok(Disk { inner: Arc::new(Inner { quota, drafts, fsync: false }) })
     }
 
     /// For `remote`: writes the head, and the draft stays one.
@@ -93,7 +93,7 @@ impl Disk {
 
     #[cfg(feature = "object-store")]
     pub(super) fn id(&self, place: &str) -> u64 {
-        self.inner.room.id(place)
+        self.inner.quota.id(place)
     }
 
     /// Runs what may wait for the disk where waiting hurts nobody.
@@ -113,7 +113,7 @@ impl Store for Disk {
         &'a self,
         key: &'a Key,
         variant: &'a Variant<'a>,
-    ) -> BoxFuture<'a, io::Result<Option<Found>>> {
+    ) -> BoxFuture<'a, io::Result<Option<StoredResponse>>> {
         Box::pin(std::future::ready(self.inner.find(key, variant)))
     }
 
@@ -121,7 +121,7 @@ impl Store for Disk {
         self.inner.begin(&head::text(meta)?, expected)
     }
 
-    fn commit<'a>(&'a self, draft: Draft, meta: Meta) -> BoxFuture<'a, io::Result<Found>> {
+    fn commit<'a>(&'a self, draft: Draft, meta: Meta) -> BoxFuture<'a, io::Result<StoredResponse>> {
         if self.inner.fsync {
             self.blocking(move |inner| inner.commit(draft, meta))
         } else {
@@ -129,13 +129,17 @@ impl Store for Disk {
         }
     }
 
-    fn refresh<'a>(&'a self, found: &'a Found, mut meta: Meta) -> BoxFuture<'a, io::Result<Found>> {
+    fn refresh<'a>(
+        &'a self,
+        found: &'a StoredResponse,
+        mut meta: Meta,
+    ) -> BoxFuture<'a, io::Result<StoredResponse>> {
         meta.key.clone_from(&found.meta.key);
         meta.vary.clone_from(&found.meta.vary);
         let found = found.clone();
         Box::pin(async move {
             match self.inner.refresh(&found, &meta)? {
-                Refreshed::Done => Ok(Found { meta: Arc::new(meta), ..found }),
+                Refreshed::Done => Ok(StoredResponse { meta: Arc::new(meta), ..found }),
                 Refreshed::Grown(file) => {
                     self.blocking(move |inner| inner.rewrite(&file, &found.meta, meta)).await
                 }
@@ -153,11 +157,11 @@ impl Store for Disk {
 
     fn purge<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, io::Result<Purged>> {
         let scope = scope.clone();
-        self.blocking(move |inner| pages::purge(&inner.room, &scope))
+        self.blocking(move |inner| pages::purge(&inner.quota, &scope))
     }
 
     fn touch(&self, id: u64) {
-        self.inner.room.index().touch(id);
+        self.inner.quota.index().touch(id);
     }
 
     fn list<'a>(
@@ -167,7 +171,7 @@ impl Store for Disk {
         most: usize,
     ) -> BoxFuture<'a, io::Result<Page<Listed>>> {
         let (scope, after) = (scope.clone(), after.map(str::to_owned));
-        self.blocking(move |inner| pages::list(&inner.room, &scope, after.as_deref(), most))
+        self.blocking(move |inner| pages::list(&inner.quota, &scope, after.as_deref(), most))
     }
 
     fn verify<'a>(
@@ -177,16 +181,16 @@ impl Store for Disk {
         most: usize,
     ) -> BoxFuture<'a, io::Result<Page<Verified>>> {
         let (scope, after) = (scope.clone(), after.map(str::to_owned));
-        self.blocking(move |inner| pages::verify(&inner.room, &scope, after.as_deref(), most))
+        self.blocking(move |inner| pages::verify(&inner.quota, &scope, after.as_deref(), most))
     }
 
     fn lock<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, io::Result<Lock>> {
         let name = layout::lock_name(key);
-        Box::pin(async move { Lock::wait(&self.inner.room.at(LOCKS).join(name)).await })
+        Box::pin(async move { Lock::wait(&self.inner.quota.at(LOCKS).join(name)).await })
     }
 
     fn usage(&self) -> Usage {
-        self.inner.room.usage()
+        self.inner.quota.usage()
     }
 }
 
@@ -197,7 +201,7 @@ enum Refreshed {
 }
 
 impl Inner {
-    fn find(&self, key: &Key, variant: &Variant<'_>) -> io::Result<Option<Found>> {
+    fn find(&self, key: &Key, variant: &Variant<'_>) -> io::Result<Option<StoredResponse>> {
         let mut place = layout::place(key);
         let end = place.len();
         place.push_str(layout::OBJECT);
@@ -206,7 +210,7 @@ impl Inner {
         }
         place.truncate(end);
         place.push_str(layout::VARIANTS);
-        let mut newest: Option<Found> = None;
+        let mut newest: Option<StoredResponse> = None;
         for set in name_sets(&self.names(&place)?) {
             let vary = variant(&set);
             let place = format!("{place}/{}", layout::variant_name(&vary));
@@ -226,8 +230,8 @@ impl Inner {
         place: &str,
         key: &Key,
         vary: &[(String, Option<String>)],
-    ) -> io::Result<Option<Found>> {
-        let path = self.room.at(place);
+    ) -> io::Result<Option<StoredResponse>> {
+        let path = self.quota.at(place);
         let Some(stored) = read(&path)? else { return Ok(None) };
         let Ok(read) = stored.head else {
             tracing::warn!("{} is damaged: hint: `dockgate cache verify`", path.display());
@@ -237,31 +241,31 @@ impl Inner {
         if read.meta.key != *key || read.meta.vary != vary {
             return Ok(None);
         }
-        let id = self.room.id(place);
-        self.room.note(id, place, stored.length);
+        let id = self.quota.id(place);
+        self.quota.note(id, place, stored.length);
         let body = Body::File { file: Arc::new(stored.file), start: read.length as u64 };
-        Ok(Some(Found { meta: Arc::new(read.meta), id, body }))
+        Ok(Some(StoredResponse { meta: Arc::new(read.meta), id, body }))
     }
 
     fn begin(&self, text: &[u8], expected: Option<u64>) -> io::Result<Draft> {
         let start = head::length_for(text)? as u64;
-        let room = self.room.reserve(start.saturating_add(expected.unwrap_or(0)))?;
-        let (file, path) = self.drafts.create().inspect_err(|error| self.room.failed(error))?;
-        Ok(Draft::new(file, path, start, room))
+        let quota = self.quota.reserve(start.saturating_add(expected.unwrap_or(0)))?;
+        let (file, path) = self.drafts.create().inspect_err(|error| self.quota.failed(error))?;
+        Ok(Draft::new(file, path, start, quota))
     }
 
-    fn commit(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
-        self.put(draft, meta).inspect_err(|error| self.room.failed(error))
+    fn commit(&self, draft: Draft, meta: Meta) -> io::Result<StoredResponse> {
+        self.put(draft, meta).inspect_err(|error| self.quota.failed(error))
     }
 
-    fn put(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
+    fn put(&self, draft: Draft, meta: Meta) -> io::Result<StoredResponse> {
         let draft = self.seal(draft, &meta)?;
         if self.fsync {
             rustix::fs::fdatasync(&*draft.file())?;
         }
         let body = Body::File { file: draft.file(), start: draft.start() };
         let id = self.put_in_place(draft, &meta)?;
-        Ok(Found { meta: Arc::new(meta), id, body })
+        Ok(StoredResponse { meta: Arc::new(meta), id, body })
     }
 
     /// Writes the head before the body.
@@ -294,28 +298,28 @@ impl Inner {
             self.add_names(&variants, meta)?;
             format!("{variants}/{}", layout::variant_name(&meta.vary))
         };
-        let id = self.room.id(&place);
+        let id = self.quota.id(&place);
         {
-            let _changing = self.room.changing(id);
+            let _changing = self.quota.changing(id);
             if let Some(path) = draft.path() {
-                rename(path, &self.room.at(&place))?;
+                rename(path, &self.quota.at(&place))?;
             }
-            self.room.index().insert(id, &place, draft.start() + draft.written());
+            self.quota.index().insert(id, &place, draft.start() + draft.written());
         }
         draft.moved();
-        self.room.after_growth();
+        self.quota.after_growth();
         // What would otherwise be found in its stead, or come back after it.
         if meta.vary.is_empty() {
             self.remove_variants(&variants)?;
         } else {
-            self.room.remove(&format!("{url}{}", layout::OBJECT))?;
+            self.quota.remove(&format!("{url}{}", layout::OBJECT))?;
         }
         Ok(id)
     }
 
     /// What a folder says its responses vary by.
     fn names(&self, folder: &str) -> io::Result<String> {
-        match fs::read_to_string(self.room.at(folder).join(layout::NAMES)) {
+        match fs::read_to_string(self.quota.at(folder).join(layout::NAMES)) {
             Err(error) if is_absence(&error) || error.kind() == ErrorKind::InvalidData => {
                 Ok(String::new())
             }
@@ -324,7 +328,7 @@ impl Inner {
     }
 
     fn add_names(&self, variants: &str, meta: &Meta) -> io::Result<()> {
-        let path = self.room.at(variants).join(layout::NAMES);
+        let path = self.quota.at(variants).join(layout::NAMES);
         let Some(text) = add_name_set(&self.names(variants)?, meta) else { return Ok(()) };
         let (file, draft) = self.drafts.create()?;
         file.write_all_at(text.as_bytes(), 0).and_then(|()| rename(&draft, &path)).inspect_err(
@@ -334,10 +338,10 @@ impl Inner {
         )
     }
 
-    fn refresh(&self, found: &Found, meta: &Meta) -> io::Result<Refreshed> {
+    fn refresh(&self, found: &StoredResponse, meta: &Meta) -> io::Result<Refreshed> {
         let place = place_of(&found.meta);
-        let path = self.room.at(&place);
-        let _changing = self.room.changing(found.id);
+        let path = self.quota.at(&place);
+        let _changing = self.quota.changing(found.id);
         // Opened once: by the second time another process may have put another response in its place,
         // whose head this is not.
         let opened = open(&path, OpenOptions::new().read(true).write(true))?;
@@ -350,7 +354,7 @@ impl Inner {
         }
         match head::next(&read, &head::text(meta)?)? {
             Some((at, bytes)) => {
-                file.write_all_at(&bytes, at).inspect_err(|error| self.room.failed(error))?;
+                file.write_all_at(&bytes, at).inspect_err(|error| self.quota.failed(error))?;
                 Ok(Refreshed::Done)
             }
             None => Ok(Refreshed::Grown(file)),
@@ -358,7 +362,7 @@ impl Inner {
     }
 
     /// Stores a body again, with a longer head.
-    fn rewrite(&self, file: &File, old: &Meta, meta: Meta) -> io::Result<Found> {
+    fn rewrite(&self, file: &File, old: &Meta, meta: Meta) -> io::Result<StoredResponse> {
         let start = file.metadata()?.len().saturating_sub(old.length);
         self.commit(self.copy(file, start, &meta)?, meta)
     }
@@ -378,12 +382,12 @@ impl Inner {
     }
 
     fn remove(&self, url: &str) -> io::Result<u64> {
-        let object = self.room.remove(&format!("{url}{}", layout::OBJECT))?;
+        let object = self.quota.remove(&format!("{url}{}", layout::OBJECT))?;
         Ok(u64::from(object) + self.remove_variants(&format!("{url}{}", layout::VARIANTS))?)
     }
 
     fn remove_variants(&self, folder: &str) -> io::Result<u64> {
-        let path = self.room.at(folder);
+        let path = self.quota.at(folder);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if is_absence(&error) => return Ok(0),
@@ -394,7 +398,7 @@ impl Inner {
             // All names in it are ours, and ASCII.
             let name = entry?.file_name();
             let Some(name) = name.to_str() else { continue };
-            let gone = self.room.remove(&format!("{folder}/{name}"))?;
+            let gone = self.quota.remove(&format!("{folder}/{name}"))?;
             removed += u64::from(gone && name != layout::NAMES);
         }
         let _ = fs::remove_dir(&path);
@@ -402,7 +406,7 @@ impl Inner {
     }
 
     fn remove_everywhere(&self, key: &Key) -> io::Result<u64> {
-        let partitions = match fs::read_dir(self.room.at(layout::OBJECTS)) {
+        let partitions = match fs::read_dir(self.quota.at(layout::OBJECTS)) {
             Ok(partitions) => partitions,
             Err(error) if is_absence(&error) => return Ok(0),
             Err(error) => return Err(error),
@@ -452,7 +456,7 @@ pub(super) struct Stored {
     pub(super) file: File,
     pub(super) length: u64,
     /// With a body as long as it says.
-    pub(super) head: Result<head::Read, super::Wrong>,
+    pub(super) head: Result<head::Read, super::Damage>,
 }
 
 pub(super) fn read(path: &Path) -> io::Result<Option<Stored>> {
@@ -484,9 +488,13 @@ fn read_file(file: File) -> io::Result<Option<Stored>> {
         None => None,
     };
     let length = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or_default();
-    let head = read.ok_or(super::Wrong::Head).and_then(|read| {
+    let head = read.ok_or(super::Damage::Head).and_then(|read| {
         let body = length.saturating_sub(read.length as u64);
-        if body == read.meta.length { Ok(read) } else { Err(super::Wrong::Length { stored: body }) }
+        if body == read.meta.length {
+            Ok(read)
+        } else {
+            Err(super::Damage::Length { stored: body })
+        }
     });
     Ok(Some(Stored { file, length, head }))
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::room::Reservation;
+use super::quota::Reservation;
 
 #[derive(Debug)]
 pub struct Draft {
@@ -18,20 +18,20 @@ pub struct Draft {
     path: Option<PathBuf>,
     start: u64,
     written: u64,
-    room: Reservation,
+    quota: Reservation,
 }
 
 impl Draft {
-    pub(super) fn new(file: File, path: PathBuf, start: u64, room: Reservation) -> Draft {
-        Draft { file: Arc::new(file), path: Some(path), start, written: 0, room }
+    pub(super) fn new(file: File, path: PathBuf, start: u64, quota: Reservation) -> Draft {
+        Draft { file: Arc::new(file), path: Some(path), start, written: 0, quota }
     }
 
     /// Adds to the body. After an error the draft is of no use.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.start + self.written + bytes.len() as u64;
-        self.room.grow_to(end)?;
+        self.quota.grow_to(end)?;
         let written = self.file.write_all_at(bytes, self.start + self.written);
-        written.inspect_err(|error| self.room.failed(error))?;
+        written.inspect_err(|error| self.quota.failed(error))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Draft {
     /// It is in its place now, and counted there.
     pub(super) fn moved(&mut self) {
         self.path = None;
-        self.room.release();
+        self.quota.release();
     }
 }
 

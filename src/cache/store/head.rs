@@ -76,8 +76,8 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
 pub fn read(bytes: &[u8]) -> Option<Read> {
     let length = length(bytes)?;
     let size = slot_size(length);
-    let one = Slot::at(bytes, length, LINE);
-    let other = Slot::at(bytes, length, LINE + size);
+    let one = HeadSlot::at(bytes, length, LINE);
+    let other = HeadSlot::at(bytes, length, LINE + size);
     let (newer, older) = match (one, other) {
         (Some(one), Some(other)) if other.number > one.number => (Some(other), Some(one)),
         (Some(one), other) => (Some(one), other),
@@ -218,15 +218,15 @@ impl<'a> Lines<'a> {
     }
 }
 
-struct Slot<'a> {
+struct HeadSlot<'a> {
     at: usize,
     number: u64,
     sum: [u8; 32],
     text: &'a [u8],
 }
 
-impl<'a> Slot<'a> {
-    fn at(bytes: &'a [u8], length: usize, at: usize) -> Option<Slot<'a>> {
+impl<'a> HeadSlot<'a> {
+    fn at(bytes: &'a [u8], length: usize, at: usize) -> Option<HeadSlot<'a>> {
         let slot = bytes.get(at..at + slot_size(length))?;
         let line = slot.get(..SLOT_LINE)?.strip_prefix(b"slot ")?.strip_suffix(b"\n")?;
         let (digits, rest) = line.split_at_checked(10)?;
@@ -234,7 +234,7 @@ impl<'a> Slot<'a> {
         let sum = unhex(rest.strip_prefix(b" sha256 ")?)?;
         let end = SLOT_LINE.checked_add(usize::try_from(number(text)?).ok()?)?;
         let text = slot.get(SLOT_LINE..end)?;
-        Some(Slot { at, number: number(digits)?, sum, text })
+        Some(HeadSlot { at, number: number(digits)?, sum, text })
     }
 
     fn holds(&self, length: usize) -> bool {

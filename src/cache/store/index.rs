@@ -7,7 +7,7 @@
 use hashbrown::HashTable;
 
 use super::ghosts::Ghosts;
-use super::packed::{self, Hosts};
+use super::packed::{self, HostNames};
 
 /// Sizes are counted in these.
 pub(super) const BLOCK: u64 = 4096;
@@ -22,18 +22,18 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Index {
     table: HashTable<u32>,
-    slots: Vec<Slot>,
+    slots: Vec<IndexEntry>,
     /// The first of the slots that are free, linked by `next`.
     free: u32,
     small: Queue,
     main: Queue,
     ghosts: Ghosts,
-    hosts: Hosts,
+    hosts: HostNames,
     small_blocks: u64,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct IndexEntry {
     id: u64,
     place: Box<[u8]>,
     host: u16,
@@ -53,7 +53,7 @@ struct Queue {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Victim {
+pub(super) struct Evicted {
     pub(super) id: u64,
     pub(super) place: String,
 }
@@ -68,7 +68,7 @@ impl Index {
             small: Queue::new(),
             main: Queue::new(),
             ghosts: Ghosts::default(),
-            hosts: Hosts::default(),
+            hosts: HostNames::default(),
             small_blocks: limit / BLOCK * SMALL_SHARE / 100,
         }
     }
@@ -120,7 +120,7 @@ impl Index {
     }
 
     /// The one that is worth least; it is no longer in the index.
-    pub(super) fn evict(&mut self) -> Option<Victim> {
+    pub(super) fn evict(&mut self) -> Option<Evicted> {
         let mut chances = 0;
         loop {
             let from_small = self.small.blocks > self.small_blocks || self.main.oldest == NONE;
@@ -138,7 +138,7 @@ impl Index {
                 continue;
             }
             let place = format!("{}{}", self.hosts.name(slot.host), packed::unpack(&slot.place));
-            let victim = Victim { id: slot.id, place };
+            let victim = Evicted { id: slot.id, place };
             if !slot.in_main {
                 self.ghosts.put(victim.id, self.table.len());
             }
@@ -160,7 +160,7 @@ impl Index {
             return;
         }
         let (host, rest) = self.hosts.split(place);
-        let slot = Slot {
+        let slot = IndexEntry {
             id,
             place: packed::pack(rest),
             host,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::index::Index;
-use super::{Disk, Settings, Store, layout};
+use super::{Disk, DiskSettings, Store, layout};
 use crate::cache::key::{Key, Partition, Scheme};
 
 const OBJECTS: u64 = 1_000_000;
@@ -95,7 +95,7 @@ async fn a_scan() {
     let before = resident();
     let used = processor();
     let begun = Instant::now();
-    let store = Disk::open(Settings { dir, size: 1 << 50, free: 0, fsync: false }).unwrap();
+    let store = Disk::open(DiskSettings { dir, size: 1 << 50, free: 0, fsync: false }).unwrap();
     let asked = key(OBJECTS / 2);
     let (mut finds, mut slowest) = (0u64, 0);
     while store.usage().scanning {

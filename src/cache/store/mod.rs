@@ -18,7 +18,7 @@ use http::HeaderName;
 use super::key::{Key, Partition};
 use super::meta::{Meta, Stored};
 
-pub use disk::{Disk, Settings};
+pub use disk::{Disk, DiskSettings};
 pub use draft::Draft;
 pub use lock::Lock;
 #[cfg(feature = "object-store")]
@@ -36,9 +36,9 @@ mod lock;
 mod measure;
 mod packed;
 mod pages;
+mod quota;
 #[cfg(feature = "object-store")]
 mod remote;
-mod room;
 mod scan;
 mod scope;
 
@@ -55,7 +55,7 @@ pub trait Store: Debug + Send + Sync {
         &'a self,
         key: &'a Key,
         variant: &'a Variant<'a>,
-    ) -> BoxFuture<'a, io::Result<Option<Found>>>;
+    ) -> BoxFuture<'a, io::Result<Option<StoredResponse>>>;
 
     /// A place for a body of perhaps this length. Makes room if needed; `ErrorKind::StorageFull` where
     /// there is none.
@@ -63,11 +63,15 @@ pub trait Store: Debug + Send + Sync {
 
     /// Makes a draft the response that is found from now on, in place of the one with the same key
     /// and the same `vary`. `meta` now has the length and the digest of the body.
-    fn commit<'a>(&'a self, draft: Draft, meta: Meta) -> BoxFuture<'a, io::Result<Found>>;
+    fn commit<'a>(&'a self, draft: Draft, meta: Meta) -> BoxFuture<'a, io::Result<StoredResponse>>;
 
     /// What is known of a stored response has changed (a 304 came), its body has not. The key and
     /// `vary` stay those of `found`. If it is no longer stored it is not stored again.
-    fn refresh<'a>(&'a self, found: &'a Found, meta: Meta) -> BoxFuture<'a, io::Result<Found>>;
+    fn refresh<'a>(
+        &'a self,
+        found: &'a StoredResponse,
+        meta: Meta,
+    ) -> BoxFuture<'a, io::Result<StoredResponse>>;
 
     /// Removes all responses of a key; how many.
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, io::Result<u64>>;
@@ -106,7 +110,7 @@ pub trait Store: Debug + Send + Sync {
 
 /// A stored response.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct StoredResponse {
     pub meta: Arc<Meta>,
     /// The same for every response to this key and variant, in this process.
     pub id: u64,
@@ -183,11 +187,11 @@ pub struct Verified {
     pub name: String,
     pub length: u64,
     /// What is wrong with it.
-    pub wrong: Option<Wrong>,
+    pub wrong: Option<Damage>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum Damage {
     /// The head is damaged or of another version.
     Head,
     /// It is in another place than its key says.
@@ -200,14 +204,14 @@ pub enum Wrong {
     Unreadable(String),
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Wrong::Head => f.write_str("its head is damaged or of another version"),
-            Wrong::Place => f.write_str("it is in another place than its key says"),
-            Wrong::Length { stored } => write!(f, "{stored} bytes of its body are there"),
-            Wrong::Digest => f.write_str("its body is not what was stored"),
-            Wrong::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+            Damage::Head => f.write_str("its head is damaged or of another version"),
+            Damage::Place => f.write_str("it is in another place than its key says"),
+            Damage::Length { stored } => write!(f, "{stored} bytes of its body are there"),
+            Damage::Digest => f.write_str("its body is not what was stored"),
+            Damage::Unreadable(why) => write!(f, "it cannot be read: {why}"),
         }
     }
 }

@@ -15,12 +15,12 @@ const FOLDERS: usize = 4;
 
 /// The folders of hosts. They are never forgotten: there can be 65,535 of them, then names are long.
 #[derive(Debug, Default)]
-pub(super) struct Hosts {
+pub(super) struct HostNames {
     names: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u16>,
 }
 
-impl Hosts {
+impl HostNames {
     /// The number of the host's folder, 0 if it has none, and what is to be kept beside it.
     pub(super) fn split<'a>(&mut self, place: &'a str) -> (u16, &'a str) {
         let Some((end, _)) = place.match_indices('/').nth(FOLDERS - 1) else { return (0, place) };
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_a_host_has_in_common_is_kept_once() {
-        let mut hosts = Hosts::default();
+        let mut hosts = HostNames::default();
         assert_eq!(hosts.split("objects/shared/https/a/b/c,o"), (1, "/b/c,o"));
         assert_eq!(hosts.split("objects/shared/https/b/,o"), (2, "/,o"));
         assert_eq!(hosts.split("objects/shared/https/a/d,o"), (1, "/d,o"));

@@ -11,22 +11,22 @@ use std::os::unix::fs::FileExt;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::disk::{Stored, place_of, read};
-use super::room::{Room, is_absence};
+use super::quota::{Quota, is_absence};
 use super::scope::Bounds;
-use super::{Listed, Page, Purged, Scope, Verified, Wrong, layout};
+use super::{Damage, Listed, Page, Purged, Scope, Verified, layout};
 use crate::cache::meta::Meta;
 
 /// Of bodies, for one page of `verify`: somebody waits for it.
 const MOST_BYTES: u64 = 256 << 20;
 
 pub(super) fn list(
-    room: &Room,
+    quota: &Quota,
     scope: &Scope,
     after: Option<&str>,
     most: usize,
 ) -> io::Result<Page<Listed>> {
     page(
-        room,
+        quota,
         scope,
         after,
         |items: &[Listed]| items.len() >= most.max(1),
@@ -35,7 +35,7 @@ pub(super) fn list(
 }
 
 pub(super) fn verify(
-    room: &Room,
+    quota: &Quota,
     scope: &Scope,
     after: Option<&str>,
     most: usize,
@@ -44,7 +44,7 @@ pub(super) fn verify(
         let bytes = items.iter().map(|item| item.length).fold(0, u64::saturating_add);
         items.len() >= most.max(1) || bytes >= MOST_BYTES
     };
-    page(room, scope, after, is_full, |place, stored| {
+    page(quota, scope, after, is_full, |place, stored| {
         Some(match &stored.head {
             Ok(read) => {
                 let (name, length) = (read.meta.key.to_string(), read.meta.length);
@@ -60,12 +60,12 @@ pub(super) fn verify(
     })
 }
 
-pub(super) fn purge(room: &Room, scope: &Scope) -> io::Result<Purged> {
+pub(super) fn purge(quota: &Quota, scope: &Scope) -> io::Result<Purged> {
     let bounds = Bounds::new(scope);
     let mut purged = Purged::default();
     let mut failed = None;
-    let _ = walk(room, &bounds, layout::OBJECTS, &[], &mut |place| {
-        let path = room.at(place);
+    let _ = walk(quota, &bounds, layout::OBJECTS, &[], &mut |place| {
+        let path = quota.at(place);
         let length = match fs::symlink_metadata(&path) {
             Ok(known) => known.len(),
             Err(_) => return ControlFlow::Continue(()),
@@ -77,11 +77,11 @@ pub(super) fn purge(room: &Room, scope: &Scope) -> io::Result<Purged> {
                 return ControlFlow::Continue(());
             }
         }
-        match room.remove(place) {
+        match quota.remove(place) {
             Ok(removed) => {
                 purged.objects += u64::from(removed);
                 purged.bytes += if removed { length } else { 0 };
-                room.remove_empty_folders(&path);
+                quota.remove_empty_folders(&path);
             }
             Err(error) => failed = Some(error),
         }
@@ -91,7 +91,7 @@ pub(super) fn purge(room: &Room, scope: &Scope) -> io::Result<Purged> {
 }
 
 fn page<T>(
-    room: &Room,
+    quota: &Quota,
     scope: &Scope,
     after: Option<&str>,
     is_full: impl Fn(&[T]) -> bool,
@@ -102,13 +102,13 @@ fn page<T>(
         after.map(|after| after.split('/').skip(1).collect()).unwrap_or_default();
     let mut page = Page { items: Vec::new(), next: None };
     let mut last = String::new();
-    let _ = walk(room, &bounds, layout::OBJECTS, &after, &mut |place| {
+    let _ = walk(quota, &bounds, layout::OBJECTS, &after, &mut |place| {
         if is_full(&page.items) {
             page.next = Some(std::mem::take(&mut last));
             return ControlFlow::Break(());
         }
         // What is gone by now is not an error.
-        let Ok(Some(stored)) = read(&room.at(place)) else { return ControlFlow::Continue(()) };
+        let Ok(Some(stored)) = read(&quota.at(place)) else { return ControlFlow::Continue(()) };
         let outside =
             |read: &super::head::Read| bounds.reads_heads() && !bounds.has(&read.meta.key);
         if !stored.head.as_ref().is_ok_and(outside) {
@@ -122,13 +122,13 @@ fn page<T>(
 
 /// Visits the objects behind `after` in the order of their names.
 fn walk(
-    room: &Room,
+    quota: &Quota,
     bounds: &Bounds,
     folder: &str,
     after: &[&str],
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
-    let entries = match fs::read_dir(room.at(folder)) {
+    let entries = match fs::read_dir(quota.at(folder)) {
         Ok(entries) => entries,
         Err(error) if is_absence(&error) => return Ok(ControlFlow::Continue(())),
         Err(error) => return Err(error),
@@ -151,7 +151,7 @@ fn walk(
         };
         let place = format!("{folder}/{name}");
         let flow = if is_folder && bounds.enters(&place) {
-            walk(room, bounds, &place, after.unwrap_or_default(), visit)?
+            walk(quota, bounds, &place, after.unwrap_or_default(), visit)?
         } else if !is_folder
             && after.is_none()
             && layout::is_object(folder, &name)
@@ -168,22 +168,22 @@ fn walk(
     Ok(ControlFlow::Continue(()))
 }
 
-fn wrong(place: &str, stored: &Stored, meta: &Meta, start: u64) -> Option<Wrong> {
+fn wrong(place: &str, stored: &Stored, meta: &Meta, start: u64) -> Option<Damage> {
     if place_of(meta) != place {
-        return Some(Wrong::Place);
+        return Some(Damage::Place);
     }
     let mut sum = Context::new(&SHA256);
     let mut buffer = vec![0; 256 << 10];
     let mut at = start;
     while at < stored.length {
         match stored.file.read_at(&mut buffer, at) {
-            Ok(0) => return Some(Wrong::Length { stored: at - start }),
+            Ok(0) => return Some(Damage::Length { stored: at - start }),
             Ok(count) => {
                 sum.update(buffer.get(..count).unwrap_or_default());
                 at += count as u64;
             }
-            Err(error) => return Some(Wrong::Unreadable(error.to_string())),
+            Err(error) => return Some(Damage::Unreadable(error.to_string())),
         }
     }
-    (sum.finish().as_ref() != meta.sha256).then_some(Wrong::Digest)
+    (sum.finish().as_ref() != meta.sha256).then_some(Damage::Digest)
 }

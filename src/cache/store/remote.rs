@@ -27,8 +27,8 @@ use object_store::{
 use super::disk::{add_name_set, name_sets, place_of};
 use super::scope::Bounds;
 use super::{
-    Body, BoxFuture, Disk, Draft, Found, Listed, Lock, Page, Purged, ReadRange, Scope, Settings,
-    Store, Usage, Variant, Verified, Wrong, head, layout,
+    Body, BoxFuture, Damage, Disk, DiskSettings, Draft, Listed, Lock, Page, Purged, ReadRange,
+    Scope, Store, StoredResponse, Usage, Variant, Verified, head, layout,
 };
 use crate::cache::key::Key;
 use crate::cache::meta::Meta;
@@ -49,7 +49,7 @@ pub struct Remote {
 impl Remote {
     /// `s3://bucket/prefix`; credentials, region and endpoint are in the environment (`AWS_…`), or the
     /// machine's own. Only drafts are in the directory of `drafts`.
-    pub fn open(url: &str, drafts: Settings) -> io::Result<Remote> {
+    pub fn open(url: &str, drafts: DiskSettings) -> io::Result<Remote> {
         let builder = AmazonS3Builder::from_env().with_url(url);
         let s3 = builder.with_http_connector(connect::Hyper).build().map_err(failed)?;
         let prefix = url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
@@ -58,14 +58,18 @@ impl Remote {
         Ok(Remote { bucket, drafts: Disk::open(drafts)? })
     }
 
-    async fn find_any(&self, key: &Key, variant: &Variant<'_>) -> io::Result<Option<Found>> {
+    async fn find_any(
+        &self,
+        key: &Key,
+        variant: &Variant<'_>,
+    ) -> io::Result<Option<StoredResponse>> {
         let url = layout::place(key);
         let place = format!("{url}{}", layout::OBJECT);
         if let Some(found) = self.find_at(&place, key, &[]).await? {
             return Ok(Some(found));
         }
         let folder = format!("{url}{}", layout::VARIANTS);
-        let mut newest: Option<Found> = None;
+        let mut newest: Option<StoredResponse> = None;
         for set in name_sets(&self.names(&folder).await?) {
             let set: Vec<HeaderName> = set;
             let vary = variant(&set);
@@ -84,7 +88,7 @@ impl Remote {
         place: &str,
         key: &Key,
         vary: &[(String, Option<String>)],
-    ) -> io::Result<Option<Found>> {
+    ) -> io::Result<Option<StoredResponse>> {
         let Some(object) = self.object(place).await? else { return Ok(None) };
         let Ok((meta, body)) = object else {
             tracing::warn!("{place} is damaged: hint: `dockgate cache verify`");
@@ -94,11 +98,11 @@ impl Remote {
             return Ok(None);
         }
         let id = self.drafts.id(place);
-        Ok(Some(Found { meta: Arc::new(meta), id, body: Body::Remote(Arc::new(body)) }))
+        Ok(Some(StoredResponse { meta: Arc::new(meta), id, body: Body::Remote(Arc::new(body)) }))
     }
 
     /// Its head, and how to read its body.
-    async fn object(&self, place: &str) -> io::Result<Option<Result<(Meta, Object), Wrong>>> {
+    async fn object(&self, place: &str) -> io::Result<Option<Result<(Meta, Object), Damage>>> {
         let path = Path::from(place);
         let range = GetRange::Bounded(0..FIRST);
         let options = GetOptions { range: Some(range), ..GetOptions::default() };
@@ -111,13 +115,13 @@ impl Remote {
         let tag = got.meta.e_tag.clone();
         let first = got.bytes().await.map_err(failed)?;
         let mut object = Object { bucket: Arc::clone(&self.bucket), path, tag, start: 0, first };
-        let Some(length) = head::length(&object.first) else { return Ok(Some(Err(Wrong::Head))) };
+        let Some(length) = head::length(&object.first) else { return Ok(Some(Err(Damage::Head))) };
         let whole = object.read(0..length as u64).await?;
-        let Some(read) = head::read(&whole) else { return Ok(Some(Err(Wrong::Head))) };
+        let Some(read) = head::read(&whole) else { return Ok(Some(Err(Damage::Head))) };
         object.start = length as u64;
         let stored = size.saturating_sub(object.start);
         if stored != read.meta.length {
-            return Ok(Some(Err(Wrong::Length { stored })));
+            return Ok(Some(Err(Damage::Length { stored })));
         }
         Ok(Some(Ok((read.meta, object))))
     }
@@ -134,7 +138,7 @@ impl Remote {
         }
     }
 
-    async fn upload(&self, draft: Draft, meta: Meta) -> io::Result<Found> {
+    async fn upload(&self, draft: Draft, meta: Meta) -> io::Result<StoredResponse> {
         let (draft, meta) = self.drafts.seal(draft, meta).await?;
         let url = layout::place(&meta.key);
         let folder = format!("{url}{}", layout::VARIANTS);
@@ -154,7 +158,7 @@ impl Remote {
             self.delete(&Path::from(format!("{url}{}", layout::OBJECT))).await?;
         }
         let body = Body::File { file: draft.file(), start: draft.start() };
-        Ok(Found { meta: Arc::new(meta), id: self.drafts.id(&place), body })
+        Ok(StoredResponse { meta: Arc::new(meta), id: self.drafts.id(&place), body })
     }
 
     /// All of a draft's file; nobody sees it before the last piece is there.
@@ -189,7 +193,7 @@ impl Remote {
 
     /// Writes what is known of a small object anew; of a large one it is not worth to upload all of it
     /// again, and the next host asks the origin for itself.
-    async fn renew(&self, found: &Found, meta: &Meta) -> io::Result<()> {
+    async fn renew(&self, found: &StoredResponse, meta: &Meta) -> io::Result<()> {
         if meta.length > PIECE as u64 {
             return Ok(());
         }
@@ -272,7 +276,7 @@ impl Remote {
         scope: &Scope,
         after: Option<&str>,
         most: usize,
-        item: impl AsyncFn(&str, u64, Result<(Meta, Object), Wrong>) -> io::Result<Option<T>>,
+        item: impl AsyncFn(&str, u64, Result<(Meta, Object), Damage>) -> io::Result<Option<T>>,
     ) -> io::Result<Page<T>> {
         let bounds = Bounds::new(scope);
         let objects = Path::from(layout::OBJECTS);
@@ -306,7 +310,7 @@ impl Store for Remote {
         &'a self,
         key: &'a Key,
         variant: &'a Variant<'a>,
-    ) -> BoxFuture<'a, io::Result<Option<Found>>> {
+    ) -> BoxFuture<'a, io::Result<Option<StoredResponse>>> {
         Box::pin(self.find_any(key, variant))
     }
 
@@ -314,16 +318,20 @@ impl Store for Remote {
         self.drafts.begin(meta, expected)
     }
 
-    fn commit<'a>(&'a self, draft: Draft, meta: Meta) -> BoxFuture<'a, io::Result<Found>> {
+    fn commit<'a>(&'a self, draft: Draft, meta: Meta) -> BoxFuture<'a, io::Result<StoredResponse>> {
         Box::pin(self.upload(draft, meta))
     }
 
-    fn refresh<'a>(&'a self, found: &'a Found, mut meta: Meta) -> BoxFuture<'a, io::Result<Found>> {
+    fn refresh<'a>(
+        &'a self,
+        found: &'a StoredResponse,
+        mut meta: Meta,
+    ) -> BoxFuture<'a, io::Result<StoredResponse>> {
         meta.key.clone_from(&found.meta.key);
         meta.vary.clone_from(&found.meta.vary);
         Box::pin(async move {
             self.renew(found, &meta).await?;
-            Ok(Found { meta: Arc::new(meta), ..found.clone() })
+            Ok(StoredResponse { meta: Arc::new(meta), ..found.clone() })
         })
     }
 
@@ -347,7 +355,7 @@ impl Store for Remote {
         after: Option<&'a str>,
         most: usize,
     ) -> BoxFuture<'a, io::Result<Page<Listed>>> {
-        let item = async |_: &str, _, read: Result<(Meta, Object), Wrong>| {
+        let item = async |_: &str, _, read: Result<(Meta, Object), Damage>| {
             Ok(read.ok().map(|(meta, _)| Listed::from(meta)))
         };
         Box::pin(self.page(scope, after, most, item))
@@ -411,7 +419,7 @@ impl ReadRange for Object {
 async fn verified(
     place: &str,
     size: u64,
-    read: Result<(Meta, Object), Wrong>,
+    read: Result<(Meta, Object), Damage>,
 ) -> io::Result<Option<Verified>> {
     let (meta, object) = match read {
         Ok(read) => read,
@@ -421,7 +429,7 @@ async fn verified(
     };
     let (name, length) = (meta.key.to_string(), meta.length);
     if place_of(&meta) != place {
-        return Ok(Some(Verified { name, length, wrong: Some(Wrong::Place) }));
+        return Ok(Some(Verified { name, length, wrong: Some(Damage::Place) }));
     }
     let mut sum = Context::new(&SHA256);
     let mut at = 0;
@@ -430,13 +438,13 @@ async fn verified(
         match object.read(at..end).await {
             Ok(bytes) => sum.update(&bytes),
             Err(error) => {
-                let wrong = Some(Wrong::Unreadable(error.to_string()));
+                let wrong = Some(Damage::Unreadable(error.to_string()));
                 return Ok(Some(Verified { name, length, wrong }));
             }
         }
         at = end;
     }
-    let wrong = (sum.finish().as_ref() != meta.sha256).then_some(Wrong::Digest);
+    let wrong = (sum.finish().as_ref() != meta.sha256).then_some(Damage::Digest);
     Ok(Some(Verified { name, length, wrong }))
 }
 

@@ -13,19 +13,19 @@ use std::thread;
 
 use super::layout;
 use super::lock::Lock;
-use super::room::Room;
+use super::quota::Quota;
 
 /// Under one lock of the index.
 const AT_A_TIME: usize = 256;
 
-pub(super) fn start(room: &Arc<Room>, woken: Receiver<()>, locks: PathBuf) -> io::Result<()> {
-    let room = Arc::downgrade(room);
+pub(super) fn start(quota: &Arc<Quota>, woken: Receiver<()>, locks: PathBuf) -> io::Result<()> {
+    let quota = Arc::downgrade(quota);
     let work = move || {
         sweep(&locks);
-        scan(&room);
+        scan(&quota);
         while woken.recv().is_ok() {
-            let Some(room) = room.upgrade() else { return };
-            room.trim();
+            let Some(quota) = quota.upgrade() else { return };
+            quota.trim();
         }
     };
     thread::Builder::new().name("cache-store".to_owned()).spawn(work).map(drop)
@@ -38,32 +38,32 @@ fn sweep(locks: &PathBuf) {
     }
 }
 
-fn scan(room: &Weak<Room>) {
+fn scan(quota: &Weak<Quota>) {
     let mut used = Vec::new();
     let mut folders = vec![layout::OBJECTS.to_owned()];
     while let Some(folder) = folders.pop() {
         // The store may have been closed.
-        let Some(room) = room.upgrade() else { return };
-        count(&room, &folder, &mut folders, &mut used);
+        let Some(quota) = quota.upgrade() else { return };
+        count(&quota, &folder, &mut folders, &mut used);
     }
     // The queue is in the order of use again, as far as the file system knows it.
     used.sort_unstable();
     for some in used.chunks(AT_A_TIME) {
-        let Some(room) = room.upgrade() else { return };
-        let mut index = room.index();
+        let Some(quota) = quota.upgrade() else { return };
+        let mut index = quota.index();
         some.iter().for_each(|(_, id)| index.renew(*id));
     }
-    if let Some(room) = room.upgrade() {
-        room.scanned();
+    if let Some(quota) = quota.upgrade() {
+        quota.scanned();
     }
 }
 
-fn count(room: &Room, folder: &str, folders: &mut Vec<String>, used: &mut Vec<(i64, u64)>) {
-    let entries = match fs::read_dir(room.at(folder)) {
+fn count(quota: &Quota, folder: &str, folders: &mut Vec<String>, used: &mut Vec<(i64, u64)>) {
+    let entries = match fs::read_dir(quota.at(folder)) {
         Ok(entries) => entries,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!("cannot count what is in {}: {error}", room.at(folder).display());
+                tracing::warn!("cannot count what is in {}: {error}", quota.at(folder).display());
             }
             return;
         }
@@ -77,13 +77,13 @@ fn count(room: &Room, folder: &str, folders: &mut Vec<String>, used: &mut Vec<(i
         } else if layout::is_object(folder, name) {
             let Ok(known) = entry.metadata() else { continue };
             let place = format!("{folder}/{name}");
-            let id = room.id(&place);
+            let id = quota.id(&place);
             used.push((known.atime().max(known.mtime()), id));
             found.push((id, place, known.len()));
         }
     }
     for some in found.chunks(AT_A_TIME) {
-        let mut index = room.index();
+        let mut index = quota.index();
         some.iter().for_each(|(id, place, length)| index.insert_old(*id, place, *length));
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::fault::{Fault, chain};
-use super::hosts::Slot;
+use super::hosts::HostPermit;
 
 /// What goes with a request.
 #[derive(Debug, Default)]
@@ -130,13 +130,13 @@ impl Body for Sent {
 #[derive(Debug)]
 pub struct AnswerBody {
     /// None when all of it was read, or it failed.
-    open: Option<(Incoming, Option<Slot>)>,
+    open: Option<(Incoming, Option<HostPermit>)>,
     length: Option<u64>,
     idle: Duration,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, slot: Slot, idle: Duration) -> AnswerBody {
+    pub(super) fn new(body: Incoming, slot: HostPermit, idle: Duration) -> AnswerBody {
         let length = body.size_hint().exact();
         let open = (!body.is_end_stream()).then_some((body, Some(slot)));
         AnswerBody { open, length, idle }

@@ -23,10 +23,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 type Name = (Scheme, Box<str>);
 
 #[derive(Debug, Default)]
-pub(super) struct Circuits(Mutex<HashMap<Name, Host>>);
+pub(super) struct Circuits(Mutex<HashMap<Name, HostHealth>>);
 
 #[derive(Debug, Default)]
-struct Host {
+struct HostHealth {
     answered: Option<Instant>,
     open: Option<Open>,
 }
@@ -40,7 +40,7 @@ struct Open {
 
 /// What is to be done about a host next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum CircuitStep {
     Probe,
     /// It has answered, or nobody asks any more.
     Nothing,
@@ -86,22 +86,22 @@ impl Circuits {
     }
 
     /// After a pause: while somebody asks the host is probed, else the next request is the probe.
-    pub(super) fn next(&self, scheme: Scheme, host: &str) -> Next {
+    pub(super) fn next(&self, scheme: Scheme, host: &str) -> CircuitStep {
         let mut all = self.all();
-        let Some(one) = all.get_mut(&name(scheme, host)) else { return Next::Nothing };
+        let Some(one) = all.get_mut(&name(scheme, host)) else { return CircuitStep::Nothing };
         match &mut one.open {
             Some(open) if open.is_wanted => {
                 open.is_wanted = false;
-                Next::Probe
+                CircuitStep::Probe
             }
             _ => {
                 one.open = None;
-                Next::Nothing
+                CircuitStep::Nothing
             }
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Name, Host>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Name, HostHealth>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,18 +140,18 @@ mod tests {
         assert_eq!((fault.name(), fault.status().as_u16()), ("origin-down", 504));
         circuits.check(Scheme::Https, "a").unwrap();
         circuits.check(HTTP, "b").unwrap();
-        assert_eq!(circuits.next(HTTP, "a"), Next::Probe);
+        assert_eq!(circuits.next(HTTP, "a"), CircuitStep::Probe);
         circuits.answered(HTTP, "a");
         circuits.check(HTTP, "a").unwrap();
-        assert_eq!(circuits.next(HTTP, "a"), Next::Nothing);
+        assert_eq!(circuits.next(HTTP, "a"), CircuitStep::Nothing);
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_nobody_asks_any_more_the_next_request_is_the_probe() {
         let circuits = Circuits::default();
         circuits.failed(HTTP, "a", Instant::now(), &silence());
-        assert_eq!(circuits.next(HTTP, "a"), Next::Probe);
-        assert_eq!(circuits.next(HTTP, "a"), Next::Nothing);
+        assert_eq!(circuits.next(HTTP, "a"), CircuitStep::Probe);
+        assert_eq!(circuits.next(HTTP, "a"), CircuitStep::Nothing);
         circuits.check(HTTP, "a").unwrap();
     }
 

@@ -29,7 +29,7 @@ use super::dial::dial;
 use super::fault::{Fault, chain};
 use super::guard::Guard;
 use super::proxies::{Plan, Proxy};
-use super::{Settings, Unusable};
+use super::{Unusable, UpstreamSettings};
 
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
@@ -40,7 +40,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(
-        settings: &Settings,
+        settings: &UpstreamSettings,
         guard: Arc<Guard>,
         proxies: Arc<Plan>,
     ) -> Result<Connector, Unusable> {
@@ -259,7 +259,7 @@ impl fmt::Debug for Transport {
     }
 }
 
-fn tls(settings: &Settings) -> Result<ClientConfig, Unusable> {
+fn tls(settings: &UpstreamSettings) -> Result<ClientConfig, Unusable> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for root in &settings.extra_roots {

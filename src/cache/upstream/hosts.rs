@@ -18,13 +18,13 @@ use tokio::time::{Instant, timeout};
 use super::fault::Fault;
 
 #[derive(Debug)]
-pub(super) struct Hosts {
-    each: Mutex<HashMap<Box<str>, Arc<Host>>>,
+pub(super) struct HostPool {
+    each: Mutex<HashMap<Box<str>, Arc<HostSlots>>>,
     per_host: usize,
 }
 
 #[derive(Debug)]
-struct Host {
+struct HostSlots {
     slots: Arc<Semaphore>,
     /// Requests that wait for one.
     waiting: watch::Sender<usize>,
@@ -40,12 +40,12 @@ struct Pause {
 
 /// The right to one request; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct HostPermit {
     _permit: OwnedSemaphorePermit,
-    host: Arc<Host>,
+    host: Arc<HostSlots>,
 }
 
-impl Slot {
+impl HostPermit {
     /// Returns when somebody waits for one.
     pub(super) async fn wanted(&self) {
         let mut waiting = self.host.waiting.subscribe();
@@ -55,10 +55,10 @@ impl Slot {
 }
 
 /// Somebody waits as long as it is there.
-struct Waiting<'h>(&'h Host);
+struct Waiting<'h>(&'h HostSlots);
 
 impl<'h> Waiting<'h> {
-    fn at(host: &'h Host) -> Waiting<'h> {
+    fn at(host: &'h HostSlots) -> Waiting<'h> {
         host.waiting.send_modify(|waiting| *waiting += 1);
         Waiting(host)
     }
@@ -81,9 +81,9 @@ impl Asker {
     }
 }
 
-impl Hosts {
-    pub(super) fn new(per_host: usize) -> Hosts {
-        Hosts { each: Mutex::default(), per_host: per_host.clamp(1, Semaphore::MAX_PERMITS) }
+impl HostPool {
+    pub(super) fn new(per_host: usize) -> HostPool {
+        HostPool { each: Mutex::default(), per_host: per_host.clamp(1, Semaphore::MAX_PERMITS) }
     }
 
     /// Waits until the host can bear one more request.
@@ -93,7 +93,7 @@ impl Hosts {
         target: &str,
         asker: Asker,
         patience: Duration,
-    ) -> Result<Slot, Fault> {
+    ) -> Result<HostPermit, Fault> {
         let host = self.host(host);
         host.ready_for(target, asker)?;
         let slot = match Arc::clone(&host.slots).try_acquire_owned() {
@@ -109,7 +109,7 @@ impl Hosts {
         };
         // It may have asked for a pause meanwhile.
         host.ready_for(target, asker)?;
-        Ok(Slot { _permit: slot, host })
+        Ok(HostPermit { _permit: slot, host })
     }
 
     pub(super) fn leave_alone(&self, host: &str, target: &str, asker: Asker, pause: Duration) {
@@ -123,7 +123,7 @@ impl Hosts {
         }
     }
 
-    fn host(&self, name: &str) -> Arc<Host> {
+    fn host(&self, name: &str) -> Arc<HostSlots> {
         let mut each = lock(&self.each);
         if let Some(host) = each.get(name) {
             return Arc::clone(host);
@@ -138,13 +138,13 @@ impl Hosts {
         }
         let slots = Arc::new(Semaphore::new(self.per_host));
         let host =
-            Arc::new(Host { slots, waiting: watch::Sender::new(0), pauses: Mutex::default() });
+            Arc::new(HostSlots { slots, waiting: watch::Sender::new(0), pauses: Mutex::default() });
         each.insert(name.into(), Arc::clone(&host));
         host
     }
 }
 
-impl Host {
+impl HostSlots {
     fn ready_for(&self, target: &str, asker: Asker) -> Result<(), Fault> {
         let now = Instant::now();
         let pauses = lock(&self.pauses);
@@ -218,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_binds_the_same_credentials_until_it_is_over() {
-        let (hosts, other) = (Hosts::new(4), Asker(Some(1)));
+        let (hosts, other) = (HostPool::new(4), Asker(Some(1)));
         hosts.leave_alone("a", "/x", NOBODY, Duration::from_secs(10));
         let fault = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err();
         assert_eq!(fault, Fault::Busy { retry_after: Duration::from_secs(10) });
@@ -230,7 +230,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_binds_its_url_and_several_bind_the_host() {
-        let (hosts, other) = (Hosts::new(4), Asker(Some(1)));
+        let (hosts, other) = (HostPool::new(4), Asker(Some(1)));
         for (target, seconds) in [("/x", 10), ("/x", 30), ("/y", 20)] {
             hosts.leave_alone("a", target, NOBODY, Duration::from_secs(seconds));
             drop(hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap());
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_heeded_by_those_who_waited_already() {
-        let hosts = Arc::new(Hosts::new(1));
+        let hosts = Arc::new(HostPool::new(1));
         let held = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
         let waiter = Arc::clone(&hosts);
         let waiting =
@@ -262,7 +262,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_requests_at_a_time_than_the_limit() {
-        let hosts = Hosts::new(2);
+        let hosts = HostPool::new(2);
         let first = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
         let _second = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
         let fault = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err();
@@ -273,7 +273,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_holds_a_slot_hears_that_somebody_waits_for_it() {
-        let hosts = Arc::new(Hosts::new(1));
+        let hosts = Arc::new(HostPool::new(1));
         let held = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
         assert!(timeout(SHORT, held.wanted()).await.is_err(), "nobody waits");
         let waiter = Arc::clone(&hosts);
@@ -286,7 +286,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn forgotten_are_only_hosts_of_which_nothing_is_to_be_remembered() {
-        let hosts = Hosts::new(1);
+        let hosts = HostPool::new(1);
         let _held = hosts.slot("held", "/x", NOBODY, SHORT).await.unwrap();
         hosts.leave_alone("paused", "/x", NOBODY, Duration::from_secs(60));
         for i in 0..10 * MANY_HOSTS {

@@ -48,12 +48,12 @@ pub use redirect::{Allowed, Follow, Unfollowed};
 use circuit::Circuits;
 use connect::{Connector, Served, port_is_sound};
 use guard::Guard;
-use hosts::{Asker, Hosts};
+use hosts::{Asker, HostPool};
 use mark::Mark;
-use redirect::Next;
+use redirect::RedirectStep;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct UpstreamSettings {
     /// What `Via` and `CDN-Loop` name us by: a token, another one in each gateway of a chain.
     pub id: String,
     /// Every request goes to this proxy, whatever the environment says.
@@ -76,9 +76,9 @@ pub struct Settings {
     pub longest_retry_after: Duration,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for UpstreamSettings {
+    fn default() -> UpstreamSettings {
+        UpstreamSettings {
             id: "dockgate".to_owned(),
             next_hop: None,
             proxies: Proxies::default(),
@@ -110,7 +110,7 @@ pub type Interim = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
 /// The head of an answer, and its body to come.
 #[derive(Debug)]
-pub struct Answer {
+pub struct OriginResponse {
     pub status: StatusCode,
     pub version: Version,
     /// As they came, but for a `Content-Length` that does not frame the body.
@@ -132,26 +132,26 @@ pub struct Upstream {
     connector: Connector,
 }
 
-type Client = legacy::Client<Connector, body::Sent>;
+type OriginClient = legacy::Client<Connector, body::Sent>;
 
 struct Shared {
-    client: Client,
+    client: OriginClient,
     /// Keeps no connection.
-    fresh: Client,
+    fresh: OriginClient,
     circuits: Circuits,
     proxies: Arc<proxies::Plan>,
-    hosts: Hosts,
+    hosts: HostPool,
     mark: Mark,
-    settings: Settings,
+    settings: UpstreamSettings,
 }
 
 impl Upstream {
-    pub fn new(settings: Settings) -> Result<Upstream, Unusable> {
+    pub fn new(settings: UpstreamSettings) -> Result<Upstream, Unusable> {
         let mark = Mark::new(&settings.id)?;
         let proxies = Arc::new(settings.proxies.plan(settings.next_hop.as_ref())?);
         let guard = Arc::new(Guard::new(settings.allow_private.clone()));
         let connector = Connector::new(&settings, guard, Arc::clone(&proxies))?;
-        let client = |most_idle: usize| -> Client {
+        let client = |most_idle: usize| -> OriginClient {
             legacy::Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .timer(TokioTimer::new())
@@ -165,7 +165,7 @@ impl Upstream {
                 .build(connector.clone())
         };
         let (client, fresh) = (client(settings.per_host), client(0));
-        let hosts = Hosts::new(settings.per_host);
+        let hosts = HostPool::new(settings.per_host);
         let circuits = Circuits::default();
         let shared = Arc::new(Shared { client, fresh, circuits, proxies, hosts, mark, settings });
         Ok(Upstream { shared, connector })
@@ -196,7 +196,7 @@ impl Upstream {
         body: RequestBody,
         follow: Option<&Follow>,
         on_interim: Option<Interim>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<OriginResponse, Fault> {
         let shared = &self.shared;
         let framed = !body.is_empty();
         shared.prepare(&mut headers)?;
@@ -211,10 +211,12 @@ impl Upstream {
             let mut answer =
                 shared.once(&fetch, &method, sent, RequestBody::Empty, on_interim.clone()).await?;
             match redirect::next(&fetch, answer.status, &answer.headers, follow) {
-                Next::Answer => {}
-                Next::Unfollowed(why) => answer.unfollowed = Some(why),
-                Next::Hop(_) if hops == follow.most => return Err(Fault::TooManyRedirects(hops)),
-                Next::Hop(next) => {
+                RedirectStep::Answer => {}
+                RedirectStep::Unfollowed(why) => answer.unfollowed = Some(why),
+                RedirectStep::Hop(_) if hops == follow.most => {
+                    return Err(Fault::TooManyRedirects(hops));
+                }
+                RedirectStep::Hop(next) => {
                     if !redirect::same_origin(&fetch, &next) {
                         redirect::only_harmless(&mut headers);
                     }
@@ -252,7 +254,7 @@ impl Shared {
         mut headers: HeaderMap,
         body: RequestBody,
         on_interim: Option<Interim>,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<OriginResponse, Fault> {
         let uri = uri(fetch)?;
         self.circuits.check(fetch.scheme, &fetch.host)?;
         let asker = Asker::of(&headers);
@@ -302,7 +304,7 @@ impl Shared {
         if let Some(pause) = hosts::retry_after(&answer, self.settings.longest_retry_after) {
             self.hosts.leave_alone(&fetch.host, target, asker, pause);
         }
-        Ok(Answer::new(answer, method, slot, self.settings.idle_body_timeout))
+        Ok(OriginResponse::new(answer, method, slot, self.settings.idle_body_timeout))
     }
 
     /// Probes a host that is dead from now on, until it answers or nobody asks any more.
@@ -315,7 +317,7 @@ impl Shared {
         tokio::spawn(async move {
             for pause in pauses {
                 tokio::time::sleep(pause).await;
-                if shared.circuits.next(root.scheme, &root.host) == circuit::Next::Nothing
+                if shared.circuits.next(root.scheme, &root.host) == circuit::CircuitStep::Nothing
                     || shared.probe(&root).await.is_ok()
                 {
                     return;
@@ -351,7 +353,7 @@ impl Shared {
     /// A long request body is no slow head: the wait begins anew with each of its pieces.
     async fn head(
         &self,
-        client: &Client,
+        client: &OriginClient,
         request: Request<body::Sent>,
         progress: &body::Progress,
     ) -> Result<Response<Incoming>, Unanswered> {
@@ -387,13 +389,13 @@ struct Unanswered {
     on_kept: bool,
 }
 
-impl Answer {
+impl OriginResponse {
     fn new(
         answer: Response<Incoming>,
         method: &Method,
-        slot: hosts::Slot,
+        slot: hosts::HostPermit,
         idle: Duration,
-    ) -> Answer {
+    ) -> OriginResponse {
         let (mut head, body) = answer.into_parts();
         let body = AnswerBody::new(body, slot, idle);
         let bodiless = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
@@ -401,7 +403,7 @@ impl Answer {
         if length.is_none() {
             head.headers.remove(CONTENT_LENGTH);
         }
-        Answer {
+        OriginResponse {
             status: head.status,
             version: head.version,
             headers: head.headers,

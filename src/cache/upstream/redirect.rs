@@ -46,31 +46,36 @@ pub enum Unfollowed {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum RedirectStep {
     Answer,
     Hop(Fetch),
     Unfollowed(Unfollowed),
 }
 
-pub(super) fn next(from: &Fetch, status: StatusCode, headers: &HeaderMap, follow: &Follow) -> Next {
+pub(super) fn next(
+    from: &Fetch,
+    status: StatusCode,
+    headers: &HeaderMap,
+    follow: &Follow,
+) -> RedirectStep {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Next::Answer;
+        return RedirectStep::Answer;
     }
     let mut locations = headers.get_all(LOCATION).into_iter();
     let next = match (locations.next(), locations.next()) {
-        (None, _) => return Next::Answer,
+        (None, _) => return RedirectStep::Answer,
         (Some(location), None) => resolve(from, location.as_bytes()),
         (Some(_), Some(_)) => None,
     };
     match next {
-        None => Next::Unfollowed(Unfollowed::Invalid),
+        None => RedirectStep::Unfollowed(Unfollowed::Invalid),
         Some(next) if from.scheme == Scheme::Https && next.scheme == Scheme::Http => {
-            Next::Unfollowed(Unfollowed::Tls)
+            RedirectStep::Unfollowed(Unfollowed::Tls)
         }
         Some(next) if !(follow.allowed)(next.scheme, &next.host) => {
-            Next::Unfollowed(Unfollowed::Host)
+            RedirectStep::Unfollowed(Unfollowed::Host)
         }
-        Some(next) => Next::Hop(next),
+        Some(next) => RedirectStep::Hop(next),
     }
 }
 

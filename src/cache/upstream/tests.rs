@@ -12,9 +12,9 @@ use bytes::Bytes;
 use super::*;
 use origin::{Origin, answer};
 
-fn settings() -> Settings {
+fn settings() -> UpstreamSettings {
     let allow_private = vec!["127.0.0.1/32".parse().unwrap()];
-    Settings { id: "us".to_owned(), allow_private, ..Settings::default() }
+    UpstreamSettings { id: "us".to_owned(), allow_private, ..UpstreamSettings::default() }
 }
 
 fn upstream() -> Upstream {
@@ -26,11 +26,15 @@ fn fetch(scheme: Scheme, host: &str, target: &str) -> Fetch {
 }
 
 impl Upstream {
-    async fn get(&self, origin: &Origin, target: &str) -> Result<Answer, Fault> {
+    async fn get(&self, origin: &Origin, target: &str) -> Result<OriginResponse, Fault> {
         self.get_with(&fetch(Scheme::Http, &origin.host(), target), &[]).await
     }
 
-    async fn get_with(&self, fetch: &Fetch, headers: &[(&str, &str)]) -> Result<Answer, Fault> {
+    async fn get_with(
+        &self,
+        fetch: &Fetch,
+        headers: &[(&str, &str)],
+    ) -> Result<OriginResponse, Fault> {
         self.send(fetch, Method::GET, head(headers), RequestBody::Empty, None, None).await
     }
 }

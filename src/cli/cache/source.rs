@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
-use super::Part;
+use super::ScopeArgs;
 use crate::admin::MOST_UNIX_TIME;
 use crate::admin::report::{Checked, Objects};
 use crate::cache::store::{Disk, Scope, Store as _};
@@ -36,7 +36,7 @@ impl Source {
 
     pub(super) async fn objects(
         &self,
-        part: &Part,
+        part: &ScopeArgs,
         after: Option<&str>,
     ) -> Result<Objects, String> {
         match self {
@@ -50,7 +50,7 @@ impl Source {
 
     pub(super) async fn checked(
         &self,
-        part: &Part,
+        part: &ScopeArgs,
         after: Option<&str>,
     ) -> Result<Checked, String> {
         match self {
@@ -101,13 +101,13 @@ impl Source {
     }
 }
 
-fn paged<'a>(part: &'a Part, after: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+fn paged<'a>(part: &'a ScopeArgs, after: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
     let mut query = part.query();
     query.extend(after.map(|after| ("after", after)));
     query
 }
 
-fn scope(part: &Part) -> Result<Scope, String> {
+fn scope(part: &ScopeArgs) -> Result<Scope, String> {
     match (&part.host, &part.prefix, &part.partition) {
         (Some(host), ..) => Scope::of_host(host),
         (None, Some(prefix), _) => Scope::of_prefix(prefix),

@@ -9,7 +9,8 @@ use std::ops::{Range, RangeInclusive};
 use toml::{Spanned, Value};
 
 use super::super::policy::{
-    Caps, LimitRules, LimitsPolicy, LogSetting, Restart, Settings, Size, Template, Ulimit, Word,
+    Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template, Ulimit,
+    Word,
 };
 use super::super::raw::{self, limits};
 use super::super::units;
@@ -23,13 +24,13 @@ const LEAST_MEMORY: i64 = 6 << 20;
 
 impl Checking<'_> {
     pub(super) fn limits_policy(&mut self, raw: raw::Policy) -> LimitsPolicy {
-        let own = limits::Rules { force: raw.force, default: raw.default, max: raw.max };
+        let own = limits::SubjectLimits { force: raw.force, default: raw.default, max: raw.max };
         let general = self.limit_rules(&own, None);
         let mut scopes = |scopes: Option<Spanned<limits::Scopes>>| {
             let mut scopes: Vec<_> =
                 scopes.map(Spanned::into_inner).unwrap_or_default().into_iter().collect();
             scopes.sort_by_key(|(name, _)| name.span().start);
-            let check = |(name, rules): (Spanned<String>, limits::Rules)| {
+            let check = |(name, rules): (Spanned<String>, limits::SubjectLimits)| {
                 (name.into_inner(), self.limit_rules(&rules, Some(&general)))
             };
             scopes.into_iter().map(check).collect::<Vec<_>>()
@@ -39,11 +40,15 @@ impl Checking<'_> {
         LimitsPolicy { general, users, groups }
     }
 
-    fn limit_rules(&mut self, raw: &limits::Rules, general: Option<&LimitRules>) -> LimitRules {
+    fn limit_rules(
+        &mut self,
+        raw: &limits::SubjectLimits,
+        general: Option<&LimitRules>,
+    ) -> LimitRules {
         let max = raw.max.as_ref().map(|max| self.caps(max.get_ref())).unwrap_or_default();
-        let mut settings = |raw: Option<&Spanned<limits::Settings>>| match raw {
+        let mut settings = |raw: Option<&Spanned<limits::LimitSettings>>| match raw {
             Some(raw) => self.settings(raw.get_ref(), &max),
-            None => Settings::default(),
+            None => LimitSettings::default(),
         };
         let force = settings(raw.force.as_ref());
         let default = settings(raw.default.as_ref());
@@ -52,7 +57,7 @@ impl Checking<'_> {
         rules
     }
 
-    fn settings(&mut self, raw: &limits::Settings, max: &Caps) -> Settings {
+    fn settings(&mut self, raw: &limits::LimitSettings, max: &Caps) -> LimitSettings {
         let sizes = self.sizes(sizes_of(raw));
         for (size, given) in sizes_of(raw) {
             let above = sizes.get(&size).zip(max.sizes.get(&size)).filter(|(own, max)| own > max);
@@ -70,7 +75,7 @@ impl Checking<'_> {
         let word = |(word, text): (Word, &Option<Spanned<String>>)| {
             text.as_ref().map(|text| (word, self.template(text, false)))
         };
-        Settings {
+        LimitSettings {
             sizes,
             words: words.into_iter().filter_map(word).collect(),
             labels: self.templates(&raw.labels),
@@ -294,7 +299,7 @@ impl Checking<'_> {
     /// of swap.
     fn swap_needs_memory(
         &mut self,
-        raw: &limits::Rules,
+        raw: &limits::SubjectLimits,
         own: &LimitRules,
         general: Option<&LimitRules>,
     ) {
@@ -306,7 +311,7 @@ impl Checking<'_> {
         if limits_memory(own) || general.is_some_and(limits_memory) {
             return;
         }
-        let setting = |raw: &Option<Spanned<limits::Settings>>| {
+        let setting = |raw: &Option<Spanned<limits::LimitSettings>>| {
             raw.as_ref().and_then(|raw| raw.get_ref().swap.as_ref().map(Spanned::span))
         };
         let cap = raw.max.as_ref().and_then(|max| max.get_ref().swap.as_ref().map(Spanned::span));
@@ -320,7 +325,7 @@ impl Checking<'_> {
     }
 }
 
-fn sizes_of(raw: &limits::Settings) -> Sizes<'_> {
+fn sizes_of(raw: &limits::LimitSettings) -> Sizes<'_> {
     [
         (Size::Memory, raw.memory.as_ref()),
         (Size::Swap, raw.swap.as_ref()),

@@ -19,9 +19,9 @@ pub struct LimitsPolicy {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LimitRules {
     /// Whatever the client says.
-    pub force: Settings,
+    pub force: LimitSettings,
     /// Where the client says nothing.
-    pub default: Settings,
+    pub default: LimitSettings,
     pub max: Caps,
 }
 
@@ -49,7 +49,7 @@ pub enum Word {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
+pub struct LimitSettings {
     pub sizes: BTreeMap<Size, i64>,
     pub words: BTreeMap<Word, Template>,
     pub labels: BTreeMap<String, Template>,
@@ -109,8 +109,8 @@ impl LimitRules {
     }
 }
 
-impl Settings {
-    fn overlay(&mut self, over: &Settings) {
+impl LimitSettings {
+    fn overlay(&mut self, over: &LimitSettings) {
         self.sizes.extend(&over.sizes);
         extend(&mut self.words, &over.words);
         extend(&mut self.labels, &over.labels);

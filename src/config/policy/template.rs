@@ -5,10 +5,10 @@
 
 /// Text with places for what is known of a caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Template(Vec<Piece>);
+pub struct Template(Vec<TemplatePart>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum TemplatePart {
     Text(String),
     User,
     Listener,
@@ -35,7 +35,7 @@ impl Template {
                 let inside = brace.strip_prefix('{').and_then(|inside| inside.split_once('}'));
                 let (name, after) = inside.ok_or_else(|| format!("a lone brace in `{text}`"))?;
                 if !plain.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                    pieces.push(TemplatePart::Text(std::mem::take(&mut plain)));
                 }
                 pieces.push(named(name)?);
                 rest = after;
@@ -43,7 +43,7 @@ impl Template {
         }
         plain.push_str(rest);
         if !plain.is_empty() {
-            pieces.push(Piece::Text(plain));
+            pieces.push(TemplatePart::Text(plain));
         }
         Ok(Template(pieces))
     }
@@ -52,17 +52,17 @@ impl Template {
         self.0.is_empty()
     }
 
-    pub fn pieces(&self) -> &[Piece] {
+    pub fn pieces(&self) -> &[TemplatePart] {
         &self.0
     }
 }
 
-fn named(name: &str) -> Result<Piece, String> {
+fn named(name: &str) -> Result<TemplatePart, String> {
     match name {
-        "user" => Ok(Piece::User),
-        "listener" => Ok(Piece::Listener),
+        "user" => Ok(TemplatePart::User),
+        "listener" => Ok(TemplatePart::Listener),
         _ => match name.strip_prefix("claims.") {
-            Some(claim) if !claim.is_empty() => Ok(Piece::Claim(claim.to_owned())),
+            Some(claim) if !claim.is_empty() => Ok(TemplatePart::Claim(claim.to_owned())),
             _ => Err(format!("`{{{name}}}` stands for nothing")),
         },
     }
@@ -75,10 +75,17 @@ mod tests {
 
     #[test]
     fn a_template_is_text_and_what_is_known_of_the_caller() {
-        let text = |text: &str| Piece::Text(text.to_owned());
-        let claim = Piece::Claim("project_path".to_owned());
+        let text = |text: &str| TemplatePart::Text(text.to_owned());
+        let claim = TemplatePart::Claim("project_path".to_owned());
         let parsed = Template::parse("/ci/{user}-{listener}{claims.project_path}{{x}}").unwrap();
-        let wanted = [text("/ci/"), Piece::User, text("-"), Piece::Listener, claim, text("{x}")];
+        let wanted = [
+            text("/ci/"),
+            TemplatePart::User,
+            text("-"),
+            TemplatePart::Listener,
+            claim,
+            text("{x}"),
+        ];
         assert_eq!(parsed.pieces(), wanted);
         for wrong in ["{", "}", "{frob}", "{claims.}", "{user", "a}b"] {
             assert!(Template::parse(wrong).is_err(), "{wrong}");

@@ -10,17 +10,17 @@ use toml::{Spanned, Value};
 /// Of one user or group.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(in crate::config) struct Rules {
-    pub force: Option<Spanned<Settings>>,
-    pub default: Option<Spanned<Settings>>,
+pub(in crate::config) struct SubjectLimits {
+    pub force: Option<Spanned<LimitSettings>>,
+    pub default: Option<Spanned<LimitSettings>>,
     pub max: Option<Spanned<Caps>>,
 }
 
-pub(in crate::config) type Scopes = BTreeMap<Spanned<String>, Rules>;
+pub(in crate::config) type Scopes = BTreeMap<Spanned<String>, SubjectLimits>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(in crate::config) struct Settings {
+pub(in crate::config) struct LimitSettings {
     pub memory: Option<Spanned<Value>>,
     pub swap: Option<Spanned<Value>>,
     pub cpus: Option<Spanned<Value>>,

@@ -38,7 +38,7 @@ fn values_are_read_in_the_units_of_people() {
     assert_eq!(general.default.ulimits["nofile"], Ulimit { soft: 1024, hard: 2048 });
     assert_eq!(general.max.log_size, Some(10 << 20));
     let label = &general.force.labels["io.dockgate.listener"];
-    assert_eq!(label.pieces(), [Piece::Listener]);
+    assert_eq!(label.pieces(), [TemplatePart::Listener]);
     let bob = &limits.users["bob"].max;
     assert_eq!(size(bob, Size::Cpus), Some(4_000_000_000));
     assert_eq!(bob.restart.as_deref(), Some(&[Restart::parse("on-failure:3").unwrap()][..]));

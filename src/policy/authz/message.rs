@@ -20,7 +20,7 @@ use crate::wire::head::{Lines, RequestHead, find_end};
 /// As Go writes it: what is empty is left out, bytes are base64.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Asked {
+pub(super) struct PluginRequest {
     #[serde(skip_serializing_if = "String::is_empty")]
     user: String,
     #[serde(rename = "UserAuthNMethod", skip_serializing_if = "String::is_empty")]
@@ -46,22 +46,22 @@ struct Bytes(Vec<u8>);
 
 /// What a plugin says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct PluginResponse {
     pub(super) allow: bool,
     pub(super) msg: String,
     /// Its own error; dockerd overlooks it beside `Allow`.
     pub(super) err: Option<String>,
 }
 
-impl Asked {
+impl PluginRequest {
     /// What the engine would get, read from what it would get.
-    pub(super) fn of(call: &Typed, identity: &Identity) -> Option<Asked> {
+    pub(super) fn of(call: &Typed, identity: &Identity) -> Option<PluginRequest> {
         let bytes = call.render();
         let (head, body) = bytes.split_at_checked(find_end(&bytes, 0)?)?;
         let head = RequestHead::parse(head).ok()?;
         // `Host` is no header to Go.
         let headers = flat(&head.headers, &["Host", "Transfer-Encoding"]);
-        Some(Asked {
+        Some(PluginRequest {
             user: identity.user().unwrap_or_default().to_owned(),
             user_authn_method: identity.method().unwrap_or_default().to_owned(),
             request_method: head.method().to_owned(),
@@ -75,12 +75,12 @@ impl Asked {
         })
     }
 
-    pub(super) fn answered(self, reply: &Reply<'_>) -> Asked {
+    pub(super) fn answered(self, reply: &Reply<'_>) -> PluginRequest {
         let json = reply.json.as_ref();
         let body = || json.map(|json| json.to_string().into_bytes()).unwrap_or_default();
         // What Go's server adds behind the handler, where plugins have had their say.
         let added = ["Connection", "Content-Length", "Date", "Transfer-Encoding"];
-        Asked {
+        PluginRequest {
             response_status_code: Some(reply.status),
             response_body: Bytes(shown(reply.call, body)),
             response_headers: flat(reply.headers, &added),
@@ -93,9 +93,9 @@ impl Asked {
     }
 }
 
-impl Said {
+impl PluginResponse {
     /// Keys in any case, as Go's decoder reads them; others are overlooked.
-    pub(super) fn read(json: &Value) -> Result<Said, &'static str> {
+    pub(super) fn read(json: &Value) -> Result<PluginResponse, &'static str> {
         let Value::Object(object) = json else {
             return Err("its answer is no JSON object");
         };
@@ -117,7 +117,11 @@ impl Said {
             Some(Value::Bool(allow)) => *allow,
             Some(_) => return Err("`Allow` of its answer must be `true` or `false`"),
         };
-        Ok(Said { allow, msg: text("Msg")?, err: Some(text("Err")?).filter(|err| !err.is_empty()) })
+        Ok(PluginResponse {
+            allow,
+            msg: text("Msg")?,
+            err: Some(text("Err")?).filter(|err| !err.is_empty()),
+        })
     }
 }
 

@@ -10,11 +10,11 @@ mod message;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Answer, Context, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Context, Fact, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::endpoint::AnswerKind;
 use crate::api::table::Endpoint;
 use crate::api::{Row, Typed};
-use message::{Asked, Said};
+use message::{PluginRequest, PluginResponse};
 
 /// What a plugin must say of itself when it is greeted.
 pub const IMPLEMENTS: &str = "authz";
@@ -38,30 +38,26 @@ impl Authz {
         Authz { name: name.into() }
     }
 
-    fn ask(&self, phase: &Phase, asked: Option<&Asked>, cx: &Context<'_>) -> Verdict {
-        let Some(body) = asked.and_then(Asked::render) else {
+    fn ask(&self, phase: &Phase, asked: Option<&PluginRequest>, cx: &Context<'_>) -> Verdict {
+        let Some(body) = asked.and_then(PluginRequest::render) else {
             return self.failed("what it would be asked cannot be written");
         };
         let name = Arc::clone(&self.name);
         let question = Question::Plugin { name, method: phase.method, body };
         let said = match cx.facts.get(&question) {
             None => return Verdict::Ask(vec![question]),
-            Some(Answer::Json(json)) => Said::read(json),
-            Some(Answer::Failed(why)) => return self.failed(why),
+            Some(Fact::Json(json)) => PluginResponse::read(json),
+            Some(Fact::Failed(why)) => return self.failed(why),
             Some(
-                Answer::Absent
-                | Answer::Path(_)
-                | Answer::Paths(_)
-                | Answer::Addresses(_)
-                | Answer::Exec(_),
+                Fact::Absent | Fact::Path(_) | Fact::Paths(_) | Fact::Addresses(_) | Fact::Exec(_),
             ) => {
                 return self.failed("it was not asked");
             }
         };
         match said {
-            Ok(Said { err: Some(err), .. }) => self.failed(&err),
-            Ok(Said { allow: true, .. }) => Verdict::Continue,
-            Ok(Said { msg, .. }) => {
+            Ok(PluginResponse { err: Some(err), .. }) => self.failed(&err),
+            Ok(PluginResponse { allow: true, .. }) => Verdict::Continue,
+            Ok(PluginResponse { msg, .. }) => {
                 let why = format!("authorization denied by plugin {}: {msg}", self.name);
                 Verdict::deny(Reason::new(phase.rule, "", why, ""))
             }
@@ -83,7 +79,7 @@ impl Policy for Authz {
     }
 
     fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
-        self.ask(&REQUEST, Asked::of(call, cx.identity).as_ref(), cx)
+        self.ask(&REQUEST, PluginRequest::of(call, cx.identity).as_ref(), cx)
     }
 
     fn reads_answer(&self, row: &Row, _cx: &Context<'_>) -> Reads {
@@ -104,7 +100,7 @@ impl Policy for Authz {
     }
 
     fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
-        let asked = Asked::of(reply.call, cx.identity).map(|asked| asked.answered(reply));
+        let asked = PluginRequest::of(reply.call, cx.identity).map(|asked| asked.answered(reply));
         self.ask(&RESPONSE, asked.as_ref(), cx)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Draft};
-use crate::auth::{Caller, Door, Identity, Keepers, Peer};
+use crate::auth::{Authentication, Authenticators, Caller, Identity, Peer};
 use crate::policy::rehearsal::{Request, Verdict as Outcome, rehearse};
 use crate::policy::{Chain, Facts, Link};
 use crate::wire::head::{RequestHead, ResponseHead};
@@ -18,7 +18,7 @@ fn chain() -> Chain {
 }
 
 /// What the plugin is asked, and what becomes of a request when it says this.
-fn judged(line: &str, body: &str, says: &Answer) -> (Value, Result<Vec<u8>, Reason>) {
+fn judged(line: &str, body: &str, says: &Fact) -> (Value, Result<Vec<u8>, Reason>) {
     let (method, target) = line.split_once(' ').unwrap();
     let request = Request { method, target, body: body.as_bytes() };
     let identity = Identity::imagined(Some("ann"));
@@ -35,11 +35,11 @@ fn judged(line: &str, body: &str, says: &Answer) -> (Value, Result<Vec<u8>, Reas
     }
 }
 
-fn says(json: Value) -> Answer {
-    Answer::Json(Arc::new(json))
+fn says(json: Value) -> Fact {
+    Fact::Json(Arc::new(json))
 }
 
-fn yes() -> Answer {
+fn yes() -> Fact {
     says(json!({"Allow": true}))
 }
 
@@ -49,7 +49,7 @@ fn decoded(asked: &Value, key: &str) -> String {
 }
 
 /// The reply of an engine to a call, before the policies of `chain` see it.
-fn answered(says: &Answer, line: &str, head: &str, json: Option<Value>) -> (Value, Verdict) {
+fn answered(says: &Fact, line: &str, head: &str, json: Option<Value>) -> (Value, Verdict) {
     let (method, target) = line.split_once(' ').unwrap();
     let head_of = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n");
     let parsed = RequestHead::parse(head_of.as_bytes()).unwrap();
@@ -172,8 +172,8 @@ fn only_a_clear_yes_is_a_yes() {
             format!("{failed}its answer has a key twice"),
         ),
         (says(json!([true])), 500, format!("{failed}its answer is no JSON object")),
-        (Answer::Failed("gone".to_owned()), 500, format!("{failed}gone")),
-        (Answer::Absent, 500, format!("{failed}it was not asked")),
+        (Fact::Failed("gone".to_owned()), 500, format!("{failed}gone")),
+        (Fact::Absent, 500, format!("{failed}it was not asked")),
     ] {
         let (_, verdict) = judged("GET /v1.41/info", "", &said);
         let reason = verdict.unwrap_err();
@@ -191,10 +191,10 @@ fn only_a_clear_yes_is_a_yes() {
 fn certificates_are_shown_in_pem() {
     let der = CertificateDer::from((0..100).collect::<Vec<u8>>());
     let caller = Caller::new(Peer::Unknown, vec![der]);
-    let door = Door::new(&[], &mut Keepers::default()).unwrap();
+    let authentication = Authentication::new(&[], &mut Authenticators::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let lines = crate::wire::head::Lines::default();
-    let identity = runtime.block_on(door.recognise("test", &caller, &lines)).unwrap();
+    let identity = runtime.block_on(authentication.recognise("test", &caller, &lines)).unwrap();
     let request = Request { method: "GET", target: "/v1.41/info", body: b"" };
     let outcome = rehearse(&chain(), "test", &identity, &request, &|_| yes());
     let Question::Plugin { body, .. } = &outcome.asked[0] else { panic!() };

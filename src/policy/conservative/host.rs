@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::judge::{Edit, Holds, Judge, yes};
+use super::judge::{Edit, Judge, Judgement, yes};
 use super::rules::{Allowed, Scalar};
 use super::{Conservative, count, state};
 use crate::api::doc::Value;
 use crate::api::endpoint::Minor;
 use crate::config::AllowedBind;
-use crate::policy::mounts::{self, BINDS, MOUNTS, Mount, Source};
-use crate::policy::{Answer, Context, Question};
+use crate::policy::mounts::{self, BINDS, MOUNTS, Mount, MountSource};
+use crate::policy::{Context, Fact, Question};
 
 /// Options of a bind that change nothing but the container's own view.
 const PLAIN_OPTIONS: &[&str] =
@@ -34,7 +34,7 @@ pub(super) const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docke
 pub(super) fn is_mounted(create: &Value) -> bool {
     let others = create.get("HostConfig").and_then(|host_config| host_config.get("VolumesFrom"));
     others.is_some_and(|others| !others.is_zero())
-        || mounts::of(create).iter().any(|mount| matches!(mount.source, Source::Host(_)))
+        || mounts::of(create).iter().any(|mount| matches!(mount.source, MountSource::Host(_)))
 }
 
 pub(super) fn mount(
@@ -43,30 +43,30 @@ pub(super) fn mount(
     allowed: &Allowed,
     mount: &Mount<'_>,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     match (allowed, &mount.source) {
         // What else of it may be set is said by the rules of its parts.
-        (Allowed::NamedVolume, Source::Tmpfs | Source::Image(_)) => Holds::Yes,
-        (Allowed::NamedVolume, Source::Volume("")) => Holds::Yes,
-        (Allowed::NamedVolume, Source::Volume(name)) => {
+        (Allowed::NamedVolume, MountSource::Tmpfs | MountSource::Image(_)) => Judgement::Yes,
+        (Allowed::NamedVolume, MountSource::Volume("")) => Judgement::Yes,
+        (Allowed::NamedVolume, MountSource::Volume(name)) => {
             let holds = judge.once(Question::Volume((*name).to_owned()), |judge| {
                 state::volume(judge, with, name, cx).of(name)
             });
             match holds {
-                Holds::Absent(_) if judge.is_made && !judge.is_to_end => {
-                    Holds::Because("is gone".to_owned()).of(name)
+                Judgement::Absent(_) if judge.is_made && !judge.is_to_end => {
+                    Judgement::Because("is gone".to_owned()).of(name)
                 }
                 // The engine makes it, and what it is then is judged whenever the container is used.
-                Holds::Absent(_) => Holds::Yes,
+                Judgement::Absent(_) => Judgement::Yes,
                 holds => holds,
             }
         }
-        (Allowed::Bind, Source::Host(path)) => bind(judge, with, path, mount, cx),
+        (Allowed::Bind, MountSource::Host(path)) => bind(judge, with, path, mount, cx),
         (Allowed::OneOf(items), _) => {
             yes(items.iter().filter_map(Scalar::as_str).any(|text| is_this(text, mount)))
         }
-        (Allowed::OwnSocket, Source::Host(path)) => own_socket(judge, with, path, mount),
-        _ => Holds::No,
+        (Allowed::OwnSocket, MountSource::Host(path)) => own_socket(judge, with, path, mount),
+        _ => Judgement::No,
     }
 }
 
@@ -85,15 +85,15 @@ fn bind(
     path: &str,
     mount: &Mount<'_>,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     if with.binds.is_empty() {
-        return Holds::No;
+        return Judgement::No;
     }
     if let Some(option) = mount.options.iter().find(|option| !is_plain_option(option)) {
-        return Holds::Because(format!("`{option}` is not for a path of the host"));
+        return Judgement::Because(format!("`{option}` is not for a path of the host"));
     }
     let Some(cleaned) = clean(path) else {
-        return Holds::Because("the path must be absolute, without `..`".to_owned());
+        return Judgement::Because("the path must be absolute, without `..`".to_owned());
     };
     let key = (path.to_owned(), mount.read_only);
     let decided = match judge.paths.get(&key) {
@@ -113,7 +113,7 @@ fn bind(
             Ok(Whole::AsItIs) => {}
             Ok(Whole::ByForce) => {
                 force_read_only(judge, mount, &real.path);
-                return Holds::Yes;
+                return Judgement::Yes;
             }
             Err(holds) => return holds,
         }
@@ -122,7 +122,7 @@ fn bind(
     if real.path != cleaned || relabels {
         replace_source(judge, mount, &real.path);
     }
-    Holds::Yes
+    Judgement::Yes
 }
 
 /// Where a path leads that may be mounted; why it may not, if not.
@@ -132,7 +132,7 @@ fn leads_to(
     path: &Path,
     read_only: bool,
     cx: &Context<'_>,
-) -> Result<Real, Holds> {
+) -> Result<Real, Judgement> {
     let (real, grounds) = match with.around.shares_host {
         true => resolve(judge, with, path, cx)?,
         // Its links are on another machine: only what was given away itself is sure to be what it says.
@@ -148,7 +148,7 @@ fn leads_to(
             let is_open = grounds.given.iter().any(|one| one.writable && one.host == real);
             Ok(Real { path: real, is_open })
         }
-        Err(why) => Err(why.map_or(Holds::No, Holds::Because)),
+        Err(why) => Err(why.map_or(Judgement::No, Judgement::Because)),
     }
 }
 
@@ -174,7 +174,7 @@ fn resolve(
     with: &Conservative,
     path: &Path,
     cx: &Context<'_>,
-) -> Result<(PathBuf, Arc<Grounds>), Holds> {
+) -> Result<(PathBuf, Arc<Grounds>), Judgement> {
     let grounds = match judge.grounds.clone() {
         Some(grounds) => grounds,
         None => {
@@ -184,34 +184,38 @@ fn resolve(
     }?;
     count();
     if !with.binds.iter().chain(&grounds.given).any(|bind| path.starts_with(&bind.host)) {
-        return Err(Holds::No);
+        return Err(Judgement::No);
     }
     let question = Question::HostPath(path.to_owned());
     match cx.facts.get(&question) {
-        Some(Answer::Path(path)) => Ok((path.clone(), grounds)),
-        Some(Answer::Absent) => {
-            Err(Holds::Because("there is no such path, and the engine would make it".to_owned()))
-        }
-        Some(_) => Err(Holds::Because("the path cannot be looked at".to_owned())),
+        Some(Fact::Path(path)) => Ok((path.clone(), grounds)),
+        Some(Fact::Absent) => Err(Judgement::Because(
+            "there is no such path, and the engine would make it".to_owned(),
+        )),
+        Some(_) => Err(Judgement::Because("the path cannot be looked at".to_owned())),
         None => {
             judge.ask(question, cx);
-            Err(Holds::Unknown)
+            Err(Judgement::Unknown)
         }
     }
 }
 
 /// Where what the operator named leads, and where the engine's data are.
-fn survey(judge: &mut Judge<'_>, with: &Conservative, cx: &Context<'_>) -> Result<Grounds, Holds> {
+fn survey(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    cx: &Context<'_>,
+) -> Result<Grounds, Judgement> {
     let named = with.binds.iter().map(|bind| &bind.host).chain(&with.around.forbidden);
     let mut wanted: Vec<Question> = named.cloned().map(Question::HostPath).collect();
     wanted.push(Question::Info);
     wanted.retain(|question| cx.facts.get(question).is_none());
     if !wanted.is_empty() {
         wanted.into_iter().for_each(|question| judge.ask(question, cx));
-        return Err(Holds::Unknown);
+        return Err(Judgement::Unknown);
     }
     let resolved = |path: &Path| match cx.facts.get(&Question::HostPath(path.to_owned())) {
-        Some(Answer::Path(path)) => Some(path.clone()),
+        Some(Fact::Path(path)) => Some(path.clone()),
         _ => None,
     };
     let real_bind =
@@ -220,13 +224,15 @@ fn survey(judge: &mut Judge<'_>, with: &Conservative, cx: &Context<'_>) -> Resul
     let real = with.around.forbidden.iter().filter_map(|path| resolved(path));
     let mut forbidden: Vec<PathBuf> = with.around.forbidden.iter().cloned().chain(real).collect();
     match cx.facts.get(&Question::Info) {
-        Some(Answer::Json(info)) => {
+        Some(Fact::Json(info)) => {
             let root = info.get("DockerRootDir").and_then(|root| root.as_str());
             forbidden.extend(root.map(PathBuf::from));
         }
-        Some(Answer::Absent) => {}
+        Some(Fact::Absent) => {}
         _ => {
-            return Err(Holds::Because("cannot be judged: where is the engine's data?".to_owned()));
+            return Err(Judgement::Because(
+                "cannot be judged: where is the engine's data?".to_owned(),
+            ));
         }
     }
     Ok(Grounds { given, forbidden })
@@ -302,7 +308,7 @@ fn all_of_it_read_only(
     path: &Path,
     mount: &Mount<'_>,
     cx: &Context<'_>,
-) -> Result<Whole, Holds> {
+) -> Result<Whole, Judgement> {
     let is_forced = clean(mount.target).is_some_and(|target| judge.recursive.contains(&target));
     if judge.is_made && is_forced {
         return Ok(Whole::AsItIs);
@@ -312,37 +318,39 @@ fn all_of_it_read_only(
     }
     if !with.around.shares_host {
         let why = "what is mounted below it would be writable on this engine, and cannot be seen from here";
-        return Err(Holds::Because(why.to_owned()));
+        return Err(Judgement::Because(why.to_owned()));
     }
     let question = Question::MountsBelow(path.to_owned());
     match cx.facts.get(&question) {
         None => {
             judge.ask(question, cx);
-            Err(Holds::Unknown)
+            Err(Judgement::Unknown)
         }
-        Some(Answer::Paths(paths)) => match paths.first() {
+        Some(Fact::Paths(paths)) => match paths.first() {
             None => Ok(Whole::AsItIs),
             Some(below) => {
                 let below = below.display();
                 let why = format!("`{below}` is mounted below it, and would be writable");
-                Err(Holds::Because(why))
+                Err(Judgement::Because(why))
             }
         },
-        Some(_) => Err(Holds::Because("cannot be judged: what is mounted below it?".to_owned())),
+        Some(_) => {
+            Err(Judgement::Because("cannot be judged: what is mounted below it?".to_owned()))
+        }
     }
 }
 
 /// From engine 25 on, and Linux 5.12.
-fn can_force(judge: &mut Judge<'_>, cx: &Context<'_>) -> Result<bool, Holds> {
+fn can_force(judge: &mut Judge<'_>, cx: &Context<'_>) -> Result<bool, Judgement> {
     if cx.engine.newest < FORCES {
         return Ok(false);
     }
     match cx.facts.get(&Question::Info) {
         None => {
             judge.ask(Question::Info, cx);
-            Err(Holds::Unknown)
+            Err(Judgement::Unknown)
         }
-        Some(Answer::Json(info)) => {
+        Some(Fact::Json(info)) => {
             let kernel = info.get("KernelVersion").and_then(|kernel| kernel.as_str());
             let mut numbers = kernel.unwrap_or_default().split(['.', '-']);
             let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok());
@@ -380,21 +388,28 @@ fn as_mount(mount: &Mount<'_>, source: &Path, options: Option<Value>) -> Value {
 }
 
 /// Ryuk, compose and CI runners mount the socket that they know. They get the one that they came by.
-fn own_socket(judge: &mut Judge<'_>, with: &Conservative, path: &str, mount: &Mount<'_>) -> Holds {
-    let (Some(path), Some(own)) = (clean(path), &with.around.own_socket) else { return Holds::No };
+fn own_socket(
+    judge: &mut Judge<'_>,
+    with: &Conservative,
+    path: &str,
+    mount: &Mount<'_>,
+) -> Judgement {
+    let (Some(path), Some(own)) = (clean(path), &with.around.own_socket) else {
+        return Judgement::No;
+    };
     let is_known = ENGINE_SOCKETS.iter().any(|known| path == Path::new(known)) || path == *own;
     if !is_known || (judge.is_made && path != *own) {
-        return Holds::No;
+        return Judgement::No;
     }
     if !has_plain_options(mount) {
-        return Holds::No;
+        return Judgement::No;
     }
     match mount.list == MOUNTS {
         true => replace_source(judge, mount, own),
         // Of a bind the engine makes a directory where the socket is when dockgate does not run.
         false => judge.mount_here(as_mount(mount, own, None)),
     }
-    Holds::Yes
+    Judgement::Yes
 }
 
 pub(super) fn has_plain_options(mount: &Mount<'_>) -> bool {

@@ -10,15 +10,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::asked::Pinned;
+use super::pinned::Pinned;
 use super::reference::Reference;
-use super::rules::{Absent, Allowed, Must, Node, Operation, PathRule, Rule};
+use super::rules::{Absent, Allowed, Node, Operation, PathRule, Requirement, Rule};
 use super::{Conservative, host, plain, published, registry, seen, state};
 use crate::api::doc::{self, Value};
 use crate::api::endpoint::{Minor, Resource};
 use crate::api::shape::Kind;
 use crate::api::{Endpoint, Row, Typed};
-use crate::policy::{Context, Found, Part, Question, Reason};
+use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
 const MOST_QUESTIONS: usize = 256;
@@ -38,7 +38,7 @@ pub(super) struct Judge<'j> {
     pub pinned: Vec<Pinned>,
     /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
     /// itself.
-    pub seen: Vec<(String, Holds)>,
+    pub seen: Vec<(String, Judgement)>,
     /// The whole body, for rules that look at more than their own value.
     body: Option<&'j Value>,
     /// Something that exists is judged: what it is made of is as the engine tells it.
@@ -52,17 +52,17 @@ pub(super) struct Judge<'j> {
     /// By whose rules it is judged.
     operation: &'static str,
     /// Why something that the value in hand names could not have been made here.
-    pub causes: Vec<Found>,
+    pub causes: Vec<RuleFinding>,
     /// Which elements of the list in hand are against the rule, in their order.
     failing: Vec<usize>,
     /// What came of each thing that was judged already, and why: a call may name one ten thousand times.
-    judged: HashMap<Question, (Holds, Vec<Found>)>,
+    judged: HashMap<Question, (Judgement, Vec<RuleFinding>)>,
     /// The paths that rules of mounts are about, once they are known.
-    pub grounds: Option<Result<Arc<host::Grounds>, Holds>>,
+    pub grounds: Option<Result<Arc<host::Grounds>, Judgement>>,
     /// What came of each path of the host, by whether it is only read.
-    pub paths: HashMap<(String, bool), Result<host::Real, Holds>>,
+    pub paths: HashMap<(String, bool), Result<host::Real, Judgement>>,
     asks_too_much: bool,
-    path: Vec<Step<'j>>,
+    path: Vec<PathStep<'j>>,
 }
 
 /// A change of the call, for when nothing speaks against it.
@@ -91,7 +91,7 @@ pub(super) enum Pin {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step<'j> {
+enum PathStep<'j> {
     Key(&'j str),
     /// A key of a map.
     Each(&'j str),
@@ -109,7 +109,7 @@ pub(super) enum OwnStep {
 
 /// Whether a predicate holds.
 #[derive(Clone, Debug)]
-pub(super) enum Holds {
+pub(super) enum Judgement {
     Yes,
     No,
     /// Not without an answer, which was asked for.
@@ -120,17 +120,17 @@ pub(super) enum Holds {
     Absent(String),
 }
 
-impl Step<'_> {
+impl PathStep<'_> {
     fn is(&self, key: &str) -> bool {
-        matches!(self, Step::Key(known) if *known == key)
+        matches!(self, PathStep::Key(known) if *known == key)
     }
 }
 
-impl Holds {
+impl Judgement {
     /// With the name of what speaks against it.
-    pub(super) fn of(self, name: &str) -> Holds {
+    pub(super) fn of(self, name: &str) -> Judgement {
         match self {
-            Holds::Because(why) => Holds::Because(format!("`{name}` {why}")),
+            Judgement::Because(why) => Judgement::Because(format!("`{name}` {why}")),
             other => other,
         }
     }
@@ -165,8 +165,8 @@ impl<'j> Judge<'j> {
     pub(super) fn once(
         &mut self,
         thing: Question,
-        judge: impl FnOnce(&mut Self) -> Holds,
-    ) -> Holds {
+        judge: impl FnOnce(&mut Self) -> Judgement,
+    ) -> Judgement {
         if let Some((holds, causes)) = self.judged.get(&thing) {
             if self.causes.is_empty() {
                 self.causes.clone_from(causes);
@@ -193,7 +193,7 @@ impl<'j> Judge<'j> {
         self.path_names(with, operation, row, call, cx);
         for (name, value) in call.query().iter() {
             let Some(param) = row.query.iter().find(|param| param.name == name) else { continue };
-            self.path.push(Step::Query(param.name));
+            self.path.push(PathStep::Query(param.name));
             let rule = operation.query.iter().find(|(known, _)| *known == param.name);
             let value = query_value(value, param.json);
             self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
@@ -202,7 +202,7 @@ impl<'j> Judge<'j> {
         // What must be there is missed when it is not.
         for (name, rule) in operation.query.iter().filter(|(_, rule)| rule.demands()) {
             if call.query().get(name).is_none() {
-                self.path.push(Step::Query(name));
+                self.path.push(PathStep::Query(name));
                 self.whole(with, Some(rule), &Value::Null, cx);
                 self.path.pop();
             }
@@ -213,7 +213,7 @@ impl<'j> Judge<'j> {
             let Some(header) = row.headers.iter().find(|header| header.name == name) else {
                 continue;
             };
-            self.path.push(Step::Header(header.name));
+            self.path.push(PathStep::Header(header.name));
             let rule = operation.headers.iter().find(|(known, _)| *known == header.name);
             let value = Value::String(String::from_utf8_lossy(value).into_owned());
             self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
@@ -234,7 +234,7 @@ impl<'j> Judge<'j> {
     ) {
         for (name, means, rule) in &operation.absent_query {
             if call.query().get(name).is_none_or(str::is_empty) {
-                self.path.push(Step::Query(name));
+                self.path.push(PathStep::Query(name));
                 self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
                 self.path.pop();
             }
@@ -242,7 +242,7 @@ impl<'j> Judge<'j> {
         for Absent { path, means, rule } in &operation.absent_body {
             let said = call.doc().and_then(|doc| doc.at(path));
             if said.is_none_or(Value::is_zero) {
-                self.path.extend(path.iter().map(|name| Step::Key(name)));
+                self.path.extend(path.iter().map(|name| PathStep::Key(name)));
                 self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
                 self.path.clear();
             }
@@ -270,7 +270,7 @@ impl<'j> Judge<'j> {
         cx: &Context<'_>,
     ) {
         let (Some(rule), Some(name)) = (&operation.path, call.names().first()) else { return };
-        self.path.push(Step::Name(name));
+        self.path.push(PathStep::Name(name));
         match rule {
             PathRule::Is(rule) => self.whole(with, Some(rule), &Value::String(name.clone()), cx),
             PathRule::Own => self.own(with, row, name, call, cx),
@@ -295,7 +295,7 @@ impl<'j> Judge<'j> {
         match row.path_names.first() {
             Some(Resource::Container) => {
                 let holds = state::container(self, with, name, cx);
-                if let (Holds::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
+                if let (Judgement::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
                     self.edits.push(Edit::Name(0, id));
                     self.starts(row.endpoint, name, cx);
                 }
@@ -303,7 +303,7 @@ impl<'j> Judge<'j> {
             }
             Some(Resource::Network) => {
                 let holds = state::network(self, with, name, cx);
-                if let (Holds::Yes, Some((_, id))) = (&holds, state::network_of(name, cx)) {
+                if let (Judgement::Yes, Some((_, id))) = (&holds, state::network_of(name, cx)) {
                     if row.endpoint == Endpoint::NetworkConnect {
                         self.edits.push(Edit::Pin(Pin::Connect { id: id.clone() }));
                     }
@@ -316,7 +316,7 @@ impl<'j> Judge<'j> {
                 // The engine's own answer to `volume rm --force` of one that is not there.
                 let is_done = call.query().get("force").is_some_and(is_true);
                 match holds {
-                    Holds::Absent(_) if row.endpoint == Endpoint::VolumeDelete && is_done => {
+                    Judgement::Absent(_) if row.endpoint == Endpoint::VolumeDelete && is_done => {
                         self.push(Reason { status: 204, ..Reason::new("name.absent", "", "", "") });
                     }
                     holds => self.not_own("volume.not-own", holds, cx),
@@ -327,16 +327,16 @@ impl<'j> Judge<'j> {
                     self.refuse(reason, None, &Value::Null, cx);
                 }
             }
-            _ => self.not_own("rules.own", Holds::No, cx),
+            _ => self.not_own("rules.own", Judgement::No, cx),
         }
     }
 
-    fn not_own(&mut self, id: &'static str, holds: Holds, cx: &Context<'_>) {
+    fn not_own(&mut self, id: &'static str, holds: Judgement, cx: &Context<'_>) {
         let why = match holds {
-            Holds::Yes | Holds::Unknown => return,
-            Holds::Absent(words) => return self.push(absent(words)),
-            Holds::No => "could not have been made here".to_owned(),
-            Holds::Because(why) => why,
+            Judgement::Yes | Judgement::Unknown => return,
+            Judgement::Absent(words) => return self.push(absent(words)),
+            Judgement::No => "could not have been made here".to_owned(),
+            Judgement::Because(why) => why,
         };
         let hint =
             "what was made elsewhere with more than this listener allows cannot be used from here";
@@ -345,11 +345,11 @@ impl<'j> Judge<'j> {
 
     fn walk(&mut self, with: &Conservative, node: &'j Node, value: &'j Value, cx: &Context<'_>) {
         if let Some(rule) = &node.rule {
-            if matches!(rule.must, Must::BeDropped) {
+            if matches!(rule.must, Requirement::BeDropped) {
                 return self.drop_here();
             }
             // What is judged part by part is no reason as a whole.
-            let is_container = node.looks_inside() && matches!(rule.must, Must::BeAnything);
+            let is_container = node.looks_inside() && matches!(rule.must, Requirement::BeAnything);
             if !is_container {
                 self.whole(with, Some(self.rule_of_made(with, rule)), value, cx);
             }
@@ -367,8 +367,8 @@ impl<'j> Judge<'j> {
             Value::Object(entries) => {
                 for (key, value) in entries {
                     self.path.push(match node.each {
-                        Some(_) => Step::Each(key),
-                        None => Step::Key(key),
+                        Some(_) => PathStep::Each(key),
+                        None => PathStep::Key(key),
                     });
                     match node.field(key).or(node.each.as_deref()) {
                         Some(node) => self.walk(with, node, value, cx),
@@ -379,7 +379,7 @@ impl<'j> Judge<'j> {
             }
             Value::List(items) => {
                 for (index, value) in items.iter().enumerate() {
-                    self.path.push(Step::Index(index));
+                    self.path.push(PathStep::Index(index));
                     match node.each.as_deref() {
                         Some(node) => self.walk(with, node, value, cx),
                         None => self.whole(with, None, value, cx),
@@ -418,22 +418,22 @@ impl<'j> Judge<'j> {
         self.causes.clear();
         self.failing.clear();
         let because = match &rule.must {
-            Must::BeAnything | Must::BeDropped => return,
-            Must::BeZero if value.is_zero() => return,
-            Must::BeNull if *value == Value::Null => return,
-            Must::BeZero | Must::BeNull => None,
-            Must::Be(_) if value.is_zero() && !rule.demands() => return,
-            Must::Be(allowed) => match self.any(with, allowed, value, cx) {
-                Holds::Yes | Holds::Unknown => return,
-                Holds::No => None,
-                Holds::Because(why) => Some(why),
-                Holds::Absent(words) if self.is_named_in_a_whole() => Some(words),
-                Holds::Absent(words) => return self.push(absent(words)),
+            Requirement::BeAnything | Requirement::BeDropped => return,
+            Requirement::BeZero if value.is_zero() => return,
+            Requirement::BeNull if *value == Value::Null => return,
+            Requirement::BeZero | Requirement::BeNull => None,
+            Requirement::Be(_) if value.is_zero() && !rule.demands() => return,
+            Requirement::Be(allowed) => match self.any(with, allowed, value, cx) {
+                Judgement::Yes | Judgement::Unknown => return,
+                Judgement::No => None,
+                Judgement::Because(why) => Some(why),
+                Judgement::Absent(words) if self.is_named_in_a_whole() => Some(words),
+                Judgement::Absent(words) => return self.push(absent(words)),
             },
         };
         let why = match (because, &rule.must, value) {
             (Some(because), ..) => because,
-            (None, Must::BeZero, Value::Bool(_)) if rule.why == "must not be set" => {
+            (None, Requirement::BeZero, Value::Bool(_)) if rule.why == "must not be set" => {
                 "must be false".to_owned()
             }
             (None, ..) => rule.why.clone(),
@@ -443,15 +443,23 @@ impl<'j> Judge<'j> {
     }
 
     /// Takes a reason down, with what was found where somebody audits.
-    fn refuse(&mut self, mut reason: Reason, must: Option<&Must>, value: &Value, cx: &Context<'_>) {
+    fn refuse(
+        &mut self,
+        mut reason: Reason,
+        must: Option<&Requirement>,
+        value: &Value,
+        cx: &Context<'_>,
+    ) {
         if cx.thorough {
             let part = match self.path.first() {
-                Some(Step::Query(_)) => Part::Query,
-                Some(Step::Header(_)) => Part::Header,
-                Some(Step::Name(_)) => Part::Path,
-                Some(Step::Key(_) | Step::Each(_) | Step::Index(_)) | None => Part::Body,
+                Some(PathStep::Query(_)) => RequestPart::Query,
+                Some(PathStep::Header(_)) => RequestPart::Header,
+                Some(PathStep::Name(_)) => RequestPart::Path,
+                Some(PathStep::Key(_) | PathStep::Each(_) | PathStep::Index(_)) | None => {
+                    RequestPart::Body
+                }
             };
-            let found = Found {
+            let found = RuleFinding {
                 operation: self.operation.into(),
                 part,
                 place: self.place(),
@@ -470,23 +478,23 @@ impl<'j> Judge<'j> {
         allowed: &[Allowed],
         value: &Value,
         cx: &Context<'_>,
-    ) -> Holds {
+    ) -> Judgement {
         match value {
             Value::List(items) if allowed.iter().all(Allowed::is_of_elements) => {
-                let mut all = Holds::Yes;
+                let mut all = Judgement::Yes;
                 for (index, item) in items.iter().enumerate() {
-                    self.path.push(Step::Index(index));
+                    self.path.push(PathStep::Index(index));
                     let one = self.one(with, allowed, item, cx);
                     self.path.pop();
                     all = match (one, all) {
-                        (Holds::Yes, all) => all,
-                        (Holds::Unknown, Holds::Yes) => Holds::Unknown,
-                        (Holds::Unknown, all) => all,
+                        (Judgement::Yes, all) => all,
+                        (Judgement::Unknown, Judgement::Yes) => Judgement::Unknown,
+                        (Judgement::Unknown, all) => all,
                         (no, _) if !cx.thorough => return no,
                         (no, all) => {
                             self.failing.push(index);
                             match all {
-                                Holds::Yes | Holds::Unknown => no,
+                                Judgement::Yes | Judgement::Unknown => no,
                                 all => all,
                             }
                         }
@@ -504,12 +512,12 @@ impl<'j> Judge<'j> {
         allowed: &[Allowed],
         value: &Value,
         cx: &Context<'_>,
-    ) -> Holds {
-        let mut best = Holds::No;
+    ) -> Judgement {
+        let mut best = Judgement::No;
         for alternative in allowed {
             match self.holds(with, alternative, value, cx) {
-                Holds::Yes => return Holds::Yes,
-                Holds::No => {}
+                Judgement::Yes => return Judgement::Yes,
+                Judgement::No => {}
                 other => best = other,
             }
         }
@@ -522,7 +530,7 @@ impl<'j> Judge<'j> {
         allowed: &Allowed,
         value: &Value,
         cx: &Context<'_>,
-    ) -> Holds {
+    ) -> Judgement {
         super::count();
         // Null in a list of strings is Go's empty string.
         let text = value.as_str().unwrap_or_default();
@@ -537,19 +545,19 @@ impl<'j> Judge<'j> {
             Allowed::NewNetwork => self.new_network(text, cx),
             Allowed::OwnContainer(prefix) => match Reference::parse(text, prefix) {
                 // A prefix with nothing behind it names nobody.
-                Some(reference) if reference.name.is_empty() && !prefix.is_empty() => Holds::No,
+                Some(reference) if reference.name.is_empty() && !prefix.is_empty() => Judgement::No,
                 Some(reference) if self.is_made => {
                     self.made_with(with, &reference, !prefix.is_empty(), cx)
                 }
                 Some(reference) => {
                     let holds = state::container(self, with, reference.name, cx).of(reference.name);
                     let id = state::id_of_container(reference.name, cx);
-                    if let (Holds::Yes, Some(id)) = (&holds, id) {
+                    if let (Judgement::Yes, Some(id)) = (&holds, id) {
                         self.pin_container(text, &reference, &id);
                     }
                     holds
                 }
-                None => Holds::No,
+                None => Judgement::No,
             },
             Allowed::OwnNetwork => self.networks(with, value, cx),
             Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
@@ -567,7 +575,7 @@ impl<'j> Judge<'j> {
         allowed: &Allowed,
         value: &Value,
         cx: &Context<'_>,
-    ) -> Holds {
+    ) -> Judgement {
         let mount = match value {
             Value::Object(_) => crate::policy::mounts::of_mount(0, value),
             _ => crate::policy::mounts::of_bind(0, value),
@@ -576,7 +584,7 @@ impl<'j> Judge<'j> {
     }
 
     /// `on-failure` without a number tries for ever: it gets one.
-    fn retries(&mut self, most: i64, policy: &Value) -> Holds {
+    fn retries(&mut self, most: i64, policy: &Value) -> Judgement {
         let count = policy.get("MaximumRetryCount").and_then(Value::as_i64).unwrap_or(0);
         let is_endless =
             policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
@@ -597,7 +605,7 @@ impl<'j> Judge<'j> {
     pub(super) fn mount_here(&mut self, mount: Value) {
         match self.path.last() {
             _ if self.is_made => {}
-            Some(Step::Index(index)) if self.path.iter().any(|step| step.is("Binds")) => {
+            Some(PathStep::Index(index)) if self.path.iter().any(|step| step.is("Binds")) => {
                 self.edits.push(Edit::Mount(*index, mount));
             }
             _ => self.edits.push(Edit::Body(self.own_path(), Some(mount))),
@@ -637,40 +645,40 @@ impl<'j> Judge<'j> {
     }
 
     fn own_path(&self) -> Vec<OwnStep> {
-        let own = |step: &Step<'_>| match step {
-            Step::Key(key) | Step::Each(key) => Some(OwnStep::Key((*key).to_owned())),
-            Step::Index(index) => Some(OwnStep::Index(*index)),
-            Step::Query(_) | Step::Header(_) | Step::Name(_) => None,
+        let own = |step: &PathStep<'_>| match step {
+            PathStep::Key(key) | PathStep::Each(key) => Some(OwnStep::Key((*key).to_owned())),
+            PathStep::Index(index) => Some(OwnStep::Index(*index)),
+            PathStep::Query(_) | PathStep::Header(_) | PathStep::Name(_) => None,
         };
         self.path.iter().filter_map(own).collect()
     }
 
     /// Where the judge stands, as messages say it.
     fn here(&self) -> String {
-        let step = |step: &Step<'_>| match step {
-            Step::Key(key) | Step::Each(key) => doc::clipped(key).into_owned(),
-            Step::Index(index) => index.to_string(),
-            Step::Query(name) => format!("?{name}"),
-            Step::Header(name) => format!("header `{name}`"),
-            Step::Name(name) => format!("`{}`", doc::clipped(name)),
+        let step = |step: &PathStep<'_>| match step {
+            PathStep::Key(key) | PathStep::Each(key) => doc::clipped(key).into_owned(),
+            PathStep::Index(index) => index.to_string(),
+            PathStep::Query(name) => format!("?{name}"),
+            PathStep::Header(name) => format!("header `{name}`"),
+            PathStep::Name(name) => format!("`{}`", doc::clipped(name)),
         };
         self.path.iter().map(step).collect::<Vec<_>>().join(".")
     }
 
     /// Where the judge stands, as files of rules say it.
     fn place(&self) -> String {
-        let step = |step: &Step<'j>| match step {
-            Step::Key(key) => Some(*key),
-            Step::Each(_) | Step::Index(_) => Some("*"),
-            Step::Query(name) | Step::Header(name) => Some(*name),
-            Step::Name(_) => None,
+        let step = |step: &PathStep<'j>| match step {
+            PathStep::Key(key) => Some(*key),
+            PathStep::Each(_) | PathStep::Index(_) => Some("*"),
+            PathStep::Query(name) | PathStep::Header(name) => Some(*name),
+            PathStep::Name(_) => None,
         };
         self.path.iter().filter_map(step).collect::<Vec<_>>().join(".")
     }
 }
 
-pub(super) fn yes(holds: bool) -> Holds {
-    if holds { Holds::Yes } else { Holds::No }
+pub(super) fn yes(holds: bool) -> Judgement {
+    if holds { Judgement::Yes } else { Judgement::No }
 }
 
 /// The engine's own answer to a name that means nothing.

@@ -4,15 +4,15 @@
 
 use serde_json::{Value as Json, json};
 
-use super::judge::{Holds, Judge};
-use super::rules::{Must, Node};
+use super::judge::{Judge, Judgement};
+use super::rules::{Node, Requirement};
 use super::state::{is_user_defined, known, read, text};
 use super::{Conservative, host};
 use crate::api::Endpoint;
 use crate::api::container::CREATE;
 use crate::api::doc::Value;
-use crate::policy::mounts::{BINDS, Mount, Source};
-use crate::policy::{Context, Found, Part, Question, Reason};
+use crate::policy::mounts::{BINDS, Mount, MountSource};
+use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
 
 /// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
 const RUNC: &[&str] =
@@ -35,7 +35,7 @@ pub(super) fn container(
     json: &Json,
     judge: &mut Judge<'_>,
     cx: &Context<'_>,
-) -> Result<Value, Holds> {
+) -> Result<Value, Judgement> {
     let mut body = json.get("Config").cloned().unwrap_or_default();
     let mut host_config = json.get("HostConfig").cloned().unwrap_or_default();
     forget_defaults(&mut host_config, judge, cx)?;
@@ -50,11 +50,11 @@ pub(super) fn container(
         remove(&mut host_config, "NetworkMode");
     }
     let Some(map) = body.as_object_mut() else {
-        return Err(Holds::Because("has a configuration that cannot be understood".to_owned()));
+        return Err(Judgement::Because("has a configuration that cannot be understood".to_owned()));
     };
     map.insert("HostConfig".to_owned(), host_config);
     map.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": endpoints }));
-    read(&body, CREATE).map_err(Holds::Because)
+    read(&body, CREATE).map_err(Judgement::Because)
 }
 
 /// By its id, where the engine keeps one: another network may have the name by now.
@@ -70,7 +70,7 @@ fn forget_defaults(
     host_config: &mut Json,
     judge: &mut Judge<'_>,
     cx: &Context<'_>,
-) -> Result<(), Holds> {
+) -> Result<(), Judgement> {
     for (key, default) in [("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)] {
         let given = host_config.get(key).and_then(Json::as_array);
         let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
@@ -136,35 +136,35 @@ pub(super) fn mounted(
     let mounts = json.get("Mounts").and_then(Json::as_array);
     for (index, one) in mounts.into_iter().flatten().enumerate() {
         let source = match text(one, "Type") {
-            "bind" => Source::Host(text(one, "Source")),
-            "volume" => Source::Volume(text(one, "Name")),
-            "tmpfs" => Source::Tmpfs,
-            "image" => Source::Image(text(one, "Source")),
-            other => Source::Other(other),
+            "bind" => MountSource::Host(text(one, "Source")),
+            "volume" => MountSource::Volume(text(one, "Name")),
+            "tmpfs" => MountSource::Tmpfs,
+            "image" => MountSource::Image(text(one, "Source")),
+            other => MountSource::Other(other),
         };
         let read_only = one.get("RW") == Some(&Json::Bool(false));
         let target = text(one, "Destination");
         let mount = Mount { list: BINDS, index, source, target, read_only, options: Vec::new() };
         // Nobody can tell any more in which of the two ways it was asked for.
-        let mut holds = Holds::No;
+        let mut holds = Judgement::No;
         for way in ways.into_iter().flatten() {
             holds = match (holds, may_mount(judge, with, &way.must, &mount, cx)) {
-                (Holds::Yes, _) | (_, Holds::Yes) => Holds::Yes,
-                (Holds::No, other) => other,
+                (Judgement::Yes, _) | (_, Judgement::Yes) => Judgement::Yes,
+                (Judgement::No, other) => other,
                 (holds, _) => holds,
             };
         }
         let why = match holds {
-            Holds::Yes | Holds::Unknown => continue,
-            Holds::No => "must not be there".to_owned(),
-            Holds::Because(why) | Holds::Absent(why) => why,
+            Judgement::Yes | Judgement::Unknown => continue,
+            Judgement::No => "must not be there".to_owned(),
+            Judgement::Because(why) | Judgement::Absent(why) => why,
         };
         let id = binds.map_or("container.bind", |rule| rule.id.as_str()).to_owned();
         let mut reason = Reason::new(id, format!("Mounts.{index}"), why, "");
         if cx.thorough {
-            let found = Found {
+            let found = RuleFinding {
                 operation: Endpoint::ContainerCreate.id().into(),
-                part: Part::Body,
+                part: RequestPart::Body,
                 place: BINDS.to_owned(),
                 found: None,
                 causes: Vec::new(),
@@ -178,20 +178,20 @@ pub(super) fn mounted(
 fn may_mount(
     judge: &mut Judge<'_>,
     with: &Conservative,
-    must: &Must,
+    must: &Requirement,
     mount: &Mount<'_>,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     let allowed = match must {
-        Must::BeAnything => return Holds::Yes,
-        Must::Be(allowed) => allowed,
-        Must::BeDropped | Must::BeZero | Must::BeNull => return Holds::No,
+        Requirement::BeAnything => return Judgement::Yes,
+        Requirement::Be(allowed) => allowed,
+        Requirement::BeDropped | Requirement::BeZero | Requirement::BeNull => return Judgement::No,
     };
-    let mut best = Holds::No;
+    let mut best = Judgement::No;
     for one in allowed {
         match host::mount(judge, with, one, mount, cx) {
-            Holds::Yes => return Holds::Yes,
-            Holds::No => {}
+            Judgement::Yes => return Judgement::Yes,
+            Judgement::No => {}
             other => best = other,
         }
     }

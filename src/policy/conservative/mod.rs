@@ -8,12 +8,12 @@
     reason = "opinions of endpoints are data, and a test demands one of each; values and holds are plain"
 )]
 
-mod asked;
 mod edit;
 mod host;
 mod judge;
 mod learn;
 mod made;
+mod pinned;
 mod plain;
 mod published;
 mod redact;
@@ -27,11 +27,13 @@ mod surroundings;
 use std::sync::Arc;
 
 use super::facts::Made;
-use super::{Answer, Context, Found, Name, Part, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{
+    Context, Fact, Name, Policy, Question, Reads, Reason, Reply, RequestPart, RuleFinding, Verdict,
+};
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, AllowedBind, Invalid, Ports};
 use judge::Judge;
-pub use learn::Lesson;
+pub use learn::LearnedRules;
 use registry::Registries;
 pub use rules::Rules;
 pub use surroundings::Surroundings;
@@ -75,9 +77,9 @@ impl Conservative {
         if !cx.thorough {
             return vec![reason];
         }
-        let found = Found {
+        let found = RuleFinding {
             operation: call.endpoint().id().into(),
-            part: Part::Operation,
+            part: RequestPart::Operation,
             place: String::new(),
             found: None,
             causes: Vec::new(),
@@ -133,7 +135,7 @@ impl Policy for Conservative {
         if call.endpoint() == Endpoint::ContainerCreate
             && let Some(doc) = call.doc_mut()
         {
-            asked::keep(&mut doc.root, pinned);
+            pinned::keep(&mut doc.root, pinned);
         }
         edit::fill(call, &operation.fills);
         if self.no_new_privileges && call.endpoint() == Endpoint::ContainerCreate {
@@ -159,7 +161,7 @@ impl Policy for Conservative {
     fn reads_body(&self, row: &Row, body: &[u8]) -> bool {
         let operation = self.rules.operations.get(&row.endpoint);
         let redacts = operation.is_some_and(|operation| !operation.redact.is_empty());
-        redacts || !SHOWS.contains(&row.endpoint) || asked::may_concern(body)
+        redacts || !SHOWS.contains(&row.endpoint) || pinned::may_concern(body)
     }
 
     fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
@@ -168,7 +170,7 @@ impl Policy for Conservative {
             return Verdict::Continue;
         };
         if endpoint == Endpoint::ContainerInspect {
-            asked::show(json);
+            pinned::show(json);
         }
         if let Some(operation) = self.rules.operations.get(&endpoint) {
             operation.redact.iter().for_each(|path| redact::remove(json, path));
@@ -179,7 +181,7 @@ impl Policy for Conservative {
         {
             let (listener, user) = (cx.listener.to_owned(), cx.identity.user().map(str::to_owned));
             let made = Made { listener, user, container: container.clone() };
-            reply.keep.push((Question::Exec(id.to_owned()), Answer::Exec(Arc::new(made))));
+            reply.keep.push((Question::Exec(id.to_owned()), Fact::Exec(Arc::new(made))));
         }
         Verdict::Continue
     }

@@ -4,11 +4,11 @@
 //! the listener does not give, and no more of them than the rule says, those that its image exposes included.
 
 use super::Conservative;
-use super::judge::{Holds, Judge};
+use super::judge::{Judge, Judgement};
 use crate::api::doc::Value;
 use crate::config::Ports;
 use crate::policy::ports::Published;
-use crate::policy::{Answer, Context, Question};
+use crate::policy::{Context, Fact, Question};
 
 pub(super) fn holds(
     judge: &mut Judge<'_>,
@@ -16,11 +16,11 @@ pub(super) fn holds(
     most: i64,
     value: &Value,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     if !may_take(with.ports, value) {
-        return Holds::No;
+        return Judgement::No;
     }
-    let Some(body) = judge.whole_body() else { return Holds::No };
+    let Some(body) = judge.whole_body() else { return Judgement::No };
     let mut published = Published::of_body(body);
     // Of a container that there is, the engine tells both together.
     if published.publishes_all && !judge.is_made {
@@ -29,22 +29,22 @@ pub(super) fn holds(
         match cx.facts.get(&question) {
             None => {
                 judge.ask(question, cx);
-                return Holds::Unknown;
+                return Judgement::Unknown;
             }
-            Some(Answer::Json(image)) => published.and_of_image(image),
+            Some(Fact::Json(image)) => published.and_of_image(image),
             // Nothing is made of it; if it appears before the engine looks, the start is judged by what was made.
-            Some(Answer::Absent) => {}
+            Some(Fact::Absent) => {}
             Some(_) => {
                 let why = "cannot be judged: which ports does the image expose?";
-                return Holds::Because(why.to_owned());
+                return Judgement::Because(why.to_owned());
             }
         }
     }
     let count = published.count();
     if i64::try_from(count).is_ok_and(|count| count <= most) {
-        return Holds::Yes;
+        return Judgement::Yes;
     }
-    Holds::Because(format!("must publish at most {most} ports, would publish {count}"))
+    Judgement::Because(format!("must publish at most {most} ports, would publish {count}"))
 }
 
 /// `PortBindings`, or `PublishAllPorts`.

@@ -7,8 +7,8 @@
 use serde_json::Value as Json;
 
 use super::Conservative;
-use super::judge::{Holds, Judge};
-use crate::policy::{Answer, Context, Question};
+use super::judge::{Judge, Judgement};
+use crate::policy::{Context, Fact, Question};
 use crate::wire::address::is_public;
 
 /// As the listener's configuration has it.
@@ -42,26 +42,26 @@ pub(super) fn judge(
     with: &Conservative,
     host: &str,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     if !with.registries.allow(host) {
-        return Holds::No;
+        return Judgement::No;
     }
     let lower = host.to_ascii_lowercase();
     let is_named = with.registries.0.is_some();
     if is_named || !with.around.shares_host || is_docker_hub(&lower) {
-        return Holds::Yes;
+        return Judgement::Yes;
     }
     let name = lower.rsplit_once(':').map_or(lower.as_str(), |(name, _)| name);
     let question = Question::Addresses(name.to_owned());
     match cx.facts.get(&question) {
         None => {
             judge.ask(question, cx);
-            Holds::Unknown
+            Judgement::Unknown
         }
-        Some(Answer::Addresses(found)) => match found.iter().find(|one| !is_public(**one)) {
-            _ if found.is_empty() => Holds::Because(format!("`{name}` has no address")),
-            None => Holds::Yes,
-            Some(_) => Holds::Because(format!(
+        Some(Fact::Addresses(found)) => match found.iter().find(|one| !is_public(**one)) {
+            _ if found.is_empty() => Judgement::Because(format!("`{name}` has no address")),
+            None => Judgement::Yes,
+            Some(_) => Judgement::Because(format!(
                 "`{name}` leads to an address that is not public, and is not in `registries`"
             )),
         },
@@ -70,16 +70,16 @@ pub(super) fn judge(
 }
 
 /// A name that cannot be looked up is a no, unless the engine asks a proxy to look it up.
-fn unresolved(judge: &mut Judge<'_>, name: &str, cx: &Context<'_>) -> Holds {
+fn unresolved(judge: &mut Judge<'_>, name: &str, cx: &Context<'_>) -> Judgement {
     match cx.facts.get(&Question::Info) {
         None => {
             judge.ask(Question::Info, cx);
-            Holds::Unknown
+            Judgement::Unknown
         }
-        Some(Answer::Json(info)) if has_proxy(info) => Holds::Yes,
-        _ => {
-            Holds::Because(format!("`{name}` cannot be looked up here, and is not in `registries`"))
-        }
+        Some(Fact::Json(info)) if has_proxy(info) => Judgement::Yes,
+        _ => Judgement::Because(format!(
+            "`{name}` cannot be looked up here, and is not in `registries`"
+        )),
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
         use crate::policy::{Chain, Link};
 
         let asks =
-            |registries: Option<Vec<String>>, shares_host: bool, answer: Answer, proxy: &str| {
+            |registries: Option<Vec<String>>, shares_host: bool, answer: Fact, proxy: &str| {
                 let settings = crate::config::Conservative { registries, ..Default::default() };
                 let around = Surroundings { shares_host, ..Default::default() };
                 let policy = Conservative::new("c", &settings, &around).unwrap();
@@ -260,7 +260,7 @@ mod tests {
                     }
                     Question::Info => {
                         let info = serde_json::json!({ "HttpsProxy": proxy });
-                        Answer::Json(std::sync::Arc::new(info))
+                        Fact::Json(std::sync::Arc::new(info))
                     }
                     other => panic!("{other}"),
                 };
@@ -273,7 +273,7 @@ mod tests {
                 }
             };
         let at = |addresses: &[&str]| {
-            Answer::Addresses(addresses.iter().map(|one| one.parse().unwrap()).collect())
+            Fact::Addresses(addresses.iter().map(|one| one.parse().unwrap()).collect())
         };
         assert_eq!(asks(None, true, at(&["1.1.1.1", "2606:4700::1"]), ""), None);
         for inside in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "fd00::1", "::ffff:192.168.0.1"]
@@ -285,7 +285,7 @@ mod tests {
             assert_eq!(asks(listed, true, at(&[inside]), ""), None, "the operator wants it");
         }
         assert!(asks(None, true, at(&[]), "").is_some());
-        let failed = || Answer::Failed("no resolver".to_owned());
+        let failed = || Fact::Failed("no resolver".to_owned());
         assert!(asks(None, true, failed(), "").unwrap().contains("cannot be looked up here"));
         assert_eq!(asks(None, true, failed(), "http://proxy:3128"), None, "a proxy resolves");
     }

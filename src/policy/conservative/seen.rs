@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::{Value as Json, json};
 
 use super::count;
-use super::rules::{Allowed, Must};
+use super::rules::{Allowed, Requirement};
 use crate::api::doc::Value;
 
 const MOST_BYTES: usize = 1024;
@@ -17,10 +17,13 @@ const KNOWN_BY: &[&str] =
     &["Type", "Source", "Target", "ReadOnly", "Name", "Soft", "Hard", "PathOnHost", "Driver"];
 
 /// `failing` are the elements of a list that are against the rule, in their order; with none all of them are.
-pub(super) fn value(must: &Must, value: &Value, failing: &[usize]) -> Option<Json> {
+pub(super) fn value(must: &Requirement, value: &Value, failing: &[usize]) -> Option<Json> {
     let json = match must {
-        Must::Be(allowed) => of(allowed, value, failing),
-        Must::BeAnything | Must::BeDropped | Must::BeZero | Must::BeNull => of(&[], value, failing),
+        Requirement::Be(allowed) => of(allowed, value, failing),
+        Requirement::BeAnything
+        | Requirement::BeDropped
+        | Requirement::BeZero
+        | Requirement::BeNull => of(&[], value, failing),
     }?;
     (json.to_string().len() <= MOST_BYTES).then_some(json)
 }

@@ -8,13 +8,13 @@ use std::collections::HashSet;
 
 use serde_json::{Value as Json, json};
 
-use super::judge::{Holds, Judge};
+use super::judge::{Judge, Judgement};
 use super::rules::Node;
 use super::{Conservative, host, made};
 use crate::api::doc::{self, Value};
 use crate::api::shape::{Kind, Object};
 use crate::api::{Endpoint, network, volume};
-use crate::policy::{Answer, Context, Met, Question, Reason};
+use crate::policy::{Context, Fact, FindingDetail, Question, Reason};
 
 /// Containers that one call leads to, and how far.
 const MOST_CONTAINERS: usize = 128;
@@ -24,10 +24,10 @@ pub(super) fn container(
     with: &Conservative,
     name: &str,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     let json = match known(judge, Question::Container(name.to_owned()), cx) {
         Ok(Some(json)) => json,
-        Ok(None) => return Holds::Absent(format!("No such container: {name}")),
+        Ok(None) => return Judgement::Absent(format!("No such container: {name}")),
         Err(holds) => return holds,
     };
     let id = text(json, "Id");
@@ -36,9 +36,9 @@ pub(super) fn container(
     }
     let index = judge.seen.len();
     if index == MOST_CONTAINERS || judge.depth == MOST_DEPTH {
-        return Holds::Because("leads to too many others".to_owned());
+        return Judgement::Because("leads to too many others".to_owned());
     }
-    judge.seen.push((id.to_owned(), Holds::Yes));
+    judge.seen.push((id.to_owned(), Judgement::Yes));
     let found = judged(judge, with, json, cx);
     if let Some((_, slot)) = judge.seen.get_mut(index) {
         *slot = found.clone();
@@ -46,13 +46,13 @@ pub(super) fn container(
     found
 }
 
-fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<'_>) -> Holds {
+fn judged(judge: &mut Judge<'_>, with: &Conservative, json: &Json, cx: &Context<'_>) -> Judgement {
     let mut made = match made::container(json, judge, cx) {
         Ok(made) => made,
         Err(holds) => return holds,
     };
     cx.later.strip(&mut made, cx);
-    let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Holds::No };
+    let Some(rules) = body_rules(with, Endpoint::ContainerCreate) else { return Judgement::No };
     let mut inner = judge.of_made(Endpoint::ContainerCreate);
     inner.recursive = host::read_only_as_a_whole(json);
     inner.body(with, rules, &made, cx);
@@ -66,22 +66,22 @@ pub(super) fn network(
     with: &Conservative,
     name: &str,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     match name {
-        "" | "default" | "bridge" | "none" => return Holds::Yes,
-        "host" => return Holds::No,
+        "" | "default" | "bridge" | "none" => return Judgement::Yes,
+        "host" => return Judgement::No,
         // Another way of saying something else.
-        name if name.starts_with("container:") || name.starts_with("ns:") => return Holds::No,
+        name if name.starts_with("container:") || name.starts_with("ns:") => return Judgement::No,
         _ => {}
     }
     let json = match known(judge, Question::Network(name.to_owned()), cx) {
         Ok(Some(json)) => json,
-        Ok(None) => return Holds::Absent(format!("network {name} not found")),
+        Ok(None) => return Judgement::Absent(format!("network {name} not found")),
         Err(holds) => return holds,
     };
     match (text(json, "Name"), text(json, "Driver")) {
-        ("bridge" | "none", "bridge" | "null") => return Holds::Yes,
-        ("host", _) | (_, "host") => return Holds::No,
+        ("bridge" | "none", "bridge" | "null") => return Judgement::Yes,
+        ("host", _) | (_, "host") => return Judgement::No,
         _ => {}
     }
     // Addresses are the engine's to give, and in its answer they are given.
@@ -104,10 +104,10 @@ pub(super) fn volume(
     with: &Conservative,
     name: &str,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     let json = match known(judge, Question::Volume(name.to_owned()), cx) {
         Ok(Some(json)) => json,
-        Ok(None) => return Holds::Absent(format!("get {name}: no such volume")),
+        Ok(None) => return Judgement::Absent(format!("get {name}: no such volume")),
         Err(holds) => return holds,
     };
     let made = json!({ "Driver": json.get("Driver"), "DriverOpts": json.get("Options") });
@@ -122,7 +122,7 @@ pub(super) fn exec(judge: &mut Judge<'_>, id: &str, cx: &Context<'_>) -> Option<
             judge.ask(question, cx);
             None
         }
-        Some(Answer::Exec(made))
+        Some(Fact::Exec(made))
             if made.listener == cx.listener && made.user.as_deref() == cx.identity.user() =>
         {
             None
@@ -145,7 +145,7 @@ pub(super) fn network_of(name: &str, cx: &Context<'_>) -> Option<(String, String
     let question = Question::Network(name.to_owned());
     let id = id_of(&question, cx)?;
     match cx.facts.get(&question) {
-        Some(Answer::Json(json)) => {
+        Some(Fact::Json(json)) => {
             Some((text(json, "Name").to_owned(), id)).filter(|(name, _)| is_user_defined(name))
         }
         _ => None,
@@ -163,7 +163,7 @@ pub(super) fn is_user_defined(mode: &str) -> bool {
 /// The network that this container would be connected to by its name when it starts, if there is one. The engine
 /// prefers the id that it keeps beside the name (`getNetworkID` in moby's `daemon/container_operations.go`).
 pub(super) fn unpinned_network<'f>(name: &str, cx: &Context<'f>) -> Option<&'f str> {
-    let Some(Answer::Json(json)) = cx.facts.get(&Question::Container(name.to_owned())) else {
+    let Some(Fact::Json(json)) = cx.facts.get(&Question::Container(name.to_owned())) else {
         return None;
     };
     let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
@@ -184,7 +184,7 @@ pub(super) fn is_forced(network: &str, cx: &Context<'_>) -> bool {
 /// The full id, once it is known.
 fn id_of(question: &Question, cx: &Context<'_>) -> Option<String> {
     match cx.facts.get(question) {
-        Some(Answer::Json(json)) => Some(text(json, "Id").to_owned()).filter(|id| !id.is_empty()),
+        Some(Fact::Json(json)) => Some(text(json, "Id").to_owned()).filter(|id| !id.is_empty()),
         _ => None,
     }
 }
@@ -194,19 +194,19 @@ pub(super) fn known<'f>(
     judge: &mut Judge<'_>,
     question: Question,
     cx: &Context<'f>,
-) -> Result<Option<&'f Json>, Holds> {
+) -> Result<Option<&'f Json>, Judgement> {
     match cx.facts.get(&question) {
-        Some(Answer::Json(json)) => Ok(Some(json)),
-        Some(Answer::Absent) => Ok(None),
-        Some(Answer::Failed(why)) => {
-            Err(Holds::Because(format!("cannot be judged: the engine was asked, and {why}")))
+        Some(Fact::Json(json)) => Ok(Some(json)),
+        Some(Fact::Absent) => Ok(None),
+        Some(Fact::Failed(why)) => {
+            Err(Judgement::Because(format!("cannot be judged: the engine was asked, and {why}")))
         }
-        Some(Answer::Path(_) | Answer::Paths(_) | Answer::Addresses(_) | Answer::Exec(_)) => {
-            Err(Holds::No)
+        Some(Fact::Path(_) | Fact::Paths(_) | Fact::Addresses(_) | Fact::Exec(_)) => {
+            Err(Judgement::No)
         }
         None => {
             judge.ask(question, cx);
-            Err(Holds::Unknown)
+            Err(Judgement::Unknown)
         }
     }
 }
@@ -219,13 +219,13 @@ fn thing(
     shape: &'static Object,
     endpoint: Endpoint,
     cx: &Context<'_>,
-) -> Holds {
+) -> Judgement {
     super::count();
     let made = match read(&made, shape) {
         Ok(made) => made,
-        Err(why) => return Holds::Because(why),
+        Err(why) => return Judgement::Because(why),
     };
-    let Some(rules) = body_rules(with, endpoint) else { return Holds::No };
+    let Some(rules) = body_rules(with, endpoint) else { return Judgement::No };
     let mut inner = judge.of_made(endpoint);
     inner.body(with, rules, &made, cx);
     let Judge { reasons, asks, seen, .. } = inner;
@@ -236,22 +236,24 @@ fn verdict(
     judge: &mut Judge<'_>,
     reasons: Vec<Reason>,
     asks: HashSet<Question>,
-    seen: Vec<(String, Holds)>,
-) -> Holds {
+    seen: Vec<(String, Judgement)>,
+) -> Judgement {
     judge.seen = seen;
     let found = reasons.iter().filter_map(|reason| match reason.found.as_deref()? {
-        Met::ByRule(found) => Some(found.clone()),
-        Met::Text(_) => None,
+        FindingDetail::ByRule(found) => Some(found.clone()),
+        FindingDetail::Text(_) => None,
     });
     judge.causes.extend(found);
     if let Some(Reason { rule, field, why, .. }) = reasons.first() {
-        return Holds::Because(format!("could not have been made here: {field}: {why} ({rule})"));
+        return Judgement::Because(format!(
+            "could not have been made here: {field}: {why} ({rule})"
+        ));
     }
     if asks.is_empty() {
-        return Holds::Yes;
+        return Judgement::Yes;
     }
     judge.asks.extend(asks);
-    Holds::Unknown
+    Judgement::Unknown
 }
 
 fn body_rules(with: &Conservative, endpoint: Endpoint) -> Option<&Node> {

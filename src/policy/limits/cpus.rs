@@ -7,20 +7,20 @@ use super::Judged;
 use super::endpoints::Makes;
 use super::numbers::stays;
 use super::rules::{Rules, above};
-use super::sheet::{Sheet, Slot, slot};
+use super::sheet::{NumberField, NumberFields, slot};
 use crate::api::Typed;
 use crate::api::doc::Value;
 use crate::config::Size;
-use crate::policy::{Answer, Question, Reason};
+use crate::policy::{Fact, Question, Reason};
 
-const NANO: Slot = Slot { field: "NanoCpus", query: None };
-const QUOTA: Slot = slot("CpuQuota", "cpuquota");
-const PERIOD: Slot = slot("CpuPeriod", "cpuperiod");
+const NANO: NumberField = NumberField { field: "NanoCpus", query: None };
+const QUOTA: NumberField = slot("CpuQuota", "cpuquota");
+const PERIOD: NumberField = slot("CpuPeriod", "cpuperiod");
 /// The kernel's, in microseconds.
 const USUAL_PERIOD: i64 = 100_000;
 const NANO_OF_A_CPU: i64 = 1_000_000_000;
 
-pub(super) fn judge(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
+pub(super) fn judge(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     let nano = if sheet.has(NANO) { sheet.get(NANO, Size::Cpus)?.unwrap_or(0) } else { 0 };
     let quota = sheet.get(QUOTA, Size::Cpus)?.unwrap_or(0);
     let period = sheet.get(PERIOD, Size::Cpus)?.unwrap_or(0);
@@ -96,17 +96,17 @@ pub(super) fn asks(rules: &Rules<'_>, call: &Typed, makes: Makes) -> Option<Ques
 /// The engine refuses to update `NanoCpus` of a container that was limited by quota, as ours are.
 pub(super) fn respell(rules: &Rules<'_>, root: &mut Value, container: &str) {
     let question = Question::Container(container.to_owned());
-    let Some(Answer::Json(made)) = rules.cx.facts.get(&question) else { return };
+    let Some(Fact::Json(made)) = rules.cx.facts.get(&question) else { return };
     let number = |field: &str| made.pointer(&format!("/HostConfig/{field}"));
     let has_quota = number(QUOTA.field).and_then(serde_json::Value::as_i64).unwrap_or(0) > 0;
     let said = |field: &str| root.get(field).is_some_and(|value| !value.is_zero());
     let nano = root.get(NANO.field).and_then(Value::as_i64).unwrap_or(0);
     if has_quota && nano > 0 && !said(QUOTA.field) && !said(PERIOD.field) {
-        set(&mut Sheet::Update(root), nano, 0);
+        set(&mut NumberFields::Update(root), nano, 0);
     }
 }
 
-fn set(sheet: &mut Sheet<'_>, nano: i64, period: i64) {
+fn set(sheet: &mut NumberFields<'_>, nano: i64, period: i64) {
     let period = if period == 0 { USUAL_PERIOD } else { period };
     let quota = i128::from(nano) * i128::from(period) / i128::from(NANO_OF_A_CPU);
     if sheet.has(NANO) {
@@ -125,7 +125,7 @@ fn rate(quota: i64, period: i64) -> Option<i128> {
     scaled.checked_div(period)
 }
 
-fn within_period(cap: Option<i64>, sheet: &Sheet<'_>, period: i64) -> Judged {
+fn within_period(cap: Option<i64>, sheet: &NumberFields<'_>, period: i64) -> Judged {
     match cap {
         Some(_) if period < 0 => {
             Err(Reason::new(Size::Cpus.rule(), sheet.place(PERIOD), "must not be negative", ""))
@@ -135,8 +135,8 @@ fn within_period(cap: Option<i64>, sheet: &Sheet<'_>, period: i64) -> Judged {
 }
 
 /// What runs in real time is not counted against any quota.
-fn no_real_time(cap: Option<i64>, sheet: &Sheet<'_>) -> Judged {
-    const RUNTIME: Slot = Slot { field: "CpuRealtimeRuntime", query: None };
+fn no_real_time(cap: Option<i64>, sheet: &NumberFields<'_>) -> Judged {
+    const RUNTIME: NumberField = NumberField { field: "CpuRealtimeRuntime", query: None };
     let is_said = sheet.value(RUNTIME.field).is_some_and(|value| !value.is_zero());
     match cap {
         Some(_) if is_said => {

@@ -7,20 +7,20 @@
 use super::Judged;
 use super::numbers::{Unset, settle};
 use super::rules::{Rules, above};
-use super::sheet::{Sheet, Slot, slot};
+use super::sheet::{NumberField, NumberFields, slot};
 use crate::config::Size;
 use crate::policy::Reason;
 
-const MEMORY: Slot = slot("Memory", "memory");
-const MEMORY_SWAP: Slot = slot("MemorySwap", "memswap");
+const MEMORY: NumberField = slot("Memory", "memory");
+const MEMORY_SWAP: NumberField = slot("MemorySwap", "memswap");
 
-pub(super) fn judge(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
+pub(super) fn judge(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     let memory = settle(rules, sheet, MEMORY, Size::Memory, Unset::Unlimited)?;
     swap(rules, sheet, memory)
 }
 
 /// `memory` is what the engine gets; in an update 0 leaves it as it is.
-fn swap(rules: &Rules<'_>, sheet: &mut Sheet<'_>, memory: i64) -> Judged {
+fn swap(rules: &Rules<'_>, sheet: &mut NumberFields<'_>, memory: i64) -> Judged {
     let forced = rules.forced(Size::Swap);
     let cap = cap(rules);
     let default = rules.default(Size::Swap);
@@ -72,7 +72,7 @@ fn cap(rules: &Rules<'_>) -> Option<i64> {
 }
 
 /// An update of `MemorySwap` without `Memory`: what it comes to nobody can say here.
-fn alone(total: i64, place: &str, sheet: &Sheet<'_>) -> Judged {
+fn alone(total: i64, place: &str, sheet: &NumberFields<'_>) -> Judged {
     if total == 0 {
         return Ok(());
     }

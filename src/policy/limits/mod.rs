@@ -26,7 +26,7 @@ use crate::api::query::Query;
 use crate::config::{LimitRules, LimitsPolicy, Word};
 use endpoints::Makes;
 use rules::Rules;
-use sheet::Sheet;
+use sheet::NumberFields;
 
 #[derive(Debug)]
 pub struct Limits {
@@ -106,7 +106,7 @@ fn body(call: &mut Typed, judge: impl FnOnce(&mut Value) -> Vec<Judged>) -> Vec<
 }
 
 fn build(rules: &Rules<'_>, query: &mut Query) -> Vec<Judged> {
-    let mut judged = resources(rules, &mut Sheet::Build(query));
+    let mut judged = resources(rules, &mut NumberFields::Build(query));
     judged.extend([
         words::build(rules, query),
         network::build(rules, query),
@@ -116,7 +116,7 @@ fn build(rules: &Rules<'_>, query: &mut Query) -> Vec<Judged> {
 }
 
 fn create(rules: &Rules<'_>, root: &mut Value) -> Vec<Judged> {
-    let mut judged = resources(rules, &mut Sheet::Create(root));
+    let mut judged = resources(rules, &mut NumberFields::Create(root));
     judged.extend([
         tmpfs::create(rules, root),
         words::create(rules, root),
@@ -132,12 +132,12 @@ fn create(rules: &Rules<'_>, root: &mut Value) -> Vec<Judged> {
 
 fn update(rules: &Rules<'_>, root: &mut Value, container: &str) -> Vec<Judged> {
     cpus::respell(rules, root, container);
-    let mut judged = resources(rules, &mut Sheet::Update(root));
+    let mut judged = resources(rules, &mut NumberFields::Update(root));
     judged.extend([words::update(rules, root), restart::update(rules, root)]);
     judged
 }
 
-fn resources(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Vec<Judged> {
+fn resources(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Vec<Judged> {
     vec![
         memory::judge(rules, sheet),
         cpus::judge(rules, sheet),

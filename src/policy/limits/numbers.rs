@@ -5,14 +5,14 @@
 
 use super::Judged;
 use super::rules::{Rules, above};
-use super::sheet::{Sheet, Slot, slot};
+use super::sheet::{NumberField, NumberFields, slot};
 use crate::api::doc::Value;
 use crate::config::Size;
 use crate::policy::Reason;
 
-const PIDS: Slot = Slot { field: "PidsLimit", query: None };
-const SHM: Slot = slot("ShmSize", "shmsize");
-const BLKIO: Slot = Slot { field: "BlkioWeight", query: None };
+const PIDS: NumberField = NumberField { field: "PidsLimit", query: None };
+const SHM: NumberField = slot("ShmSize", "shmsize");
+const BLKIO: NumberField = NumberField { field: "BlkioWeight", query: None };
 /// The engine's own, unless it was started with another (`--default-shm-size`).
 const ENGINE_SHM: i64 = 64 << 20;
 /// Of the block I/O controller, where nothing is set.
@@ -29,7 +29,7 @@ pub(super) enum Unset {
 }
 
 /// In an update even 0 lifts the limit.
-pub(super) fn pids(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
+pub(super) fn pids(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     if sheet.is_update() && sheet.get(PIDS, Size::Pids)? == Some(0) {
         if let Some(forced) = rules.forced(Size::Pids) {
             return Err(stays(Size::Pids, sheet.place(PIDS), forced));
@@ -41,19 +41,19 @@ pub(super) fn pids(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
     settle(rules, sheet, PIDS, Size::Pids, Unset::Unlimited).map(|_| ())
 }
 
-pub(super) fn shm(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
+pub(super) fn shm(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     if sheet.is_update() {
         return Ok(());
     }
     settle(rules, sheet, SHM, Size::Shm, Unset::About(ENGINE_SHM)).map(|_| ())
 }
 
-pub(super) fn blkio(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
+pub(super) fn blkio(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     settle(rules, sheet, BLKIO, Size::BlkioWeight, Unset::Exactly(KERNEL_WEIGHT))?;
     let devices = sheet.value("BlkioWeightDevice").map(Value::items).unwrap_or_default();
     for (index, device) in devices.iter().enumerate() {
         let weight = device.get("Weight").and_then(Value::as_i64).unwrap_or(0);
-        let device = Slot { field: "BlkioWeightDevice", query: None };
+        let device = NumberField { field: "BlkioWeightDevice", query: None };
         let place = format!("{}.{index}.Weight", sheet.place(device));
         match rules.forced(Size::BlkioWeight) {
             Some(forced) if weight != forced => {
@@ -69,8 +69,8 @@ pub(super) fn blkio(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
 /// Applies force, default and cap to one number, and tells what the engine gets.
 pub(super) fn settle(
     rules: &Rules<'_>,
-    sheet: &mut Sheet<'_>,
-    slot: Slot,
+    sheet: &mut NumberFields<'_>,
+    slot: NumberField,
     size: Size,
     unset: Unset,
 ) -> Result<i64, Reason> {

@@ -10,7 +10,7 @@ use super::rules::Rules;
 use crate::api::Typed;
 use crate::api::doc::Value;
 use crate::policy::ports::Published;
-use crate::policy::{Answer, Question, Reason};
+use crate::policy::{Fact, Question, Reason};
 
 const RULE: &str = "limits.ports";
 
@@ -43,9 +43,9 @@ pub(super) fn create(rules: &Rules<'_>, root: &Value) -> Judged {
     let mut published = Published::of_body(root);
     if published.publishes_all {
         match rules.cx.facts.get(&image(root)) {
-            Some(Answer::Json(image)) => published.and_of_image(image),
+            Some(Fact::Json(image)) => published.and_of_image(image),
             // The engine makes nothing of it, or the start counts what it has made.
-            Some(Answer::Absent) => {}
+            Some(Fact::Absent) => {}
             _ => return Err(unknown("HostConfig.PublishAllPorts")),
         }
     }
@@ -55,9 +55,9 @@ pub(super) fn create(rules: &Rules<'_>, root: &Value) -> Judged {
 pub(super) fn start(rules: &Rules<'_>, name: &str) -> Judged {
     let Some(cap) = rules.all().max.ports else { return Ok(()) };
     match rules.cx.facts.get(&Question::Container(name.to_owned())) {
-        Some(Answer::Json(made)) => within(cap, &Published::of_container(made), "container"),
+        Some(Fact::Json(made)) => within(cap, &Published::of_container(made), "container"),
         // For the engine to refuse.
-        Some(Answer::Absent) => Ok(()),
+        Some(Fact::Absent) => Ok(()),
         _ => Err(unknown("container")),
     }
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::Judged;
-use crate::config::{LimitRules, LimitsPolicy, Piece, Size, Template};
+use crate::config::{LimitRules, LimitsPolicy, Size, Template, TemplatePart};
 use crate::policy::{Context, Reason};
 
 #[derive(Debug)]
@@ -74,13 +74,15 @@ impl<'r> Rules<'r> {
         let mut out = String::new();
         for piece in template.pieces() {
             let (name, value) = match piece {
-                Piece::Text(text) => {
+                TemplatePart::Text(text) => {
                     out.push_str(text);
                     continue;
                 }
-                Piece::User => ("user".to_owned(), identity.user().map(str::to_owned)),
-                Piece::Listener => ("listener".to_owned(), Some(self.cx.listener.to_owned())),
-                Piece::Claim(name) => {
+                TemplatePart::User => ("user".to_owned(), identity.user().map(str::to_owned)),
+                TemplatePart::Listener => {
+                    ("listener".to_owned(), Some(self.cx.listener.to_owned()))
+                }
+                TemplatePart::Claim(name) => {
                     let claim = identity.claims().and_then(|claims| claims.get(name));
                     (format!("claims.{name}"), claim.and_then(scalar))
                 }

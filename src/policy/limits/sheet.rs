@@ -9,7 +9,7 @@ use crate::config::Size;
 use crate::policy::Reason;
 
 #[derive(Debug)]
-pub(super) enum Sheet<'c> {
+pub(super) enum NumberFields<'c> {
     /// The whole body; the numbers are in `HostConfig`.
     Create(&'c mut Value),
     Update(&'c mut Value),
@@ -18,57 +18,57 @@ pub(super) enum Sheet<'c> {
 
 /// One number, by its name in a body and in a build's query.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
+pub(super) struct NumberField {
     pub field: &'static str,
     pub query: Option<&'static str>,
 }
 
-pub(super) const fn slot(field: &'static str, query: &'static str) -> Slot {
-    Slot { field, query: Some(query) }
+pub(super) const fn slot(field: &'static str, query: &'static str) -> NumberField {
+    NumberField { field, query: Some(query) }
 }
 
-impl Sheet<'_> {
+impl NumberFields<'_> {
     pub(super) fn is_update(&self) -> bool {
-        matches!(self, Sheet::Update(_))
+        matches!(self, NumberFields::Update(_))
     }
 
     /// Whether the call can say it at all.
-    pub(super) fn has(&self, slot: Slot) -> bool {
-        slot.query.is_some() || !matches!(self, Sheet::Build(_))
+    pub(super) fn has(&self, slot: NumberField) -> bool {
+        slot.query.is_some() || !matches!(self, NumberFields::Build(_))
     }
 
     /// As in the message to a client.
-    pub(super) fn place(&self, slot: Slot) -> String {
+    pub(super) fn place(&self, slot: NumberField) -> String {
         match self {
-            Sheet::Create(_) => format!("HostConfig.{}", slot.field),
-            Sheet::Update(_) => slot.field.to_owned(),
-            Sheet::Build(_) => format!("?{}", slot.query.unwrap_or_default()),
+            NumberFields::Create(_) => format!("HostConfig.{}", slot.field),
+            NumberFields::Update(_) => slot.field.to_owned(),
+            NumberFields::Build(_) => format!("?{}", slot.query.unwrap_or_default()),
         }
     }
 
     /// None where it is left out or null.
-    pub(super) fn get(&self, slot: Slot, size: Size) -> Result<Option<i64>, Reason> {
+    pub(super) fn get(&self, slot: NumberField, size: Size) -> Result<Option<i64>, Reason> {
         let not_a_number =
             || Reason::new(size.rule(), self.place(slot), "must be a number that fits 64 bits", "");
         match self {
-            Sheet::Create(_) | Sheet::Update(_) => match self.value(slot.field) {
+            NumberFields::Create(_) | NumberFields::Update(_) => match self.value(slot.field) {
                 None | Some(Value::Null) => Ok(None),
                 Some(value) => value.as_i64().map(Some).ok_or_else(not_a_number),
             },
             // The engine takes what it cannot read for 0, which is no limit.
-            Sheet::Build(query) => match slot.query.and_then(|name| query.get(name)) {
+            NumberFields::Build(query) => match slot.query.and_then(|name| query.get(name)) {
                 None | Some("") => Ok(None),
                 Some(text) => text.parse().map(Some).map_err(|_| not_a_number()),
             },
         }
     }
 
-    pub(super) fn set(&mut self, slot: Slot, number: i64) {
+    pub(super) fn set(&mut self, slot: NumberField, number: i64) {
         match self {
-            Sheet::Create(_) | Sheet::Update(_) => {
+            NumberFields::Create(_) | NumberFields::Update(_) => {
                 self.set_value(slot.field, Value::Number(number.into()));
             }
-            Sheet::Build(query) => {
+            NumberFields::Build(query) => {
                 if let Some(name) = slot.query {
                     query.set(name, number.to_string());
                 }
@@ -79,17 +79,17 @@ impl Sheet<'_> {
     /// A field among the numbers of a body.
     pub(super) fn value(&self, field: &str) -> Option<&Value> {
         match self {
-            Sheet::Create(root) => root.get("HostConfig")?.get(field),
-            Sheet::Update(root) => root.get(field),
-            Sheet::Build(_) => None,
+            NumberFields::Create(root) => root.get("HostConfig")?.get(field),
+            NumberFields::Update(root) => root.get(field),
+            NumberFields::Build(_) => None,
         }
     }
 
     pub(super) fn set_value(&mut self, field: &'static str, value: Value) {
         let place = match self {
-            Sheet::Create(root) => root.at_mut(&["HostConfig", field]),
-            Sheet::Update(root) => root.at_mut(&[field]),
-            Sheet::Build(_) => None,
+            NumberFields::Create(root) => root.at_mut(&["HostConfig", field]),
+            NumberFields::Update(root) => root.at_mut(&[field]),
+            NumberFields::Build(_) => None,
         };
         // Bodies are objects by their shape (`api::doc`), so that there is a place.
         if let Some(place) = place {

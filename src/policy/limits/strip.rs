@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::restart;
 use super::rules::is_part;
 use crate::api::doc::Value;
-use crate::config::{Caps, LimitRules, Piece, Settings, Template, Word};
+use crate::config::{Caps, LimitRules, LimitSettings, Template, TemplatePart, Word};
 
 pub(super) fn strip(made: &mut Value, rules: &LimitRules) {
     for settings in [&rules.force, &rules.default] {
@@ -36,7 +36,7 @@ pub(super) fn strip(made: &mut Value, rules: &LimitRules) {
     }
 }
 
-fn words(made: &mut Value, settings: &Settings) {
+fn words(made: &mut Value, settings: &LimitSettings) {
     const PLACES: [(Word, &[&str]); 4] = [
         (Word::CgroupParent, &["HostConfig", "CgroupParent"]),
         (Word::Runtime, &["HostConfig", "Runtime"]),
@@ -52,7 +52,7 @@ fn words(made: &mut Value, settings: &Settings) {
     }
 }
 
-fn named(labels: Option<&mut Value>, settings: &Settings) {
+fn named(labels: Option<&mut Value>, settings: &LimitSettings) {
     let is_ours = |name: &str, value: &Value| {
         let template = settings.labels.get(name);
         template.zip(value.as_str()).is_some_and(|(own, text)| fits(own, text, &|_| true))
@@ -62,7 +62,7 @@ fn named(labels: Option<&mut Value>, settings: &Settings) {
     }
 }
 
-fn env(list: Option<&mut Value>, settings: &Settings) {
+fn env(list: Option<&mut Value>, settings: &LimitSettings) {
     let is_ours = |item: &Value| {
         let pair = item.as_str().and_then(|text| text.split_once('='));
         pair.and_then(|(name, value)| Some(fits(settings.env.get(name)?, value, &|_| true)))
@@ -72,7 +72,7 @@ fn env(list: Option<&mut Value>, settings: &Settings) {
     }
 }
 
-fn is_our_ulimit(ulimit: &Value, settings: &Settings, max: &Caps) -> bool {
+fn is_our_ulimit(ulimit: &Value, settings: &LimitSettings, max: &Caps) -> bool {
     let number = |key: &str| ulimit.get(key).and_then(Value::as_i64);
     let name = ulimit.get("Name").and_then(Value::as_str).unwrap_or_default();
     let own = settings.ulimits.get(name).map(|own| (own.soft, own.hard));
@@ -93,8 +93,8 @@ fn fits(template: &Template, text: &str, part: &dyn Fn(&str) -> bool) -> bool {
     let mut is_open = false;
     for piece in template.pieces() {
         match piece {
-            Piece::User | Piece::Listener | Piece::Claim(_) => is_open = true,
-            Piece::Text(plain) => {
+            TemplatePart::User | TemplatePart::Listener | TemplatePart::Claim(_) => is_open = true,
+            TemplatePart::Text(plain) => {
                 let Some((before, after)) = rest.split_once(plain.as_str()) else { return false };
                 if if is_open { !part(before) } else { !before.is_empty() } {
                     return false;

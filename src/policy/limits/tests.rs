@@ -9,7 +9,7 @@ use super::*;
 use crate::auth::Identity;
 use crate::config::{self, PolicyKind};
 use crate::policy::rehearsal::{Request, Verdict as Heard, rehearse};
-use crate::policy::{Answer, Chain, Link, Question};
+use crate::policy::{Chain, Fact, Link, Question};
 
 mod bounds;
 mod marks;
@@ -32,7 +32,7 @@ fn request(rules: &str, line: &str, body: &str) -> Result<String, String> {
     let (method, target) = line.split_once(' ').unwrap();
     let request = Request { method, target, body: body.as_bytes() };
     let made = json!({"HostConfig": {"CpuQuota": 100_000, "CpuPeriod": 100_000}});
-    let knows = |_: &Question| Answer::Json(made.clone().into());
+    let knows = |_: &Question| Fact::Json(made.clone().into());
     let identity = Identity::imagined(Some("bob"));
     match rehearse(&chain, "ci", &identity, &request, &knows).verdict {
         Heard::Allowed(bytes) => Ok(String::from_utf8(bytes).unwrap()),

@@ -5,16 +5,16 @@
 
 use super::Judged;
 use super::rules::Rules;
-use super::sheet::{Sheet, Slot, slot};
+use super::sheet::{NumberField, NumberFields, slot};
 use crate::api::container::ULIMITS as LIST;
 use crate::api::doc::{self, Value};
 use crate::config::Ulimit;
 use crate::policy::Reason;
 
 const RULE: &str = "limits.ulimits";
-const ULIMITS: Slot = slot("Ulimits", "ulimits");
+const ULIMITS: NumberField = slot("Ulimits", "ulimits");
 
-pub(super) fn judge(rules: &Rules<'_>, sheet: &mut Sheet<'_>) -> Judged {
+pub(super) fn judge(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     let all = rules.all();
     let (force, default, max) = (&all.force.ulimits, &all.default.ulimits, &all.max.ulimits);
     // No engine changes them in an update.
@@ -80,8 +80,8 @@ fn lower(one: i64, other: i64) -> i64 {
     }
 }
 
-fn read(sheet: &Sheet<'_>) -> Result<Vec<Value>, Reason> {
-    let Sheet::Build(query) = sheet else {
+fn read(sheet: &NumberFields<'_>) -> Result<Vec<Value>, Reason> {
+    let NumberFields::Build(query) = sheet else {
         return Ok(sheet.value(ULIMITS.field).map(Value::items).unwrap_or_default().to_vec());
     };
     let text = query.get("ulimits").unwrap_or_default();
@@ -93,8 +93,8 @@ fn read(sheet: &Sheet<'_>) -> Result<Vec<Value>, Reason> {
     Ok(doc.root.items().to_vec())
 }
 
-fn write(sheet: &mut Sheet<'_>, list: Value) {
-    if let Sheet::Build(query) = sheet {
+fn write(sheet: &mut NumberFields<'_>, list: Value) {
+    if let NumberFields::Build(query) = sheet {
         let rendered = doc::Doc { root: list, unknown: Vec::new() }.render();
         query.set("ulimits", String::from_utf8_lossy(&rendered).into_owned());
     } else {

@@ -33,7 +33,7 @@ fn chain(policies: &str, mode: &str) -> Chain {
 }
 
 /// The operator's `ci`, by its name, its id and the beginning of that, with a label; and a container likewise.
-fn knows(question: &Question) -> Answer {
+fn knows(question: &Question) -> Fact {
     let is = |names: &[&str], name: &str| names.contains(&name);
     let found = if let Question::Network(name) = question
         && is(&["ci", "abc", "abcdef"], name)
@@ -44,11 +44,11 @@ fn knows(question: &Question) -> Answer {
     {
         json!({ "Name": "/vpn", "Id": "f00", "Config": { "Labels": null }, "HostConfig": {} })
     } else if *question == Question::Network("fault".to_owned()) {
-        return Answer::Failed("x".to_owned());
+        return Fact::Failed("x".to_owned());
     } else {
-        return Answer::Absent;
+        return Fact::Absent;
     };
-    Answer::Json(Arc::new(found))
+    Fact::Json(Arc::new(found))
 }
 
 /// The rule that refuses, or none.

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::api::{Endpoint, Typed};
-use crate::policy::mounts::{self, Source};
-use crate::policy::{Answer, Facts, Question};
+use crate::policy::mounts::{self, MountSource};
+use crate::policy::{Fact, Facts, Question};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bind {
@@ -39,7 +39,7 @@ pub(super) fn of(call: &Typed, facts: &Facts, shares_host: bool) -> Result<Vec<B
     let mut known: HashMap<PathBuf, Result<PathBuf, Open>> = HashMap::new();
     let mounts = call.doc().map(|doc| mounts::of(&doc.root)).unwrap_or_default();
     for mount in mounts {
-        let Source::Host(source) = mount.source else { continue };
+        let MountSource::Host(source) = mount.source else { continue };
         let read_only = mount.read_only;
         let path = cleaned(Path::new(source));
         let resolved = match shares_host {
@@ -94,18 +94,18 @@ fn leads_to(path: &Path, facts: &Facts) -> Result<PathBuf, Open> {
                 let above = above.ancestors().map(|path| Question::HostPath(path.to_owned()));
                 return Err(Open::Ask(above.collect()));
             }
-            Some(Answer::Path(real)) => {
+            Some(Fact::Path(real)) => {
                 let rest = path.strip_prefix(above).unwrap_or(Path::new(""));
                 // `join` of nothing would add a slash.
                 let is_whole = rest.as_os_str().is_empty();
                 return Ok(if is_whole { real.clone() } else { real.join(rest) });
             }
-            Some(Answer::Absent) => {}
-            Some(Answer::Failed(why)) => {
+            Some(Fact::Absent) => {}
+            Some(Fact::Failed(why)) => {
                 let path = path.display();
                 return Err(Open::Unknown(format!("where `{path}` leads is not known: {why}")));
             }
-            Some(Answer::Json(_) | Answer::Paths(_) | Answer::Addresses(_) | Answer::Exec(_)) => {
+            Some(Fact::Json(_) | Fact::Paths(_) | Fact::Addresses(_) | Fact::Exec(_)) => {
                 break;
             }
         }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// What is wrong, and at which line and column.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(super) struct CallError {
     pub(super) at: Option<(usize, usize)>,
     pub(super) what: String,
     pub(super) hint: &'static str,
@@ -30,7 +30,7 @@ const REFUSED: &[(&str, &str)] = &[
 const DEEPEST: usize = 800;
 
 /// The rules of a policy whose calls are all right, by name.
-pub(super) fn check(ast: &str) -> Result<Vec<String>, Wrong> {
+pub(super) fn check(ast: &str) -> Result<Vec<String>, CallError> {
     // The reader's own limit of 128 levels is one on the depth of a single rule.
     let ast: Value = ast.parse().map_err(|_| wrong(None, "is nested too deeply"))?;
     let module = ast.pointer("/0/ast").unwrap_or(&Value::Null);
@@ -78,7 +78,7 @@ struct Rule {
 }
 
 /// Other files are not read, and another name for a function would hide who calls whom.
-fn check_import(import: &Value) -> Result<(), Wrong> {
+fn check_import(import: &Value) -> Result<(), CallError> {
     let path = import.get("refr").map(path_of).unwrap_or_default();
     let first = path.first().map(String::as_str);
     if matches!(first, Some("rego" | "future" | "input")) {
@@ -93,7 +93,7 @@ fn check_call(
     called: &str,
     at: Option<(usize, usize)>,
     rules: &BTreeMap<String, Rule>,
-) -> Result<(), Wrong> {
+) -> Result<(), CallError> {
     if callee(called).and_then(|name| rules.get(name)).is_some_and(|rule| rule.is_function) {
         return Ok(());
     }
@@ -107,7 +107,7 @@ fn check_call(
 }
 
 /// A function must not come back to itself. (A rule that does is found by the interpreter.)
-fn check_end(name: &str, rules: &BTreeMap<String, Rule>) -> Result<(), Wrong> {
+fn check_end(name: &str, rules: &BTreeMap<String, Rule>) -> Result<(), CallError> {
     let mut seen = HashSet::new();
     let mut open: Vec<&str> = vec![name];
     while let Some(rule) = open.pop().and_then(|name| rules.get(name)) {
@@ -225,6 +225,6 @@ fn list(node: Option<&Value>) -> &[Value] {
     node.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn wrong(at: Option<(usize, usize)>, what: &str) -> Wrong {
-    Wrong { at, what: what.to_owned(), hint: "" }
+fn wrong(at: Option<(usize, usize)>, what: &str) -> CallError {
+    CallError { at, what: what.to_owned(), hint: "" }
 }

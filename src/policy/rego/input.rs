@@ -23,7 +23,7 @@ pub(super) fn of(
     binds: Vec<Bind>,
     input_bytes: usize,
 ) -> Result<Value, TooLarge> {
-    let mut room = Room(input_bytes);
+    let mut room = InputQuota(input_bytes);
     let identity = cx.identity;
     let user = identity.user();
     let path = call.path();
@@ -56,11 +56,11 @@ pub(super) fn of(
 }
 
 /// What may still be put in: the bytes of its texts, and so many for each value.
-struct Room(usize);
+struct InputQuota(usize);
 
 const OF_A_VALUE: usize = 16;
 
-impl Room {
+impl InputQuota {
     fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
         self.0 = self.0.checked_sub(bytes.saturating_add(OF_A_VALUE)).ok_or(TooLarge)?;
         Ok(())
@@ -80,7 +80,7 @@ impl Room {
 
 /// The body as it would be sent, but that a field of the engine's that is null is absent: to the engine
 /// it is the same, clients differ in which they write, and most policies think of neither.
-fn body(value: &doc::Value, room: &mut Room) -> Result<Value, TooLarge> {
+fn body(value: &doc::Value, room: &mut InputQuota) -> Result<Value, TooLarge> {
     room.take(0)?;
     Ok(match value {
         doc::Value::Null => Value::Null,
@@ -125,7 +125,7 @@ fn is_absent(key: &Cow<'static, str>, value: &doc::Value) -> bool {
     matches!(key, Cow::Borrowed(_)) && *value == doc::Value::Null
 }
 
-fn json(value: &serde_json::Value, room: &mut Room) -> Result<Value, TooLarge> {
+fn json(value: &serde_json::Value, room: &mut InputQuota) -> Result<Value, TooLarge> {
     room.take(0)?;
     Ok(match value {
         serde_json::Value::Null => Value::Null,
@@ -156,7 +156,7 @@ fn number(number: &serde_json::Number) -> Value {
 }
 
 /// Every parameter with all its values.
-fn query(call: &Typed, room: &mut Room) -> Result<Value, TooLarge> {
+fn query(call: &Typed, room: &mut InputQuota) -> Result<Value, TooLarge> {
     let mut names: Vec<&str> = call.query().iter().map(|(name, _)| name).collect();
     names.sort_unstable();
     names.dedup();
@@ -170,7 +170,7 @@ fn query(call: &Typed, room: &mut Room) -> Result<Value, TooLarge> {
 /// Those that the engine gets, but for credentials, with the spelling of Go's `net/http`. `Authz-User`
 /// is what the first policies for Docker read the user's name from, who wrote it there himself; here it
 /// is who was recognised.
-fn headers(call: &Typed, user: Option<&str>, room: &mut Room) -> Result<Value, TooLarge> {
+fn headers(call: &Typed, user: Option<&str>, room: &mut InputQuota) -> Result<Value, TooLarge> {
     let mut headers = Object::new();
     for (name, value) in call.headers() {
         if !is_credential(name) {
@@ -202,7 +202,7 @@ fn canonical(name: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-fn bind_mounts(binds: Vec<Bind>, room: &mut Room) -> Result<Value, TooLarge> {
+fn bind_mounts(binds: Vec<Bind>, room: &mut InputQuota) -> Result<Value, TooLarge> {
     let binds: Result<Vec<Value>, TooLarge> = binds
         .into_iter()
         .map(|bind| {

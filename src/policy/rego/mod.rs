@@ -39,7 +39,7 @@ pub struct Rego {
 }
 
 /// What the policy says of a call.
-struct Said {
+struct Decision {
     allow: bool,
     deny: Vec<String>,
     patch: Option<Value>,
@@ -85,7 +85,7 @@ impl Rego {
     }
 
     /// Whatever comes in here, what comes out is a word of the policy or the reason why there is none.
-    fn evaluate(&self, input: Value) -> Result<Said, String> {
+    fn evaluate(&self, input: Value) -> Result<Decision, String> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut engine = spare.unwrap_or_else(|| self.compiled.engine.clone());
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -131,7 +131,7 @@ impl fmt::Debug for Rego {
 }
 
 /// `[[allow], [deny], [patch]]`, each empty where it is undefined.
-fn read(said: &Value) -> Result<Said, String> {
+fn read(said: &Value) -> Result<Decision, String> {
     let at = |index: usize| {
         let word = said.as_array().ok().and_then(|words| words.get(index));
         word.and_then(|word| word.as_array().ok()).and_then(|word| word.first())
@@ -142,7 +142,7 @@ fn read(said: &Value) -> Result<Said, String> {
         Some(_) => return Err("could not be judged: `allow` is no boolean".to_owned()),
     };
     let deny = at(1).map_or(Ok(Vec::new()), messages)?;
-    Ok(Said { allow, deny, patch: at(2).cloned() })
+    Ok(Decision { allow, deny, patch: at(2).cloned() })
 }
 
 /// `deny` as people write it: a set or list of strings or of objects with `msg`, or a boolean.

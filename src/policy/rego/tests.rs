@@ -10,8 +10,8 @@ use serde_json::json;
 use super::*;
 use crate::auth::Identity;
 use crate::policy::conservative::Conservative;
-use crate::policy::rehearsal::{Outcome, Request, Verdict as Said, rehearse};
-use crate::policy::{Answer, Chain, Link, Question};
+use crate::policy::rehearsal::{Outcome, Request, Verdict as Decision, rehearse};
+use crate::policy::{Chain, Fact, Link, Question};
 
 fn built_with(text: &str, timeout: Duration, input_bytes: usize) -> Result<Rego, Invalid> {
     let mut file = tempfile::Builder::new().suffix(".rego").tempfile().unwrap();
@@ -36,15 +36,15 @@ fn bob() -> Identity {
     Identity::imagined_as(Some("bob"), vec!["dev".to_owned()], claims, Some("c0ffee".to_owned()))
 }
 
-fn ask(chain: &Chain, line: &str, body: &str) -> Said {
+fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
     let (method, target) = line.split_once(' ').unwrap();
     let request = Request { method, target, body: body.as_bytes() };
     let knows = |question: &Question| match question {
         Question::HostPath(path) => match path.to_str().unwrap() {
-            "/link" => Answer::Path(PathBuf::from("/etc")),
-            "/link/new" => Answer::Absent,
-            "/closed" => Answer::Failed("permission denied".to_owned()),
-            _ => Answer::Path(path.clone()),
+            "/link" => Fact::Path(PathBuf::from("/etc")),
+            "/link/new" => Fact::Absent,
+            "/closed" => Fact::Failed("permission denied".to_owned()),
+            _ => Fact::Path(path.clone()),
         },
         Question::Container(_)
         | Question::Network(_)
@@ -54,25 +54,25 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Said {
         | Question::Addresses(_)
         | Question::Info
         | Question::Exec(_)
-        | Question::Plugin { .. } => Answer::Absent,
+        | Question::Plugin { .. } => Fact::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);
     verdict
 }
 
-fn allowed(said: Said) -> String {
+fn allowed(said: Decision) -> String {
     match said {
-        Said::Allowed(bytes) => String::from_utf8(bytes).unwrap(),
-        other @ (Said::Denied(..) | Said::Undecided(..) | Said::Malformed(_)) => {
+        Decision::Allowed(bytes) => String::from_utf8(bytes).unwrap(),
+        other @ (Decision::Denied(..) | Decision::Undecided(..) | Decision::Malformed(_)) => {
             panic!("{other:?}")
         }
     }
 }
 
-fn denied(said: Said) -> Vec<String> {
+fn denied(said: Decision) -> Vec<String> {
     match said {
-        Said::Denied(_, reasons) => reasons.iter().map(Reason::message).collect(),
-        other @ (Said::Allowed(_) | Said::Undecided(..) | Said::Malformed(_)) => {
+        Decision::Denied(_, reasons) => reasons.iter().map(Reason::message).collect(),
+        other @ (Decision::Allowed(_) | Decision::Undecided(..) | Decision::Malformed(_)) => {
             panic!("{other:?}")
         }
     }
@@ -141,8 +141,10 @@ fn bind_mounts_are_seen_however_they_are_written_and_where_they_lead() {
 #[test]
 fn a_call_passes_only_if_allow_is_true_and_deny_is_empty() {
     let said = |text: &str| match ask(&chain(text), "GET /v1.45/info", "") {
-        Said::Allowed(_) => Vec::new(),
-        other @ (Said::Denied(..) | Said::Undecided(..) | Said::Malformed(_)) => denied(other),
+        Decision::Allowed(_) => Vec::new(),
+        other @ (Decision::Denied(..) | Decision::Undecided(..) | Decision::Malformed(_)) => {
+            denied(other)
+        }
     };
     for text in [
         "package dockgate\nallow := true",

@@ -41,7 +41,7 @@ fn rules_beyond_the_bound_are_one_label() {
 
 #[test]
 fn two_tallies_admit_the_same_rules() {
-    let rules = Arc::new(Rules::default());
+    let rules = Arc::new(RuleLabels::default());
     for n in 0..MOST_RULES {
         assert!(rules.admit(&format!("r{n}")));
     }

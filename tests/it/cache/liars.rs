@@ -412,10 +412,10 @@ fn a_head_that_is_no_head_is_a_502_that_says_so() {
 
 #[test]
 fn an_origin_that_says_nothing_is_a_504_and_one_that_stops_is_no_whole_body() {
-    let settings = upstream::Settings {
+    let settings = upstream::UpstreamSettings {
         head_timeout: Duration::from_millis(300),
         idle_body_timeout: Duration::from_millis(300),
-        ..upstream::Settings::default()
+        ..upstream::UpstreamSettings::default()
     };
     let rig = Setup { upstream: settings, ..Setup::default() }.start();
     let silent = Origin::new(|_, _, _| {
@@ -458,10 +458,10 @@ fn clients_that_read_nothing_keep_nobody_from_the_host() {
         let answer = if asked.target == "/x" { large } else { whole("200 OK", b"y") };
         stream.write_all(&answer).is_ok()
     });
-    let settings = upstream::Settings {
+    let settings = upstream::UpstreamSettings {
         per_host: 1,
         queue_timeout: Duration::from_secs(20),
-        ..upstream::Settings::default()
+        ..upstream::UpstreamSettings::default()
     };
     let rig = Setup { upstream: settings, ..Setup::default() }.start();
     let mut idle: Vec<_> = (0..20).map(|_| rig.client()).collect();

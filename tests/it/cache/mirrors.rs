@@ -8,7 +8,8 @@ use bytes::Bytes;
 use dockgate::cache::fresh;
 use dockgate::cache::key::{Key, Scheme};
 use dockgate::cache::route::{
-    Asked, Check, Compose, Fetch, Kind, Mirror, Produce, Render, Rewrite, Route, Source, Verify,
+    Check, Compose, Fetch, Kind, Mirror, Produce, Render, RequestTarget, Rewrite, Route,
+    RouteSource, Verify,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -25,7 +26,7 @@ impl Mirror for Toy {
         "toy"
     }
 
-    fn route(&self, asked: &Asked<'_>) -> Option<Route> {
+    fn route(&self, asked: &RequestTarget<'_>) -> Option<Route> {
         let path = asked.path.strip_prefix("/toy")?;
         let fetch = |target: &str| Fetch {
             scheme: Scheme::Http,
@@ -33,9 +34,9 @@ impl Mirror for Toy {
             target: target.into(),
         };
         let source = match path {
-            "/list" => Source::Compose(vec![fetch("/a"), fetch("/b")], Arc::new(Joined)),
-            "/numbers" => Source::Produce(Arc::new(Numbers)),
-            other => Source::Fetch(fetch(other)),
+            "/list" => RouteSource::Compose(vec![fetch("/a"), fetch("/b")], Arc::new(Joined)),
+            "/numbers" => RouteSource::Produce(Arc::new(Numbers)),
+            other => RouteSource::Fetch(fetch(other)),
         };
         let (host, path_) = (asked.host.into(), asked.path.into());
         Some(Route {
@@ -52,7 +53,7 @@ impl Mirror for Toy {
             rewrite: path.starts_with("/upper").then(|| Arc::new(Upper) as Arc<dyn Rewrite>),
             headers: None,
             render: path.starts_with("/hello").then(|| Arc::new(Hello) as Arc<dyn Render>),
-            rules: fresh::Rules::default(),
+            rules: fresh::FreshnessRules::default(),
             negative: None,
             follow: false,
         })

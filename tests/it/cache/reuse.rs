@@ -293,9 +293,9 @@ fn a_silent_host_costs_one_time_out_and_is_asked_again_when_it_answers() {
         }
         stream.write_all(&whole("200 OK\nCache-Control: no-store", b"x")).is_ok()
     });
-    let settings = upstream::Settings {
+    let settings = upstream::UpstreamSettings {
         head_timeout: std::time::Duration::from_millis(300),
-        ..upstream::Settings::default()
+        ..upstream::UpstreamSettings::default()
     };
     let rig = Setup { upstream: settings, ..Setup::default() }.start();
     let first = rig.get(&origin, "/0");

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dockgate::cache::front::Gate;
-use dockgate::cache::hosts::{Hosts, Pattern};
-use dockgate::cache::mirror::{Http, Rules};
+use dockgate::cache::front::CacheListener;
+use dockgate::cache::hosts::{HostSet, Pattern};
+use dockgate::cache::mirror::{CacheRules, Http};
 use dockgate::cache::route::Mirror;
 use dockgate::cache::store::{self, Disk};
 use dockgate::cache::upstream::{self, Upstream};
-use dockgate::cache::{Cache, Settings, fresh};
+use dockgate::cache::{Cache, CacheSettings, fresh};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ pub struct Setup {
     pub allow_private: bool,
     pub size: u64,
     pub dir: Option<std::path::PathBuf>,
-    pub upstream: upstream::Settings,
+    pub upstream: upstream::UpstreamSettings,
     pub patience: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Default for Setup {
             allow_private: true,
             size: 1 << 30,
             dir: None,
-            upstream: upstream::Settings::default(),
+            upstream: upstream::UpstreamSettings::default(),
             patience: 2 * PATIENCE,
         }
     }
@@ -69,7 +69,7 @@ impl Setup {
     pub fn start(self) -> Rig {
         let temporary = tempfile::tempdir().unwrap();
         let dir = self.dir.unwrap_or_else(|| temporary.path().join("cache"));
-        let store = Disk::open(store::Settings {
+        let store = Disk::open(store::DiskSettings {
             dir: dir.clone(),
             size: self.size,
             free: 0,
@@ -80,17 +80,19 @@ impl Setup {
         if self.allow_private {
             upstream.allow_private = vec!["127.0.0.0/8".parse().unwrap()];
         }
-        let general =
-            fresh::Rules { share_authorized: self.share_authorized, ..fresh::Rules::default() };
-        let rules = Rules::parse(&self.rules, "rules.toml".as_ref()).unwrap();
+        let general = fresh::FreshnessRules {
+            share_authorized: self.share_authorized,
+            ..fresh::FreshnessRules::default()
+        };
+        let rules = CacheRules::parse(&self.rules, "rules.toml".as_ref()).unwrap();
         let mut mirrors = self.mirrors;
         mirrors.push(Arc::new(Http::new(rules, general, [])));
-        let settings = Settings {
+        let settings = CacheSettings {
             domains: self
                 .domains
                 .iter()
                 .map(|text| Pattern::parse(text).unwrap())
-                .collect::<Hosts>(),
+                .collect::<HostSet>(),
             forward: true,
             offline: self.offline,
             memory: 1 << 20,
@@ -115,7 +117,12 @@ impl Setup {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let drain = CancellationToken::new();
-        let gate = Arc::new(Gate::new(Arc::clone(&cache), None, drain.clone(), TaskTracker::new()));
+        let gate = Arc::new(CacheListener::new(
+            Arc::clone(&cache),
+            None,
+            drain.clone(),
+            TaskTracker::new(),
+        ));
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

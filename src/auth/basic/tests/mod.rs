@@ -78,7 +78,7 @@ fn the_password_of_another_user_is_wrong() {
 
 /// So often and so long ago that one more failure means a minute, longer than any test takes.
 async fn has_failed_before(basic: &Basic, uid: u32) {
-    let mut attempt = basic.attempts.begin(Source::User(uid)).await.unwrap();
+    let mut attempt = basic.attempts.begin(PeerKey::User(uid)).await.unwrap();
     let then = Instant::now() - Duration::from_secs(100);
     (0..9).for_each(|_| attempt.failed(then));
 }

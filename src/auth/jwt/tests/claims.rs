@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::claims::Rules;
+use super::super::claims::ClaimRules;
 use super::*;
 use crate::auth::{Claims, Who};
 
 const NOW: u64 = 1_800_000_000;
 
-fn rules(change: impl FnOnce(&mut config::Jwt)) -> Rules {
+fn rules(change: impl FnOnce(&mut config::Jwt)) -> ClaimRules {
     let mut config = config(Keys::Secret("".into()));
     change(&mut config);
-    Rules::new(&config)
+    ClaimRules::new(&config)
 }
 
 fn with(name: &str, value: Value) -> Claims {
@@ -27,7 +27,7 @@ fn with(name: &str, value: Value) -> Claims {
     claims.clone()
 }
 
-fn check(rules: &Rules, claims: &Claims) -> Result<Who, String> {
+fn check(rules: &ClaimRules, claims: &Claims) -> Result<Who, String> {
     let outcome = rules.check(claims, Duration::from_secs(NOW));
     outcome.map(|(who, _)| who).map_err(|why| why.into_owned())
 }
@@ -84,7 +84,7 @@ fn an_audience_is_one_or_several_strings() {
         let outcome = check(&rules, &with("aud", audience.clone()));
         assert_eq!(outcome.is_ok(), is_ours, "{audience}");
     }
-    let nobody = super::super::claims::Rules::new(&config::Jwt {
+    let nobody = super::super::claims::ClaimRules::new(&config::Jwt {
         audience: Vec::new(),
         ..config(Keys::Secret("".into()))
     });
@@ -161,7 +161,7 @@ fn policies_see_flat_claims_of_bounded_size() {
     let mut claims = with("nested", json!({"a": 1}));
     claims.insert("deep".to_owned(), json!([[1]]));
     claims.insert("list".to_owned(), json!([1, "a", null]));
-    let names = |rules: &Rules, claims: &Claims| {
+    let names = |rules: &ClaimRules, claims: &Claims| {
         let shown = check(rules, claims).unwrap().claims;
         shown.keys().cloned().collect::<Vec<_>>().join(" ")
     };

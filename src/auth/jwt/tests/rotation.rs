@@ -9,9 +9,9 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 
 use super::super::keys::Allowed;
-use super::super::source::{Fetched, Pace, Source};
+use super::super::source::{Fetched, KeySource, Pace};
 use super::*;
-use crate::auth::client::Client;
+use crate::auth::client::HttpClient;
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
 const ALWAYS: Duration = Duration::ZERO;
@@ -61,12 +61,13 @@ impl Issuer {
     }
 
     fn asked_by(&self, pace: Pace) -> Jwt {
-        let client = Client::new(&self.url.as_str().into(), None, Duration::from_secs(20)).unwrap();
+        let client =
+            HttpClient::new(&self.url.as_str().into(), None, Duration::from_secs(20)).unwrap();
         let allowed = Allowed::new(&[]).unwrap();
         let config = config(Keys::Secret("".into()));
         let fetched = Fetched::new(client, allowed, &config.issuer, pace);
         let mut jwt = Jwt::new(&with_url(&self.url)).unwrap();
-        jwt.source = Source::Fetched(Arc::new(fetched));
+        jwt.source = KeySource::Fetched(Arc::new(fetched));
         jwt
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::cache::fresh::{age, fresh_until_ms};
 
 /// For how many seconds it is fresh from when it came.
-fn lifetime(meta: &Meta, rules: &Rules) -> u64 {
+fn lifetime(meta: &Meta, rules: &FreshnessRules) -> u64 {
     fresh_until_ms(meta, rules).saturating_sub(NOW) / 1000
 }
 
@@ -34,7 +34,7 @@ fn the_lifetime_is_the_first_of_s_maxage_max_age_and_expires() {
         (format!("CDN-Cache-Control: public\nCache-Control: max-age=60\n{date}\n{hour}"), 0),
         (format!("CDN-Cache-Control: (\nCache-Control: max-age=60\n{date}\n{hour}"), 60),
     ] {
-        assert_eq!(lifetime(&stored(200, &text), &Rules::default()), seconds, "{text}");
+        assert_eq!(lifetime(&stored(200, &text), &FreshnessRules::default()), seconds, "{text}");
     }
 }
 
@@ -46,7 +46,7 @@ fn a_tenth_of_the_time_without_a_change_is_a_guess_where_rules_ask_for_one() {
     {
         let meta = stored(status, hours);
         assert_eq!(lifetime(&meta, &heuristic()), seconds, "{status}");
-        assert_eq!(lifetime(&meta, &Rules::default()), 0, "{status}");
+        assert_eq!(lifetime(&meta, &FreshnessRules::default()), 0, "{status}");
     }
     let public = stored(599, &format!("{hours}\nCache-Control: public"));
     assert_eq!(lifetime(&public, &heuristic()), 3600);
@@ -89,10 +89,10 @@ fn the_age_is_the_largest_that_anybody_can_tell() {
 
 #[test]
 fn a_rule_s_ttl_counts_from_when_it_came() {
-    let rules = Rules {
+    let rules = FreshnessRules {
         ttl: Some(Duration::from_secs(60)),
         negative: Some(Duration::from_secs(5)),
-        ..Rules::default()
+        ..FreshnessRules::default()
     };
     for (status, text, seconds) in [
         (200, "Age: 900", 60),
@@ -110,7 +110,7 @@ fn a_rule_s_ttl_counts_from_when_it_came() {
 #[test]
 fn an_artifact_is_always_fresh_and_its_failures_are_not() {
     let artifact = |status, text| Meta { kind: Stored::Artifact, ..stored(status, text) };
-    let rules = Rules::default();
+    let rules = FreshnessRules::default();
     assert_eq!(fresh_until_ms(&artifact(200, "Cache-Control: no-cache"), &rules), u64::MAX);
     assert_eq!(fresh_until_ms(&artifact(404, ""), &rules), NOW);
 }

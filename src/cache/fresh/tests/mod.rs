@@ -9,7 +9,7 @@ mod update;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::Rules;
+use super::FreshnessRules;
 use crate::cache::key::{Key, Partition, Scheme};
 use crate::cache::meta::{Meta, Stored};
 
@@ -50,6 +50,6 @@ fn stored(status: u16, text: &str) -> Meta {
     }
 }
 
-fn heuristic() -> Rules {
-    Rules { heuristic: true, ..Rules::default() }
+fn heuristic() -> FreshnessRules {
+    FreshnessRules { heuristic: true, ..FreshnessRules::default() }
 }

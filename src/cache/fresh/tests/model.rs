@@ -57,15 +57,15 @@ fn response() -> impl Strategy<Value = Meta> {
     })
 }
 
-fn rules() -> impl Strategy<Value = Rules> {
+fn rules() -> impl Strategy<Value = FreshnessRules> {
     (any::<bool>(), prop::option::of(0_u64..90), prop::option::of(0_u64..90), 0_u64..90, 0_u64..90)
-        .prop_map(|(heuristic, ttl, negative, error, revalidate)| Rules {
+        .prop_map(|(heuristic, ttl, negative, error, revalidate)| FreshnessRules {
             heuristic,
             ttl: ttl.map(Duration::from_secs),
             negative: negative.map(Duration::from_secs),
             stale_if_error: Duration::from_secs(error),
             stale_while_revalidate: Duration::from_secs(revalidate),
-            ..Rules::default()
+            ..FreshnessRules::default()
         })
 }
 

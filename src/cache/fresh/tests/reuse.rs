@@ -6,7 +6,7 @@ use super::*;
 use crate::cache::fresh::{Reuse, StaleReason, only_if_cached, reuse};
 
 /// In words: what a request may have so many seconds after it came.
-fn told(meta: &Meta, request: &str, after: u64, rules: &Rules) -> String {
+fn told(meta: &Meta, request: &str, after: u64, rules: &FreshnessRules) -> String {
     match reuse(meta, &head(request), NOW + after * 1000, rules) {
         Reuse::Fresh { age, ttl } => format!("fresh {age} {ttl}"),
         Reuse::WhileRevalidating { age, ttl } => format!("while {age} {ttl}"),
@@ -25,7 +25,7 @@ fn told(meta: &Meta, request: &str, after: u64, rules: &Rules) -> String {
 #[test]
 fn it_is_fresh_until_its_lifetime_is_over() {
     let meta = stored(200, "Cache-Control: max-age=60");
-    let rules = Rules::default();
+    let rules = FreshnessRules::default();
     assert_eq!(told(&meta, "", 0, &rules), "fresh 0 60");
     assert_eq!(told(&meta, "", 59, &rules), "fresh 59 1");
     assert_eq!(told(&meta, "", 60, &rules), "expired 0 unreachable");
@@ -57,16 +57,20 @@ fn the_client_can_ask_for_more_and_for_less() {
         ("Pragma: x", 1, "fresh 1 59"),
         ("Pragma: no-cache\nCache-Control: x", 1, "fresh 1 59"),
     ] {
-        assert_eq!(told(&meta, request, after, &Rules::default()), expected, "{request} {after}");
+        assert_eq!(
+            told(&meta, request, after, &FreshnessRules::default()),
+            expected,
+            "{request} {after}"
+        );
     }
 }
 
 #[test]
 fn what_the_origin_forbids_to_use_stale_is_not_whoever_asks() {
-    let lax = Rules {
+    let lax = FreshnessRules {
         stale_if_error: Duration::from_secs(900),
         stale_while_revalidate: Duration::from_secs(900),
-        ..Rules::default()
+        ..FreshnessRules::default()
     };
     for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=60"] {
         let meta =
@@ -82,10 +86,10 @@ fn what_the_origin_forbids_to_use_stale_is_not_whoever_asks() {
 
 #[test]
 fn rfc_5861_opens_windows_that_the_origin_s_word_closes() {
-    let rules = Rules {
+    let rules = FreshnessRules {
         stale_if_error: Duration::from_secs(100),
         stale_while_revalidate: Duration::from_secs(10),
-        ..Rules::default()
+        ..FreshnessRules::default()
     };
     let silent = stored(200, "Cache-Control: max-age=60");
     assert_eq!(told(&silent, "", 70, &rules), "while 70 -10");
@@ -114,14 +118,14 @@ fn rfc_5861_opens_windows_that_the_origin_s_word_closes() {
 #[test]
 fn an_old_failure_is_served_to_nobody() {
     let meta = stored(503, "Cache-Control: max-age=60, stale-if-error=900");
-    assert_eq!(told(&meta, "", 59, &Rules::default()), "fresh 59 1");
-    assert_eq!(told(&meta, "", 61, &Rules::default()), "expired -1");
+    assert_eq!(told(&meta, "", 59, &FreshnessRules::default()), "fresh 59 1");
+    assert_eq!(told(&meta, "", 61, &FreshnessRules::default()), "expired -1");
 }
 
 #[test]
 fn a_reload_does_not_ask_about_what_does_not_change() {
     let meta = stored(200, "Cache-Control: max-age=60, immutable");
-    let rules = Rules::default();
+    let rules = FreshnessRules::default();
     assert_eq!(told(&meta, "Cache-Control: max-age=0", 1, &rules), "fresh 1 59");
     assert_eq!(told(&meta, "Cache-Control: no-cache", 1, &rules), "request-no-cache 59");
     assert_eq!(
@@ -144,10 +148,10 @@ fn a_reload_does_not_ask_about_what_does_not_change() {
 
 #[test]
 fn a_rule_s_ttl_is_stronger_than_no_cache_but_not_than_must_revalidate() {
-    let rules = Rules {
+    let rules = FreshnessRules {
         ttl: Some(Duration::from_secs(60)),
         stale_while_revalidate: Duration::from_secs(60),
-        ..Rules::default()
+        ..FreshnessRules::default()
     };
     let meta = stored(200, "Age: 900\nCache-Control: max-age=0");
     assert_eq!(told(&meta, "", 59, &rules), "fresh 959 1");
@@ -166,8 +170,11 @@ fn only_if_cached_is_read() {
 #[test]
 fn what_came_in_the_future_is_stale() {
     let day = 24 * 60 * 60 * 1000;
-    let rules = Rules { ttl: Some(std::time::Duration::from_secs(3600)), ..Rules::default() };
-    for (text, rules) in [("Cache-Control: max-age=3600", Rules::default()), ("", rules)] {
+    let rules = FreshnessRules {
+        ttl: Some(std::time::Duration::from_secs(3600)),
+        ..FreshnessRules::default()
+    };
+    for (text, rules) in [("Cache-Control: max-age=3600", FreshnessRules::default()), ("", rules)] {
         let meta = stored(200, text);
         let judged = |now| reuse(&meta, &HeaderMap::new(), now, &rules);
         assert!(matches!(judged(NOW - day), Reuse::Stale { if_unreachable: true, .. }), "{text}");
@@ -177,6 +184,6 @@ fn what_came_in_the_future_is_stale() {
         );
     }
     let artifact = Meta { kind: Stored::Artifact, ..stored(200, "") };
-    let judged = reuse(&artifact, &HeaderMap::new(), NOW - day, &Rules::default());
+    let judged = reuse(&artifact, &HeaderMap::new(), NOW - day, &FreshnessRules::default());
     assert!(matches!(judged, Reuse::Fresh { .. }), "it never changes");
 }

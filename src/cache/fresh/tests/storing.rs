@@ -7,7 +7,7 @@ use http::Method;
 use super::*;
 use crate::cache::fresh::{may_store, shareable};
 
-fn told(request: &str, status: u16, response: &str, rules: &Rules) -> &'static str {
+fn told(request: &str, status: u16, response: &str, rules: &FreshnessRules) -> &'static str {
     let status = StatusCode::from_u16(status).unwrap();
     match may_store(&Method::GET, &head(request), status, &head(response), rules) {
         Ok(()) => "stored",
@@ -62,7 +62,7 @@ fn each_answer_is_stored_or_there_is_a_reason() {
         ("", 200, "CDN-Cache-Control: max-age=60, (\nCache-Control: no-store", "no-store"),
     ] {
         assert_eq!(
-            told(request, status, response, &Rules::default()),
+            told(request, status, response, &FreshnessRules::default()),
             expected,
             "{status} {response}"
         );
@@ -73,17 +73,19 @@ fn each_answer_is_stored_or_there_is_a_reason() {
 fn only_answers_to_get_are() {
     let response = head("Cache-Control: max-age=60");
     for method in [Method::HEAD, Method::POST, Method::OPTIONS] {
-        let answer = may_store(&method, &head(""), StatusCode::OK, &response, &Rules::default());
+        let answer =
+            may_store(&method, &head(""), StatusCode::OK, &response, &FreshnessRules::default());
         assert_eq!(answer.unwrap_err().to_string(), "method");
     }
 }
 
 #[test]
 fn rules_give_freshness_where_the_origin_gives_none() {
-    let negative = Rules { negative: Some(Duration::from_secs(5)), ..Rules::default() };
-    let ttl = Rules { ttl: Some(Duration::from_secs(5)), ..Rules::default() };
-    let always = Rules { ttl: Some(Duration::ZERO), ..Rules::default() };
-    let artifact = Rules { artifact: true, ..Rules::default() };
+    let negative =
+        FreshnessRules { negative: Some(Duration::from_secs(5)), ..FreshnessRules::default() };
+    let ttl = FreshnessRules { ttl: Some(Duration::from_secs(5)), ..FreshnessRules::default() };
+    let always = FreshnessRules { ttl: Some(Duration::ZERO), ..FreshnessRules::default() };
+    let artifact = FreshnessRules { artifact: true, ..FreshnessRules::default() };
     for (rules, status, response, expected) in [
         (&heuristic(), 404, CHANGED, "stored"),
         (&heuristic(), 302, CHANGED, "status"),
@@ -108,7 +110,7 @@ fn rules_give_freshness_where_the_origin_gives_none() {
 
 #[test]
 fn answers_to_credentials_are_shared_only_where_rule_and_origin_allow_it() {
-    let rfc = Rules { share_authorized: true, ..Rules::default() };
+    let rfc = FreshnessRules { share_authorized: true, ..FreshnessRules::default() };
     let (authorized, cookie) = ("Authorization: Basic eDp5", "Cookie: a=b");
     for (request, response, by_default, by_rfc) in [
         ("", "Cache-Control: max-age=60", true, true),
@@ -124,8 +126,8 @@ fn answers_to_credentials_are_shared_only_where_rule_and_origin_allow_it() {
         (cookie, "Cache-Control: public, max-age=60\nVary: cookie", false, false),
         ("Authorization: x\nCookie: a=b", "Cache-Control: max-age=60", false, false),
     ] {
-        let told = |rules: &Rules| shareable(&head(request), &head(response), rules);
-        assert_eq!(told(&Rules::default()), by_default, "{request} {response}");
+        let told = |rules: &FreshnessRules| shareable(&head(request), &head(response), rules);
+        assert_eq!(told(&FreshnessRules::default()), by_default, "{request} {response}");
         assert_eq!(told(&rfc), by_rfc, "{request} {response}");
     }
 }

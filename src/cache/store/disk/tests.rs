@@ -9,15 +9,15 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::*;
 use crate::cache::key::{Partition, Scheme};
 use crate::cache::meta::Stored as Kind;
-use crate::cache::store::Wrong;
+use crate::cache::store::Damage;
 
 mod faults;
 mod killed;
 
 const MB: u64 = 1 << 20;
 
-fn settings(dir: &Path, size: u64) -> Settings {
-    Settings { dir: dir.to_owned(), size, free: 0, fsync: false }
+fn settings(dir: &Path, size: u64) -> DiskSettings {
+    DiskSettings { dir: dir.to_owned(), size, free: 0, fsync: false }
 }
 
 fn open(dir: &Path) -> Disk {
@@ -53,7 +53,7 @@ fn meta(key: Key, body: &[u8], vary: &[(&str, Option<&str>)]) -> Meta {
     }
 }
 
-async fn put(store: &Disk, meta: Meta, body: &[u8]) -> Found {
+async fn put(store: &Disk, meta: Meta, body: &[u8]) -> StoredResponse {
     let mut draft = store.begin(&meta, Some(meta.length)).unwrap();
     draft.append(body).unwrap();
     store.commit(draft, meta).await.unwrap()
@@ -91,7 +91,7 @@ async fn counted(store: &Disk) -> Usage {
     store.usage()
 }
 
-async fn wrongs(store: &Disk) -> Vec<Wrong> {
+async fn wrongs(store: &Disk) -> Vec<Damage> {
     let page = store.verify(&Scope::Everything, None, usize::MAX).await.unwrap();
     page.items.into_iter().filter_map(|item| item.wrong).collect()
 }
@@ -254,7 +254,7 @@ async fn what_is_damaged_is_not_found_and_verify_says_so() {
     for path in ["/head", "/short", "/long", "/body", "/moved", "/good"] {
         put(&store, meta(key(path), b"hello", &[]), b"hello").await;
     }
-    let at = |path: &str| store.inner.room.at(&format!("{},o", layout::place(&key(path))));
+    let at = |path: &str| store.inner.quota.at(&format!("{},o", layout::place(&key(path))));
     let file = |path: &str| OpenOptions::new().write(true).open(at(path)).unwrap();
     file("/head").write_all_at(b"?", 100).unwrap();
     file("/short").set_len(4096 + 4).unwrap();
@@ -393,7 +393,7 @@ async fn what_is_too_large_is_refused_at_once_or_when_it_has_grown() {
 #[tokio::test]
 async fn a_floor_that_cannot_be_reached_refuses() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Disk::open(Settings { free: u64::MAX, ..settings(dir.path(), MB) }).unwrap();
+    let store = Disk::open(DiskSettings { free: u64::MAX, ..settings(dir.path(), MB) }).unwrap();
     let refused = store.begin(&meta(key("/a"), b"", &[]), None).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::StorageFull);
     assert!(refused.to_string().contains("`free`"), "{refused}");
@@ -415,7 +415,7 @@ async fn a_store_that_is_emptied_while_it_runs_goes_on() {
 #[tokio::test]
 async fn with_fsync_all_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Disk::open(Settings { fsync: true, ..settings(dir.path(), MB) }).unwrap();
+    let store = Disk::open(DiskSettings { fsync: true, ..settings(dir.path(), MB) }).unwrap();
     put(&store, meta(key("/a"), b"hello", &[]), b"hello").await;
     assert_eq!(body_of(&store, "/a").await.unwrap(), b"hello");
 }

@@ -20,7 +20,7 @@ impl Hosts {
         let dir = tempfile::tempdir().unwrap();
         let open = |name: &str| {
             let size = 64 << 20;
-            let drafts = Settings { dir: dir.path().join(name), size, free: 0, fsync: false };
+            let drafts = DiskSettings { dir: dir.path().join(name), size, free: 0, fsync: false };
             Remote::open(&format!("{bucket}/{test}/{}", std::process::id()), drafts).unwrap()
         };
         Hosts { one: open("one"), other: open("other"), _dir: dir }
@@ -53,21 +53,21 @@ fn meta(key: Key, body: &[u8], vary: &[(&str, Option<&str>)]) -> Meta {
     }
 }
 
-async fn put(store: &Remote, meta: Meta, body: &[u8]) -> Found {
+async fn put(store: &Remote, meta: Meta, body: &[u8]) -> StoredResponse {
     let mut draft = store.begin(&meta, Some(meta.length)).unwrap();
     draft.append(body).unwrap();
     store.commit(draft, meta).await.unwrap()
 }
 
 /// With this value in every field that is asked for.
-async fn find(store: &Remote, key: &Key, value: Option<&'static str>) -> Option<Found> {
+async fn find(store: &Remote, key: &Key, value: Option<&'static str>) -> Option<StoredResponse> {
     let vary = |names: &[HeaderName]| {
         names.iter().map(|name| (name.to_string(), value.map(str::to_owned))).collect()
     };
     store.find(key, &vary).await.unwrap()
 }
 
-async fn body(found: &Found, range: Range<u64>) -> io::Result<Bytes> {
+async fn body(found: &StoredResponse, range: Range<u64>) -> io::Result<Bytes> {
     match &found.body {
         Body::Remote(body) => body.read(range).await,
         Body::File { file, start } => {
@@ -179,8 +179,8 @@ async fn it_is_listed_verified_and_purged_by_scope() {
     hosts.one.bucket.put(&place(2), bytes.slice(..bytes.len() - 1).into()).await.unwrap();
     hosts.one.bucket.put(&place(3), "something".into()).await.unwrap();
     let page = hosts.other.verify(&Scope::Everything, None, 100).await.unwrap();
-    let wrong: Vec<Wrong> = page.items.into_iter().filter_map(|item| item.wrong).collect();
-    assert_eq!(wrong, [Wrong::Digest, Wrong::Length { stored: 4 }, Wrong::Head]);
+    let wrong: Vec<Damage> = page.items.into_iter().filter_map(|item| item.wrong).collect();
+    assert_eq!(wrong, [Damage::Digest, Damage::Length { stored: 4 }, Damage::Head]);
     assert!(find(&hosts.one, &key("/%41/2"), None).await.is_none());
 
     let prefix = Scope::Prefix("https://example.org:8443/%41/5".to_owned());

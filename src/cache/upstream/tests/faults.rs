@@ -114,7 +114,8 @@ async fn nobody_listens() {
 async fn private_addresses_are_refused_unless_allowed() {
     let origin = Origin::saying(answer("200 OK", &[], "")).await;
     let port = origin.address.port();
-    let upstream = Upstream::new(Settings { allow_private: Vec::new(), ..settings() }).unwrap();
+    let upstream =
+        Upstream::new(UpstreamSettings { allow_private: Vec::new(), ..settings() }).unwrap();
     for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1"] {
         let fetch = fetch(Scheme::Http, &format!("{host}:{port}"), "/");
         let fault = upstream.get_with(&fetch, &[]).await.unwrap_err();
@@ -168,7 +169,7 @@ async fn a_url_that_asks_to_be_left_alone_is() {
 #[tokio::test(start_paused = true)]
 async fn no_more_requests_at_a_time_than_the_limit_until_a_body_has_ended() {
     let origin = Origin::saying(answer("200 OK", &[], "hello")).await;
-    let upstream = Upstream::new(Settings { per_host: 1, ..settings() }).unwrap();
+    let upstream = Upstream::new(UpstreamSettings { per_host: 1, ..settings() }).unwrap();
     let mut first = upstream.get(&origin, "/").await.unwrap();
     let fault = upstream.get(&origin, "/").await.unwrap_err();
     assert_eq!((fault.name(), fault.status().as_u16()), ("queue-timeout", 503));

@@ -127,7 +127,7 @@ async fn interim_answers_are_heard() {
     assert_eq!(*heard.lock().unwrap(), [(103, "</a>".parse().unwrap())]);
 }
 
-async fn post(body: RequestBody, reads: usize) -> (Result<Answer, Fault>, Origin) {
+async fn post(body: RequestBody, reads: usize) -> (Result<OriginResponse, Fault>, Origin) {
     let origin =
         Origin::new(move |_| vec![Act::Read(reads), Act::Send(answer("201 Created", &[], "ok"))])
             .await;

@@ -10,8 +10,8 @@ use super::origin::{Act, read_head};
 use super::secure::{scripted, trust, trusting};
 use super::*;
 
-fn by(proxy: String) -> Settings {
-    Settings { next_hop: Some(proxy.parse().unwrap()), ..settings() }
+fn by(proxy: String) -> UpstreamSettings {
+    UpstreamSettings { next_hop: Some(proxy.parse().unwrap()), ..settings() }
 }
 
 /// Grants a CONNECT to whatever host at `to`, or answers with `refusal`.
@@ -60,7 +60,7 @@ async fn tls_goes_through_a_tunnel_and_is_verified_behind_it() {
     let (origin, seen) = scripted(&trust, ok).await;
     let (proxy, asked) = tunnel(origin, None).await;
     let next_hop = Some(format!("http://user:secret@{proxy}").parse().unwrap());
-    let upstream = Upstream::new(Settings { next_hop, ..trusting(&trust) }).unwrap();
+    let upstream = Upstream::new(UpstreamSettings { next_hop, ..trusting(&trust) }).unwrap();
     let right = fetch(Scheme::Https, "origin.example", "/x");
     let mut answer = upstream.get_with(&right, &[]).await.unwrap();
     assert_eq!(answer.body.text().await.unwrap(), "hello");
@@ -98,7 +98,7 @@ async fn a_blind_tunnel_goes_straight_or_by_the_proxy_and_is_judged() {
     let upstream = Upstream::new(by(format!("http://{proxy}"))).unwrap();
     assert_eq!(&echoed(&upstream, "origin.example", 22).await.unwrap(), b"hello");
     assert!(asked.lock().unwrap().starts_with("CONNECT origin.example:22 HTTP/1.1\r\n"));
-    let settings = Settings { allow_private: Vec::new(), ..settings() };
+    let settings = UpstreamSettings { allow_private: Vec::new(), ..settings() };
     let upstream = Upstream::new(settings).unwrap();
     for (host, fault) in [
         ("127.0.0.1", "address-refused"),
@@ -115,7 +115,7 @@ async fn a_proxy_may_itself_have_tls() {
     let ok = |_: &str| vec![Act::Send(answer("200 OK", &[], "hello"))];
     let (proxy, seen) = scripted(&trust, ok).await;
     let next_hop = Some(format!("https://localhost:{}", proxy.port()).parse().unwrap());
-    let upstream = Upstream::new(Settings { next_hop, ..trusting(&trust) }).unwrap();
+    let upstream = Upstream::new(UpstreamSettings { next_hop, ..trusting(&trust) }).unwrap();
     let fetch = fetch(Scheme::Http, "origin.example", "/x");
     assert_eq!(upstream.get_with(&fetch, &[]).await.unwrap().status, 200);
     assert!(seen.heads.lock().unwrap().concat().starts_with("GET http://origin.example/x "));
@@ -149,7 +149,8 @@ async fn a_proxy_that_is_away() {
 #[tokio::test]
 async fn no_proxy_is_asked_for_private_addresses() {
     let proxy = Origin::saying(answer("200 OK", &[], "hello")).await;
-    let settings = Settings { allow_private: Vec::new(), ..by(format!("http://{}", proxy.host())) };
+    let settings =
+        UpstreamSettings { allow_private: Vec::new(), ..by(format!("http://{}", proxy.host())) };
     let upstream = Upstream::new(settings).unwrap();
     for host in ["10.0.0.1", "[::1]:80", "localhost", "127.1", "169.254.169.254"] {
         let fault = upstream.get_with(&fetch(Scheme::Http, host, "/"), &[]).await.unwrap_err();
@@ -176,7 +177,7 @@ async fn a_socks_proxy_resolves_the_name() {
         asked
     });
     let proxies = Proxies { all: format!("socks5h://{proxy}"), ..Proxies::default() };
-    let upstream = Upstream::new(Settings { proxies, ..settings() }).unwrap();
+    let upstream = Upstream::new(UpstreamSettings { proxies, ..settings() }).unwrap();
     let fetch = fetch(Scheme::Http, "origin.example", "/x");
     let mut answer = upstream.get_with(&fetch, &[]).await.unwrap();
     assert_eq!(answer.body.text().await.unwrap(), "hello");

@@ -7,7 +7,7 @@ fn follow() -> Follow {
     Follow { most: 3, allowed: Arc::new(|_, host| host.starts_with("127.")) }
 }
 
-async fn get(fetch: &Fetch, fields: &[(&str, &str)]) -> Result<Answer, Fault> {
+async fn get(fetch: &Fetch, fields: &[(&str, &str)]) -> Result<OriginResponse, Fault> {
     let follow = follow();
     let (headers, empty) = (head(fields), RequestBody::Empty);
     upstream().send(fetch, Method::GET, headers, empty, Some(&follow), None).await

@@ -40,8 +40,8 @@ pub(super) fn trust(name: &str, alpn: &[&str]) -> Trust {
     Trust { root: issuer.der().clone(), server: Arc::new(server) }
 }
 
-pub(super) fn trusting(trust: &Trust) -> Settings {
-    Settings { extra_roots: vec![trust.root.clone()], ..settings() }
+pub(super) fn trusting(trust: &Trust) -> UpstreamSettings {
+    UpstreamSettings { extra_roots: vec![trust.root.clone()], ..settings() }
 }
 
 /// Speaks HTTP/1.1 by a script over TLS.
@@ -110,9 +110,9 @@ fn localhost(address: SocketAddr) -> Fetch {
 }
 
 /// `localhost` may be `::1` first, where nobody listens.
-fn both(settings: Settings) -> Upstream {
+fn both(settings: UpstreamSettings) -> Upstream {
     let allow_private = ["127.0.0.1/32", "::1/128"].map(|network| network.parse().unwrap());
-    Upstream::new(Settings { allow_private: allow_private.to_vec(), ..settings }).unwrap()
+    Upstream::new(UpstreamSettings { allow_private: allow_private.to_vec(), ..settings }).unwrap()
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 //! `judge` comes here for each. What must stay true: no name is sent on whose id is known, but for
 //! links that are names of the DNS; what exists and refers to something that is gone is a no.
 
-use super::super::asked::Pinned;
+use super::super::pinned::Pinned;
 use super::super::reference::{self, Reference};
 use super::super::{Conservative, state};
-use super::{Edit, Holds, Judge, Pin, SHORT_ID, Step, yes};
+use super::{Edit, Judge, Judgement, PathStep, Pin, SHORT_ID, yes};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
-use crate::policy::{Answer, Context, Question, Reason};
+use crate::policy::{Context, Fact, Question, Reason};
 
 impl Judge<'_> {
     /// A container that starts is connected to its networks, and only ids mean the same then as now.
@@ -34,21 +34,21 @@ impl Judge<'_> {
         reference: &Reference<'_>,
         shares_namespace: bool,
         cx: &Context<'_>,
-    ) -> Holds {
+    ) -> Judgement {
         let name = reference.name;
         // The engine looks the name up at every start, and nobody can tell whom it meant at the last one.
         if shares_namespace && !self.is_to_end && !reference::is_id(name) {
             let why = "shares a namespace with whatever container has that name";
-            return Holds::Because(why.to_owned()).of(name);
+            return Judgement::Because(why.to_owned()).of(name);
         }
         match state::container(self, with, name, cx).of(name) {
             // Its namespace lives on, and what it was nobody can tell.
-            Holds::Absent(_) if shares_namespace && !self.is_to_end => {
+            Judgement::Absent(_) if shares_namespace && !self.is_to_end => {
                 let why = "is gone, and its namespace is still used";
-                Holds::Because(why.to_owned()).of(name)
+                Judgement::Because(why.to_owned()).of(name)
             }
             // What came from there was fixed then: mounts are judged by themselves, and links end.
-            Holds::Absent(_) => Holds::Yes,
+            Judgement::Absent(_) => Judgement::Yes,
             holds => holds,
         }
     }
@@ -58,58 +58,65 @@ impl Judge<'_> {
         with: &Conservative,
         value: &Value,
         cx: &Context<'_>,
-    ) -> Holds {
+    ) -> Judgement {
         let Value::Object(entries) = value else {
-            let Some(name) = value.as_str() else { return Holds::No };
+            let Some(name) = value.as_str() else { return Judgement::No };
             let holds = self.network(with, name, cx);
             return match (holds, state::network_of(name, cx)) {
-                (Holds::Yes, Some((name, id))) => self.pin_network(name, id),
+                (Judgement::Yes, Some((name, id))) => self.pin_network(name, id),
                 (holds, _) => holds,
             };
         };
-        let mut all = Holds::Yes;
+        let mut all = Judgement::Yes;
         for (name, _) in entries {
             match self.network(with, name, cx) {
-                Holds::Yes => {
+                Judgement::Yes => {
                     let known = state::network_of(name, cx).filter(|_| !self.is_made);
                     let pin = |(_, id)| Edit::Pin(Pin::Endpoint { key: name.to_string(), id });
                     self.edits.extend(known.map(pin));
                 }
-                Holds::Unknown => all = Holds::Unknown,
+                Judgement::Unknown => all = Judgement::Unknown,
                 no => return no,
             }
         }
         all
     }
 
-    pub(super) fn network(&mut self, with: &Conservative, name: &str, cx: &Context<'_>) -> Holds {
+    pub(super) fn network(
+        &mut self,
+        with: &Conservative,
+        name: &str,
+        cx: &Context<'_>,
+    ) -> Judgement {
         let holds = self.once(Question::Network(name.to_owned()), |judge| {
             state::network(judge, with, name, cx).of(name)
         });
         match holds {
             // Nothing is connected to it, and nothing ever will be: an id does not come back.
-            Holds::Absent(_) if self.is_made && (self.is_to_end || reference::is_id(name)) => {
-                Holds::Yes
+            Judgement::Absent(_) if self.is_made && (self.is_to_end || reference::is_id(name)) => {
+                Judgement::Yes
             }
             // The operator's to make, and nobody here can take its name: the engine says that it is not there.
-            Holds::Absent(_) if self.is_made && state::is_forced(name, cx) => Holds::Yes,
-            Holds::Absent(_) if self.is_made => Holds::Because("is gone".to_owned()).of(name),
+            Judgement::Absent(_) if self.is_made && state::is_forced(name, cx) => Judgement::Yes,
+            Judgement::Absent(_) if self.is_made => {
+                Judgement::Because("is gone".to_owned()).of(name)
+            }
             holds => holds,
         }
     }
 
     /// Engines below 25 make a second network of the same name, and a name then means neither.
-    pub(super) fn new_network(&mut self, name: &str, cx: &Context<'_>) -> Holds {
+    pub(super) fn new_network(&mut self, name: &str, cx: &Context<'_>) -> Judgement {
         let question = Question::Network(name.to_owned());
         match cx.facts.get(&question) {
             None => {
                 self.ask(question, cx);
-                return Holds::Unknown;
+                return Judgement::Unknown;
             }
             // It would be taken for a whole id.
-            Some(Answer::Absent) => return yes(!reference::is_id(name)),
+            Some(Fact::Absent) => return yes(!reference::is_id(name)),
             // The beginning of another's id: clients that send as many digits as they show would get this one.
-            Some(Answer::Json(json)) if json.get("Name").is_none_or(|known| known != name) => {
+            Some(Fact::Json(json)) if json.get("Name").is_none_or(|known| known != name) => {
                 return yes(name.len() < SHORT_ID || !reference::is_hexadecimal(name));
             }
             // Or it cannot be told: of two the engine says that the name is ambiguous.
@@ -117,13 +124,13 @@ impl Judge<'_> {
         }
         let why = format!("network with name {name} already exists");
         self.push(Reason { status: 409, ..Reason::new("network.name-taken", "", why, "") });
-        Holds::Yes
+        Judgement::Yes
     }
 
     /// Puts the id that was judged in the place of a name, which could lead elsewhere a moment later.
     pub(super) fn pin_container(&mut self, text: &str, reference: &Reference<'_>, id: &str) {
         let field = self.path.iter().rev().find_map(|step| match step {
-            Step::Key(key) => Some(*key),
+            PathStep::Key(key) => Some(*key),
             _ => None,
         });
         let is_of_host_config = self.path.first().is_some_and(|step| step.is("HostConfig"));
@@ -134,7 +141,7 @@ impl Judge<'_> {
             Some("Links") => reference.link_with_id(id),
             _ => reference.with_id(id),
         };
-        if let Some(Step::Query(name)) = self.path.last() {
+        if let Some(PathStep::Query(name)) = self.path.last() {
             return self.edits.push(Edit::Query(name, sent));
         }
         // Links of the default bridge are shown with names anyway.
@@ -146,20 +153,20 @@ impl Judge<'_> {
 
     /// The same for a network. `NetworkMode` stays what the user wrote: the engine goes by the id that stands beside the
     /// name in the container's place there (`getNetworkID` in moby's `daemon/container_operations.go`), at every start.
-    pub(super) fn pin_network(&mut self, name: String, id: String) -> Holds {
+    pub(super) fn pin_network(&mut self, name: String, id: String) -> Judgement {
         match self.path.last() {
             // The builder keeps no such id for its containers, and looks the name up when each of them starts.
-            Some(Step::Query(_)) if reference::is_hexadecimal(&name) => {
+            Some(PathStep::Query(_)) if reference::is_hexadecimal(&name) => {
                 let why =
                     "could be the beginning of another's id by the time a step of the build starts";
-                return Holds::Because(why.to_owned()).of(&name);
+                return Judgement::Because(why.to_owned()).of(&name);
             }
-            Some(Step::Query(param)) => self.edits.push(Edit::Query(param, id)),
-            Some(Step::Key("NetworkMode")) if !self.is_made => {
+            Some(PathStep::Query(param)) => self.edits.push(Edit::Query(param, id)),
+            Some(PathStep::Key("NetworkMode")) if !self.is_made => {
                 self.edits.push(Edit::Pin(Pin::OnlyEndpoint { name, id }));
             }
             _ => self.replace_here(None, id),
         }
-        Holds::Yes
+        Judgement::Yes
     }
 }

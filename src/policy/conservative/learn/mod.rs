@@ -1,6 +1,6 @@
 //! From an access log with findings to the smallest file of rules that would have let all of it pass.
 //!
-//! `dockgate learn` gives a `Lesson` the lines of a log and prints what it has learned, for a person to read.
+//! `dockgate learn` gives a `LearnedRules` the lines of a log and prints what it has learned, for a person to read.
 //! What must stay true: what the built-in rules allow stays allowed, what no line asked for stays refused,
 //! and each line that gives away the host says so; nothing of a log can be more than a quoted text or a
 //! comment in the file.
@@ -19,11 +19,11 @@ use crate::api::doc::Value;
 use crate::api::endpoint::{Class, Row};
 use crate::api::table::TABLE;
 use crate::config::Invalid;
-use crate::policy::{Found, Part};
+use crate::policy::{RequestPart, RuleFinding};
 
 /// What a log has taught so far.
 #[derive(Debug)]
-pub struct Lesson {
+pub struct LearnedRules {
     builtin: Rules,
     listener: Option<String>,
     calls: u64,
@@ -43,7 +43,7 @@ struct Used {
     row: &'static Row,
     /// The rule by which it is refused as a whole, and how often it was.
     refused: Option<Seen>,
-    places: BTreeMap<(Part, String), Seen>,
+    places: BTreeMap<(RequestPart, String), Seen>,
 }
 
 /// What was found at one place.
@@ -55,7 +55,7 @@ struct Seen {
     /// Each once; none for what could not be written down.
     found: Vec<Option<Json>>,
     /// What each use of something that was made elsewhere was refused for.
-    causes: Vec<Vec<Found>>,
+    causes: Vec<Vec<RuleFinding>>,
 }
 
 #[derive(Deserialize)]
@@ -79,13 +79,13 @@ struct Finding {
     #[serde(default)]
     left_out: u64,
     #[serde(flatten)]
-    found: Option<Found>,
+    found: Option<RuleFinding>,
 }
 
-impl Lesson {
+impl LearnedRules {
     /// `listener` leaves out the records of others.
-    pub fn new(listener: Option<String>) -> Result<Lesson, Invalid> {
-        Ok(Lesson {
+    pub fn new(listener: Option<String>) -> Result<LearnedRules, Invalid> {
+        Ok(LearnedRules {
             builtin: Rules::builtin()?,
             listener,
             calls: 0,
@@ -150,11 +150,11 @@ impl Lesson {
         self.operations.entry(row.endpoint.id().to_owned()).or_insert_with(new)
     }
 
-    fn finding(&mut self, row: &'static Row, rule: String, found: Found, by: &str) {
+    fn finding(&mut self, row: &'static Row, rule: String, found: RuleFinding, by: &str) {
         let used = self.used(row);
-        let Found { part, place, found, causes, .. } = found;
+        let RuleFinding { part, place, found, causes, .. } = found;
         let seen = match part {
-            Part::Operation => used.refused.get_or_insert_default(),
+            RequestPart::Operation => used.refused.get_or_insert_default(),
             part => used.places.entry((part, place)).or_default(),
         };
         seen.rule = rule;
@@ -169,19 +169,23 @@ impl Lesson {
     }
 
     /// What the built-in rules say of a place.
-    fn builtin_rule(&self, row: &Row, part: Part, place: &str) -> Option<&Rule> {
+    fn builtin_rule(&self, row: &Row, part: RequestPart, place: &str) -> Option<&Rule> {
         let operation = self.builtin.operations.get(&row.endpoint)?;
         let named =
             |list: &'_ [(&'static str, Rule)]| list.iter().position(|(name, _)| *name == place);
         match part {
-            Part::Operation => None,
-            Part::Path => match operation.path.as_ref()? {
+            RequestPart::Operation => None,
+            RequestPart::Path => match operation.path.as_ref()? {
                 PathRule::Is(rule) => Some(rule),
                 PathRule::Own | PathRule::OwnToEnd => None,
             },
-            Part::Query => operation.query.get(named(&operation.query)?).map(|(_, rule)| rule),
-            Part::Header => operation.headers.get(named(&operation.headers)?).map(|(_, rule)| rule),
-            Part::Body => {
+            RequestPart::Query => {
+                operation.query.get(named(&operation.query)?).map(|(_, rule)| rule)
+            }
+            RequestPart::Header => {
+                operation.headers.get(named(&operation.headers)?).map(|(_, rule)| rule)
+            }
+            RequestPart::Body => {
                 let mut steps = place.split('.').filter(|step| !step.is_empty());
                 let node = steps.try_fold(&operation.body, |node, step| match step {
                     "*" => node.each.as_deref(),
@@ -199,11 +203,11 @@ impl Lesson {
     }
 
     /// Whether all that speaks against something made elsewhere may be made here, too, by what was learned.
-    fn may_be_made(&self, causes: &[Found]) -> bool {
+    fn may_be_made(&self, causes: &[RuleFinding]) -> bool {
         !causes.is_empty() && causes.iter().all(|cause| self.covers(cause))
     }
 
-    fn covers(&self, cause: &Found) -> bool {
+    fn covers(&self, cause: &RuleFinding) -> bool {
         let place = (cause.part, cause.place.clone());
         let used = self.operations.get(cause.operation.as_ref());
         let Some(seen) = used.and_then(|used| used.places.get(&place)) else { return false };

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::super::host::{self, ENGINE_SOCKETS};
-use super::super::rules::{Allowed, Must, Rule, Scalar};
+use super::super::rules::{Allowed, Requirement, Rule, Scalar};
 use super::super::surroundings;
 use crate::api::doc::Value;
-use crate::policy::mounts::{Source, of_bind};
+use crate::policy::mounts::{MountSource, of_bind};
 
 /// Directories for `binds`, and whether they are to be writable.
 pub(super) type Binds = BTreeMap<PathBuf, bool>;
@@ -22,7 +22,7 @@ pub(super) type Binds = BTreeMap<PathBuf, bool>;
 /// The rule that allows what was found, as far as `binds` do not; none where only everything will do. The
 /// same rule as before where `binds` are enough.
 pub(super) fn widen(rule: &Rule, found: &[Option<Json>], binds: &mut Binds) -> Option<Rule> {
-    let Must::Be(allowed) = &rule.must else { return None };
+    let Requirement::Be(allowed) = &rule.must else { return None };
     let (mut exact, mut own_socket, mut given) = (Vec::new(), false, Binds::new());
     for found in found {
         for item in found.as_ref()?.as_array()? {
@@ -44,7 +44,7 @@ pub(super) fn widen(rule: &Rule, found: &[Option<Json>], binds: &mut Binds) -> O
         allowed.push(Allowed::OneOf(exact));
     }
     let id = rule.id.clone();
-    Some(Rule { id, must: Must::Be(allowed), why: String::new(), hint: String::new() })
+    Some(Rule { id, must: Requirement::Be(allowed), why: String::new(), hint: String::new() })
 }
 
 enum Way {
@@ -60,7 +60,7 @@ fn one(item: &Json) -> Option<Way> {
         let mount = of_bind(0, &value);
         let is_plain = host::has_plain_options(&mount);
         return Some(match mount.source {
-            Source::Host(path) if is_plain => {
+            MountSource::Host(path) if is_plain => {
                 of_host(path, mount.read_only).unwrap_or_else(|| Way::Exactly(text.clone()))
             }
             _ => Way::Exactly(text.clone()),

@@ -6,9 +6,9 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value as Json;
 
-use super::super::rules::{Allowed, Must, quote};
-use super::{Lesson, Seen, Used, mounts, widen};
-use crate::policy::Part;
+use super::super::rules::{Allowed, Requirement, quote};
+use super::{LearnedRules, Seen, Used, mounts, widen};
+use crate::policy::RequestPart;
 
 /// Rules whose opening gives away the host, or another's container; the beginnings of their ids.
 const DANGERS: &[&str] = &[
@@ -61,7 +61,7 @@ struct Settings {
     ports: Option<(u16, u16)>,
 }
 
-impl fmt::Display for Lesson {
+impl fmt::Display for LearnedRules {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut settings = Settings::default();
         let mut body = String::new();
@@ -80,7 +80,7 @@ impl fmt::Display for Lesson {
     }
 }
 
-impl Lesson {
+impl LearnedRules {
     fn preface(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (calls, audited) = (self.calls, self.audited);
         writeln!(
@@ -115,14 +115,14 @@ impl Lesson {
         let id = used.row.endpoint.id();
         let is_builtin = self.builtin.operations.contains_key(&used.row.endpoint);
         let mut path = String::new();
-        let mut tables: [(Part, &str, String); 3] = [
-            (Part::Query, "query", String::new()),
-            (Part::Header, "headers", String::new()),
-            (Part::Body, "body", String::new()),
+        let mut tables: [(RequestPart, &str, String); 3] = [
+            (RequestPart::Query, "query", String::new()),
+            (RequestPart::Header, "headers", String::new()),
+            (RequestPart::Body, "body", String::new()),
         ];
         for ((part, place), seen) in &used.places {
             let line = match part {
-                Part::Path => self.path(used, seen),
+                RequestPart::Path => self.path(used, seen),
                 _ => self.entry(used, *part, place, seen, settings),
             };
             match tables.iter_mut().find(|(of, ..)| of == part) {
@@ -145,7 +145,7 @@ impl Lesson {
     }
 
     fn path(&self, used: &Used, seen: &Seen) -> String {
-        if let Some(rule) = self.builtin_rule(used.row, Part::Path, "") {
+        if let Some(rule) = self.builtin_rule(used.row, RequestPart::Path, "") {
             let wider = widen::widen(rule, &seen.found);
             let rule = wider.map_or("\"any\"".to_owned(), |rule| rule.to_toml(None));
             return format!("{}path = {rule}\n", reasons(seen));
@@ -176,7 +176,7 @@ impl Lesson {
     fn entry(
         &self,
         used: &Used,
-        part: Part,
+        part: RequestPart,
         place: &str,
         seen: &Seen,
         settings: &mut Settings,
@@ -184,7 +184,7 @@ impl Lesson {
         let any = || format!("{}{} = \"any\"\n", reasons(seen), quote(place));
         let Some(rule) = self.builtin_rule(used.row, part, place) else { return any() };
         let has = |wanted: fn(&Allowed) -> bool| match &rule.must {
-            Must::Be(allowed) => allowed.iter().any(wanted),
+            Requirement::Be(allowed) => allowed.iter().any(wanted),
             _ => false,
         };
         let wider = if has(|one| matches!(one, Allowed::Bind)) {
@@ -199,7 +199,7 @@ impl Lesson {
             widen::widen(rule, &seen.found)
         };
         let Some(mut wider) = wider else { return any() };
-        if let (Must::Be(before), Must::Be(after)) = (&rule.must, &wider.must)
+        if let (Requirement::Be(before), Requirement::Be(after)) = (&rule.must, &wider.must)
             && before.len() == after.len()
             && has(|one| matches!(one, Allowed::Bind))
         {
@@ -210,7 +210,9 @@ impl Lesson {
         }
         let fill = self.fill(used.row, place);
         let socket = match &wider.must {
-            Must::Be(allowed) if allowed.iter().any(|one| matches!(one, Allowed::OwnSocket)) => {
+            Requirement::Be(allowed)
+                if allowed.iter().any(|one| matches!(one, Allowed::OwnSocket)) =>
+            {
                 "# `own-socket`: the container gets the listener's own socket, not the engine's\n"
             }
             _ => "",

@@ -12,8 +12,8 @@ fn record(verdict: &str, operation: &str, findings: &str) -> String {
     )
 }
 
-fn lesson(lines: &[String]) -> Lesson {
-    let mut lesson = Lesson::new(None).unwrap();
+fn lesson(lines: &[String]) -> LearnedRules {
+    let mut lesson = LearnedRules::new(None).unwrap();
     for line in lines {
         assert!(lesson.read(line), "{line}");
     }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::super::rules::{Allowed, Must, Pattern, Rule, Scalar};
+use super::super::rules::{Allowed, Pattern, Requirement, Rule, Scalar};
 
 pub(super) fn widen(rule: &Rule, found: &[Option<Json>]) -> Option<Rule> {
     let mut allowed = match &rule.must {
-        Must::Be(allowed) => allowed.clone(),
-        Must::BeZero | Must::BeNull => Vec::new(),
-        Must::BeAnything | Must::BeDropped => return None,
+        Requirement::Be(allowed) => allowed.clone(),
+        Requirement::BeZero | Requirement::BeNull => Vec::new(),
+        Requirement::BeAnything | Requirement::BeDropped => return None,
     };
     if allowed.iter().any(|one| matches!(one, Allowed::NoHostMounts | Allowed::VolumeOptions)) {
         return None;
@@ -27,7 +27,7 @@ pub(super) fn widen(rule: &Rule, found: &[Option<Json>]) -> Option<Rule> {
     }
     // The words for what was allowed before are wrong now; new ones are made of the predicates.
     let id = rule.id.clone();
-    Some(Rule { id, must: Must::Be(allowed), why: String::new(), hint: String::new() })
+    Some(Rule { id, must: Requirement::Be(allowed), why: String::new(), hint: String::new() })
 }
 
 fn extend(allowed: &mut Vec<Allowed>, found: &Json) -> Option<()> {

@@ -83,14 +83,14 @@ pub(super) struct Node {
 pub(super) struct Rule {
     /// Stable, such as `container.privileged`; empty for what allows everything.
     pub id: String,
-    pub must: Must,
+    pub must: Requirement,
     /// What is allowed, in a sentence that goes on from the field's name.
     pub why: String,
     pub hint: String,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Must {
+pub(super) enum Requirement {
     BeAnything,
     /// Whatever it is, it is not sent.
     BeDropped,
@@ -131,7 +131,7 @@ impl Rules {
     pub(super) fn names(&self) -> Vec<Name> {
         let mut names = Vec::new();
         let mut note = |resource, field: &str, rule: Option<&Rule>| {
-            let Some(Rule { must: Must::Be(allowed), .. }) = rule else { return };
+            let Some(Rule { must: Requirement::Be(allowed), .. }) = rule else { return };
             let texts = allowed.iter().flat_map(|one| match one {
                 Allowed::OneOf(items) => items.as_slice(),
                 _ => &[],
@@ -165,7 +165,7 @@ impl Rules {
 impl Rule {
     /// Whether nothing at all is not enough.
     pub(super) fn demands(&self) -> bool {
-        matches!(&self.must, Must::Be(allowed) if allowed.iter().any(|one| matches!(one, Allowed::FiltersWith(_))))
+        matches!(&self.must, Requirement::Be(allowed) if allowed.iter().any(|one| matches!(one, Allowed::FiltersWith(_))))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Must, Node, Operation, PathRule, Rule, Rules};
+use super::{Node, Operation, PathRule, Requirement, Rule, Rules};
 use crate::api::doc::Value;
 use crate::api::endpoint::Row;
 use crate::api::table;
@@ -135,9 +135,9 @@ fn section(page: &mut String, row: &Row, operation: &Operation) {
     let listed = listed(operation);
     let free = |dropped: bool| {
         let names = listed.iter().filter(|(_, rule)| match rule.must {
-            Must::BeAnything => !dropped,
-            Must::BeDropped => dropped,
-            Must::BeZero | Must::BeNull | Must::Be(_) => false,
+            Requirement::BeAnything => !dropped,
+            Requirement::BeDropped => dropped,
+            Requirement::BeZero | Requirement::BeNull | Requirement::Be(_) => false,
         });
         names.map(|(field, _)| format!("`{field}`")).collect::<Vec<_>>().join(", ")
     };
@@ -185,7 +185,7 @@ fn listed(operation: &Operation) -> Vec<(String, &Rule)> {
 
 fn below<'r>(node: &'r Node, at: &str, listed: &mut Vec<(String, &'r Rule)>) {
     if let Some(rule) = &node.rule {
-        let is_looked_into = node.looks_inside() && matches!(rule.must, Must::BeAnything);
+        let is_looked_into = node.looks_inside() && matches!(rule.must, Requirement::BeAnything);
         if !is_looked_into {
             listed.push((at.to_owned(), rule));
         }
@@ -205,13 +205,13 @@ fn plain_path(row: &Row) -> String {
 }
 
 /// From the predicates, not from what the file says of them.
-fn allowed(must: &Must) -> String {
+fn allowed(must: &Requirement) -> String {
     match must {
-        Must::BeAnything => "anything".to_owned(),
-        Must::BeDropped => "anything; not sent on".to_owned(),
-        Must::BeZero => "zero".to_owned(),
-        Must::BeNull => "null".to_owned(),
-        Must::Be(allowed) => {
+        Requirement::BeAnything => "anything".to_owned(),
+        Requirement::BeDropped => "anything; not sent on".to_owned(),
+        Requirement::BeZero => "zero".to_owned(),
+        Requirement::BeNull => "null".to_owned(),
+        Requirement::Be(allowed) => {
             let words: Vec<_> = allowed.iter().map(super::Allowed::describe).collect();
             words.join(", or ")
         }

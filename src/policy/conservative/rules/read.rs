@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::allowed::{self, Allowed};
-use super::{Must, Rule};
+use super::{Requirement, Rule};
 use crate::api::doc::Value;
 use crate::config::{Invalid, Place};
 
@@ -251,9 +251,9 @@ impl Reading<'_> {
         let at = value.span().start;
         if let DeValue::String(word) = value.get_ref() {
             let must = match word.as_ref() {
-                "any" => Must::BeAnything,
-                "drop" => Must::BeDropped,
-                "zero" => Must::BeZero,
+                "any" => Requirement::BeAnything,
+                "drop" => Requirement::BeDropped,
+                "zero" => Requirement::BeZero,
                 _ => {
                     let hint = "`any`, `zero`, `drop`, or a table";
                     self.complain(at, format!("`{word}` is not a rule"), hint);
@@ -270,7 +270,7 @@ impl Reading<'_> {
     fn rule(&mut self, at: usize, keys: &[Item<'_>]) -> Option<Entry> {
         let mut rule = Rule {
             id: String::new(),
-            must: Must::BeAnything,
+            must: Requirement::BeAnything,
             why: String::new(),
             hint: String::new(),
         };
@@ -286,8 +286,8 @@ impl Reading<'_> {
                     Some(value) => fill = Some(Value::Bool(value)),
                     None => fill = self.string(value).map(Value::String),
                 },
-                "zero" => rule.must = Must::BeZero,
-                "null" => rule.must = Must::BeNull,
+                "zero" => rule.must = Requirement::BeZero,
+                "null" => rule.must = Requirement::BeNull,
                 "at-least" => range.0 = self.integer(value),
                 "at-most" => range.1 = self.integer(value),
                 word => match allowed::read(word, value.get_ref()) {
@@ -307,11 +307,11 @@ impl Reading<'_> {
             allowed.push(Allowed::Range { least: range.0, most: range.1 });
         }
         match (&rule.must, allowed.is_empty()) {
-            (Must::BeAnything, false) => rule.must = Must::Be(allowed),
+            (Requirement::BeAnything, false) => rule.must = Requirement::Be(allowed),
             (_, true) => {}
             (_, false) => self.complain(at, "`zero` and `null` stand alone", ""),
         }
-        if rule.id.is_empty() && !matches!(rule.must, Must::BeAnything) {
+        if rule.id.is_empty() && !matches!(rule.must, Requirement::BeAnything) {
             self.complain(at, "a rule that can refuse needs an id", "add `rule = \"…\"`");
         }
         if rule.why.is_empty() {
@@ -364,13 +364,13 @@ impl Reading<'_> {
     }
 }
 
-fn why(must: &Must) -> String {
+fn why(must: &Requirement) -> String {
     match must {
-        Must::BeAnything => "may be anything".to_owned(),
-        Must::BeDropped => "is not sent".to_owned(),
-        Must::BeZero => "must not be set".to_owned(),
-        Must::BeNull => "must be null or left out".to_owned(),
-        Must::Be(allowed) => {
+        Requirement::BeAnything => "may be anything".to_owned(),
+        Requirement::BeDropped => "is not sent".to_owned(),
+        Requirement::BeZero => "must not be set".to_owned(),
+        Requirement::BeNull => "must be null or left out".to_owned(),
+        Requirement::Be(allowed) => {
             let words: Vec<_> = allowed.iter().map(Allowed::describe).collect();
             format!("must be {}", words.join(", or "))
         }
@@ -382,7 +382,7 @@ fn why(must: &Must) -> String {
 fn merge_entries(into: &mut Vec<Named<Entry>>, from: Vec<Named<Entry>>) {
     for Named { name, value, .. } in &from {
         let is_predicate =
-            matches!(value, Entry::Rule { rule, .. } if matches!(rule.must, Must::Be(_)));
+            matches!(value, Entry::Rule { rule, .. } if matches!(rule.must, Requirement::Be(_)));
         let below = format!("{name}.");
         into.retain(|old| match old.name == *name {
             true => is_predicate && matches!(old.value, Entry::Group(_)),

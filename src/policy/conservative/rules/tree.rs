@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::read::{Entry, Named, Raw, RawOperation, RawPath};
-use super::{Absent, Allowed, Must, Node, Operation, PathRule, Refusal, Rule, Rules};
+use super::{Absent, Allowed, Node, Operation, PathRule, Refusal, Requirement, Rule, Rules};
 use crate::api::doc::Value;
 use crate::api::endpoint::{BodyKind, Row};
 use crate::api::shape::Kind;
@@ -18,7 +18,7 @@ use crate::config::{Invalid, Place};
 const MOST_DEPTH: usize = 4;
 
 pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
-    let mut growing = Growing { groups: &raw.groups, complaints: Invalid::default() };
+    let mut growing = Builder { groups: &raw.groups, complaints: Invalid::default() };
     let mut rules = Rules {
         operations: BTreeMap::new(),
         refused: BTreeMap::new(),
@@ -53,18 +53,21 @@ fn mounts_of_made(create: &Operation) -> Option<Rule> {
     let rule = |list| host_config.field(list)?.rule.as_ref();
     let both = [rule("Mounts"), rule("Binds")].into_iter().flatten();
     let allowed = |rule: &Rule| match &rule.must {
-        Must::Be(allowed) => allowed.clone(),
-        Must::BeAnything | Must::BeDropped | Must::BeZero | Must::BeNull => Vec::new(),
+        Requirement::Be(allowed) => allowed.clone(),
+        Requirement::BeAnything
+        | Requirement::BeDropped
+        | Requirement::BeZero
+        | Requirement::BeNull => Vec::new(),
     };
-    if both.clone().any(|rule| matches!(rule.must, Must::BeAnything)) {
-        return both.clone().find(|rule| matches!(rule.must, Must::BeAnything)).cloned();
+    if both.clone().any(|rule| matches!(rule.must, Requirement::BeAnything)) {
+        return both.clone().find(|rule| matches!(rule.must, Requirement::BeAnything)).cloned();
     }
     let first = both.clone().next()?.clone();
     let allowed: Vec<_> = both.flat_map(allowed).collect();
-    (!allowed.is_empty()).then(|| Rule { must: Must::Be(allowed), ..first })
+    (!allowed.is_empty()).then(|| Rule { must: Requirement::Be(allowed), ..first })
 }
 
-struct Growing<'r> {
+struct Builder<'r> {
     groups: &'r [Named<Vec<Named<Entry>>>],
     complaints: Invalid,
 }
@@ -83,7 +86,7 @@ enum TargetStep {
     Each,
 }
 
-impl Growing<'_> {
+impl Builder<'_> {
     fn complain(&mut self, place: &Place, what: impl Into<String>, hint: &str) {
         self.complaints.extend(Invalid::at(place, what.into(), hint));
     }
@@ -114,7 +117,7 @@ impl Growing<'_> {
                 Some(param) => {
                     let kind = param.json.unwrap_or(Kind::Str);
                     let Some(rule) = self.plain(entry, kind) else { continue };
-                    if let (Some(means), Must::Be(_)) = (param.means, &rule.must) {
+                    if let (Some(means), Requirement::Be(_)) = (param.means, &rule.must) {
                         operation.absent_query.push((param.name, means, rule.clone()));
                     }
                     operation.query.push((param.name, rule));
@@ -261,7 +264,7 @@ impl Growing<'_> {
 
     /// A predicate for another type would refuse everything.
     fn suit(&mut self, entry: &Named<Entry>, rule: &Rule, kind: Kind) {
-        let Must::Be(allowed) = &rule.must else { return };
+        let Requirement::Be(allowed) = &rule.must else { return };
         for one in allowed {
             if !suits(one, kind) {
                 let what = format!("`{}` can never be {}", entry.name, one.describe());
@@ -291,7 +294,7 @@ fn absent(node: &Node, kind: Kind, path: &mut Vec<&'static str>, found: &mut Vec
     for field in fields {
         let Some(node) = node.field(field.name) else { continue };
         path.push(field.name);
-        if let (Some(means), Some(rule @ Rule { must: Must::Be(_), .. })) =
+        if let (Some(means), Some(rule @ Rule { must: Requirement::Be(_), .. })) =
             (field.means, &node.rule)
         {
             found.push(Absent { path: path.clone(), means, rule: rule.clone() });

@@ -4,19 +4,19 @@
 //! rule.
 
 use super::allowed::Scalar;
-use super::{Allowed, Must, Rule};
+use super::{Allowed, Requirement, Rule};
 use crate::api::doc::Value;
 use crate::config::units;
 
 impl Rule {
     pub(in super::super) fn to_toml(&self, fill: Option<&Value>) -> String {
         let mut keys: Vec<String> = match &self.must {
-            Must::BeAnything if fill.is_none() => return "\"any\"".to_owned(),
-            Must::BeAnything => Vec::new(),
-            Must::BeDropped => return "\"drop\"".to_owned(),
-            Must::BeZero => vec!["zero = true".to_owned()],
-            Must::BeNull => vec!["null = true".to_owned()],
-            Must::Be(allowed) => allowed.iter().map(predicate).collect(),
+            Requirement::BeAnything if fill.is_none() => return "\"any\"".to_owned(),
+            Requirement::BeAnything => Vec::new(),
+            Requirement::BeDropped => return "\"drop\"".to_owned(),
+            Requirement::BeZero => vec!["zero = true".to_owned()],
+            Requirement::BeNull => vec!["null = true".to_owned()],
+            Requirement::Be(allowed) => allowed.iter().map(predicate).collect(),
         };
         match fill {
             Some(Value::String(text)) => keys.push(format!("fill = {}", quote(text))),

@@ -169,11 +169,11 @@ fn a_bounded_number_has_a_least_or_a_most() {
         let made = Made { listener: "test".to_owned(), user: None, container: "c".to_owned() };
         let made = Arc::new(made);
         let knows = |question: &Question| match question {
-            Question::Exec(_) => Answer::Exec(Arc::clone(&made)),
+            Question::Exec(_) => Fact::Exec(Arc::clone(&made)),
             Question::Container(_) => {
-                Answer::Json(Arc::new(super::state::container("a", serde_json::json!({}))))
+                Fact::Json(Arc::new(super::state::container("a", serde_json::json!({}))))
             }
-            _ => Answer::Absent,
+            _ => Fact::Absent,
         };
         let said = match judge(&BUILTIN, line, "", &knows) {
             Verdict::Allowed(_) => None,
@@ -263,11 +263,11 @@ fn a_container_made_elsewhere_with_such_options_cannot_be_started_from_here() {
             "LogConfig": { "Type": driver, "Config": { option: value } } } });
         let made = Arc::new(made);
         let knows = |question: &Question| match question {
-            Question::Container(_) => Answer::Json(Arc::clone(&made)),
+            Question::Container(_) => Fact::Json(Arc::clone(&made)),
             Question::Info => {
-                Answer::Json(Arc::new(serde_json::json!({ "LoggingDriver": "fluentd" })))
+                Fact::Json(Arc::new(serde_json::json!({ "LoggingDriver": "fluentd" })))
             }
-            _ => Answer::Absent,
+            _ => Fact::Absent,
         };
         matches!(judge(&BUILTIN, "POST /containers/x/start", "", &knows), Verdict::Allowed(_))
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Place;
-use crate::policy::conservative::rules::{Must, Node};
+use crate::policy::conservative::rules::{Node, Requirement};
 
 /// Who answers for what the engine puts where the client says nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,7 +150,7 @@ const TABLE: &[(&str, &[&str], Absent)] = &[
 ];
 
 fn places(node: &Node, at: &str, found: &mut Vec<String>) {
-    if node.rule.as_ref().is_some_and(|rule| matches!(rule.must, Must::Be(_))) {
+    if node.rule.as_ref().is_some_and(|rule| matches!(rule.must, Requirement::Be(_))) {
         found.push(at.to_owned());
     }
     let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
@@ -165,7 +165,8 @@ fn somebody_answers_for_every_place_that_a_client_may_leave_out() {
     let mut known = 0;
     for (endpoint, operation) in &rules.operations {
         let mut all = Vec::new();
-        let query = operation.query.iter().filter(|(_, rule)| matches!(rule.must, Must::Be(_)));
+        let query =
+            operation.query.iter().filter(|(_, rule)| matches!(rule.must, Requirement::Be(_)));
         all.extend(query.map(|(name, _)| format!("?{name}")));
         places(&operation.body, "", &mut all);
         for place in all {
@@ -225,7 +226,7 @@ fn what_is_left_out_is_judged_as_what_it_means() {
     ];
     let judged = |settings: config::Conservative, line: &str, body: &str| {
         let chain = chain(&settings, &Surroundings::default());
-        match judge(&chain, line, body, &|_| Answer::Absent) {
+        match judge(&chain, line, body, &|_| Fact::Absent) {
             Verdict::Allowed(_) => None,
             Verdict::Denied(_, reasons) => Some(reasons[0].rule.to_string()),
             Verdict::Malformed(why) => panic!("{why}"),
@@ -282,8 +283,8 @@ fn what_comes_from_the_image_is_judged_when_the_container_starts() {
         let made = serde_json::json!({ "Id": "a", "Config": { key: value }, "HostConfig": {} });
         let made = Arc::new(made);
         let knows = |question: &Question| match question {
-            Question::Container(_) => Answer::Json(Arc::clone(&made)),
-            _ => Answer::Absent,
+            Question::Container(_) => Fact::Json(Arc::clone(&made)),
+            _ => Fact::Absent,
         };
         let judged = judge(&BUILTIN, "POST /containers/x/start", "", &knows);
         assert!(matches!(judged, Verdict::Denied(..)), "{key}: {judged:?}");

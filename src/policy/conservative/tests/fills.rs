@@ -9,20 +9,18 @@ fn sent(
     body: &str,
 ) -> Result<String, String> {
     let knows = |question: &Question| match question {
-        Question::HostPath(path) if path.starts_with("/srv/cc/gone") => Answer::Absent,
-        Question::HostPath(path) if path.starts_with("/srv/cc/link") => Answer::Path("/etc".into()),
-        Question::HostPath(path) if path.starts_with("/srv/cc/out") => {
-            Answer::Path("/srv/x".into())
-        }
+        Question::HostPath(path) if path.starts_with("/srv/cc/gone") => Fact::Absent,
+        Question::HostPath(path) if path.starts_with("/srv/cc/link") => Fact::Path("/etc".into()),
+        Question::HostPath(path) if path.starts_with("/srv/cc/out") => Fact::Path("/srv/x".into()),
         Question::HostPath(path) if path.starts_with("/srv/cc/alias") => {
-            Answer::Path(path.to_string_lossy().replace("alias", "real").into())
+            Fact::Path(path.to_string_lossy().replace("alias", "real").into())
         }
         Question::HostPath(path) if path.starts_with("/etc/shadow") => {
             panic!("nobody may learn whether it is there")
         }
-        Question::HostPath(path) => Answer::Path(path.clone()),
-        Question::MountsBelow(_) => Answer::Paths(Vec::new()),
-        _ => Answer::Absent,
+        Question::HostPath(path) => Fact::Path(path.clone()),
+        Question::MountsBelow(_) => Fact::Paths(Vec::new()),
+        _ => Fact::Absent,
     };
     match judge(&chain(settings, around), "POST /containers/create", body, &knows) {
         Verdict::Allowed(bytes) => {
@@ -152,9 +150,9 @@ fn ports_are_counted_with_those_of_the_image() {
     let exposing = |ports: &str| {
         let image = serde_json::json!({ "Config": { "ExposedPorts": { ports: {} } } });
         move |question: &Question| match question {
-            Question::Image(name) if name == "x" => Answer::Json(Arc::new(image.clone())),
-            Question::Image(_) => Answer::Failed("it answered 500".to_owned()),
-            _ => Answer::Absent,
+            Question::Image(name) if name == "x" => Fact::Json(Arc::new(image.clone())),
+            Question::Image(_) => Fact::Failed("it answered 500".to_owned()),
+            _ => Fact::Absent,
         }
     };
     let publishes = |body: &str, image: &str| {

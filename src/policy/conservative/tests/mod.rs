@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use super::*;
 use crate::auth::Identity;
 use crate::policy::rehearsal::{Request, Verdict, rehearse};
-use crate::policy::{Answer, Chain, Link, Question};
+use crate::policy::{Chain, Fact, Link, Question};
 
 /// The built-in rules without any settings.
 static BUILTIN: LazyLock<Chain> =
@@ -26,7 +26,7 @@ fn chain(settings: &config::Conservative, around: &Surroundings) -> Chain {
 }
 
 /// What becomes of a request when the engine answers like this.
-fn judge(chain: &Chain, line: &str, body: &str, knows: &dyn Fn(&Question) -> Answer) -> Verdict {
+fn judge(chain: &Chain, line: &str, body: &str, knows: &dyn Fn(&Question) -> Fact) -> Verdict {
     let (method, target) = line.split_once(' ').unwrap();
     let request = Request { method, target, body: body.as_bytes() };
     rehearse(chain, "test", &Identity::imagined(None), &request, knows).verdict
@@ -37,8 +37,8 @@ fn judge(chain: &Chain, line: &str, body: &str, knows: &dyn Fn(&Question) -> Ans
 fn rule(line: &str, body: &str) -> Option<String> {
     let made = state::container("a", serde_json::json!({}));
     let knows = |question: &Question| match question {
-        Question::Container(_) => Answer::Json(Arc::new(made.clone())),
-        _ => Answer::Absent,
+        Question::Container(_) => Fact::Json(Arc::new(made.clone())),
+        _ => Fact::Absent,
     };
     match judge(&BUILTIN, line, body, &knows) {
         Verdict::Allowed(_) => None,

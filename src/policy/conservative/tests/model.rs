@@ -472,7 +472,7 @@ fn what_is_absent_is_answered_as_the_engine_would() {
         ("DELETE /volumes/x?force=1", "", 204, ""),
         ("POST /commit?container=x", "{}", 404, "No such container: x"),
     ] {
-        let Verdict::Denied(_, reasons) = judge(&BUILTIN, line, body, &|_| Answer::Absent) else {
+        let Verdict::Denied(_, reasons) = judge(&BUILTIN, line, body, &|_| Fact::Absent) else {
             panic!("{line}")
         };
         assert_eq!((reasons[0].status, &*reasons[0].message()), (status, words), "{line}");

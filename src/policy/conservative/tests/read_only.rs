@@ -6,19 +6,19 @@ use super::*;
 use crate::config::{AllowedBind, Place};
 
 /// A path for reading, below which something is mounted in `/srv/cc/over`.
-fn knows(kernel: &'static str) -> impl Fn(&Question) -> Answer {
+fn knows(kernel: &'static str) -> impl Fn(&Question) -> Fact {
     move |question| match question {
-        Question::HostPath(path) => Answer::Path(path.clone()),
+        Question::HostPath(path) => Fact::Path(path.clone()),
         Question::MountsBelow(path) if path.starts_with("/srv/cc/over") => {
-            Answer::Paths(vec![path.join("disk")])
+            Fact::Paths(vec![path.join("disk")])
         }
         Question::MountsBelow(path) if path.starts_with("/srv/cc/fault") => {
-            Answer::Failed("it cannot be read".to_owned())
+            Fact::Failed("it cannot be read".to_owned())
         }
-        Question::MountsBelow(_) => Answer::Paths(Vec::new()),
-        Question::Info if kernel.is_empty() => Answer::Absent,
-        Question::Info => Answer::Json(Arc::new(json!({ "KernelVersion": kernel }))),
-        _ => Answer::Absent,
+        Question::MountsBelow(_) => Fact::Paths(Vec::new()),
+        Question::Info if kernel.is_empty() => Fact::Absent,
+        Question::Info => Fact::Json(Arc::new(json!({ "KernelVersion": kernel }))),
+        _ => Fact::Absent,
     }
 }
 
@@ -126,7 +126,7 @@ fn a_container_is_judged_again_at_each_use() {
     let start = |made: Value| {
         let made = Arc::new(made);
         let knows = |question: &Question| match question {
-            Question::Container(_) => Answer::Json(Arc::clone(&made)),
+            Question::Container(_) => Fact::Json(Arc::clone(&made)),
             other => knows("6.1")(other),
         };
         match judge(&given(true), "POST /containers/x/start", "", &knows) {
@@ -169,8 +169,8 @@ fn the_listeners_own_socket_is_mounted_in_the_form_that_makes_no_directory() {
         [{ "Type": "bind", "Source": own, "Destination": "/s", "RW": false }] });
     let made = Arc::new(made);
     let knows = |question: &Question| match question {
-        Question::Container(_) => Answer::Json(Arc::clone(&made)),
-        _ => Answer::Absent,
+        Question::Container(_) => Fact::Json(Arc::clone(&made)),
+        _ => Fact::Absent,
     };
     let judged = judge(&chain, "POST /containers/x/start", "", &knows);
     assert!(matches!(judged, Verdict::Allowed(_)), "{judged:?}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// An engine with these containers, networks and volumes, each by the name that it is asked for.
-pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Answer {
+pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
     move |question| {
         let found = match question {
             Question::Container(name) => things.get("containers").and_then(|all| all.get(name)),
@@ -19,7 +19,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Answer {
             | Question::Exec(_)
             | Question::Plugin { .. } => None,
         };
-        found.map_or(Answer::Absent, |json| Answer::Json(Arc::new(json.clone())))
+        found.map_or(Fact::Absent, |json| Fact::Json(Arc::new(json.clone())))
     }
 }
 
@@ -184,7 +184,7 @@ fn a_container_that_could_have_been_made_here_is_of_use_and_pinned_by_its_id() {
 #[test]
 fn what_does_not_exist_is_said_not_to_and_what_the_engine_cannot_tell_is_refused() {
     for (line, body) in USES {
-        let verdict = judge(&BUILTIN, line, body, &|_| Answer::Absent);
+        let verdict = judge(&BUILTIN, line, body, &|_| Fact::Absent);
         let Verdict::Denied(_, reasons) = verdict else { panic!("{line} {body}: {verdict:?}") };
         let makes = line.contains("/create") || line.contains("/build");
         let wanted = if makes { 403 } else { 404 };
@@ -195,7 +195,7 @@ fn what_does_not_exist_is_said_not_to_and_what_the_engine_cannot_tell_is_refused
             false => "No such container: x",
         };
         assert!(said.contains(words) && (makes || said == words), "{line} {body}: {said}");
-        let failed = |_: &Question| Answer::Failed("it answered 500".to_owned());
+        let failed = |_: &Question| Fact::Failed("it answered 500".to_owned());
         let verdict = judge(&BUILTIN, line, body, &failed);
         assert!(matches!(verdict, Verdict::Denied(..)), "{line} {body}: {verdict:?}");
     }
@@ -266,12 +266,12 @@ fn an_exec_is_its_makers() {
             user: user.map(str::to_owned),
             container: "c".into(),
         };
-        Answer::Exec(Arc::new(made))
+        Fact::Exec(Arc::new(made))
     };
     for line in ["POST /exec/e/start", "GET /exec/e/json", "POST /exec/e/resize?h=1"] {
         let verdict = judge(&BUILTIN, line, "", &|_| of("test", None));
         assert!(matches!(verdict, Verdict::Allowed(_)), "{line} {verdict:?}");
-        for other in [of("other", None), of("test", Some("ann")), Answer::Absent] {
+        for other in [of("other", None), of("test", Some("ann")), Fact::Absent] {
             let verdict = judge(&BUILTIN, line, "", &|_| other.clone());
             let Verdict::Denied(_, reasons) = verdict else { panic!("{line}") };
             assert_eq!((reasons[0].status, &*reasons[0].rule), (404, "exec.not-own"));

@@ -35,22 +35,20 @@ fn chains() -> [Chain; 2] {
 }
 
 /// Everything there is, is harmless.
-fn knows(question: &Question) -> Answer {
+fn knows(question: &Question) -> Fact {
     match question {
-        Question::HostPath(path) => Answer::Path(path.clone()),
+        Question::HostPath(path) => Fact::Path(path.clone()),
         Question::Container(_) => {
-            Answer::Json(Arc::new(json!({ "Id": "c".repeat(64), "Config": {}, "HostConfig": {} })))
+            Fact::Json(Arc::new(json!({ "Id": "c".repeat(64), "Config": {}, "HostConfig": {} })))
         }
-        Question::Network(name) => Answer::Json(Arc::new(
+        Question::Network(name) => Fact::Json(Arc::new(
             json!({ "Id": "e".repeat(64), "Name": name, "Driver": "bridge", "Scope": "local" }),
         )),
-        Question::Volume(name) => {
-            Answer::Json(Arc::new(json!({ "Name": name, "Driver": "local" })))
-        }
-        Question::Info => Answer::Json(Arc::new(json!({ "DockerRootDir": "/var/lib/docker" }))),
-        Question::MountsBelow(_) => Answer::Paths(Vec::new()),
-        Question::Addresses(_) => Answer::Addresses(vec![[192, 0, 2, 1].into()]),
-        Question::Image(_) | Question::Exec(_) | Question::Plugin { .. } => Answer::Absent,
+        Question::Volume(name) => Fact::Json(Arc::new(json!({ "Name": name, "Driver": "local" }))),
+        Question::Info => Fact::Json(Arc::new(json!({ "DockerRootDir": "/var/lib/docker" }))),
+        Question::MountsBelow(_) => Fact::Paths(Vec::new()),
+        Question::Addresses(_) => Fact::Addresses(vec![[192, 0, 2, 1].into()]),
+        Question::Image(_) | Question::Exec(_) | Question::Plugin { .. } => Fact::Absent,
     }
 }
 

@@ -250,7 +250,7 @@ fn ports_are_counted_where_they_are_published_and_again_at_the_start() {
     let made = json!({ "Config": { "ExposedPorts": { "1-3/tcp": {} } },
         "HostConfig": { "PublishAllPorts": true, "PortBindings": null } });
     let few = json!({ "Config": { "ExposedPorts": { "1-2/tcp": {} } }, "HostConfig": { "PublishAllPorts": true } });
-    let ask = |line: &str, body: &Json, found: Answer| {
+    let ask = |line: &str, body: &Json, found: Fact| {
         let chain = Chain::new(vec![Link::new(Box::new(limits(rules)))]);
         let (method, target) = line.split_once(' ').unwrap();
         let body = body.to_string();
@@ -263,23 +263,23 @@ fn ports_are_counted_where_they_are_published_and_again_at_the_start() {
             Heard::Undecided(_, questions) => panic!("{questions:?}"),
         }
     };
-    let known = |json: &Json| Answer::Json(json.clone().into());
+    let known = |json: &Json| Fact::Json(json.clone().into());
     let create = "POST /containers/create";
     let all = json!({ "Image": "x", "HostConfig": { "PublishAllPorts": true } });
     let said = ask(create, &all, known(&made)).unwrap();
     assert!(said.contains("at most 2 ports, would publish 3 (rule limits.ports)"), "{said}");
     assert_eq!(ask(create, &all, known(&few)), None);
-    assert_eq!(ask(create, &all, Answer::Absent), None, "the engine makes nothing of it");
-    assert!(ask(create, &all, Answer::Failed("x".to_owned())).is_some());
+    assert_eq!(ask(create, &all, Fact::Absent), None, "the engine makes nothing of it");
+    assert!(ask(create, &all, Fact::Failed("x".to_owned())).is_some());
     let bound = |count: usize| {
         let bindings = json!({ "80/tcp": vec![json!({}); count] });
         json!({ "Image": "x", "HostConfig": { "PortBindings": bindings } })
     };
-    assert_eq!(ask(create, &bound(2), Answer::Failed("not asked".to_owned())), None);
-    assert!(ask(create, &bound(3), Answer::Absent).is_some());
+    assert_eq!(ask(create, &bound(2), Fact::Failed("not asked".to_owned())), None);
+    assert!(ask(create, &bound(3), Fact::Absent).is_some());
     for line in ["POST /containers/c/start", "POST /containers/c/restart"] {
         assert!(ask(line, &json!({}), known(&made)).is_some(), "{line}");
         assert_eq!(ask(line, &json!({}), known(&few)), None, "{line}");
-        assert!(ask(line, &json!({}), Answer::Failed("x".to_owned())).is_some(), "{line}");
+        assert!(ask(line, &json!({}), Fact::Failed("x".to_owned())).is_some(), "{line}");
     }
 }

@@ -66,7 +66,7 @@ async fn a_full_disk_refuses_or_room_is_made() {
 #[tokio::test]
 async fn the_floor_of_free_space_is_kept() {
     let Some(disk) = Mounted::new("size=2m") else { return };
-    let store = Disk::open(Settings { free: MB, ..settings(&disk.path(), 64 * MB) }).unwrap();
+    let store = Disk::open(DiskSettings { free: MB, ..settings(&disk.path(), 64 * MB) }).unwrap();
     counted(&store).await;
     let body = vec![7; 50_000];
     let free = || {

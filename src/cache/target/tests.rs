@@ -20,7 +20,7 @@ fn ask(
 ) -> Result<Named, Refused> {
     let hosts: Vec<&[u8]> = hosts.iter().map(|host| host.as_bytes()).collect();
     let authority = authority.map(str::as_bytes);
-    let said = Said { method, target: target.as_bytes(), authority, hosts: &hosts };
+    let said = RawRequest { method, target: target.as_bytes(), authority, hosts: &hosts };
     validate(&said, arrival)
 }
 
@@ -250,7 +250,7 @@ proptest! {
     ) {
         for method in [Method::GET, Method::CONNECT] {
             for forward in [false, true] {
-                let said = Said { method: &method, target: &target, authority: None, hosts: &[&host] };
+                let said = RawRequest { method: &method, target: &target, authority: None, hosts: &[&host] };
                 let _ = validate(&said, &Arrival { scheme: Scheme::Https, sni: sni.as_deref(), forward });
             }
         }
@@ -262,8 +262,12 @@ fn a_password_in_a_url_is_what_is_wrong_with_it() {
     let arrival = Arrival { scheme: Scheme::Http, sni: None, forward: true };
     for target in ["http://user:word@a/", "http://user@a/", "http://user:1@a:80/"] {
         for hosts in [&[][..], &[&b"a"[..]][..]] {
-            let said =
-                Said { method: &Method::GET, target: target.as_bytes(), authority: None, hosts };
+            let said = RawRequest {
+                method: &Method::GET,
+                target: target.as_bytes(),
+                authority: None,
+                hosts,
+            };
             assert_eq!(validate(&said, &arrival), Err(Refused::Host("@")), "{target}");
         }
     }

@@ -35,8 +35,8 @@ async fn read(mut reader: Reader, body: &[u8], from: usize) -> (Vec<u8>, bool) {
     reader.go_to(from as u64);
     loop {
         match reader.next(None).await {
-            Ok(Some(Piece::Bytes(bytes))) => got.extend_from_slice(&bytes),
-            Ok(Some(Piece::File { at, length })) => {
+            Ok(Some(BodyPart::Bytes(bytes))) => got.extend_from_slice(&bytes),
+            Ok(Some(BodyPart::File { at, length })) => {
                 got.extend_from_slice(&body[at as usize..(at + length) as usize]);
             }
             Ok(None) => return (got, true),
@@ -58,28 +58,28 @@ proptest! {
         let body: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (growing, first) = Growing::begin();
+            let (in_flight, first) = InFlightBody::begin();
             let mut readers = vec![(0, first)];
             for start in &starts {
-                readers.push((length * start / 100, growing.reader().unwrap()));
+                readers.push((length * start / 100, in_flight.reader().unwrap()));
             }
-            growing.answer(Answer::New(head(says_length.then_some(length as u64))));
+            in_flight.answer(FlightAnswer::New(head(says_length.then_some(length as u64))));
             let filling = async {
                 let mut at = 0;
                 for (index, size) in pieces.iter().enumerate() {
                     if fails == Some(index) {
-                        growing.pass_from(at as u64);
+                        in_flight.pass_from(at as u64);
                     }
                     let piece = Bytes::copy_from_slice(&body[at..at + size]);
                     at += size;
                     if fails.is_some_and(|fails| index >= fails) {
-                        assert!(growing.pass(piece).await, "somebody reads");
+                        assert!(in_flight.pass(piece).await, "somebody reads");
                     } else {
-                        growing.written(at as u64);
+                        in_flight.written(at as u64);
                     }
                     tokio::task::yield_now().await;
                 }
-                growing.end(if is_whole { End::Whole } else { End::Broken });
+                in_flight.end(if is_whole { End::Whole } else { End::Broken });
             };
             let reading = async {
                 let mut tasks = tokio::task::JoinSet::new();
@@ -105,22 +105,22 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_has_stopped_is_left_behind_where_it_holds_up_others() {
-    let (growing, mut stopped) = Growing::begin();
-    let mut other = growing.reader().unwrap();
-    growing.answer(Answer::New(head(None)));
-    growing.pass_from(0);
+    let (in_flight, mut stopped) = InFlightBody::begin();
+    let mut other = in_flight.reader().unwrap();
+    in_flight.answer(FlightAnswer::New(head(None)));
+    in_flight.pass_from(0);
     let reading = async {
         let mut got = 0;
-        while let Ok(Some(Piece::Bytes(bytes))) = other.next(None).await {
+        while let Ok(Some(BodyPart::Bytes(bytes))) = other.next(None).await {
             got += bytes.len();
         }
         got
     };
     let filling = async {
         for _ in 0..64 {
-            assert!(growing.pass(Bytes::from(vec![0; 64 * 1024])).await);
+            assert!(in_flight.pass(Bytes::from(vec![0; 64 * 1024])).await);
         }
-        growing.end(End::Whole);
+        in_flight.end(End::Whole);
     };
     let (got, ()) = tokio::join!(reading, filling);
     assert_eq!(got, 64 * 64 * 1024);

@@ -28,7 +28,7 @@ const SMALLEST_STEP: u64 = 64 << 10;
 const STRIPES: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Quota {
     pub(super) dir: PathBuf,
     limit: u64,
     floor: u64,
@@ -44,9 +44,9 @@ pub(super) struct Room {
     wake: SyncSender<()>,
 }
 
-impl Room {
-    pub(super) fn new(dir: PathBuf, limit: u64, floor: u64, wake: SyncSender<()>) -> Room {
-        Room {
+impl Quota {
+    pub(super) fn new(dir: PathBuf, limit: u64, floor: u64, wake: SyncSender<()>) -> Quota {
+        Quota {
             dir,
             limit,
             floor,
@@ -116,11 +116,11 @@ impl Room {
 
     /// Room for a draft that may become this large. What gives way does so as the draft grows: an
     /// answer that only says that it is large drives nothing out.
-    pub(super) fn reserve(self: &Arc<Room>, bytes: u64) -> io::Result<Reservation> {
-        let mut room = Reservation { room: Arc::clone(self), bytes: 0 };
-        room.may_become(bytes)?;
-        room.take(bytes.min(room.step()))?;
-        Ok(room)
+    pub(super) fn reserve(self: &Arc<Quota>, bytes: u64) -> io::Result<Reservation> {
+        let mut quota = Reservation { quota: Arc::clone(self), bytes: 0 };
+        quota.may_become(bytes)?;
+        quota.take(bytes.min(quota.step()))?;
+        Ok(quota)
     }
 
     /// Behind the scenes: down to the low water mark, or further if the disk is full all the same.
@@ -241,7 +241,7 @@ impl Room {
 /// What a draft has of the room.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    room: Arc<Room>,
+    quota: Arc<Quota>,
     bytes: u64,
 }
 
@@ -257,7 +257,7 @@ impl Reservation {
 
     /// One object is not to take the place of all others.
     fn may_become(&self, bytes: u64) -> io::Result<()> {
-        match bytes > self.room.limit / 2 {
+        match bytes > self.quota.limit / 2 {
             true => {
                 let why = "it is larger than half of the store's `size`";
                 Err(io::Error::new(io::ErrorKind::FileTooLarge, why))
@@ -267,21 +267,21 @@ impl Reservation {
     }
 
     fn step(&self) -> u64 {
-        (self.room.limit / 64).clamp(SMALLEST_STEP, LARGEST_STEP)
+        (self.quota.limit / 64).clamp(SMALLEST_STEP, LARGEST_STEP)
     }
 
     pub(super) fn failed(&self, error: &io::Error) {
-        self.room.failed(error);
+        self.quota.failed(error);
     }
 
     pub(super) fn release(&mut self) {
-        self.room.drafts.fetch_sub(std::mem::take(&mut self.bytes), Relaxed);
+        self.quota.drafts.fetch_sub(std::mem::take(&mut self.bytes), Relaxed);
     }
 
     fn take(&mut self, bytes: u64) -> io::Result<()> {
-        self.room.take(bytes)?;
+        self.quota.take(bytes)?;
         self.bytes += bytes;
-        if self.bytes > self.room.limit {
+        if self.bytes > self.quota.limit {
             return Err(full("it is larger than the store's `size`"));
         }
         Ok(())

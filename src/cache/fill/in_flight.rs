@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::cache::fresh::{self, NotStored};
 use crate::cache::meta::Meta;
-use crate::cache::store::{Found, Lock};
+use crate::cache::store::{Lock, StoredResponse};
 use crate::cache::upstream::Fault;
 
 /// What may lie in memory on its way through, in bytes: at first, and for readers that empty it faster than
@@ -29,22 +29,22 @@ const LARGEST_WINDOW: u64 = 512 * 1024;
 const STOPPED: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub struct Growing {
-    state: watch::Sender<State>,
+pub struct InFlightBody {
+    state: watch::Sender<FlightState>,
     passage: Mutex<Passage>,
     /// A reader has moved on, or gone.
     moved: Notify,
-    landed: OnceLock<Found>,
+    landed: OnceLock<StoredResponse>,
     outdated: AtomicBool,
     /// Keeps other processes from asking for the same.
     lock: Mutex<Option<Lock>>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
+pub(super) struct FlightState {
     /// 1xx answers so far.
     pub interim: Vec<Arc<(StatusCode, HeaderMap)>>,
-    pub answer: Option<Answer>,
+    pub answer: Option<FlightAnswer>,
     /// Bytes of the body that can be read.
     pub written: u64,
     pub end: Option<End>,
@@ -52,14 +52,14 @@ pub(super) struct State {
 
 /// What came of a request to the origin.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum FlightAnswer {
     /// A new answer, whose body grows.
     New(Arc<Head>),
     /// What is stored is still good; with it what the origin said to the client that asked, and only to
     /// that one.
-    Stored(Arc<Found>, Arc<HeaderMap>),
+    Stored(Arc<StoredResponse>, Arc<HeaderMap>),
     /// Somebody else has stored it meanwhile.
-    Found(Arc<Found>),
+    Found(Arc<StoredResponse>),
     Failed(Arc<Fault>),
 }
 
@@ -134,19 +134,19 @@ struct Passage {
     next_reader: u64,
 }
 
-impl Growing {
+impl InFlightBody {
     /// A new one, and its first reader.
-    pub fn begin() -> (Arc<Growing>, Reader) {
-        let growing = Arc::new(Growing {
-            state: watch::Sender::new(State::default()),
+    pub fn begin() -> (Arc<InFlightBody>, Reader) {
+        let in_flight = Arc::new(InFlightBody {
+            state: watch::Sender::new(FlightState::default()),
             passage: Mutex::default(),
             moved: Notify::new(),
             landed: OnceLock::new(),
             outdated: AtomicBool::new(false),
             lock: Mutex::default(),
         });
-        let reader = growing.seat(&mut growing.passage());
-        (growing, reader)
+        let reader = in_flight.seat(&mut in_flight.passage());
+        (in_flight, reader)
     }
 
     /// Whether something may still come of it for others than it was asked for.
@@ -154,14 +154,16 @@ impl Growing {
         let state = self.state.borrow();
         let is_open = match &state.answer {
             None => true,
-            Some(Answer::New(head)) => head.is_shared,
-            Some(Answer::Failed(_) | Answer::Stored(..) | Answer::Found(_)) => false,
+            Some(FlightAnswer::New(head)) => head.is_shared,
+            Some(FlightAnswer::Failed(_) | FlightAnswer::Stored(..) | FlightAnswer::Found(_)) => {
+                false
+            }
         };
         is_open && state.end.is_none()
     }
 
     /// What was found whole and right, while it is on its way into the store.
-    pub fn landed(&self) -> Option<Found> {
+    pub fn landed(&self) -> Option<StoredResponse> {
         self.landed.get().cloned()
     }
 
@@ -171,7 +173,7 @@ impl Growing {
     }
 
     /// A reader that stands at the first byte; none where that is gone.
-    pub fn reader(self: &Arc<Growing>) -> Option<Reader> {
+    pub fn reader(self: &Arc<InFlightBody>) -> Option<Reader> {
         let mut passage = self.passage();
         if passage.begins.is_some_and(|begins| passage.start > begins) {
             return None;
@@ -184,11 +186,11 @@ impl Growing {
         self.passage().readers.len()
     }
 
-    fn seat(self: &Arc<Growing>, passage: &mut Passage) -> Reader {
+    fn seat(self: &Arc<InFlightBody>, passage: &mut Passage) -> Reader {
         let id = passage.next_reader;
         passage.next_reader += 1;
         passage.readers.push((id, 0));
-        Reader { state: self.state.subscribe(), growing: Arc::clone(self), id, at: 0 }
+        Reader { state: self.state.subscribe(), in_flight: Arc::clone(self), id, at: 0 }
     }
 
     pub(super) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
@@ -203,7 +205,7 @@ impl Growing {
         });
     }
 
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, answer: FlightAnswer) {
         self.state.send_modify(|state| state.answer = Some(answer));
     }
 
@@ -227,7 +229,7 @@ impl Growing {
     }
 
     /// It is whole and right, and this is what will be stored.
-    pub(super) fn land(&self, found: Found) {
+    pub(super) fn land(&self, found: StoredResponse) {
         let _ = self.landed.set(found);
     }
 
@@ -351,15 +353,15 @@ impl Passage {
 /// Somebody who follows a body.
 #[derive(Debug)]
 pub struct Reader {
-    growing: Arc<Growing>,
-    state: watch::Receiver<State>,
+    in_flight: Arc<InFlightBody>,
+    state: watch::Receiver<FlightState>,
     id: u64,
     at: u64,
 }
 
 /// A part of the body that is there.
 #[derive(Debug)]
-pub enum Piece {
+pub enum BodyPart {
     /// In the draft's file, from this byte of the body on.
     File {
         at: u64,
@@ -375,7 +377,7 @@ pub struct Broken;
 
 impl Reader {
     /// Waits for what came of the request, handing on the 1xx answers that come before.
-    pub async fn answer(&mut self, interim: &mut Interim) -> Answer {
+    pub async fn answer(&mut self, interim: &mut Interim) -> FlightAnswer {
         loop {
             let news = {
                 let state = self.state.borrow_and_update();
@@ -387,7 +389,7 @@ impl Reader {
                 // The sender lives as long as `growing` does.
                 None if self.state.changed().await.is_ok() => {}
                 None => {
-                    return Answer::Failed(Arc::new(Fault::Closed(
+                    return FlightAnswer::Failed(Arc::new(Fault::Closed(
                         "the fill has ended".to_owned(),
                     )));
                 }
@@ -401,7 +403,7 @@ impl Reader {
             match self.state.borrow_and_update().end {
                 Some(End::Whole) => return Some(Ok(())),
                 Some(End::Broken) => return Some(Err(Broken)),
-                None if self.growing.passage().begins.is_some() => return None,
+                None if self.in_flight.passage().begins.is_some() => return None,
                 None => {}
             }
             // The sender lives as long as `growing` does.
@@ -414,8 +416,8 @@ impl Reader {
     /// Goes on from another byte.
     pub fn go_to(&mut self, at: u64) {
         self.at = at;
-        self.tell(&mut self.growing.passage());
-        self.growing.moved.notify_waiters();
+        self.tell(&mut self.in_flight.passage());
+        self.in_flight.moved.notify_waiters();
     }
 
     /// How much of the body can be read.
@@ -425,12 +427,12 @@ impl Reader {
 
     /// The next part before `end` (where the reader's range ends; none: the body's end), as soon as it
     /// is there; none behind the last one.
-    pub async fn next(&mut self, end: Option<u64>) -> Result<Option<Piece>, Broken> {
+    pub async fn next(&mut self, end: Option<u64>) -> Result<Option<BodyPart>, Broken> {
         loop {
             let (readable, whole, length) = {
                 let state = self.state.borrow_and_update();
                 let length = match &state.answer {
-                    Some(Answer::New(head)) => head.length,
+                    Some(FlightAnswer::New(head)) => head.length,
                     _ => None,
                 };
                 if state.end == Some(End::Broken) {
@@ -456,25 +458,25 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, until: u64) -> Result<Piece, Broken> {
-        let mut passage = self.growing.passage();
+    fn take(&mut self, until: u64) -> Result<BodyPart, Broken> {
+        let mut passage = self.in_flight.passage();
         let file_ends = passage.begins.unwrap_or(u64::MAX);
         let piece = if self.at < file_ends {
             let length = until.min(file_ends) - self.at;
-            Piece::File { at: self.at, length }
+            BodyPart::File { at: self.at, length }
         } else {
             let mut bytes = passage.at(self.at).ok_or(Broken)?;
             let most = usize::try_from(until - self.at).unwrap_or(usize::MAX);
             bytes.truncate(most);
-            Piece::Bytes(bytes)
+            BodyPart::Bytes(bytes)
         };
         self.at += match &piece {
-            Piece::File { length, .. } => *length,
-            Piece::Bytes(bytes) => bytes.len() as u64,
+            BodyPart::File { length, .. } => *length,
+            BodyPart::Bytes(bytes) => bytes.len() as u64,
         };
         self.tell(&mut passage);
         drop(passage);
-        self.growing.moved.notify_waiters();
+        self.in_flight.moved.notify_waiters();
         Ok(piece)
     }
 
@@ -509,8 +511,8 @@ impl Interim {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.growing.passage().readers.retain(|(id, _)| *id != self.id);
-        self.growing.moved.notify_waiters();
+        self.in_flight.passage().readers.retain(|(id, _)| *id != self.id);
+        self.in_flight.moved.notify_waiters();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose resource a request names, or why it is refused: the target, `Host`, and the connection agree.
+//! Whose resource a request names, or why it is refused: the target, `Authority`, and the connection agree.
 //!
 //! `front` validates every request here before anything else looks at it. What must stay true: two
 //! requests that an origin could take for different ones are never one key; a name reaches the cache in
@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::key::{Partition, Scheme};
-use super::route::Asked;
+use super::route::RequestTarget;
 
 /// Beyond this no origin answers either.
 const LONGEST_TARGET: usize = 16 << 10;
@@ -18,13 +18,13 @@ const LONGEST_LABEL: usize = 63;
 
 /// A request as it came.
 #[derive(Clone, Copy, Debug)]
-pub struct Said<'s> {
+pub struct RawRequest<'s> {
     pub method: &'s Method,
     /// The request line's; for HTTP/2 `:path`, or for CONNECT `:authority`.
     pub target: &'s [u8],
     /// HTTP/2's `:authority`.
     pub authority: Option<&'s [u8]>,
-    /// Every `Host`.
+    /// Every `Authority`.
     pub hosts: &'s [&'s [u8]],
 }
 
@@ -116,14 +116,14 @@ impl Resource {
         method: &'a Method,
         headers: &'a HeaderMap,
         partition: Partition,
-    ) -> Asked<'a> {
+    ) -> RequestTarget<'a> {
         let query = self.query.as_deref();
         let (scheme, host, path) = (self.scheme, self.host.as_str(), self.path.as_str());
-        Asked { method, scheme, host, path, query, headers, partition }
+        RequestTarget { method, scheme, host, path, query, headers, partition }
     }
 }
 
-pub fn validate(said: &Said<'_>, arrival: &Arrival<'_>) -> Result<Named, Refused> {
+pub fn validate(said: &RawRequest<'_>, arrival: &Arrival<'_>) -> Result<Named, Refused> {
     if said.target.len() > LONGEST_TARGET {
         return Err(Refused::Long);
     }
@@ -137,7 +137,7 @@ pub fn validate(said: &Said<'_>, arrival: &Arrival<'_>) -> Result<Named, Refused
         true => (arrival.scheme, named.ok_or(Refused::NoHost)?, target),
         false => absolute(target, named, arrival)?,
     };
-    let host = Host::parse(host, scheme.port())?;
+    let host = Authority::parse(host, scheme.port())?;
     // A forward proxy is asked for others' URLs under its own name.
     if (is_origin_form || !arrival.forward)
         && arrival.sni.is_some_and(|sni| !host.name.eq_ignore_ascii_case(sni.trim_end_matches('.')))
@@ -162,21 +162,21 @@ pub fn validate(said: &Said<'_>, arrival: &Arrival<'_>) -> Result<Named, Refused
 
 /// A host, with a port if it is not the scheme's own: as a key has it.
 pub fn host_key(authority: &str, scheme: Scheme) -> Result<String, Refused> {
-    Ok(Host::parse(authority, scheme.port())?.key(scheme.port()))
+    Ok(Authority::parse(authority, scheme.port())?.key(scheme.port()))
 }
 
-fn tunnel(said: &Said<'_>, target: &str, arrival: &Arrival<'_>) -> Result<Named, Refused> {
+fn tunnel(said: &RawRequest<'_>, target: &str, arrival: &Arrival<'_>) -> Result<Named, Refused> {
     if !arrival.forward {
         return Err(Refused::NoProxy);
     }
     // There is no port of a tunnel's own (RFC 9110 §9.3.6).
-    let host = Host::parse(target, 0)?;
+    let host = Authority::parse(target, 0)?;
     if host.port == 0 {
         return Err(Refused::Form);
     }
     if let Some(named) = authority(said)? {
         // Some clients leave the port out here.
-        let other = Host::parse(named, host.port)?;
+        let other = Authority::parse(named, host.port)?;
         if other != host {
             return Err(Refused::HostsDiffer);
         }
@@ -185,7 +185,7 @@ fn tunnel(said: &Said<'_>, target: &str, arrival: &Arrival<'_>) -> Result<Named,
 }
 
 /// What the fields beside the target name.
-fn authority<'s>(said: &Said<'s>) -> Result<Option<&'s str>, Refused> {
+fn authority<'s>(said: &RawRequest<'s>) -> Result<Option<&'s str>, Refused> {
     let field =
         |bytes: &'s [u8]| std::str::from_utf8(bytes).map_err(|_| Refused::Host("not ASCII"));
     match (said.authority, said.hosts) {
@@ -198,7 +198,7 @@ fn authority<'s>(said: &Said<'s>) -> Result<Option<&'s str>, Refused> {
     }
 }
 
-/// A URL names scheme and host itself; `Host` must say the same, as what is behind might look there
+/// A URL names scheme and host itself; `Authority` must say the same, as what is behind might look there
 /// (RFC 9112 §3.2.2).
 fn absolute<'t>(
     target: &'t str,
@@ -218,7 +218,7 @@ fn absolute<'t>(
     let (host, path) = rest.split_at_checked(end).ok_or(Refused::Form)?;
     if let Some(named) = named {
         let port = scheme.port();
-        if Host::parse(named, port)? != Host::parse(host, port)? {
+        if Authority::parse(named, port)? != Authority::parse(host, port)? {
             return Err(Refused::HostsDiffer);
         }
     }
@@ -226,14 +226,14 @@ fn absolute<'t>(
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Host {
+struct Authority {
     /// Lower case; an IPv6 address in brackets.
     name: String,
     port: u16,
 }
 
-impl Host {
-    fn parse(authority: &str, default_port: u16) -> Result<Host, Refused> {
+impl Authority {
+    fn parse(authority: &str, default_port: u16) -> Result<Authority, Refused> {
         // Before a colon could be taken for that of a port.
         if authority.contains('@') {
             return Err(Refused::Host("@"));
@@ -262,7 +262,7 @@ impl Host {
             }
             Some(_) => return Err(Refused::Host("port")),
         };
-        Ok(Host { name, port })
+        Ok(Authority { name, port })
     }
 
     fn key(self, default_port: u16) -> String {
