@@ -8,7 +8,7 @@
 mod draft;
 mod render;
 
-use super::doc::{self, BadDoc, Doc};
+use super::doc::{self, Doc, Value};
 use super::endpoint::{AnswerKind, BodyKind, Class, Method, Minor, Row};
 use super::path;
 use super::query::Query;
@@ -212,13 +212,6 @@ impl Typed {
         }
     }
 
-    pub fn doc_mut(&mut self) -> Option<&mut Doc> {
-        match &mut self.body {
-            Body::Json(doc) => Some(doc),
-            Body::None | Body::Stream(_) => None,
-        }
-    }
-
     /// The JSON body that this route has, as its kind; none where it has another body or none.
     pub fn kind(&self) -> Option<Kind> {
         match self.row.body {
@@ -228,13 +221,24 @@ impl Typed {
         }
     }
 
-    /// Puts another JSON body in the place of the client's, read by the same rules. A route without a
-    /// JSON body keeps what it has.
-    pub fn replace_doc(&mut self, json: &[u8]) -> Result<(), BadDoc> {
-        if let Some(kind) = self.kind() {
-            self.body = Body::Json(doc::parse(json, &kind)?);
+    /// The JSON body, made where the route has one and the client sent none.
+    pub fn body_mut(&mut self) -> Option<&mut Value> {
+        if self.kind().is_some() && matches!(self.body, Body::None) {
+            self.body = Body::Json(Doc { root: Value::Null, unknown: Vec::new() });
         }
-        Ok(())
+        match &mut self.body {
+            Body::Json(doc) => Some(&mut doc.root),
+            Body::None | Body::Stream(_) => None,
+        }
+    }
+
+    /// Sets or removes a header that the engine reads on this route; others are never sent.
+    pub fn set_header(&mut self, name: &'static str, value: Option<Vec<u8>>) {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        let known = self.row.headers.iter().find(|known| known.name.eq_ignore_ascii_case(name));
+        if let Some((known, value)) = known.zip(value) {
+            self.headers.push((known.name, value));
+        }
     }
 
     /// Query parameters with a value that no engine in the tables reads; they are not sent.

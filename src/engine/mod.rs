@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod change;
 mod connect;
 mod own;
 mod pool;

@@ -9,12 +9,12 @@ use super::exchange::{Both, both};
 use super::head::Connection;
 use super::refusal::Refusal;
 use super::request::Upload;
-use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, facts, head};
+use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, deeds, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
 use crate::api::{Call, Typed};
 use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::policy::{Chain, Context, Facts, Finding, Permitted, Reads, Reply, Step};
+use crate::policy::{Answer, Chain, Context, Facts, Finding, Permitted, Reads, Step};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
@@ -207,25 +207,28 @@ impl AnswerContext<'_> {
         let call = self.call.ok_or(Refusal::Answer("nobody reads it"))?;
         let version = head.headers.get("api-version");
         let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
-        let keep = Vec::new();
         let (status, headers) = (head.status, &head.headers);
-        let mut reply = Reply { call, status, headers, api_version, json, text, keep };
+        let mut answer = Answer { call, status, headers, api_version, json, text };
         let mut facts = Facts::default();
         let mut answering = state.chain.answer();
         loop {
             let cx = facts::context(state, self.identity, shape.engine, &facts);
-            match answering.step(&mut reply, &cx) {
+            match answering.step(&mut answer, &cx) {
                 Step::Done(()) => break,
                 Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
+                Step::Answered(_) => return Err(Refusal::Answer("a policy answers it")),
                 Step::Ask(questions) => {
                     let trail = self.trail;
                     facts::find_out(state, shape.engine, questions, trail, &mut facts).await?;
                 }
+                Step::Do(wanted) => {
+                    let trail = self.trail;
+                    deeds::carry_out(state, shape.engine, wanted, trail, &mut facts).await?;
+                }
             }
         }
         self.findings.extend(answering.into_findings());
-        state.memory.keep(reply.keep);
-        Ok((reply.json, reply.text, reply.api_version))
+        Ok((answer.json, answer.text, answer.api_version))
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod audit;
 mod body;
 mod budget;
+mod deeds;
 mod exchange;
 mod facts;
 mod head;
@@ -478,9 +479,16 @@ async fn decide(
         match deciding.step(&facts::context(state, identity, engine, &facts)) {
             Step::Done(call) => break Ok(call),
             Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
+            Step::Answered(reply) => break Err(Refusal::Answered(reply)),
             Step::Ask(questions) => {
                 let asking = facts::find_out(state, engine, questions, trail, &mut facts);
                 if let Err(refusal) = asking.await {
+                    break Err(refusal);
+                }
+            }
+            Step::Do(wanted) => {
+                let doing = Box::pin(deeds::carry_out(state, engine, wanted, trail, &mut facts));
+                if let Err(refusal) = doing.await {
                     break Err(refusal);
                 }
             }

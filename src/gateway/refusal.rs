@@ -14,7 +14,7 @@ use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
 use crate::auth::AuthError;
 use crate::engine::EngineError;
-use crate::policy::{BUILDKIT, Reason};
+use crate::policy::{BUILDKIT, Reason, Reply};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
 use crate::wire::framing::{BadFraming, Framing};
@@ -65,6 +65,9 @@ pub(super) enum Refusal {
     /// The client is told the first reason.
     #[error("{}", message(.0))]
     Denied(Vec<Reason>),
+    /// A policy has answered in the engine's place.
+    #[error("a policy has answered")]
+    Answered(Reply),
     #[error(transparent)]
     Away(#[from] EngineError),
     #[error("the engine's answer could not be understood: {0}")]
@@ -100,14 +103,14 @@ impl Refusal {
             Refusal::Away(EngineError::Silent { .. } | EngineError::Busy { .. }) => 504,
             Refusal::Away(EngineError::Loop { .. })
             | Refusal::Trail(BadTrail::Loop | BadTrail::TooLong) => 508,
+            Refusal::Answered(reply) => reply.status,
             Refusal::Http2 => 505,
         }
     }
 
     fn verdict(&self) -> Verdict {
         match self {
-            // What was asked for is so already.
-            Refusal::Denied(_) if self.status() < 300 => Verdict::Allow,
+            Refusal::Answered(_) => Verdict::Allow,
             Refusal::Denied(_) => Verdict::Deny,
             Refusal::Away(_) | Refusal::Answer(_) => Verdict::Fail,
             _ => Verdict::Reject,
@@ -154,9 +157,21 @@ impl Refusal {
         }
     }
 
+    /// JSON: the message in the engine's shape, or what a policy has answered.
+    fn body(&self) -> String {
+        match self {
+            Refusal::Answered(Reply { json: Some(json), .. }) => format!("{json}\n"),
+            Refusal::Answered(Reply { json: None, .. }) => String::new(),
+            _ => said(&self.message()),
+        }
+    }
+
     /// Whether the connection's next bytes can still be told apart.
     fn keeps_connection(&self) -> bool {
-        matches!(self, Refusal::Denied(_) | Refusal::Away(_) | Refusal::Call(_))
+        matches!(
+            self,
+            Refusal::Denied(_) | Refusal::Answered(_) | Refusal::Away(_) | Refusal::Call(_)
+        )
     }
 
     /// How to say it to a client that would take anything but HTTP/2 for an engine without BuildKit.
@@ -209,7 +224,7 @@ impl Refusal {
             Refusal::AuthError(_) => {
                 tracing::info!(listener = %state.listener, client = %client.name, "{self}");
             }
-            _ if status >= 500 => {
+            _ if status >= 500 && record.verdict != Verdict::Allow => {
                 tracing::warn!(listener = %state.listener, operation = record.operation, "{self}");
             }
             _ => {}
@@ -226,7 +241,7 @@ impl Refusal {
             _ => &[],
         };
         let wants = Wants { close: !keep, ..wants };
-        let answer = render(status, &self.message(), challenges, record.method == "HEAD", wants);
+        let answer = render(status, &self.body(), challenges, record.method == "HEAD", wants);
         record.bytes_sent += answer.len() as u64;
         let written = client.stream.split().1.write_all(&answer).await;
         if keep && written.is_ok() && !state.drain.is_cancelled() {
@@ -254,23 +269,21 @@ async fn read_away(client: &mut ClientConnection, upload: &mut Upload) -> bool {
     matches!(tokio::time::timeout(patience, read).await, Ok(Ok(true)))
 }
 
-fn render(
-    status: u16,
-    message: &str,
-    challenges: &[String],
-    to_head: bool,
-    wants: Wants,
-) -> Vec<u8> {
-    // A `204` has neither a body nor a length of one (RFC 9110 §8.6).
-    let body = match status {
-        204 => String::new(),
-        _ => serde_json::json!({ "message": message }).to_string() + "\n",
-    };
+/// A message in the engine's own shape.
+fn said(message: &str) -> String {
+    serde_json::json!({ "message": message }).to_string() + "\n"
+}
+
+fn render(status: u16, body: &str, challenges: &[String], to_head: bool, wants: Wants) -> Vec<u8> {
     // As Go's server does: its own version for all but those that know only the old one.
     let (http, reason) = (wants.http.min(1), reason_phrase(status));
     let mut out = format!("HTTP/1.{http} {status} {reason}\r\n").into_bytes();
+    // These have neither a body nor a length of one (RFC 9110 §8.6).
+    let body = if matches!(status, 204 | 304) { "" } else { body };
     if !body.is_empty() {
         put_line(&mut out, "Content-Type", b"application/json");
+    }
+    if !matches!(status, 204 | 304) {
         put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
     }
     for challenge in challenges {
@@ -290,12 +303,16 @@ fn render(
 
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        201 => "Created",
         204 => "No Content",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         408 => "Request Timeout",
+        409 => "Conflict",
         413 => "Request Entity Too Large",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -313,14 +330,14 @@ fn reason_phrase(status: u16) -> &'static str {
 /// The answer to a connection too many, written before anything was read.
 pub(super) fn too_many_connections(listener: &str) -> Vec<u8> {
     let message = format!("dockgate: too many connections on listener `{listener}`");
-    render(503, &message, &[], false, Wants::default())
+    render(503, &said(&message), &[], false, Wants::default())
 }
 
 /// The answer in plain HTTP on a port for TLS, with the words of Go's server.
 pub(super) fn plain_http() -> Vec<u8> {
     let message = "dockgate: client sent an HTTP request to an HTTPS server. hint: set \
                    `DOCKER_TLS_VERIFY=1`";
-    render(400, message, &[], false, Wants::default())
+    render(400, &said(message), &[], false, Wants::default())
 }
 
 /// Gives in to an upgrade whose stream no engine gets.

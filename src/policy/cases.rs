@@ -109,7 +109,13 @@ impl Test {
                 Err((start, format!("no policy was asked, the request is refused before: {why}")))
             }
             // The file answers everything.
-            (Verdict::Undecided(..), _) => Err((start, "it was not decided".to_owned())),
+            (Verdict::Undecided(..) | Verdict::Waits(..), _) => {
+                Err((start, "it was not decided".to_owned()))
+            }
+            (Verdict::Answered(..), (_, Expect::Allow)) if self.rewritten.is_none() => Ok(()),
+            (Verdict::Answered(_, reply), (at, _)) => {
+                Err((at, format!("it was answered with {}, and nothing is sent", reply.status)))
+            }
             (Verdict::Allowed(sent), (_, Expect::Allow)) => self.compare(&sent),
             (Verdict::Denied(_, reasons), (_, Expect::Deny)) => self.is_by_rule(&reasons),
             (Verdict::Allowed(_), (at, Expect::Deny)) => Err((at, "it was allowed".to_owned())),

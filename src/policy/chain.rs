@@ -7,9 +7,10 @@
 
 use std::ops::Deref;
 
+use super::edit::{self, Edit};
 use super::named::Named;
 use super::versions::KnownVersions;
-use super::{Context, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Deed, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
 use crate::api::{Call, Class, Endpoint, Typed};
 
@@ -46,8 +47,12 @@ pub struct Finding {
 pub enum Step<T> {
     /// These must be answered before the next step.
     Ask(Vec<Question>),
+    /// These must be done before the next step.
+    Do(Vec<Deed>),
     Done(T),
     Denied(Vec<Reason>),
+    /// A policy has answered by itself.
+    Answered(Reply),
 }
 
 /// A call on its way through the chain.
@@ -57,6 +62,8 @@ pub struct Deciding<'c> {
     call: Option<Call>,
     next: usize,
     findings: Vec<Finding>,
+    /// What each policy has changed, for whoever wants to see it.
+    edits: Option<Vec<(String, Edit)>>,
 }
 
 /// An answer on its way back through the chain.
@@ -96,7 +103,13 @@ impl Chain {
     }
 
     pub fn decide(&self, call: Call) -> Deciding<'_> {
-        Deciding { links: &self.links, call: Some(call), next: 0, findings: Vec::new() }
+        Deciding {
+            links: &self.links,
+            call: Some(call),
+            next: 0,
+            findings: Vec::new(),
+            edits: None,
+        }
     }
 
     /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it
@@ -153,21 +166,30 @@ impl Deciding<'_> {
         while let Some(link) = self.links.get(self.next) {
             let later = Later(self.links.get(self.next + 1..).unwrap_or_default());
             let here = Context { later, thorough: link.audits, ..*cx };
-            let verdict = match link.audits {
-                true => link.policy.request(&mut typed.clone(), &here),
-                false => link.policy.request(typed, &here),
-            };
-            match verdict {
-                Verdict::Continue => {}
+            match link.policy.request(typed, &here) {
+                // What only audits changes nothing, does nothing and answers nothing.
+                Verdict::Pass(_) | Verdict::Do(_) | Verdict::Answer(_) if link.audits => {}
+                Verdict::Pass(edits) => {
+                    if let Some(kept) = &mut self.edits {
+                        let named = |edit: &Edit| (link.policy.name().to_owned(), edit.clone());
+                        kept.extend(edits.iter().map(named));
+                    }
+                    edit::apply(typed, edits);
+                }
                 Verdict::Ask(questions) => {
                     self.call = Some(call);
                     return Step::Ask(questions);
+                }
+                Verdict::Do(deeds) => {
+                    self.call = Some(call);
+                    return Step::Do(deeds);
                 }
                 Verdict::Deny(reasons) if link.audits => {
                     let found = |reason| Finding::of(link, reason);
                     self.findings.extend(reasons.into_iter().map(found));
                 }
                 Verdict::Deny(reasons) => return Step::Denied(reasons),
+                Verdict::Answer(reply) => return Step::Answered(reply),
             }
             self.next += 1;
         }
@@ -184,6 +206,16 @@ impl Deciding<'_> {
         self.links.get(self.next).is_some_and(|link| link.audits)
     }
 
+    /// Keeps what is changed from here on.
+    pub fn keep_edits(&mut self) {
+        self.edits = Some(Vec::new());
+    }
+
+    /// What was changed since, and by which policy.
+    pub fn edits(&self) -> &[(String, Edit)] {
+        self.edits.as_deref().unwrap_or_default()
+    }
+
     /// What policies that only audit would have refused.
     pub fn into_findings(self) -> Vec<Finding> {
         self.findings
@@ -192,17 +224,19 @@ impl Deciding<'_> {
 
 impl Answering<'_> {
     /// Asks the policies that read this answer, the last one first.
-    pub fn step(&mut self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Step<()> {
+    pub fn step(&mut self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Step<()> {
         while let Some(link) = self.left.checked_sub(1).and_then(|index| self.links.get(index)) {
-            if link.policy.reads_answer(reply.call.row(), cx) != Reads::Nothing {
+            if link.policy.reads_answer(answer.call.row(), cx) != Reads::Nothing {
                 let verdict = match link.audits {
-                    true => self.audit(link, reply, cx),
-                    false => link.policy.answer(reply, cx),
+                    true => self.audit(link, answer, cx),
+                    false => link.policy.answer(answer, cx),
                 };
                 match verdict {
-                    Verdict::Continue => {}
+                    Verdict::Pass(_) => {}
                     Verdict::Ask(questions) => return Step::Ask(questions),
+                    Verdict::Do(deeds) => return Step::Do(deeds),
                     Verdict::Deny(reasons) => return Step::Denied(reasons),
+                    Verdict::Answer(_) => return Step::Denied(vec![has_an_answer(link)]),
                 }
             }
             self.left -= 1;
@@ -216,18 +250,27 @@ impl Answering<'_> {
     }
 
     /// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
-    fn audit(&mut self, link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
-        let mut seen = reply.clone();
-        match link.policy.answer(&mut seen, cx) {
+    fn audit(&mut self, link: &Link, answer: &Answer<'_>, cx: &Context<'_>) -> Verdict {
+        match link.policy.answer(&mut answer.clone(), cx) {
             Verdict::Ask(questions) => return Verdict::Ask(questions),
+            Verdict::Do(mut deeds) => {
+                deeds.retain(|deed| deed.is_memory() && cx.facts.outcome(deed).is_none());
+                if !deeds.is_empty() {
+                    return Verdict::Do(deeds);
+                }
+            }
             Verdict::Deny(reasons) => {
                 self.findings.extend(reasons.into_iter().map(|reason| Finding::of(link, reason)));
             }
-            Verdict::Continue => {}
+            Verdict::Pass(_) | Verdict::Answer(_) => {}
         }
-        reply.keep = seen.keep;
-        Verdict::Continue
+        Verdict::pass()
     }
+}
+
+fn has_an_answer(link: &Link) -> Reason {
+    let why = format!("policy `{}` answers what the engine has answered", link.policy.name());
+    Reason { status: 500, ..Reason::new("policy.answer", "answer", why, "") }
 }
 
 impl Finding {
@@ -325,3 +368,6 @@ fn closed_world(call: &Typed) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

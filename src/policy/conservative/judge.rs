@@ -15,9 +15,10 @@ use super::reference::Reference;
 use super::rules::{Absent, Allowed, Node, Operation, PathRule, Requirement, Rule};
 use super::{Conservative, host, plain, published, registry, seen, state};
 use crate::api::doc::{self, Value};
-use crate::api::endpoint::{Minor, Resource};
+use crate::api::endpoint::Resource;
 use crate::api::shape::Kind;
 use crate::api::{Endpoint, Row, Typed};
+use crate::policy::edit::{Edit, Segment};
 use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
@@ -33,7 +34,7 @@ const MOST_REASONS: usize = 1024;
 pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
     pub asks: HashSet<Question>,
-    pub edits: Vec<Edit>,
+    pub corrections: Vec<Correction>,
     /// What was written in a create body where an id is sent.
     pub pinned: Vec<Pinned>,
     /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
@@ -45,6 +46,8 @@ pub(super) struct Judge<'j> {
     pub is_made: bool,
     /// What it refers to may be gone, and may be named: it is only to end.
     pub is_to_end: bool,
+    /// The engine would have nothing to do: what is to go is not there.
+    pub is_done: bool,
     /// How many things lead to this one.
     pub depth: usize,
     /// Where in the container something of the host is mounted that is sure to be read-only as a whole.
@@ -67,15 +70,11 @@ pub(super) struct Judge<'j> {
 
 /// A change of the call, for when nothing speaks against it.
 #[derive(Debug)]
-pub(super) enum Edit {
-    Name(usize, String),
-    Query(&'static str, String),
-    Body(Vec<OwnStep>, Option<Value>),
+pub(super) enum Correction {
+    Edit(Edit),
     Pin(Pin),
     /// The bind of this index goes, and this is among the mounts instead.
     Mount(usize, Value),
-    /// An API version of at least this.
-    Version(Minor),
 }
 
 /// The id of a network that was judged, beside its name.
@@ -99,12 +98,6 @@ enum PathStep<'j> {
     Query(&'static str),
     Header(&'static str),
     Name(&'j str),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum OwnStep {
-    Key(String),
-    Index(usize),
 }
 
 /// Whether a predicate holds.
@@ -296,7 +289,7 @@ impl<'j> Judge<'j> {
             Some(Resource::Container) => {
                 let holds = state::container(self, with, name, cx);
                 if let (Judgement::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
-                    self.edits.push(Edit::Name(0, id));
+                    self.edit(Edit::Name(0, id));
                     self.starts(row.endpoint, name, cx);
                 }
                 self.not_own("container.not-own", holds, cx);
@@ -305,9 +298,9 @@ impl<'j> Judge<'j> {
                 let holds = state::network(self, with, name, cx);
                 if let (Judgement::Yes, Some((_, id))) = (&holds, state::network_of(name, cx)) {
                     if row.endpoint == Endpoint::NetworkConnect {
-                        self.edits.push(Edit::Pin(Pin::Connect { id: id.clone() }));
+                        self.corrections.push(Correction::Pin(Pin::Connect { id: id.clone() }));
                     }
-                    self.edits.push(Edit::Name(0, id));
+                    self.edit(Edit::Name(0, id));
                 }
                 self.not_own("network.not-own", holds, cx);
             }
@@ -317,7 +310,7 @@ impl<'j> Judge<'j> {
                 let is_done = call.query().get("force").is_some_and(is_true);
                 match holds {
                     Judgement::Absent(_) if row.endpoint == Endpoint::VolumeDelete && is_done => {
-                        self.push(Reason { status: 204, ..Reason::new("name.absent", "", "", "") });
+                        self.is_done = true;
                     }
                     holds => self.not_own("volume.not-own", holds, cx),
                 }
@@ -590,8 +583,8 @@ impl<'j> Judge<'j> {
             policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
         if is_endless && !self.is_made {
             let mut steps = self.own_path();
-            steps.push(OwnStep::Key("MaximumRetryCount".to_owned()));
-            self.edits.push(Edit::Body(steps, Some(Value::Number(most.into()))));
+            steps.push(Segment::Key("MaximumRetryCount".into()));
+            self.edit(Edit::Body(steps, Some(Value::Number(most.into()))));
         }
         yes((0..=most).contains(&count))
     }
@@ -606,29 +599,29 @@ impl<'j> Judge<'j> {
         match self.path.last() {
             _ if self.is_made => {}
             Some(PathStep::Index(index)) if self.path.iter().any(|step| step.is("Binds")) => {
-                self.edits.push(Edit::Mount(*index, mount));
+                self.corrections.push(Correction::Mount(*index, mount));
             }
-            _ => self.edits.push(Edit::Body(self.own_path(), Some(mount))),
+            _ => self.edit(Edit::Body(self.own_path(), Some(mount))),
         }
     }
 
     /// The value at a key of what is judged, once it is allowed.
-    pub(super) fn put_here(&mut self, key: &str, value: Value) {
+    pub(super) fn put_here(&mut self, key: &'static str, value: Value) {
         if !self.is_made {
             let mut steps = self.own_path();
-            steps.push(OwnStep::Key(key.to_owned()));
-            self.edits.push(Edit::Body(steps, Some(value)));
+            steps.push(Segment::Key(key.into()));
+            self.edit(Edit::Body(steps, Some(value)));
         }
     }
 
     /// Puts another text in the place of the value that is judged, once it is allowed.
-    pub(super) fn replace_here(&mut self, key: Option<&str>, text: String) {
+    pub(super) fn replace_here(&mut self, key: Option<&'static str>, text: String) {
         if self.is_made {
             return;
         }
         let mut steps = self.own_path();
-        steps.extend(key.map(|key| OwnStep::Key(key.to_owned())));
-        self.edits.push(Edit::Body(steps, Some(Value::String(text))));
+        steps.extend(key.map(|key| Segment::Key(key.into())));
+        self.edit(Edit::Body(steps, Some(Value::String(text))));
     }
 
     /// Whether what the call makes has the name in it. Clients take a `404` to a create for a missing image, and pull.
@@ -639,15 +632,21 @@ impl<'j> Judge<'j> {
                 .any(|one| one.id() == self.operation)
     }
 
-    fn drop_here(&mut self) {
-        let steps = self.own_path();
-        self.edits.push(Edit::Body(steps, None));
+    pub(super) fn edit(&mut self, edit: Edit) {
+        self.corrections.push(Correction::Edit(edit));
     }
 
-    fn own_path(&self) -> Vec<OwnStep> {
+    fn drop_here(&mut self) {
+        let steps = self.own_path();
+        self.edit(Edit::Body(steps, None));
+    }
+
+    fn own_path(&self) -> Vec<Segment> {
         let own = |step: &PathStep<'_>| match step {
-            PathStep::Key(key) | PathStep::Each(key) => Some(OwnStep::Key((*key).to_owned())),
-            PathStep::Index(index) => Some(OwnStep::Index(*index)),
+            PathStep::Key(key) | PathStep::Each(key) => {
+                Some(Segment::Key((*key).to_owned().into()))
+            }
+            PathStep::Index(index) => Some(Segment::Index(*index)),
             PathStep::Query(_) | PathStep::Header(_) | PathStep::Name(_) => None,
         };
         self.path.iter().filter_map(own).collect()
