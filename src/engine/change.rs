@@ -11,7 +11,7 @@ use crate::api::endpoint::{Minor, Resource};
 use crate::wire::trail::Trail;
 
 /// Done, or why not, in the engine's words.
-type Outcome = Result<(), String>;
+type Changed = Result<(), String>;
 
 impl Engine {
     /// Removes something by its id or name; what is gone already is removed.
@@ -21,7 +21,7 @@ impl Engine {
         resource: Resource,
         name: &str,
         trail: &Trail,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Changed, EngineError> {
         let (folder, end) = match resource {
             Resource::Container => ("containers", "?force=1&v=1"),
             Resource::Image => ("images", "?force=1"),
@@ -48,7 +48,7 @@ impl Engine {
         path: &str,
         tar: &[u8],
         trail: &Trail,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Changed, EngineError> {
         if !is_a_name(container) {
             return Ok(Err("that is no name".to_owned()));
         }

@@ -7,7 +7,7 @@
 use super::ListenerState;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
-use crate::policy::facts::Outcome;
+use crate::policy::facts::DeedResult;
 use crate::policy::{Deed, Facts};
 use crate::wire::trail::Trail;
 
@@ -43,7 +43,7 @@ async fn carry_out_one(
     engine: Versions,
     deed: &Deed,
     trail: &Trail,
-) -> Result<Outcome, Refusal> {
+) -> Result<DeedResult, Refusal> {
     let version = engine.newest.min(NEWEST);
     Ok(match deed {
         Deed::Remember(question, fact) => {

@@ -66,13 +66,13 @@ pub struct Made {
 }
 
 /// What came of a deed: done, or why not.
-pub type Outcome = Result<(), String>;
+pub type DeedResult = Result<(), String>;
 
 /// What was asked and done for one call, and what came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     answers: HashMap<Question, Fact>,
-    outcomes: Vec<(Deed, Outcome)>,
+    outcomes: Vec<(Deed, DeedResult)>,
 }
 
 impl fmt::Display for Question {
@@ -95,7 +95,7 @@ impl fmt::Display for Question {
 
 impl Facts {
     /// What came of a deed: done, or why not. None where it was not tried yet.
-    pub fn outcome(&self, deed: &Deed) -> Option<&Outcome> {
+    pub fn outcome(&self, deed: &Deed) -> Option<&DeedResult> {
         self.outcomes.iter().find(|(other, _)| other == deed).map(|(_, outcome)| outcome)
     }
 
@@ -104,7 +104,7 @@ impl Facts {
         self.outcomes.len()
     }
 
-    pub fn report(&mut self, deed: Deed, outcome: Outcome) {
+    pub fn report(&mut self, deed: Deed, outcome: DeedResult) {
         self.outcomes.push((deed, outcome));
     }
 
