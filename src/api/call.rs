@@ -24,6 +24,8 @@ pub use draft::{BadCall, Draft, Wanted};
 pub enum Call {
     Verbatim(Verbatim),
     Typed(Typed),
+    /// A connection in HTTP/2 with prior knowledge (RFC 9113 §3.3), whose requests nobody looks into.
+    Http2,
 }
 
 /// A request as it came, for a listener without policies.
@@ -67,6 +69,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.row,
             Call::Typed(call) => Some(call.row),
+            Call::Http2 => None,
         }
     }
 
@@ -74,7 +77,7 @@ impl Call {
     pub fn target(&self) -> &[u8] {
         match self {
             Call::Verbatim(call) => call.head.target(),
-            Call::Typed(_) => b"",
+            Call::Typed(_) | Call::Http2 => b"",
         }
     }
 
@@ -82,7 +85,7 @@ impl Call {
     pub fn drops_body(&self) -> bool {
         match self {
             Call::Verbatim(call) => call.drops_body(),
-            Call::Typed(_) => false,
+            Call::Typed(_) | Call::Http2 => false,
         }
     }
 
@@ -90,7 +93,7 @@ impl Call {
     pub fn expects_continue(&self) -> bool {
         match self {
             Call::Verbatim(call) => call.head.headers.lists("expect", "100-continue"),
-            Call::Typed(_) => false,
+            Call::Typed(_) | Call::Http2 => false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.head.closes(),
             Call::Typed(call) => call.closes,
+            Call::Http2 => true,
         }
     }
 
@@ -107,6 +111,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.head.version,
             Call::Typed(call) => call.http,
+            Call::Http2 => 1,
         }
     }
 
@@ -123,6 +128,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.head.method() == "HEAD",
             Call::Typed(call) => call.row.method == Method::Head,
+            Call::Http2 => false,
         }
     }
 
@@ -131,6 +137,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.render(),
             Call::Typed(call) => call.render(),
+            Call::Http2 => Vec::new(),
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Shape {
     http: u8,
     /// The engine sees the client's own `Expect`, so its interim answers are for the client.
     is_verbatim: bool,
+    /// The connection is for HTTP/2, and nobody looks into it.
+    is_http2: bool,
     pub(super) reads_answer: Reads,
     /// What the policies were told of the engine.
     engine: Versions,
@@ -54,6 +56,7 @@ impl Shape {
             closes: call.closes(),
             http: call.http(),
             is_verbatim: matches!(**call, Call::Verbatim(_)),
+            is_http2: matches!(**call, Call::Http2),
             reads_answer: chain.reads_answer(call, cx),
             engine: cx.engine,
         }
@@ -77,6 +80,10 @@ pub(super) async fn answer(
     mut upload: Upload,
     record: &mut Record,
 ) -> AfterCall {
+    if sent.shape.is_http2 {
+        record.status = 200;
+        return AfterCall::Relay(sent.conn);
+    }
     let outcome = relay(state, client, &mut sent, &mut upload, record).await;
     let (ended, all_sent, client_ended) = match outcome {
         Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),

@@ -3,22 +3,21 @@
 //! One type and one mapping: the engine's own shape (`{"message": …}`), a status, and whose doing it
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
-use super::audit;
 use super::body::Slow;
 use super::budget::Full;
-use super::http2::Speaks;
+use super::http2::{self, Speaks};
 use super::request::{Upload, Wants};
-use super::revoke::Session;
 use super::{AfterCall, ClientConnection, ListenerState};
 use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
 use crate::auth::AuthError;
 use crate::engine::EngineError;
-use crate::policy::{BUILDKIT, Reason, Reply};
+use crate::policy::buildkit::BUILDKIT;
+use crate::policy::{Reason, Reply};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
 use crate::wire::framing::{BadFraming, Framing};
-use crate::wire::head::{HeadError, Lines, put_line};
+use crate::wire::head::{HeadError, put_line};
 use crate::wire::pump::{Inbox, discard};
 use crate::wire::trail::BadTrail;
 
@@ -210,12 +209,16 @@ impl Refusal {
             _ => None,
         };
         if let Refusal::Http2 = &self {
-            return http2(state, client, record).await;
+            return AfterCall::Http2(Speaks::Preface);
         }
         if let Some(speaks) = self.in_http2(&upload, record) {
             return upgrade(client, speaks, record).await;
         }
-        let status = self.status();
+        let status = match &self {
+            // It could say who it is in HTTP/1.1.
+            Refusal::AuthError(_) if upload.is_http2 => Refusal::Http2.status(),
+            _ => self.status(),
+        };
         record.status = status;
         match &self {
             Refusal::AuthError(AuthError::Unavailable { name, why }) => {
@@ -228,6 +231,13 @@ impl Refusal {
                 tracing::warn!(listener = %state.listener, operation = record.operation, "{self}");
             }
             _ => {}
+        }
+        if upload.is_http2 {
+            let why = match self {
+                Refusal::AuthError(_) => Refusal::Http2,
+                other => other,
+            };
+            return end_http2(client, &why.message()).await;
         }
         let wants = upload.wants;
         let may_keep = self.keeps_connection() && !wants.close && !state.drain.is_cancelled();
@@ -249,6 +259,13 @@ impl Refusal {
         }
         AfterCall::Linger
     }
+}
+
+/// A connection in HTTP/2 that goes nowhere: its client is told in the one frame that it shows.
+async fn end_http2(client: &mut ClientConnection, why: &str) -> AfterCall {
+    client.buffer.clear();
+    let _ = client.stream.split().1.write_all(&http2::goaway(why)).await;
+    AfterCall::Linger
 }
 
 /// Reads the rest of a small body away; false when that is not possible without waiting for more
@@ -350,67 +367,4 @@ async fn upgrade(client: &mut ClientConnection, speaks: Speaks, record: &mut Rec
         Ok(()) => AfterCall::Http2(speaks),
         Err(_) => AfterCall::Linger,
     }
-}
-
-/// HTTP/2 with prior knowledge: passed on where nobody has to look into it, refused in its own
-/// language otherwise.
-async fn http2(
-    state: &ListenerState,
-    client: &mut ClientConnection,
-    record: &mut Record,
-) -> AfterCall {
-    let Some((permitted, findings)) = state.chain.tunnel() else {
-        return AfterCall::Http2(Speaks::Preface);
-    };
-    record.operation = "Http2";
-    record.method = "PRI".to_owned();
-    record.path = "*".to_owned();
-    // Nobody looks into it, so it has no header that could say who asks.
-    let lines = Lines::default();
-    let recognised = match super::remembered(state, client, &lines, record.started) {
-        Some(identity) => Ok(identity),
-        None => super::recognise(state, client, &lines, record.started).await,
-    };
-    if let Err(error) = &recognised {
-        tracing::info!(listener = %state.listener, client = %client.name, "{error}");
-    }
-    if let Ok(identity) = recognised {
-        client.session = Session::begin(state, client, &identity, &lines);
-        record.identity = identity.labels();
-        record.verdict = Verdict::Allow;
-        audit::note(record, findings);
-        return match state.engine.tunnel(permitted).await {
-            Ok(conn) => {
-                record.status = 200;
-                AfterCall::Relay(conn)
-            }
-            Err(away) => {
-                tracing::warn!(listener = %state.listener, "{away}");
-                let refusal = Refusal::Away(away);
-                record.status = refusal.status();
-                (record.verdict, record.rule) = (Verdict::Fail, None);
-                client.buffer.clear();
-                let said = goaway(&refusal.message());
-                let _ = client.stream.split().1.write_all(&said).await;
-                AfterCall::Linger
-            }
-        };
-    }
-    record.status = 505;
-    client.buffer.clear();
-    let said = goaway(&format!("dockgate: {}", Refusal::Http2));
-    let _ = client.stream.split().1.write_all(&said).await;
-    AfterCall::Linger
-}
-
-/// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).
-fn goaway(debug: &str) -> Vec<u8> {
-    let mut out = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let length = u32::try_from(8 + debug.len()).unwrap_or(8).to_be_bytes();
-    out.extend(length.iter().skip(1));
-    out.extend([7, 0, 0, 0, 0, 0]);
-    out.extend([0, 0, 0, 0]);
-    out.extend(13u32.to_be_bytes());
-    out.extend(debug.bytes());
-    out
 }

@@ -7,20 +7,17 @@
 
 use std::ops::Deref;
 
+use super::buildkit::BuildKit;
 use super::edit::{self, Edit};
 use super::named::Named;
 use super::versions::KnownVersions;
 use super::{Answer, Context, Deed, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
-use crate::api::{Call, Class, Endpoint, Typed};
+use crate::api::{Call, Typed};
 
 /// Something that every policy of its listener has allowed.
 #[derive(Debug)]
 pub struct Permitted<T>(T);
-
-/// A connection that dockgate does not look into.
-#[derive(Debug)]
-pub struct Tunnel(());
 
 /// A policy in its place.
 #[derive(Debug)]
@@ -93,6 +90,9 @@ impl Chain {
             links.insert(0, Link::new(Box::new(named)));
         }
         if !links.is_empty() {
+            // Where nothing is enforced, this is not either.
+            let audits = links.iter().all(|link| link.audits);
+            links.insert(0, Link { policy: Box::new(BuildKit), audits });
             links.insert(0, Link::new(Box::new(KnownVersions)));
         }
         Chain { links }
@@ -112,13 +112,10 @@ impl Chain {
         }
     }
 
-    /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it
-    /// passes as well, and is a finding.
-    pub fn tunnel(&self) -> Option<(Permitted<Tunnel>, Vec<Finding>)> {
-        if self.is_empty() {
-            return Some((Permitted(Tunnel(())), Vec::new()));
-        }
-        only_audits(&self.links).then(|| (Permitted(Tunnel(())), vec![closed_world_found(http2())]))
+    /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it passes, and is a
+    /// finding. Elsewhere each request of it is refused by itself.
+    pub fn passes_http2(&self) -> bool {
+        only_audits(&self.links)
     }
 
     /// How much of the answer to this call any policy wants to see.
@@ -151,8 +148,14 @@ impl Deciding<'_> {
         if self.links.is_empty() {
             return Step::Done(Permitted(call));
         }
-        let Call::Typed(typed) = &mut call else {
-            return Step::Denied(vec![must_be_parsed()]);
+        let typed = match &mut call {
+            Call::Typed(typed) => typed,
+            Call::Http2 if only_audits(self.links) => {
+                self.findings.push(closed_world_found(http2()));
+                return Step::Done(Permitted(call));
+            }
+            Call::Http2 => return Step::Denied(vec![http2()]),
+            Call::Verbatim(_) => return Step::Denied(vec![must_be_parsed()]),
         };
         if self.next == 0
             && let Err(reason) = closed_world(typed)
@@ -315,40 +318,8 @@ fn must_be_parsed() -> Reason {
     Reason::new("closed-world.call", "request", "must be parsed", "")
 }
 
-/// The refusal of BuildKit, wherever it is asked for.
-pub fn buildkit(field: &'static str) -> Reason {
-    Reason::new(
-        BUILDKIT,
-        field,
-        "BuildKit must not be used while a policy is active: dockgate cannot look into it yet",
-        "set `DOCKER_BUILDKIT=0` to use the classic builder",
-    )
-}
-
-/// The rule of that refusal.
-pub const BUILDKIT: &str = "build.buildkit";
-
-/// By its protocol, or by a build whose context travels in that protocol (`newImageBuildOptions` and
-/// `builder-next/builder.go` of moby).
-fn asks_for_buildkit(call: &Typed) -> Option<&'static str> {
-    if call.class() == Class::BuildKit {
-        return Some(call.row().path);
-    }
-    let asks =
-        |name, values: &[&str]| call.query().get(name).is_some_and(|value| values.contains(&value));
-    let is_build = call.endpoint() == Endpoint::ImageBuild;
-    match is_build {
-        true if asks("version", &["2"]) => Some("?version"),
-        true if asks("remote", &["client-session", "upload-request"]) => Some("?remote"),
-        true | false => None,
-    }
-}
-
 /// What dockgate does not know is not sent, whatever the policies are: the next engine may read it.
 fn closed_world(call: &Typed) -> Result<(), Reason> {
-    if let Some(field) = asks_for_buildkit(call) {
-        return Err(buildkit(field));
-    }
     let unknown = call.doc().map(|doc| doc.unknown.as_slice()).unwrap_or_default();
     if let Some(field) = unknown.iter().find(|field| !field.value.is_zero()) {
         return Err(Reason::new(

@@ -9,6 +9,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod authz;
+pub mod buildkit;
 pub mod cases;
 mod chain;
 pub mod conservative;
@@ -28,9 +29,7 @@ mod versions;
 
 use std::borrow::Cow;
 
-pub use chain::{
-    BUILDKIT, Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel, buildkit,
-};
+pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step};
 pub use deed::Deed;
 pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};

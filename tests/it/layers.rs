@@ -30,7 +30,6 @@ const LAYERS: &[(&str, u8)] = &[
 /// Neighbours of one layer that may know this much of each other, and no more.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("engine", "policy::Permitted"),
-    ("engine", "policy::Tunnel"),
     ("policy", "auth::Identity"),
     ("gateway", "buildkit::"),
     ("job", "gateway"),
