@@ -7,6 +7,7 @@
 use super::body::{BodyError, BodyQuota};
 use super::exchange::{Both, both};
 use super::head::Connection;
+use super::items::{ItemFilter, StreamEnd};
 use super::refusal::Refusal;
 use super::request::Upload;
 use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, deeds, facts, head};
@@ -25,6 +26,8 @@ use crate::wire::trail::Trail;
 
 /// As large as Go lets a server's head be, by default.
 const MOST_HEAD: usize = 1 << 20;
+/// Of an error, which is a message.
+const MOST_ERROR: usize = 1 << 20;
 /// Of a JSON answer that a policy wants to see whole.
 const MOST_JSON: usize = 64 << 20;
 
@@ -146,17 +149,23 @@ async fn relay(
     let answer = async {
         let head = outbound.head(&state.engine, shape).await?;
         let shape = Shape { closes: shape.closes || state.drain.is_cancelled(), ..shape };
-        if shape.reads_answer == Reads::Status {
+        let is_error = head.status >= 400
+            && !shape.is_head
+            && head.headers.get("content-type").is_some_and(is_json);
+        if shape.reads_answer == Reads::Status && !is_error {
             asked.judge(state, &head, shape, None, Vec::new()).await?;
         }
         if is_hijack(&head, shape) {
             outbound.write(&head::verbatim(&head, false)).await?;
             return Ok(Ended::Hijacked);
         }
-        if shape.reads_answer == Reads::Whole {
-            return outbound.rewritten(state, &mut asked, &head, shape).await;
+        match shape.reads_answer {
+            Reads::Whole => outbound.rewritten(state, &mut asked, &head, shape, MOST_JSON).await,
+            Reads::Nothing => outbound.streamed(&head, shape).await,
+            _ if is_error => outbound.rewritten(state, &mut asked, &head, shape, MOST_ERROR).await,
+            Reads::Items => outbound.itemised(state, &asked, &head, shape).await,
+            Reads::Errors | Reads::Status => outbound.streamed(&head, shape).await,
         }
-        outbound.streamed(&head, shape).await
     };
     let may_hijack = shape.may_hijack;
     let both = both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await;
@@ -318,13 +327,14 @@ impl Outbound<'_> {
         asked: &mut AnswerContext<'_>,
         head: &ResponseHead,
         shape: Shape,
+        most: usize,
     ) -> Result<Ended, Refusal> {
         let is_json = head.headers.get("content-type").is_some_and(is_json);
         let mut framing =
             Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
         let mut lease = None;
         let source = asked.identity.peer().source();
-        let quota = BodyQuota { state, source, lease: &mut lease, most: MOST_JSON };
+        let quota = BodyQuota { state, source, lease: &mut lease, most };
         let collected = quota.collect(&mut self.from_engine, &mut framing, None, &mut 0).await;
         let body = collected.map_err(|why| match why {
             BodyError::Full(full) => full.into(),
@@ -356,6 +366,37 @@ impl Outbound<'_> {
         self.write(&out).await?;
         let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
         Ok(Ended::Complete { client_keeps, engine_keeps })
+    }
+
+    /// Shows a stream of JSON to the policies, value by value, and passes on what they leave of it.
+    async fn itemised(
+        &mut self,
+        state: &ListenerState,
+        asked: &AnswerContext<'_>,
+        head: &ResponseHead,
+        shape: Shape,
+    ) -> Result<Ended, Refusal> {
+        let call = asked.call.ok_or(Refusal::Answer("nobody reads it"))?;
+        let mut framing =
+            Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
+        if framing.is_done() {
+            return self.streamed(head, shape).await;
+        }
+        // A client of HTTP/1.0 knows no chunks, and is told by the end of the connection.
+        let is_chunked = shape.http == 1 && head.version == 1;
+        let connection = Connection { keeps: is_chunked && !shape.closes, http: head.version };
+        let filter =
+            ItemFilter { state, identity: asked.identity, call, engine: shape.engine, is_chunked };
+        let first = head::streamed(head, connection, is_chunked);
+        let inbox = &mut self.from_engine;
+        match filter.pass(first, inbox, &mut framing, &mut self.to_client, self.bytes_sent).await {
+            StreamEnd::Complete => {
+                let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
+                Ok(Ended::Complete { client_keeps: connection.keeps, engine_keeps })
+            }
+            StreamEnd::Cut => Ok(Ended::Cut),
+            StreamEnd::ClientLeft => Err(Refusal::Left),
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {

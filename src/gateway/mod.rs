@@ -13,6 +13,7 @@ mod exchange;
 mod facts;
 mod head;
 mod http2;
+mod items;
 mod memory;
 mod plugins;
 mod refusal;
@@ -514,3 +515,6 @@ async fn send(
     let conn = state.engine.send(call, &trail).await?;
     Ok(Sent { conn, shape, identity, trail, call: asked })
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::buildkit::BuildKit;
 use super::edit::{self, Edit};
 use super::named::Named;
 use super::versions::KnownVersions;
-use super::{Answer, Context, Deed, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
 use crate::api::{Call, Typed};
 
@@ -130,6 +130,18 @@ impl Chain {
         self.links.iter().any(|link| {
             link.policy.reads_answer(row, cx) != Reads::Nothing && link.policy.reads_body(row, body)
         })
+    }
+
+    /// Shows one value of a stream to the policies that read it, the last one first. Those that only audit are not asked:
+    /// nothing of a stream is a finding.
+    pub fn item(&self, call: &Typed, item: &mut serde_json::Value, cx: &Context<'_>) -> Item {
+        let reads =
+            |link: &&Link| !link.audits && link.policy.reads_answer(call.row(), cx) >= Reads::Items;
+        let keeps = |link: &Link| link.policy.item(call, item, cx) == Item::Keep;
+        match self.links.iter().rev().filter(reads).all(keeps) {
+            true => Item::Keep,
+            false => Item::Drop,
+        }
     }
 
     /// Shows an answer to the policies, the last one first.

@@ -83,6 +83,11 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// Looks at one JSON value of a stream (an event, a line of progress), which it may change or drop.
+    fn item(&self, _call: &Typed, _item: &mut serde_json::Value, _cx: &Context<'_>) -> Item {
+        Item::Keep
+    }
+
     /// Judges an answer and may change it. Policies are asked in reverse order.
     fn answer(&self, _answer: &mut Answer<'_>, _cx: &Context<'_>) -> Verdict {
         Verdict::pass()
@@ -125,15 +130,27 @@ pub struct Reason {
     pub found: Option<Box<FindingDetail>>,
 }
 
-/// How much of an answer a policy wants to see.
+/// How much of an answer a policy wants to see. An error (status 400 or more) in JSON is shown whole to whoever wants to
+/// see anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reads {
     #[default]
     Nothing,
+    /// Of one that is an error in JSON, the whole; of others nothing.
+    Errors,
     /// Its status, before anything is passed on; the body streams past.
     Status,
+    /// Its JSON values, one by one while they come. For streams of them.
+    Items,
     /// All of it. Not for streams.
     Whole,
+}
+
+/// What becomes of one value of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    Keep,
+    Drop,
 }
 
 /// The engine's answer, as far as policies see it.
