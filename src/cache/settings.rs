@@ -37,6 +37,8 @@ impl Understood {
             None => CacheRules::builtin(),
         };
         let rules = note(&mut complaints, rules);
+        let ecosystems = rules.as_ref().map(|rules| ecosystems(&config.ecosystems, rules));
+        let ecosystems = ecosystems.and_then(|all| note(&mut complaints, all)).unwrap_or_default();
         let domains = config.domains.iter().map(pattern);
         let asked_for = config.origins.iter().map(|(host, _)| named_host(host));
         let patterns: Vec<Pattern> =
@@ -68,13 +70,28 @@ impl Understood {
         complaints.or(())?;
         // Without a complaint there are rules.
         let rules = rules.map_or_else(CacheRules::builtin, Ok)?;
-        let http = Arc::new(Http::new(rules, general, origins));
+        let http =
+            Arc::new(Http::new(rules, general, origins).guessing().with_ecosystems(ecosystems));
         Ok(Understood { domains: patterns.into_iter().collect(), http, next_hop, extra_roots })
     }
 }
 
 fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
     result.map_err(|invalid| complaints.extend(invalid)).ok()
+}
+
+/// Each is the name of a rule that says something of files elsewhere.
+fn ecosystems(named: &[Text], rules: &CacheRules) -> Result<Vec<String>, Invalid> {
+    let mut complaints = Invalid::default();
+    for name in named {
+        if !rules.ecosystems().any(|known| known == name.text) {
+            let known: Vec<String> = rules.ecosystems().map(|known| format!("`{known}`")).collect();
+            let what = format!("there is no ecosystem `{}` in the rules", name.text);
+            complaints.extend(name.invalid(what, format!("there are {}", known.join(", "))));
+        }
+    }
+    complaints.or(())?;
+    Ok(named.iter().map(|name| name.text.clone()).collect())
 }
 
 fn pattern(domain: &Text) -> Result<Pattern, Invalid> {

@@ -43,6 +43,8 @@ pub struct Cache {
     pub times: CacheTimes,
     /// A file of rules in the place of the built-in ones.
     pub rules: Option<File>,
+    /// Rules whose files are kept for a while also of hosts that are in no group of them.
+    pub ecosystems: Vec<Text>,
     pub authorization: Authorization,
     /// Fields that go before `Cache-Control` (RFC 9213), the first one first.
     pub targeted: Vec<String>,

@@ -97,6 +97,10 @@ fn what_is_wrong_is_said_with_its_place() {
         ("rules = \"rules.toml\"", "rules.toml:3:10: `a`: does not begin with `/`"),
         ("rules = \"none.toml\"", "dockgate.toml:3:9: `"),
         ("upstream_ca = \"empty.pem\"", "holds no certificate"),
+        (
+            "ecosystems = [\"deb\", \"dep\"]",
+            "dockgate.toml:3:22: there is no ecosystem `dep` in the rules\n  hint: there are `deb`, `rpm`",
+        ),
         ("next_hop = \"http://a b:1\"", "this is not an address of a proxy"),
     ] {
         let error = settings(keys, dir.path()).expect_err(keys);

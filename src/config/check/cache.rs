@@ -129,6 +129,7 @@ impl Checking<'_> {
                 stale: self.wait(raw.stale_after, TIMES.stale),
             },
             rules: raw.rules.map(|rules| self.file(&rules)),
+            ecosystems: raw.ecosystems.iter().map(|name| self.placed(name)).collect(),
             authorization: self.authorization(raw.authorization.as_ref()),
             targeted: match raw.targeted {
                 Some(fields) => fields.iter().map(|field| self.targeted(field)).collect(),

@@ -32,6 +32,8 @@ pub(in crate::config) struct Cache {
     pub queue_timeout: Option<Spanned<String>>,
     pub stale_after: Option<Spanned<String>>,
     pub rules: Option<Spanned<String>>,
+    #[serde(default)]
+    pub ecosystems: Vec<Spanned<String>>,
     pub authorization: Option<Spanned<String>>,
     pub targeted: Option<Vec<Spanned<String>>>,
     #[serde(default)]

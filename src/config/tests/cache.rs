@@ -56,6 +56,7 @@ fn every_key_is_read() {
         allow_private = ["10.0.0.0/8", "192.168.1.7", "fd00::/8"]
         connections_per_host = 4
         rules = "rules.toml"
+        ecosystems = ["deb", "npm"]
         authorization = "rfc9111"
         targeted = ["Dockgate-Cache-Control", "cdn-cache-control"]
         offline = true
@@ -83,6 +84,7 @@ fn every_key_is_read() {
     assert!(!format!("{cache:?}").contains("word"), "a password is not shown");
     assert_eq!(cache.allow_private.len(), 3);
     assert_eq!(cache.authorization, Authorization::Rfc9111);
+    assert_eq!(texts(&cache.ecosystems), ["deb", "npm"]);
     assert_eq!(cache.targeted, ["dockgate-cache-control", "cdn-cache-control"]);
     assert_eq!((cache.fsync, cache.offline, cache.forward), (false, true, true));
     let tenants: Vec<&str> = cache.tenants.iter().map(|(_, tenant)| tenant.as_str()).collect();
