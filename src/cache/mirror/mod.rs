@@ -61,6 +61,11 @@ impl Http {
         Http { guesses: true, ..self }
     }
 
+    /// Whether the resources of this host are somewhere else.
+    pub fn has_origin(&self, host: &str) -> bool {
+        self.origins.contains_key(host)
+    }
+
     /// Where the resource is: the rules are about that host.
     fn origin<'a>(&'a self, asked: &RequestTarget<'a>) -> (Scheme, &'a str) {
         match self.origins.get(asked.host) {
