@@ -3,10 +3,11 @@
 //! `run` opens one `Cache` for each `[cache.NAME]`. The story of a request is `serve::answer`: route,
 //! look up, judge, fetch, answer. `asked`, `route`, `mirror`, `fresh` and `range` are pure; `store`
 //! keeps objects, `upstream` asks origins, `fill` brings an object in while others read it, `front`
-//! speaks to clients. What must stay true: nothing here knows a package format's name (that is data
-//! in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
+//! speaks to clients. What must stay true: nothing but `by_path` knows a package format's name (that is
+//! data in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
 
 mod asker;
+pub mod by_path;
 pub mod fill;
 pub mod fresh;
 pub mod front;
@@ -41,6 +42,7 @@ use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
 
 use asker::Field;
+use by_path::ByPath;
 use fill::{Flights, Thread};
 use hosts::HostSet;
 use hot::Hot;
@@ -95,11 +97,19 @@ pub struct CacheSettings {
     pub tenants: Vec<(IpNet, Arc<str>)>,
     /// What `Via` names this gateway by.
     pub id: String,
+    /// Registries below paths of this cache's own names.
+    pub by_path: Option<Arc<ByPath>>,
 }
 
 impl CacheSettings {
     fn serves(&self, host: &str, scheme: Scheme) -> bool {
         self.domains.cover(host, scheme)
+    }
+
+    /// Whether a redirect is followed to this host.
+    fn follows(&self, host: &str, scheme: Scheme) -> bool {
+        let by_path = self.by_path.as_ref();
+        self.serves(host, scheme) || by_path.is_some_and(|paths| paths.reaches(scheme, host))
     }
 }
 
@@ -180,7 +190,10 @@ impl Cache {
             headers: &request.headers,
             partition,
         };
-        let mut route = self.mirrors.iter().find_map(|mirror| mirror.route(&asked))?;
+        let mut route = match (request.is_ours, &self.settings.by_path) {
+            (true, by_path) => by_path.as_ref()?.route(&asked)?,
+            (false, _) => self.mirrors.iter().find_map(|mirror| mirror.route(&asked))?,
+        };
         route.rules.negative = route.negative;
         match &route.kind {
             Kind::Artifact => route.rules.artifact = true,

@@ -58,6 +58,7 @@ impl Cache {
             patience: config.times.stale,
             tenants: tenants.collect(),
             id,
+            by_path: understood.by_path.clone(),
         };
         let mirrors = vec![Arc::clone(&understood.http) as _];
         Cache::new(&config.name, settings, mirrors, store, &secret, upstream, stats, tasks)

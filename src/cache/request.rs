@@ -17,7 +17,7 @@ use super::front::Caller;
 use super::key::{Key, Partition, Scheme};
 use super::reply::{Body, Reply};
 use super::stats::Outcome;
-use super::target::{self, Arrival, Named, RawRequest};
+use super::target::{self, Arrival, Named, RawRequest, Resource};
 use super::upstream::RequestBody;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
@@ -32,6 +32,8 @@ pub struct Request {
     pub host: String,
     pub path: String,
     pub query: Option<String>,
+    /// Whether it is for a registry below one of our own paths.
+    pub is_ours: bool,
     /// End-to-end fields only.
     pub headers: HeaderMap,
     pub upload: RequestBody,
@@ -124,11 +126,16 @@ impl Request {
         let arrival = Arrival { scheme: caller.scheme, sni, forward: cache.settings.forward };
         let named = target::validate(said, &arrival)
             .map_err(|refused| Refusal::new(refused.status(), &refused.to_string()))?;
+        let is_ours = |one: &Resource| {
+            let by_path = cache.settings.by_path.as_ref();
+            by_path.is_some_and(|paths| paths.claims(one.scheme, &one.host, &one.path))
+        };
         let resource = match named {
             Named::Tunnel { host, port } if cache.settings.domains.cover_tunnel(&host, port) => {
                 return Ok(Understood::Tunnel { host, port });
             }
             Named::Tunnel { host, port } => return Err(no_tunnel(&host, port)),
+            Named::Resource(resource) if is_ours(&resource) => resource,
             Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => {
                 resource
             }
@@ -138,6 +145,7 @@ impl Request {
         Ok(Understood::Request(Box::new(Request {
             method: said.method.clone(),
             scheme: resource.scheme,
+            is_ours: is_ours(&resource),
             host: resource.host,
             path: resource.path,
             query: resource.query,

@@ -262,7 +262,9 @@ impl Case<'_> {
         self.unavailable("the origin's answers contradict each other")
     }
 
-    /// What came of it; none where something stale does and the origin lets wait for itself.
+    /// What came of it; none where something stale does and the origin lets wait for itself. Who asks for
+    /// the origin's word (`max-age=0`, as apt does for its indexes) waits: RFC 9111 §4.2.4 lets a cache
+    /// serve what is stale when it is disconnected, not when it would be quicker.
     async fn in_time(
         &self,
         reader: &mut Reader,
@@ -271,7 +273,9 @@ impl Case<'_> {
     ) -> Option<FlightAnswer> {
         let answer = reader.answer(interim);
         match judged {
-            Some(Reuse::Stale { if_unreachable, if_error, .. }) if *if_unreachable || *if_error => {
+            Some(Reuse::Stale { if_unreachable, if_error, why, .. })
+                if (*if_unreachable || *if_error) && !why.is_wish() =>
+            {
                 timeout(self.cache.settings.patience, answer).await.ok()
             }
             _ => Some(answer.await),

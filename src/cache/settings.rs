@@ -11,12 +11,13 @@ use http::Uri;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 
+use super::by_path::{ByPath, OwnNames, Registries, Site};
 use super::fresh;
 use super::hosts::{HostSet, Pattern};
 use super::key::Scheme;
 use super::mirror::{CacheRules, Http, Origin};
 use super::target::host_key;
-use crate::config::{Authorization, Cache, Invalid, Text};
+use crate::config::{Authorization, Cache, CacheListen, Invalid, PathMirror, Text};
 
 #[derive(Debug)]
 pub struct Understood {
@@ -24,6 +25,8 @@ pub struct Understood {
     pub domains: HostSet,
     /// The mirror of last resort.
     pub http: Arc<Http>,
+    /// Registries below paths of the cache's own.
+    pub by_path: Option<Arc<ByPath>>,
     pub next_hop: Option<Uri>,
     /// Trusted beside the system's authorities.
     pub extra_roots: Vec<CertificateDer<'static>>,
@@ -37,6 +40,8 @@ impl Understood {
             None => CacheRules::builtin(),
         };
         let rules = note(&mut complaints, rules);
+        let ecosystems = rules.as_ref().map(|rules| ecosystems(&config.ecosystems, rules));
+        let ecosystems = ecosystems.and_then(|all| note(&mut complaints, all)).unwrap_or_default();
         let domains = config.domains.iter().map(pattern);
         let asked_for = config.origins.iter().map(|(host, _)| named_host(host));
         let patterns: Vec<Pattern> =
@@ -65,16 +70,88 @@ impl Understood {
             targeted: config.targeted.iter().filter_map(|name| name.parse().ok()).collect(),
             ..fresh::FreshnessRules::default()
         };
+        let registries =
+            config.mirror.as_ref().map(|mirror| registries(mirror, &config.allow_private));
+        let registries = registries.and_then(|registries| note(&mut complaints, registries));
         complaints.or(())?;
         // Without a complaint there are rules.
         let rules = rules.map_or_else(CacheRules::builtin, Ok)?;
-        let http = Arc::new(Http::new(rules, general, origins));
-        Ok(Understood { domains: patterns.into_iter().collect(), http, next_hop, extra_roots })
+        let http =
+            Arc::new(Http::new(rules, general, origins).guessing().with_ecosystems(ecosystems));
+        let by_path = registries.map(|(named, registries)| {
+            let own = OwnNames { named, ports: config.listen.iter().filter_map(port).collect() };
+            Arc::new(ByPath::new(own, registries, Arc::clone(&http)))
+        });
+        let domains = patterns.into_iter().collect();
+        Ok(Understood { domains, http, by_path, next_hop, extra_roots })
     }
 }
 
 fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
     result.map_err(|invalid| complaints.extend(invalid)).ok()
+}
+
+/// What `[cache.NAME.mirror]` says, and the names in it for the cache itself.
+fn registries(
+    config: &PathMirror,
+    allow_private: &[IpNet],
+) -> Result<(HostSet, Registries), Invalid> {
+    let mut complaints = Invalid::default();
+    let named = config.hosts.iter().filter_map(|host| note(&mut complaints, named_host(host)));
+    let named = named.collect();
+    let mut sites = |urls: &[Text]| -> Vec<Site> {
+        let site = |url| note(&mut complaints, site(url, allow_private));
+        urls.iter().filter_map(site).collect()
+    };
+    let (pypi, npm, crates) = (sites(&config.pypi), sites(&config.npm), sites(&config.crates));
+    let (deb, mut files) = (sites(&config.deb), sites(&config.files));
+    let first = |sites: &Vec<Site>| sites.first().cloned();
+    let registries = Registries {
+        pypi: first(&pypi),
+        npm: first(&npm),
+        crates: first(&crates),
+        deb,
+        files: {
+            files.extend([pypi, npm, crates].into_iter().flatten());
+            files
+        },
+    };
+    complaints.or(())?;
+    Ok((named, registries))
+}
+
+/// An origin, perhaps with a path.
+fn site(url: &Text, allow_private: &[IpNet]) -> Result<Site, Invalid> {
+    let at = url.text.find("://").map_or(0, |at| at + 3);
+    let end =
+        url.text.get(at..).and_then(|rest| rest.find('/')).map_or(url.text.len(), |end| at + end);
+    let (site, path) = url.text.split_at_checked(end).unwrap_or((&url.text, ""));
+    let path = path.trim_end_matches('/');
+    let is_path = |byte: u8| byte.is_ascii_graphic() && !b"?#%\\".contains(&byte);
+    if !path.bytes().all(is_path) || path.contains("/.") || path.contains("//") {
+        return Err(url.invalid(format!("`{}` has a path that cannot be", url.text), ""));
+    }
+    let site = Text { text: site.to_owned(), place: url.place.clone() };
+    let Origin { scheme, host } = origin(&site, allow_private)?;
+    Ok(Site { scheme, host, path: path.to_owned() })
+}
+
+fn port(listen: &CacheListen) -> Option<u16> {
+    listen.address.rsplit_once(':')?.1.parse().ok()
+}
+
+/// Each is the name of a rule that says something of files elsewhere.
+fn ecosystems(named: &[Text], rules: &CacheRules) -> Result<Vec<String>, Invalid> {
+    let mut complaints = Invalid::default();
+    for name in named {
+        if !rules.ecosystems().any(|known| known == name.text) {
+            let known: Vec<String> = rules.ecosystems().map(|known| format!("`{known}`")).collect();
+            let what = format!("there is no ecosystem `{}` in the rules", name.text);
+            complaints.extend(name.invalid(what, format!("there are {}", known.join(", "))));
+        }
+    }
+    complaints.or(())?;
+    Ok(named.iter().map(|name| name.text.clone()).collect())
 }
 
 fn pattern(domain: &Text) -> Result<Pattern, Invalid> {

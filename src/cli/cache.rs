@@ -1,15 +1,17 @@
 //! `dockgate cache`: what the caches have saved and hold, and what is to be dropped or checked.
 //!
 //! Asks the running process over its admin socket; `ls` and `verify` can also look into a directory
-//! themselves. What must stay true: nothing is removed but by the running process, which knows what it
+//! themselves, and `env` reads the configuration. What must stay true: nothing is removed but by the running process, which knows what it
 //! has in memory; `verify` ends with 1 if anything is wrong.
 
+mod env;
 mod savings;
 mod source;
 
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
+use self::env::EnvArgs;
 use self::savings::{objects, size, write_savings};
 use self::source::Source;
 use super::ask::{self, Process};
@@ -32,6 +34,8 @@ enum Command {
     Purge(Purge),
     /// Read every stored object and compare it with its checksum; ends with 1 if one is wrong.
     Verify(Look),
+    /// Print what clients have to be told to ask a cache.
+    Env(EnvArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,6 +102,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Command::Ls(args) => ask::wait(ls(args)),
         Command::Purge(args) => ask::wait(purge(args)),
         Command::Verify(args) => ask::wait(verify(args)),
+        Command::Env(args) => args.text().map_err(Stop::from).and_then(|text| {
+            say(text.trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }),
     };
     done.unwrap_or_else(Stop::code)
 }
@@ -116,11 +124,11 @@ async fn stats(args: &Stats) -> Result<ExitCode, Stop> {
 async fn ls(args: &Look) -> Result<ExitCode, Stop> {
     let source = args.source()?;
     let mut after = None;
-    if !args.asked.json {
-        say(&row("SIZE", "STATUS", "KIND", "STORED", "PARTITION", "URL"))?;
-    }
     loop {
         let page: Objects = source.objects(&args.scope, after.as_deref()).await?;
+        if after.is_none() && !args.asked.json {
+            say(&row("SIZE", "STATUS", "KIND", "STORED", "PARTITION", "URL"))?;
+        }
         for object in &page.objects {
             match args.asked.json {
                 true => say(&to_json(object)?)?,

@@ -32,6 +32,8 @@ pub struct Cache {
     pub domains: Vec<Text>,
     /// Of hosts that are asked for: where they really are.
     pub origins: Vec<(Text, Text)>,
+    /// Registries below paths of the cache's own.
+    pub mirror: Option<PathMirror>,
     pub forward: bool,
     /// A proxy that all requests go to.
     pub next_hop: Option<Text>,
@@ -43,6 +45,8 @@ pub struct Cache {
     pub times: CacheTimes,
     /// A file of rules in the place of the built-in ones.
     pub rules: Option<File>,
+    /// Rules whose files are kept for a while also of hosts that are in no group of them.
+    pub ecosystems: Vec<Text>,
     pub authorization: Authorization,
     /// Fields that go before `Cache-Control` (RFC 9213), the first one first.
     pub targeted: Vec<String>,
@@ -50,6 +54,19 @@ pub struct Cache {
     pub offline: bool,
     /// For statistics, by the clients' addresses; the narrowest network counts.
     pub tenants: Vec<(IpNet, String)>,
+}
+
+/// What is served by path; URLs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathMirror {
+    /// What clients call the cache, beside its addresses.
+    pub hosts: Vec<Text>,
+    /// The index, then further hosts of its files; as of the next two.
+    pub pypi: Vec<Text>,
+    pub npm: Vec<Text>,
+    pub crates: Vec<Text>,
+    pub deb: Vec<Text>,
+    pub files: Vec<Text>,
 }
 
 /// How long is waited for an origin.

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
-pub use cache::{Authorization, Cache, CacheListen};
+pub use cache::{Authorization, Cache, CacheListen, PathMirror};
 pub use check::DEFAULT_POLICY;
 pub use place::{File, Invalid, Place, Text};
 pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};

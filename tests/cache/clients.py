@@ -3,9 +3,11 @@
 
 clients.py [apt|pip|npm|cargo]...
 
-A client runs in a mount namespace of its own, whose /etc/hosts says that the registry's hosts are a loopback address
-where dockgate listens, and whose resolver knows nobody else. dockgate itself resolves as this machine does. The second
-time the client has forgotten everything, and no origin may send an artifact again. Which registries: asked of the clients.
+A client runs in a mount namespace of its own, whose resolver knows nobody. By name: its /etc/hosts says that the registry's
+hosts are a loopback address where dockgate listens, it trusts an authority of ours, and the rules are the built-in ones with
+`ecosystems`. By path: it knows no name at all and trusts nobody else than before, its registry is one of dockgate's own paths.
+dockgate itself resolves as this machine does. The second time the client has forgotten everything, and no origin may send
+an artifact again. Which registries: asked of the clients.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import tomllib
 import traceback
 import urllib.parse
 import urllib.request
@@ -41,19 +44,19 @@ def main():
     parser.add_argument("client", nargs="*", choices=[[], *CLIENTS], default=[])
     args = parser.parse_args()
     failed = 0
-    for name in args.client or CLIENTS:
+    for name, how in ((name, how) for name in args.client or CLIENTS for how in ("by name", "by path")):
         with tempfile.TemporaryDirectory(prefix=f"dockgate-{name}.") as folder:
             os.chmod(folder, 0o755)
             try:
-                print(f"ok {name}: {twice(CLIENTS[name], pathlib.Path(folder))}", flush=True)
+                print(f"ok {name} {how}: {twice(CLIENTS[name], how, pathlib.Path(folder))}", flush=True)
             except (Unreachable, subjects.Missing) as why:
-                print(f"SKIPPED {name}: {why}", flush=True)
+                print(f"SKIPPED {name} {how}: {why}", flush=True)
             except Failed as why:
                 failed += 1
-                print(f"FAIL {name}: {why}", flush=True)
+                print(f"FAIL {name} {how}: {why}", flush=True)
             except Exception:
                 failed += 1
-                print(f"FAIL {name}: {traceback.format_exc()}", flush=True)
+                print(f"FAIL {name} {how}: {traceback.format_exc()}", flush=True)
     return 1 if failed else 0
 
 
@@ -61,14 +64,19 @@ class Failed(Exception):
     pass
 
 
-def twice(client, folder):
+def twice(client, how, folder):
     client = client(folder)
     client.look()
-    with gate(folder, client) as subject:
+    with gate(folder, client, how) as subject:
+        names = client.hosts
+        if how == "by path":
+            client.lead(f"http://{subject.address}")
+            names = ()
+        namespace = Namespace(folder, subject, names)
         rounds = []
         for number in (1, 2):
             before = subject.statistics()
-            got = client.run(folder / f"round{number}", Namespace(folder, subject))
+            got = client.run(folder / f"round{number}", namespace)
             after = subject.statistics()
             rounds.append((got, *(after[name] - before[name] for name in ("bytes_fetched", "bytes_saved"))))
         (first, cold, _), (second, warm, saved) = rounds
@@ -83,7 +91,7 @@ def twice(client, folder):
         return f"{len(first)} artifacts of {size} bytes; the origins sent {cold} bytes, then {warm}"
 
 
-def gate(folder, client):
+def gate(folder, client, how):
     """dockgate for a client's hosts, at a loopback address of its own, on the ports that clients expect."""
     address, hosts = free_address(), client.hosts
     subjects.certificate(folder, hosts)
@@ -91,9 +99,8 @@ def gate(folder, client):
     private = {ipaddress.ip_address(found[4][0]) for host in hosts for found in socket.getaddrinfo(host, 443)}
     allowed = json.dumps([str(one) + ("/128" if one.version == 6 else "/32") for one in sorted(private, key=str) if not one.is_global])
     (folder / "store").mkdir()
-    # as an administrator would: these hosts never change a published file
-    groups = f"[hosts]\n{client.group} = {json.dumps(sorted(hosts))}\n" if client.group else ""
-    (folder / "rules.toml").write_text(f'extends = "builtin"\n{groups}')
+    # by path nobody else can be asked
+    hosts = f"domains = {json.dumps(sorted(hosts))}" if how == "by name" else f"mirror = {{ {client.mirror()} }}"
     text = f"""
 [admin]
 listen = ["unix://{folder}/admin.sock"]
@@ -101,10 +108,10 @@ listen = ["unix://{folder}/admin.sock"]
 listen = ["http://{address}:80", "https://{address}:443"]
 dir = "{folder}/store"
 size = "4GB"
-domains = {json.dumps(sorted(hosts))}
+{hosts}
+ecosystems = ["deb", "pypi", "npm", "cargo"]
 tls = {{ cert = "{folder}/cert.pem", key = "{folder}/key.pem" }}
 allow_private = {allowed}
-rules = "{folder}/rules.toml"
 """
     return subjects.start("dockgate", folder, 0, toml=text, address=address, ports=(80, 443))
 
@@ -124,15 +131,15 @@ def free_address():
 
 
 class Namespace:
-    """Where a client finds only dockgate under the registry's names."""
+    """Where a client finds only dockgate: under the registry's names, or, where there are none, by its address."""
 
-    def __init__(self, folder, subject):
+    def __init__(self, folder, subject, names):
         self.hosts, self.resolver = folder / "hosts", folder / "resolv.conf"
-        names = re.findall(r"DNS:([^,\s]+)", (folder / "extensions").read_text())
         self.hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{subject.address} {name}\n" for name in names))
         self.resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         self.environment = {name: value for name, value in os.environ.items() if not re.search("(?i)proxy|^pip_|^npm_", name)}
-        self.environment |= dict.fromkeys(BUNDLES, str(folder / "ca.pem"))
+        if names:
+            self.environment |= dict.fromkeys(BUNDLES, str(folder / "ca.pem"))
 
     def run(self, *words, **options):
         script = 'mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"'
@@ -155,6 +162,11 @@ def artifacts(folder, pattern):
             for path in sorted(folder.rglob(pattern)) if path.is_file()}
 
 
+def site(url):
+    """Scheme and host."""
+    return "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
+
+
 def host_of(url):
     return urllib.parse.urlsplit(url).hostname
 
@@ -169,8 +181,6 @@ def read(url):
 
 class Client:
     program = None
-    # of policies/cache-rules.toml
-    group = None
 
     def __init__(self, folder):
         self.folder, self.hosts = folder, set()
@@ -180,7 +190,6 @@ class Client:
 
 class Apt(Client):
     program, package = "apt-get", "tzdata"
-    group = "apt"
 
     def look(self):
         targets = command("apt-get", "indextargets", "--format", "$(REPO_URI) $(SUITE) $(COMPONENT) $(SIGNED_BY)",
@@ -191,12 +200,18 @@ class Apt(Client):
         uri, suite, component, *key = lines[0]
         self.hosts = {host_of(uri)}
         option = f"[signed-by={key[0].strip()}] " if key and key[0].startswith("/") else ""
-        self.source = f"deb {option}{uri} {suite} {component}\n"
+        self.uri, self.source = uri, lambda uri: f"deb {option}{uri} {suite} {component}\n"
+
+    def mirror(self):
+        return f"deb = {json.dumps([site(self.uri)])}"
+
+    def lead(self, base):
+        self.uri = f"{base}/deb/{self.uri.split('://')[1]}"
 
     def run(self, folder, namespace):
         for name in ("state/lists/partial", "cache/archives/partial", "out"):
             (folder / name).mkdir(parents=True)
-        (folder / "sources.list").write_text(self.source)
+        (folder / "sources.list").write_text(self.source(self.uri))
         options = [f"Dir::State={folder}/state", "Dir::State::status=/var/lib/dpkg/status", f"Dir::Cache={folder}/cache",
                    f"Dir::Etc::sourcelist={folder}/sources.list", "Dir::Etc::sourceparts=/dev/null", "APT::Sandbox::User=root",
                    "Acquire::Languages=none", "Acquire::Retries=0", "Acquire::http::Proxy=DIRECT"]
@@ -215,7 +230,14 @@ class Pip(Client):
             "python3", "-c", "from pip._internal.models.index import PyPI; print(PyPI.simple_url)", error=Unreachable).strip()
         url, page = read(f"{self.index.rstrip('/')}/{self.package.split('=')[0]}/")
         links = re.findall(r'href="([^"#]+)', page)
-        self.hosts = {host_of(self.index)} | {host_of(urllib.parse.urljoin(url, link)) for link in links}
+        self.links = {urllib.parse.urljoin(url, link) for link in links}
+        self.hosts = {host_of(self.index)} | {host_of(link) for link in self.links}
+
+    def mirror(self):
+        return f"pypi = {json.dumps([self.index, *sorted({site(link) for link in self.links})])}"
+
+    def lead(self, base):
+        self.index = f"{base}/pypi/simple/"
 
     def run(self, folder, namespace):
         folder.mkdir()
@@ -226,12 +248,18 @@ class Pip(Client):
 
 class Npm(Client):
     program, package = "npm", "semver@7.6.3"
-    group = "npm"
 
     def look(self):
         self.registry = command("npm", "config", "get", "registry", error=Unreachable).strip()
         tarball = command("npm", "view", self.package, "dist.tarball", error=Unreachable).strip()
         self.hosts = {host_of(self.registry), host_of(tarball)}
+        self.sites = [self.registry, site(tarball)]
+
+    def mirror(self):
+        return f"npm = {json.dumps(self.sites)}"
+
+    def lead(self, base):
+        self.registry = f"{base}/npm/"
 
     def run(self, folder, namespace):
         folder.mkdir()
@@ -242,15 +270,36 @@ class Npm(Client):
 
 class Cargo(Client):
     program, package = "cargo", ("itoa", "=1.0.15")
-    group = "cargo"
+    settings = None
 
     def look(self):
         """Where cargo goes by itself: it leaves the name of the index and its configuration in its home."""
         self.fetch(self.folder / "look", lambda *words, **options: command(*words, error=Unreachable, **options), os.environ)
         for config in (self.folder / "look/home/registry/index").glob("*/config.json"):
-            self.hosts |= {config.parent.name.rpartition("-")[0], host_of(json.loads(config.read_text())["dl"])}
+            dl = json.loads(config.read_text())["dl"]
+            self.hosts |= {config.parent.name.rpartition("-")[0], host_of(dl)}
+            self.sites = [self.index(), site(dl)]
         if not self.hosts:
             raise Unreachable("cargo left no index in its home")
+
+    @staticmethod
+    def home():
+        return pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo", "config.toml")
+
+    def index(self):
+        """What stands in the place of crates.io."""
+        sources = tomllib.loads(self.home().read_text()).get("source", {}) if self.home().exists() else {}
+        source = sources.get("crates-io", {})
+        while "replace-with" in source:
+            source = sources.get(source["replace-with"], {})
+        return source.get("registry", "sparse+https://index.crates.io/").removeprefix("sparse+")
+
+    def mirror(self):
+        return f"crates = {json.dumps(self.sites)}"
+
+    def lead(self, base):
+        self.settings = ('[source.crates-io]\nreplace-with = "dockgate"\n'
+                         f'[source.dockgate]\nregistry = "sparse+{base}/crates/"\n')
 
     def fetch(self, folder, run, environment):
         (folder / "src").mkdir(parents=True)
@@ -260,9 +309,10 @@ class Cargo(Client):
             f'[package]\nname = "probe"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\n{name} = "{version}"\n[workspace]\n')
         home = folder / "home"
         home.mkdir()
-        settings = pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo") / "config.toml"
-        if settings.exists():
-            shutil.copy(settings, home)
+        if self.settings:
+            (home / "config.toml").write_text(self.settings)
+        elif self.home().exists():
+            shutil.copy(self.home(), home)
         more = {"CARGO_HOME": str(home), "RUSTUP_HOME": os.environ.get("RUSTUP_HOME") or str(pathlib.Path.home() / ".rustup")}
         if environment is os.environ:
             run("cargo", "fetch", "-q", cwd=folder, env=os.environ | more)

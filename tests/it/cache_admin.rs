@@ -241,6 +241,8 @@ fn objects_are_listed_with_and_without_the_process() {
     let nowhere = cached.gate.dir().join("nowhere");
     let failed = dockgate(&["cache", "ls", "--dir", nowhere.to_str().unwrap()]).output().unwrap();
     assert_eq!(failed.status.code(), Some(1));
+    let strange = cached.run(&["ls", "--cache", "strange"]);
+    assert_eq!((strange.status.code(), strange.stdout.is_empty()), (Some(1), true), "no header");
     assert!(!nowhere.exists(), "it is only looked at");
 }
 

@@ -95,7 +95,8 @@ fn fields(job: &Job) -> HeaderMap {
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
     }
-    if let Some(Verify::Sha256(_)) = &job.route.verify {
+    // What is read here is to come as it is.
+    if matches!(&job.route.verify, Some(Verify::Sha256(_))) || job.route.rewrite.is_some() {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     headers
@@ -197,7 +198,7 @@ fn follow(cache: &Cache) -> Follow {
     let settings = Arc::clone(&cache.settings);
     Follow {
         most: MOST_REDIRECTS,
-        allowed: Arc::new(move |scheme, host| settings.serves(host, scheme)),
+        allowed: Arc::new(move |scheme, host| settings.follows(host, scheme)),
     }
 }
 

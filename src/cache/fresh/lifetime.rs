@@ -100,14 +100,17 @@ pub(super) fn explicit(
     Some(date_of(headers, &EXPIRES).map_or(0, |expires| expires.saturating_sub(born)))
 }
 
-/// A tenth of the time for which it had not changed, and a day at most (RFC 9111 §4.2.2).
+/// A tenth of the time for which it had not changed, and not too much (RFC 9111 §4.2.2).
 fn heuristic(meta: &Meta, directives: &Directives, rules: &FreshnessRules) -> Option<u64> {
     if !rules.heuristic || !(is_heuristic(meta.status) || directives.public) {
         return None;
     }
     let born = date_of(&meta.headers, &DATE).unwrap_or(meta.response_time / 1000);
-    let changed = date_of(&meta.headers, &LAST_MODIFIED)?;
-    Some((born.saturating_sub(changed) / 10).min(24 * 60 * 60))
+    let seconds = match date_of(&meta.headers, &LAST_MODIFIED) {
+        Some(changed) => born.saturating_sub(changed) / 10,
+        None => rules.heuristic_undated.as_secs(),
+    };
+    Some(seconds.min(rules.heuristic_most.as_secs()))
 }
 
 pub(super) fn age_ms(meta: &Meta, now_ms: u64) -> u64 {

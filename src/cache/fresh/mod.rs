@@ -44,6 +44,10 @@ pub struct FreshnessRules {
     pub share_authorized: bool,
     /// Heuristic freshness (RFC 9111 §4.2.2).
     pub heuristic: bool,
+    /// The longest that it gives.
+    pub heuristic_most: Duration,
+    /// What it gives to a response that does not say when it changed.
+    pub heuristic_undated: Duration,
     /// A 200 never changes under its key: whatever the origin says of freshness, it is kept. What it
     /// says of `no-store` and `private` holds.
     pub artifact: bool,
@@ -66,6 +70,8 @@ impl Default for FreshnessRules {
         FreshnessRules {
             share_authorized: false,
             heuristic: false,
+            heuristic_most: Duration::from_secs(24 * 60 * 60),
+            heuristic_undated: Duration::ZERO,
             artifact: false,
             ttl: None,
             negative: None,

@@ -170,7 +170,8 @@ fn may_be_of_use(
         if !is_heuristic(status) && !directives.public {
             return Err(NotStored::Status);
         }
-        let guessed = rules.heuristic && response.contains_key(LAST_MODIFIED);
+        let dated = response.contains_key(LAST_MODIFIED) || !rules.heuristic_undated.is_zero();
+        let guessed = rules.heuristic && dated;
         return if guessed || validator { Ok(()) } else { Err(NotStored::NoFreshness) };
     }
     // `Expires` without a `Date` is compared with the time it came, which is not known here: any

@@ -283,6 +283,7 @@ async fn tunnel(
         }
     };
     let account = cache.stats.account(host, &caller.tenant, Outcome::Passed);
+    account.asked();
     let mut sent = 0;
     if writer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
         let (mut far_reader, mut far_writer) = tokio::io::split(through);
@@ -303,6 +304,7 @@ async fn tunnel(
                     Ok(read) => read,
                     Err(error) => break Err(error),
                 };
+                account.fetched(read as u64);
                 let written = writer.write_all(block.get(..read).unwrap_or_default());
                 if let Err(error) = written.await {
                     break Err(error);

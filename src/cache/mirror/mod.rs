@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::fresh;
-use super::key::{Key, Scheme};
+use super::key::{Key, Partition, Scheme};
 use super::route::{Fetch, Kind, Mirror, RequestTarget, Route, RouteSource, Verify};
 pub use rules::CacheRules;
 use rules::{Query, Rule, Treatment};
@@ -22,7 +22,16 @@ pub struct Http {
     general: fresh::FreshnessRules,
     /// Where the resources of some hosts really are.
     origins: HashMap<Box<str>, Origin>,
+    /// Rules whose files are kept for a while also of hosts that nobody knows and that say nothing of them.
+    ecosystems: Vec<String>,
+    /// Whether what no rule is about has heuristic freshness.
+    guesses: bool,
 }
+
+/// How long a file with a version in its name is fresh that its host says nothing of.
+const UNDATED: Duration = Duration::from_secs(60 * 60);
+/// The same for what no rule is about and that says when it changed: it may be an index.
+const LONGEST_GUESS: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -39,7 +48,22 @@ impl Http {
         origins: impl IntoIterator<Item = (String, Origin)>,
     ) -> Http {
         let origins = origins.into_iter().map(|(host, origin)| (host.into(), origin)).collect();
-        Http { rules, general, origins }
+        Http { rules, general, origins, ecosystems: Vec::new(), guesses: false }
+    }
+
+    /// With the names of rules that say what to do with their files elsewhere.
+    pub fn with_ecosystems(self, ecosystems: Vec<String>) -> Http {
+        Http { ecosystems, ..self }
+    }
+
+    /// With heuristic freshness, for some minutes, of what no rule is about.
+    pub fn guessing(self) -> Http {
+        Http { guesses: true, ..self }
+    }
+
+    /// Whether the resources of this host are somewhere else.
+    pub fn has_origin(&self, host: &str) -> bool {
+        self.origins.contains_key(host)
     }
 
     /// Where the resource is: the rules are about that host.
@@ -61,7 +85,18 @@ impl Mirror for Http {
         let found = self.rules.find(asked, host);
         let rule = found.as_ref().map(|found| found.rule);
         let ignores_query = rule.is_some_and(|rule| rule.query == Query::Ignored);
-        let (kind, rules) = self.freshness(rule, found.as_ref().is_some_and(|f| f.is_known));
+        let is_known = found.as_ref().is_some_and(|found| found.is_known);
+        let (kind, mut rules) = self.freshness(rule, is_known);
+        // What is asked for with credentials may be anything: its origin says how long, or nobody.
+        let is_shared = asked.partition == Partition::Shared;
+        if self.guesses && is_shared && rule.is_none() {
+            rules.heuristic = true;
+            rules.heuristic_most = LONGEST_GUESS;
+        }
+        let is_listed = rule.is_some_and(|rule| self.ecosystems.contains(&rule.name));
+        if is_listed && !is_known && is_shared {
+            rules.heuristic_undated = UNDATED;
+        }
         let key = Key {
             partition: asked.partition,
             scheme: asked.scheme,

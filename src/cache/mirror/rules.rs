@@ -87,6 +87,12 @@ impl CacheRules {
         read::rules(text, path)
     }
 
+    /// The rules that say something of files also where their hosts are not known.
+    pub fn ecosystems(&self) -> impl Iterator<Item = &str> {
+        let is_one = |rule: &&Rule| matches!(rule.treat, Treatment::Artifact { elsewhere: true });
+        self.rules.iter().filter(is_one).map(|rule| rule.name.as_str())
+    }
+
     /// `host` is where the resource comes from.
     pub(super) fn find(&self, asked: &RequestTarget<'_>, host: &str) -> Option<RuleMatch<'_>> {
         let matched = self.patterns.matches(asked.path.as_bytes());

@@ -68,6 +68,7 @@ fn each_ecosystems_paths_are_treated_as_they_are_meant() {
     let proxied = format!(
         "/artifactory/api/pypi/all/packages/packages/0a/1b/{sixty}/six-1.16.0.tar.gz.metadata"
     );
+    let blob_elsewhere = format!("/v2/team/app/blobs/sha256%3A{HASH}");
     for (path, wanted) in [
         (by_sha256.as_str(), "verified"),
         (&by_sha1, "artifact"),
@@ -120,12 +121,20 @@ fn each_ecosystems_paths_are_treated_as_they_are_meant() {
         ("/", "general"),
         ("/pool/x.deb/y", "general"),
         ("/x.deb", "general"),
+        ("/flat/x_1.0_amd64.deb", "heuristic"),
+        ("/wheels/six-1.16.0-py3-none-any.whl", "heuristic"),
+        (blob_elsewhere.as_str(), "verified"),
         ("/git/x.git/info/refs", "pass"),
         (&format!("/by-hash/SHA256/{}", HASH.to_uppercase()), "general"),
-        (&format!("/packages/0a/1b/{HASH}/x.whl"), "general"),
+        (&format!("/packages/0a/1b/{HASH}/x.whl"), "heuristic"),
     ] {
         assert_eq!(treated(&mirror, "mirror.example", path), wanted, "{path}");
     }
+    let by_commit = format!("/symfony/console/legacy.zip/{forty}");
+    let zipball = format!("/repos/symfony/console/zipball/{forty}");
+    let archive = format!("/x/y/archive/{forty}.tar.gz");
+    let blob = format!("/v2/library/alpine/blobs/sha256:{HASH}");
+    let hub = format!("/registry-v2/docker/registry/v2/blobs/sha256/01/{HASH}/data");
     for (host, path) in [
         ("archive.ubuntu.com", "/ubuntu/pool/main/c/curl/curl_8.5.0-2_amd64.deb"),
         ("de.archive.ubuntu.com:80", "/ubuntu/pool/main/c/curl/curl_8.5.0-2_amd64.deb"),
@@ -143,6 +152,36 @@ fn each_ecosystems_paths_are_treated_as_they_are_meant() {
         ("nodejs.org", "/dist/v20.11.0/SHASUMS256.txt"),
         ("static.rust-lang.org", "/dist/2026-01-15/channel-rust-stable.toml"),
         ("releases.hashicorp.com", "/terraform/1.9.0/terraform_1.9.0_SHA256SUMS.72D7468F.sig"),
+        ("deb.debian.org", "/debian/pool/main/c/curl/curl_7.88.1-10+deb12u8_amd64.deb"),
+        (
+            "security.debian.org",
+            "/debian-security/pool/updates/main/o/openssl/openssl_3.0.15-1_amd64.deb",
+        ),
+        ("ftp.de.debian.org", "/debian/pool/main/c/curl/curl_7.88.1.orig.tar.gz"),
+        ("deb.debian.org", "/debian/pool/main/c/curl/curl_7.88.1-10.dsc"),
+        (
+            "download.fedoraproject.org",
+            "/pub/fedora/linux/releases/42/Everything/x86_64/os/Packages/b/bash-5.2.rpm",
+        ),
+        ("registry.npmjs.org", "/lodash/-/lodash-4.17.21.tgz"),
+        ("registry.npmjs.org", "/@types/node/-/node-20.0.0.tgz"),
+        ("registry.yarnpkg.com", "/@babel/core/-/core-7.24.0.tgz"),
+        ("static.crates.io", "/crates/serde/serde-1.0.0.crate"),
+        ("static.crates.io", "/crates/serde/1.0.0/download"),
+        ("crates.io", "/api/v1/crates/serde/1.0.0/download"),
+        ("files.pythonhosted.org", "/packages/source/s/six/six-1.16.0.tar.gz"),
+        ("files.pythonhosted.org", "/packages/py3/s/six/six-1.16.0-py2.py3-none-any.whl"),
+        ("www.nuget.org", "/api/v2/package/Newtonsoft.Json/13.0.3"),
+        ("index.rubygems.org", "/gems/rake-13.2.1.gem"),
+        ("hackage.haskell.org", "/package/aeson-2.2.1.0/aeson-2.2.1.0.tar.gz"),
+        ("www.cpan.org", "/authors/id/E/ET/ETHER/Moose-2.2207.tar.gz"),
+        ("cpan.metacpan.org", "/authors/id/E/ET/ETHER/sub/Moose-2.2207.tgz"),
+        ("conda.anaconda.org", "/conda-forge/linux-64/numpy-1.26.4-py312h1.conda"),
+        ("downloads.gradle.org", "/distributions/gradle-8.10-all.zip"),
+        ("repo1.maven.org", "/maven2/junit/junit/4.13.2/junit-4.13.2.jar.sha1"),
+        ("codeload.github.com", by_commit.as_str()),
+        ("api.github.com", zipball.as_str()),
+        ("github.com", archive.as_str()),
     ] {
         assert_eq!(treated(&mirror, host, path), "artifact", "{host}{path}");
     }
@@ -150,11 +189,41 @@ fn each_ecosystems_paths_are_treated_as_they_are_meant() {
         ("static.rust-lang.org", "/dist/channel-rust-stable.toml", "general"),
         ("nodejs.org", "/dist/index.json", "general"),
         ("nodejs.org", "/dist/latest-v20.x/SHASUMS256.txt", "general"),
-        ("api.nuget.org", "/v3-flatcontainer/x/index.json", "general"),
+        ("api.nuget.org", "/v3-flatcontainer/x/index.json", "indexed"),
         ("repo.maven.apache.org", "/maven2/org/x/y/1-SNAPSHOT/y-1.jar", "revalidated"),
         ("archive.ubuntu.com", "/ubuntu/dists/noble/InRelease", "revalidated"),
         ("github.com", "/x/y/releases/download/v1/z.tar.gz", "heuristic"),
         ("github.com", "/x/y/info/refs", "pass"),
+        ("github.com", "/x/y/archive/refs/heads/main.tar.gz", "general"),
+        ("registry-1.docker.io", blob.as_str(), "verified"),
+        ("production.cloudflare.docker.com", hub.as_str(), "verified"),
+        ("registry-1.docker.io", "/v2/library/alpine/manifests/latest", "general"),
+        ("deb.debian.org", "/debian/dists/bookworm/InRelease", "revalidated"),
+        ("pypi.org", "/simple/six/", "indexed"),
+        ("pypi.org", "/pypi/six/json", "indexed"),
+        ("registry.npmjs.org", "/lodash", "indexed"),
+        ("registry.npmjs.org", "/@types%2fnode", "indexed"),
+        ("registry.npmjs.org", "/@types/node", "indexed"),
+        ("registry.npmjs.org", "/-/v1/search", "general"),
+        ("index.crates.io", "/config.json", "indexed"),
+        ("index.crates.io", "/1/a", "indexed"),
+        ("index.crates.io", "/3/s/syn", "indexed"),
+        ("index.crates.io", "/se/rd/serde", "indexed"),
+        ("rubygems.org", "/versions", "revalidated"),
+        ("index.rubygems.org", "/info/rake", "revalidated"),
+        ("hackage.haskell.org", "/01-index.tar.gz", "revalidated"),
+        ("hackage.haskell.org", "/timestamp.json", "revalidated"),
+        ("hackage.haskell.org", "/package/aeson-2.2.1.0/aeson.cabal", "general"),
+        ("www.cpan.org", "/modules/02packages.details.txt.gz", "revalidated"),
+        ("www.cpan.org", "/authors/id/E/ET/ETHER/CHECKSUMS", "revalidated"),
+        ("repo.packagist.org", "/p2/symfony/console.json", "indexed"),
+        ("repo.packagist.org", "/packages.json", "indexed"),
+        ("api.nuget.org", "/v3/index.json", "indexed"),
+        ("conda.anaconda.org", "/conda-forge/noarch/repodata.json.zst", "indexed"),
+        ("dl-cdn.alpinelinux.org", "/alpine/v3.20/main/x86_64/APKINDEX.tar.gz", "revalidated"),
+        ("geo.mirror.pkgbuild.com", "/core/os/x86_64/core.db", "revalidated"),
+        ("download.opensuse.org", "/tumbleweed/repo/oss/repodata/repomd.xml", "revalidated"),
+        ("proxy.golang.org", "/golang.org/x/net/@latest", "indexed"),
     ] {
         assert_eq!(treated(&mirror, host, path), wanted, "{host}{path}");
     }
@@ -168,6 +237,50 @@ fn a_hash_in_the_path_is_what_the_body_is_to_have() {
     };
     assert_eq!(digest[..4], [0x01, 0x23, 0x45, 0x67]);
     assert!(route(&builtin(), "x", "/dists/sid/Release").verify.is_none());
+}
+
+#[test]
+fn unknown_hosts_of_ecosystems_that_an_operator_names_are_believed_for_a_while() {
+    let named = builtin().with_ecosystems(vec!["deb".to_owned(), "npm".to_owned()]);
+    let rules = |host, path, partition| {
+        let headers = HeaderMap::new();
+        let asked = RequestTarget { partition, ..asked(&Method::GET, host, path, &headers) };
+        named.route(&asked).unwrap().rules
+    };
+    let (deb, rpm, npm) = ("/pool/a/a_1_all.deb", "/a-1.rpm", "/x/-/x-1.0.0.tgz");
+    let hour = Duration::from_secs(3600);
+    for (host, path, partition, undated) in [
+        ("mirror.example", deb, Partition::Shared, hour),
+        ("mirror.example", npm, Partition::Shared, hour),
+        ("mirror.example", rpm, Partition::Shared, Duration::ZERO),
+        ("mirror.example", "/dists/sid/InRelease", Partition::Shared, Duration::ZERO),
+        ("mirror.example", "/x", Partition::Shared, Duration::ZERO),
+        ("deb.debian.org", deb, Partition::Shared, Duration::ZERO),
+        ("mirror.example", deb, Partition::Own(1), Duration::ZERO),
+    ] {
+        let rules = rules(host, path, partition);
+        assert_eq!(rules.heuristic_undated, undated, "{host} {path} {partition}");
+    }
+}
+
+#[test]
+fn what_no_rule_is_about_is_guessed_for_minutes_and_never_with_credentials() {
+    let mirror = builtin().guessing();
+    let rules = |path, partition| {
+        let headers = HeaderMap::new();
+        let asked = asked(&Method::GET, "mirror.example", path, &headers);
+        mirror.route(&RequestTarget { partition, ..asked }).unwrap().rules
+    };
+    let guessed = rules("/x", Partition::Shared);
+    assert!(guessed.heuristic && guessed.heuristic_most == Duration::from_secs(300));
+    assert!(guessed.heuristic_undated.is_zero(), "what does not say when it changed");
+    assert!(!rules("/x", Partition::Own(1)).heuristic);
+    assert!(
+        !rules("/simple/x/", Partition::Shared).heuristic,
+        "an index of which a rule says more"
+    );
+    let version = rules("/pool/a/a_1_all.deb", Partition::Shared);
+    assert_eq!(version.heuristic_most, Duration::from_secs(24 * 3600), "by its own rule");
 }
 
 #[test]

@@ -42,6 +42,8 @@ impl Case<'_> {
             && meta.length <= hot::LARGEST
             && self.request.method == Method::GET
             && self.route.render.is_none()
+            // Who asks for this URL itself may be refused: nobody looks at that again there.
+            && *self.route.key.host == *self.request.host
             && self.cache.settings.memory > 0;
         let Some(ReplyPart::File { file, at, length }) = parts.front().filter(|_| is_plain) else {
             return;

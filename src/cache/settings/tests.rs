@@ -55,6 +55,19 @@ fn hosts_with_origins_are_served_and_others_only_by_domains() {
 }
 
 #[test]
+fn a_mirror_has_the_addresses_of_the_cache_and_the_public_sites() {
+    let settings = settings("mirror = {}", Path::new("")).unwrap();
+    let by_path = settings.by_path.unwrap();
+    assert!(by_path.claims(Scheme::Http, "127.0.0.1:1", "/pypi/simple/"));
+    assert!(!by_path.claims(Scheme::Http, "127.0.0.1:2", "/pypi/simple/"));
+    for host in ["pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "static.crates.io"] {
+        assert!(by_path.reaches(Scheme::Https, host), "{host}");
+        assert!(!settings.domains.cover(host, Scheme::Https), "{host}");
+    }
+    assert!(by_path.reaches(Scheme::Http, "deb.debian.org"));
+}
+
+#[test]
 fn authorization_is_shared_only_when_it_is_said() {
     let is_shared = |keys| {
         let settings = settings(keys, Path::new("")).unwrap();
@@ -97,6 +110,15 @@ fn what_is_wrong_is_said_with_its_place() {
         ("rules = \"rules.toml\"", "rules.toml:3:10: `a`: does not begin with `/`"),
         ("rules = \"none.toml\"", "dockgate.toml:3:9: `"),
         ("upstream_ca = \"empty.pem\"", "holds no certificate"),
+        (
+            "ecosystems = [\"deb\", \"dep\"]",
+            "dockgate.toml:3:22: there is no ecosystem `dep` in the rules\n  hint: there are `deb`, `rpm`",
+        ),
+        ("mirror = { hosts = [\"*.a\"] }", "dockgate.toml:3:21: `*.a` is not a host"),
+        ("mirror = { npm = [\"a\"] }", "dockgate.toml:3:19: `a` is not an origin"),
+        ("mirror = { npm = [\"https://a/../b\"] }", "`https://a/../b` has a path that cannot be"),
+        ("mirror = { npm = [\"https://a/b?c\"] }", "`https://a/b?c` has a path that cannot be"),
+        ("mirror = { files = [\"http://10.0.0.1\"] }", "add `allow_private = [\"10.0.0.1\"]`"),
         ("next_hop = \"http://a b:1\"", "this is not an address of a proxy"),
     ] {
         let error = settings(keys, dir.path()).expect_err(keys);

@@ -43,7 +43,7 @@ mod redirect;
 pub use body::{AnswerBody, RequestBody};
 pub use fault::Fault;
 pub use proxies::Proxies;
-pub use redirect::{Allowed, Follow, Unfollowed};
+pub use redirect::{Allowed, Follow, Unfollowed, resolve};
 
 use circuit::Circuits;
 use connect::{Connector, Served, port_is_sound};

@@ -113,7 +113,7 @@ const HARMLESS: [HeaderName; 15] = [
 ];
 
 /// A reference against the URL that it came from (RFC 3986 §5).
-fn resolve(from: &Fetch, location: &[u8]) -> Option<Fetch> {
+pub fn resolve(from: &Fetch, location: &[u8]) -> Option<Fetch> {
     let text = percent_encode(location.trim_ascii(), UNSAFE).to_string();
     let text = text.split('#').next().unwrap_or_default();
     let (base, _) = from.target.split_once('?').unwrap_or((&from.target, ""));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::super::cache::{Authorization, Cache, CacheListen, CacheTimes};
+use super::super::cache::{Authorization, Cache, CacheListen, CacheTimes, PathMirror};
 use super::super::raw::cache as raw;
 use super::super::{Bind, ClientAuth, Listener, Text, Tls, units};
 use super::Checking;
@@ -30,6 +30,29 @@ const TIMES: CacheTimes = CacheTimes {
     stale: Duration::from_millis(800),
 };
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// packaging.python.org/specifications/simple-repository-api
+const PYPI: [&str; 2] = ["https://pypi.org/simple", "https://files.pythonhosted.org"];
+const NPM: [&str; 1] = ["https://registry.npmjs.org"];
+/// doc.rust-lang.org/cargo/reference/registry-index.html: `dl` of its `config.json` is the second.
+const CRATES: [&str; 3] =
+    ["https://index.crates.io", "https://static.crates.io", "https://crates.io"];
+const DEB: [&str; 5] = [
+    "http://deb.debian.org",
+    "http://security.debian.org",
+    "http://archive.ubuntu.com",
+    "http://security.ubuntu.com",
+    "http://ports.ubuntu.com",
+];
+/// Whose clients take any URL for their repository, and whose documents name no host.
+const FILES: [&str; 7] = [
+    "https://repo.maven.apache.org",
+    "https://plugins.gradle.org",
+    "https://services.gradle.org",
+    "https://proxy.golang.org",
+    "https://rubygems.org",
+    "https://dl-cdn.alpinelinux.org",
+    "https://conda.anaconda.org",
+];
 const TARGETED: &str = "cdn-cache-control";
 
 /// The addresses that are taken, by whom.
@@ -85,18 +108,18 @@ impl Checking<'_> {
             .flatten()
             .map(|(host, url)| (self.placed(host), self.placed(url)))
             .collect();
-        if let Some(first) =
-            raw.listen.as_ref().filter(|_| raw.domains.is_none() && origins.is_empty())
-        {
+        let mirror = raw.mirror.map(|mirror| self.path_mirror(mirror.into_inner()));
+        let is_bounded = !origins.is_empty() || mirror.is_some();
+        if let Some(first) = raw.listen.as_ref().filter(|_| raw.domains.is_none() && !is_bounded) {
             self.refuse_open_cache(first);
         }
         let anything = || vec![Text::from("*")];
         let domains = match raw.domains {
             Some(domains) => domains.iter().map(|domain| self.placed(domain)).collect(),
-            None if origins.is_empty() => anything(),
+            None if !is_bounded => anything(),
             None => Vec::new(),
         };
-        if domains.is_empty() && origins.is_empty() {
+        if domains.is_empty() && !is_bounded {
             let hint = "name hosts, or `\"*\"` for all";
             self.complain(name.span(), "`domains = []` without `origins` serves nothing", hint);
         }
@@ -116,6 +139,7 @@ impl Checking<'_> {
             object_store: raw.object_store.map(|url| self.object_store(&url)),
             domains,
             origins,
+            mirror,
             forward: raw.forward,
             next_hop: raw.next_hop.and_then(|url| self.next_hop(&url)),
             upstream_ca: raw.upstream_ca.map(|ca| self.file(&ca)),
@@ -129,6 +153,7 @@ impl Checking<'_> {
                 stale: self.wait(raw.stale_after, TIMES.stale),
             },
             rules: raw.rules.map(|rules| self.file(&rules)),
+            ecosystems: raw.ecosystems.iter().map(|name| self.placed(name)).collect(),
             authorization: self.authorization(raw.authorization.as_ref()),
             targeted: match raw.targeted {
                 Some(fields) => fields.iter().map(|field| self.targeted(field)).collect(),
@@ -136,6 +161,22 @@ impl Checking<'_> {
             },
             offline: raw.offline,
             tenants: self.tenants(raw.tenants.unwrap_or_default()),
+        }
+    }
+
+    /// What is not said is where the public has it.
+    fn path_mirror(&mut self, raw: raw::PathMirror) -> PathMirror {
+        let mut urls = |given: Option<Vec<Spanned<String>>>, public: &[&str]| match given {
+            Some(given) => given.iter().map(|url| self.placed(url)).collect(),
+            None => public.iter().map(|url| Text::from(*url)).collect(),
+        };
+        PathMirror {
+            pypi: urls(raw.pypi, &PYPI),
+            npm: urls(raw.npm, &NPM),
+            crates: urls(raw.crates, &CRATES),
+            deb: urls(raw.deb, &DEB),
+            files: urls(raw.files, &FILES),
+            hosts: raw.hosts.iter().map(|host| self.placed(host)).collect(),
         }
     }
 

@@ -18,6 +18,7 @@ pub(in crate::config) struct Cache {
     pub memory: Option<Spanned<String>>,
     pub fsync: Option<bool>,
     pub object_store: Option<Spanned<String>>,
+    pub mirror: Option<Spanned<PathMirror>>,
     pub domains: Option<Vec<Spanned<String>>>,
     pub origins: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
     #[serde(default)]
@@ -32,11 +33,25 @@ pub(in crate::config) struct Cache {
     pub queue_timeout: Option<Spanned<String>>,
     pub stale_after: Option<Spanned<String>>,
     pub rules: Option<Spanned<String>>,
+    #[serde(default)]
+    pub ecosystems: Vec<Spanned<String>>,
     pub authorization: Option<Spanned<String>>,
     pub targeted: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub offline: bool,
     pub tenants: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub(in crate::config) struct PathMirror {
+    pub hosts: Vec<Spanned<String>>,
+    pub pypi: Option<Vec<Spanned<String>>>,
+    pub npm: Option<Vec<Spanned<String>>>,
+    pub crates: Option<Vec<Spanned<String>>>,
+    pub deb: Option<Vec<Spanned<String>>>,
+    pub files: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Deserialize)]

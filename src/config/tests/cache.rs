@@ -56,9 +56,11 @@ fn every_key_is_read() {
         allow_private = ["10.0.0.0/8", "192.168.1.7", "fd00::/8"]
         connections_per_host = 4
         rules = "rules.toml"
+        ecosystems = ["deb", "npm"]
         authorization = "rfc9111"
         targeted = ["Dockgate-Cache-Control", "cdn-cache-control"]
         offline = true
+        mirror = { hosts = ["cache.example"], pypi = ["https://pypi.example/simple"], npm = [] }
         tenants = { "10.0.0.0/8" = "all", "10.1.0.0/16" = "team-a", "10.1.2.3" = "one" }
         "#,
     )
@@ -83,8 +85,14 @@ fn every_key_is_read() {
     assert!(!format!("{cache:?}").contains("word"), "a password is not shown");
     assert_eq!(cache.allow_private.len(), 3);
     assert_eq!(cache.authorization, Authorization::Rfc9111);
+    assert_eq!(texts(&cache.ecosystems), ["deb", "npm"]);
     assert_eq!(cache.targeted, ["dockgate-cache-control", "cdn-cache-control"]);
     assert_eq!((cache.fsync, cache.offline, cache.forward), (false, true, true));
+    let mirror = cache.mirror.as_ref().unwrap();
+    assert_eq!(texts(&mirror.hosts), ["cache.example"]);
+    assert_eq!(texts(&mirror.pypi), ["https://pypi.example/simple"]);
+    assert!(mirror.npm.is_empty(), "switched off");
+    assert_eq!(mirror.crates[0].text, "https://index.crates.io", "where the public has it");
     let tenants: Vec<&str> = cache.tenants.iter().map(|(_, tenant)| tenant.as_str()).collect();
     assert_eq!(tenants, ["one", "team-a", "all"], "the narrowest first");
     let files: Vec<&Path> = config.files();
@@ -99,6 +107,19 @@ fn hosts_with_origins_are_all_there_is_unless_domains_says_more() {
     assert!(cache(&format!("{LISTEN}{origins}")).unwrap().domains.is_empty());
     let both = cache(&format!("{LISTEN}{origins}\ndomains = [\"*\"]")).unwrap();
     assert_eq!(texts(&both.domains), ["*"]);
+}
+
+#[test]
+fn a_mirror_is_all_there_is_unless_domains_says_more() {
+    let open = "listen = [\"http://0.0.0.0:3128\"]\n";
+    let only = cache(&format!("{open}mirror = {{}}")).unwrap();
+    assert!(only.domains.is_empty());
+    let mirror = only.mirror.unwrap();
+    let public = [&mirror.pypi, &mirror.npm, &mirror.crates, &mirror.deb, &mirror.files];
+    assert!(public.iter().all(|urls| !urls.is_empty()));
+    let both = cache(&format!("{LISTEN}mirror = {{}}\ndomains = [\"*\"]")).unwrap();
+    assert_eq!(texts(&both.domains), ["*"]);
+    assert!(cache(&format!("{LISTEN}mirror = {{ rpm = [] }}")).is_err());
 }
 
 #[test]
@@ -226,7 +247,7 @@ fn the_examples_of_the_documentation_are_right() {
         .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
         .filter(|example| example.starts_with("[cache."))
         .collect();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     for example in examples {
         let config = read(example).unwrap_or_else(|wrong| panic!("{example}\n{wrong}"));
         assert_eq!(config.caches.len(), 1);

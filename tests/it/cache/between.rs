@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use dockgate::cache::stats::Sums;
+
 use super::origin::{Origin, lines, whole};
 use super::rig::{Rig, Setup};
 
@@ -379,4 +381,9 @@ fn a_tunnel_carries_bytes_both_ways() {
     assert_eq!(client.head().status, 200);
     client.send("GET", "/x", &origin.host(), &[]);
     assert_eq!(client.answer(false).text(), "through");
+    drop(client);
+    // What it sent has come from the origin.
+    let sums = || Sums::total(rig.cache.stats.by_domain().values());
+    rig.wait(|| sums().bytes_sent > 0);
+    assert_eq!((sums().bytes_fetched, sums().origin_requests), (sums().bytes_sent, 1));
 }

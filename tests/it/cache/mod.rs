@@ -4,6 +4,7 @@
 //! writes every byte by hand.
 
 mod between;
+mod by_path;
 mod disk;
 mod herd;
 mod liars;

@@ -251,35 +251,66 @@ fn a_miss_that_is_not_stored_says_why() {
 
 #[test]
 fn an_origin_that_lets_wait_for_itself_is_answered_for_meanwhile() {
-    for field in ["Accept: */*", "Cache-Control: max-age=0"] {
+    let (go, door) = Door::new();
+    let origin = Origin::new(move |before, _, stream| {
+        if before > 0 {
+            door.wait();
+        }
+        let head = "200 OK\nCache-Control: max-age=0\nETag: \"1\"";
+        stream.write_all(&whole(head, format!("{before}").as_bytes())).is_ok()
+    });
+    let rig = Setup { patience: std::time::Duration::ZERO, ..Setup::default() }.start();
+    assert_eq!(rig.get(&origin, "/x").text(), "0");
+    rig.settle();
+    for method in ["GET", "GET", "HEAD"] {
+        let stale = rig.ask(&origin, method, "/x", &["Accept: */*"]);
+        assert_eq!(stale.status, 200, "{stale:?}");
+        assert!(stale.how().contains("detail=origin-slow"), "{stale:?}");
+    }
+    for _ in 0..4 {
+        go.send(()).unwrap();
+    }
+    rig.settle();
+    assert_ne!(rig.get(&origin, "/x").text(), "0", "it was asked meanwhile");
+    go.send(()).unwrap();
+}
+
+#[test]
+fn who_wants_the_origins_word_waits_for_it_and_has_the_old_one_only_if_there_is_none() {
+    for (field, is_old_good_enough) in [
+        ("Cache-Control: max-age=0", true),
+        ("Cache-Control: max-age=0, no-transform", true),
+        ("Cache-Control: min-fresh=5", true),
+        ("Cache-Control: no-cache", false),
+        ("Pragma: no-cache", false),
+    ] {
         let (go, door) = Door::new();
         let origin = Origin::new(move |before, _, stream| {
             if before > 0 {
                 door.wait();
             }
             let head = "200 OK\nCache-Control: max-age=0\nETag: \"1\"";
-            stream.write_all(&whole(head, format!("{before}").as_bytes())).is_ok()
+            before < 2 && stream.write_all(&whole(head, format!("{before}").as_bytes())).is_ok()
         });
+        // Whatever lets wait for itself at all is slow.
         let rig = Setup { patience: std::time::Duration::ZERO, ..Setup::default() }.start();
         assert_eq!(rig.get(&origin, "/x").text(), "0");
         rig.settle();
-        for method in ["GET", "GET", "HEAD"] {
-            let stale = rig.ask(&origin, method, "/x", &[field]);
-            assert_eq!(stale.status, 200, "{stale:?}");
-            assert!(stale.how().contains("detail=origin-slow"), "{stale:?}");
-        }
-        // Who wants the origin's word waits for it.
         let mut patient = rig.client();
         let url = format!("http://{}/x", origin.host());
-        patient.send("GET", &url, &origin.host(), &["Cache-Control: no-cache"]);
+        patient.send("GET", &url, &origin.host(), &[field]);
+        rig.wait(|| origin.count() == 2);
+        go.send(()).unwrap();
+        let answer = patient.answer(false);
+        assert_eq!(answer.text(), "1", "{field}: {answer:?}");
+        rig.settle();
+        // From here on the origin hangs up.
+        patient.send("GET", &url, &origin.host(), &[field]);
         for _ in 0..4 {
             go.send(()).unwrap();
         }
         let answer = patient.answer(false);
-        assert_ne!(answer.text(), "0", "{answer:?}");
-        rig.settle();
-        assert_ne!(rig.get(&origin, "/x").text(), "0", "it was asked meanwhile");
-        go.send(()).unwrap();
+        assert_eq!(answer.status == 200 && answer.text() == "1", is_old_good_enough, "{answer:?}");
     }
 }
 

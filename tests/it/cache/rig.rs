@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dockgate::cache::by_path::ByPath;
 use dockgate::cache::front::CacheListener;
 use dockgate::cache::hosts::{HostSet, Pattern};
 use dockgate::cache::mirror::{CacheRules, Http};
@@ -32,6 +33,7 @@ pub struct Setup {
     pub dir: Option<std::path::PathBuf>,
     pub upstream: upstream::UpstreamSettings,
     pub patience: Duration,
+    pub by_path: Option<Arc<ByPath>>,
 }
 
 impl Default for Setup {
@@ -47,6 +49,7 @@ impl Default for Setup {
             dir: None,
             upstream: upstream::UpstreamSettings::default(),
             patience: 2 * PATIENCE,
+            by_path: None,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Setup {
             patience: self.patience,
             tenants: vec![("127.0.0.0/8".parse().unwrap(), "here".into())],
             id: "dockgate".to_owned(),
+            by_path: self.by_path,
         };
         let upstream = Upstream::new(upstream).unwrap();
         let cache = Cache::new(

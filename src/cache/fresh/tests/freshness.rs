@@ -114,3 +114,19 @@ fn an_artifact_is_always_fresh_and_its_failures_are_not() {
     assert_eq!(fresh_until_ms(&artifact(200, "Cache-Control: no-cache"), &rules), u64::MAX);
     assert_eq!(fresh_until_ms(&artifact(404, ""), &rules), NOW);
 }
+
+#[test]
+fn a_heuristic_is_bounded_and_may_do_without_a_date() {
+    let rules = |most, undated| FreshnessRules {
+        heuristic_most: Duration::from_secs(most),
+        heuristic_undated: Duration::from_secs(undated),
+        ..heuristic()
+    };
+    let dated = stored(200, "Last-Modified: Sun, 09 Feb 2003 04:05:06 GMT");
+    assert_eq!(lifetime(&dated, &rules(300, 0)), 300);
+    let undated = stored(200, "");
+    assert_eq!(lifetime(&undated, &rules(3600, 0)), 0);
+    assert_eq!(lifetime(&undated, &rules(7200, 3600)), 3600);
+    let explicit = stored(200, "Cache-Control: max-age=1");
+    assert_eq!(lifetime(&explicit, &rules(7200, 3600)), 1, "what the origin says holds");
+}
