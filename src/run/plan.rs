@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 use crate::auth::{Authentication, Authenticators, Backoff};
 use crate::cache::front;
 use crate::cache::settings::Understood;
-use crate::config::{self, Config, Invalid, Place, PolicyKind};
+use crate::config::{self, AuthKind, Config, Invalid, Place, PolicyKind, Revoke};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
@@ -52,11 +52,7 @@ impl CachePart {
             }
             None => None,
         };
-        let mut hash = digest::Context::new(&digest::SHA256);
-        for file in config.files() {
-            hash.update(digest::digest(&digest::SHA256, &file.read()?).as_ref());
-        }
-        let fingerprint = hash.finish().as_ref().to_vec();
+        let fingerprint = fingerprint(config.files(), &[])?;
         Ok(CachePart { config: config.clone(), understood, tls, fingerprint })
     }
 }
@@ -69,7 +65,15 @@ pub(super) struct ListenerPlan {
     pub(super) authentication: Arc<Authentication>,
     pub(super) chain: Arc<Chain>,
     pub(super) plugins: Arc<Plugins>,
+    /// Where it stands, which is for its policies.
+    around: Surroundings,
+    /// Of what its files, and those of its callers and the engine hold.
+    fingerprint: Vec<u8>,
 }
+
+/// Of whom callers on a unix socket are: `auth::peer` reads them whenever they change, but not for a connection whose
+/// caller it knows already.
+const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 impl Plan {
     pub fn of(config: &Config) -> Result<Plan, Invalid> {
@@ -116,14 +120,40 @@ impl ListenerPlan {
             note(&mut complaints, Authentication::new(&config.auth, authenticators));
         let chain = note(&mut complaints, chain(whole, config));
         let plugins = note(&mut complaints, plugins(config));
+        let files = config.files().into_iter().chain(whole.engine.files());
+        let knows_peers = |auth: &config::Auth| matches!(auth.kind, AuthKind::UnixPeer(_));
+        let accounts = if config.auth.iter().any(knows_peers) { &ACCOUNTS[..] } else { &[] };
+        let fingerprint = note(&mut complaints, fingerprint(files.collect(), accounts));
         complaints.or(ListenerPlan {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
             authentication: Arc::new(authentication.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
             plugins: Arc::new(plugins.unwrap_or_default()),
+            around: Surroundings::of(whole, config),
+            fingerprint: fingerprint.unwrap_or_default(),
         })
     }
+
+    /// Whether nothing would be another with this one in its place. Where streams end with their user, everybody is
+    /// looked at again with each reload: others than we may know that somebody has gone.
+    pub(super) fn is_as(&self, other: &ListenerPlan) -> bool {
+        self.config.revoke == Revoke::Keep
+            && self.config == other.config
+            && self.around == other.around
+            && self.fingerprint == other.fingerprint
+    }
+}
+
+/// Of what these files hold now; of the latter it is nothing where they are not there.
+fn fingerprint(files: Vec<&config::File>, others: &[&str]) -> Result<Vec<u8>, Invalid> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut add = |bytes: &[u8]| hash.update(digest::digest(&digest::SHA256, bytes).as_ref());
+    for file in files {
+        add(&file.read()?);
+    }
+    others.iter().for_each(|other| add(&std::fs::read(other).unwrap_or_default()));
+    Ok(hash.finish().as_ref().to_vec())
 }
 
 fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
