@@ -211,5 +211,26 @@ pub fn plain(status: StatusCode, why: &str, account: super::stats::Account) -> R
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let length = Some(text.len() as u64);
-    Reply { status, headers, length, body: Body::bytes(text), account, stored: None }
+    let reason = Some(phrase(why.split(". hint:").next().unwrap_or(why)));
+    Reply { status, reason, headers, length, body: Body::bytes(text), account, stored: None }
+}
+
+/// What may stand in a status line (RFC 9112 §4), and is short enough for a client's own line.
+pub fn phrase(why: &str) -> String {
+    const LONGEST: usize = 160;
+    let plain =
+        |letter: char| if letter == ' ' || letter.is_ascii_graphic() { letter } else { '?' };
+    why.chars().take(LONGEST).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phrase_ends_no_line_and_is_short() {
+        assert_eq!(phrase("origin cannot be reached: x"), "origin cannot be reached: x");
+        assert_eq!(phrase("a\r\nSet-Cookie: b\0\u{e9}\x7f"), "a??Set-Cookie: b???");
+        assert_eq!(phrase(&"x".repeat(1000)).len(), 160);
+    }
 }

@@ -76,6 +76,24 @@ impl Fault {
         }
     }
 
+    /// In a few words, for clients that print one line: without names that they know.
+    pub fn short(&self) -> String {
+        let unreached = |why: &str| format!("origin cannot be reached: {why}");
+        match self {
+            Fault::Connect { why, .. } => unreached(why),
+            Fault::ConnectTimeout { .. } => unreached("connect timed out"),
+            Fault::Name { .. } => unreached("its name cannot be resolved"),
+            Fault::Proxy { why, .. } => unreached(&format!("proxy: {why}")),
+            Fault::Tls { why, .. } => unreached(&format!("it is not trusted: {why}")),
+            Fault::AddressRefused { .. } => {
+                unreached("its address is not public, and not in `allow_private`")
+            }
+            Fault::Down { why, .. } => format!("{} (not asked until it answers)", why.short()),
+            Fault::QueueTimeout(_) => "origin has no connection free".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// What a client is answered.
     pub fn status(&self) -> StatusCode {
         match self {
