@@ -136,6 +136,14 @@ impl Request {
             }
             Named::Tunnel { host, port } => return Err(no_tunnel(&host, port)),
             Named::Resource(resource) if is_ours(&resource) => resource,
+            // As a tunnel: else whoever may ask could speak with any port behind us.
+            Named::Resource(resource)
+                if !said.target.starts_with(b"/")
+                    && cache.settings.serves(&resource.host, resource.scheme)
+                    && !cache.settings.domains.cover_forward(&resource.host, resource.scheme) =>
+            {
+                return Err(no_port(&resource.host));
+            }
             Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => {
                 resource
             }
@@ -192,6 +200,11 @@ impl Refusal {
 fn not_served(host: &str) -> Refusal {
     let why = format!("`{host}` is not a host of this cache. hint: add it to `domains`");
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, &why)
+}
+
+fn no_port(host: &str) -> Refusal {
+    let hint = "only 80 and 443 are asked for unless `domains` names the host with this port";
+    Refusal::new(StatusCode::FORBIDDEN, &format!("`{host}` is not asked for. hint: {hint}"))
 }
 
 fn no_tunnel(host: &str, port: u16) -> Refusal {

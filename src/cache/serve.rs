@@ -43,7 +43,8 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     // Before it joins a flight, which may be its own.
     if cache.upstream.is_loop(&request.headers) {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
-        return failed(&Fault::Loop, account);
+        let fault = cache.upstream.loop_of(request.scheme, &request.host);
+        return failed(&fault, account);
     }
     let whose = cache.whose(&request.headers);
     let Some(route) = cache.route(&request, whose.own) else {

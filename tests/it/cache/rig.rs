@@ -41,7 +41,7 @@ impl Default for Setup {
         Setup {
             rules: String::new(),
             mirrors: Vec::new(),
-            domains: vec!["*"],
+            domains: vec!["*:*"],
             offline: false,
             share_authorized: false,
             allow_private: true,
