@@ -55,6 +55,9 @@ impl Understood {
             })
             .flat_map(|(host, origin)| keys(host).map(move |key| (key, origin.clone())))
             .collect();
+        for (host, _) in &config.origins {
+            note(&mut complaints, can_be_asked(host, config));
+        }
         let extra_roots = match &config.upstream_ca {
             Some(file) => note(&mut complaints, file.certificates()).unwrap_or_default(),
             None => Vec::new(),
@@ -167,6 +170,23 @@ fn named_host(host: &Text) -> Result<Pattern, Invalid> {
     match host.text.contains('*') {
         true => Err(bad()),
         false => Pattern::parse(&host.text).ok_or_else(bad),
+    }
+}
+
+/// Who asks a port of ours names it: a port that nothing listens on is never named. (A name without one
+/// may be behind something that listens on 80 and 443 for us; a forward proxy is asked for any.)
+fn can_be_asked(host: &Text, config: &Cache) -> Result<(), Invalid> {
+    let behind = host.text.rsplit_once(']').map_or(host.text.as_str(), |(_, behind)| behind);
+    let named = behind.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let ports: Vec<u16> = config.listen.iter().filter_map(port).collect();
+    match named {
+        Some(named) if !config.forward && !ports.is_empty() && !ports.contains(&named) => {
+            let what =
+                format!("nobody can ask for `{}`: nothing in `listen` has its port", host.text);
+            let hint = "the port is the one that clients ask the cache by";
+            Err(host.invalid(what, hint))
+        }
+        _ => Ok(()),
     }
 }
 

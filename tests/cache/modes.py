@@ -20,7 +20,7 @@ from lib.measure import Download, Origin, fetch, right, run  # noqa: E402
 MIB = 1 << 20
 
 
-def forward(rig, name, more="", domains='"*"'):
+def forward(rig, name, more="", domains='"*:*"'):
     """A gate without origins of its own: it asks whom it is told to."""
     ports = subjects.free_ports(2)
     folder = rig.folder / name
@@ -57,6 +57,8 @@ def forward_proxy(rig):
         lying = fetch(gate.http, f"http://{origin}/forward/b", headers={"Host": "another.example"})
         if lying.status not in (200, 400, 421):
             raise Wrong(f"a Host that is not the target's: status {lying.status}")
+    with forward(rig, "usual", "forward = true", domains='"*"') as gate:
+        expect(fetch(gate.http, f"http://{origin}/forward/c", headers={"Host": origin}).status, 403, "a port that nobody named")
         answer = tunnel(gate.http, origin)
         if b" 403 " not in answer:
             raise Wrong(f"a tunnel to a port that nobody named: {answer}")

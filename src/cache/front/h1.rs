@@ -45,7 +45,8 @@ pub(super) async fn connection(
         writer.be_patient(TAKES_NOTHING);
         while let Some(end) = head(&mut reader, &mut buffer, drain).await {
             let head = buffer.unread().get(..end).unwrap_or_default();
-            if let Some(hit) = cache.hot.find(&caller, head, cache.now()) {
+            let is_short = end <= LONGEST_HEAD;
+            if let Some(hit) = cache.hot.find(&caller, head, cache.now()).filter(|_| is_short) {
                 buffer.consume(end);
                 if writer.write_two(&hit.head(), hit.body()).await.is_err() {
                     break;
@@ -103,6 +104,9 @@ async fn head(
     let whole = async {
         loop {
             let seen = buffer.len();
+            if seen > LONGEST_HEAD {
+                return None;
+            }
             match buffer.fill(reader, LONGEST_HEAD).await {
                 Ok(1..) => {}
                 // Too long, gone, or at its end.
@@ -129,6 +133,11 @@ async fn exchange(
     buffer: &mut Buffer,
     end: usize,
 ) -> AfterReply {
+    if end > LONGEST_HEAD {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let refusal = Refusal::new(status, "the head of the request is longer than 64 KiB");
+        return refuse(cache, caller, writer, refusal, false).await;
+    }
     let parsed = RequestHead::parse(buffer.unread().get(..end).unwrap_or_default());
     buffer.consume(end);
     let head = match parsed {
