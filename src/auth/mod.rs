@@ -8,7 +8,6 @@
 mod basic;
 mod cache;
 mod certificate;
-pub(crate) mod client;
 mod external;
 mod header;
 mod identity;
@@ -207,7 +206,7 @@ impl Authentication {
                 Ok(Some(authenticator)) => {
                     authenticators.push((auth.name.as_str().into(), authenticator))
                 }
-                // Complained about already, so that nothing comes of this door.
+                // Complained about already, so that no listener comes of this.
                 Ok(None) => {}
                 Err(invalid) => complaints.extend(invalid),
             }

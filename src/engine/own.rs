@@ -1,4 +1,4 @@
-//! dockgate's own questions to the engine, through a door that no client bytes can reach.
+//! dockgate's own questions to the engine, on a way that no bytes of a client can take.
 //!
 //! The gateway asks for the API versions before it judges a call, for what its policies must know of
 //! a container, network or volume, and whether the engine is alive when a call has had no answer for

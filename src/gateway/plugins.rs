@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::auth::client::{AskError, HttpClient};
 use crate::config::{self, Invalid};
+use crate::http_client::{AskError, HttpClient};
 use crate::policy::Fact;
 
 /// How dockerd asks for an answer in the plugins' protocol.
