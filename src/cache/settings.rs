@@ -16,7 +16,7 @@ use super::hosts::{HostSet, Pattern};
 use super::key::Scheme;
 use super::mirror::{CacheRules, Http, Origin};
 use super::target::host_key;
-use crate::config::{Authorization, Cache, Invalid, Text};
+use crate::config::{Authorization, Cache, Complaints, Invalid, Text};
 
 #[derive(Debug)]
 pub struct Understood {
@@ -31,34 +31,34 @@ pub struct Understood {
 
 impl Understood {
     pub fn of(config: &Cache) -> Result<Understood, Invalid> {
-        let mut complaints = Invalid::default();
+        let mut complaints = Complaints::default();
         let rules = match &config.rules {
             Some(file) => CacheRules::load(file),
             None => CacheRules::builtin(),
         };
-        let rules = note(&mut complaints, rules);
+        let rules = complaints.note(rules);
         let domains = config.domains.iter().map(pattern);
         let asked_for = config.origins.iter().map(|(host, _)| named_host(host));
         let patterns: Vec<Pattern> =
-            domains.chain(asked_for).filter_map(|one| note(&mut complaints, one)).collect();
+            domains.chain(asked_for).filter_map(|one| complaints.note(one)).collect();
         let origins: Vec<(String, Origin)> = config
             .origins
             .iter()
             .filter_map(|(host, url)| {
-                let origin = note(&mut complaints, origin(url, &config.allow_private))?;
+                let origin = complaints.note(origin(url, &config.allow_private))?;
                 Some((host, origin))
             })
             .flat_map(|(host, origin)| keys(host).map(move |key| (key, origin.clone())))
             .collect();
         let extra_roots = match &config.upstream_ca {
-            Some(file) => note(&mut complaints, file.certificates()).unwrap_or_default(),
+            Some(file) => complaints.note(file.certificates()).unwrap_or_default(),
             None => Vec::new(),
         };
         if let Some(tls) = &config.tls {
-            note(&mut complaints, tls.cert.certificates());
-            note(&mut complaints, tls.key.private_key());
+            complaints.note(tls.cert.certificates());
+            complaints.note(tls.key.private_key());
         }
-        let next_hop = config.next_hop.as_ref().and_then(|url| note(&mut complaints, uri(url)));
+        let next_hop = config.next_hop.as_ref().and_then(|url| complaints.note(uri(url)));
         let general = fresh::FreshnessRules {
             share_authorized: config.authorization == Authorization::Rfc9111,
             // They were found to be names of fields before.
@@ -71,10 +71,6 @@ impl Understood {
         let http = Arc::new(Http::new(rules, general, origins));
         Ok(Understood { domains: patterns.into_iter().collect(), http, next_hop, extra_roots })
     }
-}
-
-fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
-    result.map_err(|invalid| complaints.extend(invalid)).ok()
 }
 
 fn pattern(domain: &Text) -> Result<Pattern, Invalid> {

@@ -170,11 +170,3 @@ pub(super) struct Log {
     pub format: diagnostics::Format,
     pub access: access::Format,
 }
-
-/// The file, or what is wrong with it and at which byte.
-pub(super) fn parse(text: &str) -> Result<Raw, (usize, String)> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        (at, error.message().replace('\n', ", "))
-    })
-}

@@ -45,7 +45,7 @@ impl Checking<'_> {
             ],
             "external" => &["url", "timeout", "schemes", "ca"],
             _ => {
-                self.complain(
+                self.complaints.add(
                     raw.kind.span(),
                     format!("there is no authenticator `{kind}`"),
                     "`unix-peer`, `certificate`, `basic`, `jwt` or `external`",
@@ -55,7 +55,7 @@ impl Checking<'_> {
         };
         for (key, at) in given_keys(&raw) {
             if !allowed.contains(&key) {
-                self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
+                self.complaints.add(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
             }
         }
         match kind.as_str() {
@@ -73,7 +73,11 @@ impl Checking<'_> {
     /// A key that its kind cannot do without.
     fn needed<T>(&mut self, auth: &Spanned<String>, key: &str, given: Option<T>) -> Option<T> {
         if given.is_none() {
-            self.complain(auth.span(), format!("`[auth.{}]` needs `{key}`", auth.get_ref()), "");
+            self.complaints.add(
+                auth.span(),
+                format!("`[auth.{}]` needs `{key}`", auth.get_ref()),
+                "",
+            );
         }
         given
     }
@@ -87,7 +91,7 @@ impl Checking<'_> {
             None => None,
             Some((_, Groups::Table(table))) => Some(table),
             Some((at, Groups::Claim(_))) => {
-                self.complain(at, "`groups` is a table: OS group to dockgate user", "");
+                self.complaints.add(at, "`groups` is a table: OS group to dockgate user", "");
                 None
             }
         };
@@ -103,7 +107,7 @@ impl Checking<'_> {
                 "san-dns" => CertificateName::SanDns,
                 "san-uri" => CertificateName::SanUri,
                 _ => {
-                    self.complain(
+                    self.complaints.add(
                         at,
                         format!("`{text}` is not a part of a certificate"),
                         "`cn`, `san-email`, `san-dns` or `san-uri`",
@@ -144,7 +148,7 @@ impl Checking<'_> {
                     true => Keys::Pem(self.file(&key)),
                     false => {
                         if text.len() < 32 {
-                            self.complain(
+                            self.complaints.add(
                                 key.span(),
                                 "a shared secret of less than 32 bytes can be guessed (RFC 7518 §3.2)",
                                 "a PEM file is named with a `/` in it or by `.pem`",
@@ -155,7 +159,7 @@ impl Checking<'_> {
                 }
             }
             (Some(_), Some(key)) => {
-                self.complain(key.span(), "`jwks` and `key` exclude each other", "");
+                self.complaints.add(key.span(), "`jwks` and `key` exclude each other", "");
                 return None;
             }
             (None, None) => {
@@ -169,7 +173,7 @@ impl Checking<'_> {
             None => None,
             Some((_, Groups::Claim(claim))) => Some(claim),
             Some((at, Groups::Table(_))) => {
-                self.complain(at, "`groups` is the name of a claim", "");
+                self.complaints.add(at, "`groups` is the name of a claim", "");
                 None
             }
         };
@@ -194,7 +198,11 @@ impl Checking<'_> {
     fn refuse_plain(&mut self, url: &Spanned<String>, text: &str) {
         let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next());
         if host.is_some_and(|host| !matches!(host, Some("127.0.0.1" | "localhost"))) {
-            self.complain(url.span(), format!("`{text}`: keys must come over `https://`"), "");
+            self.complaints.add(
+                url.span(),
+                format!("`{text}`: keys must come over `https://`"),
+                "",
+            );
         }
     }
 
@@ -214,10 +222,10 @@ impl Checking<'_> {
                     | "EdDSA"
             );
             if !is_hmac && !is_signature {
-                self.complain(named.span(), format!("`{name}` is not an algorithm"), "");
+                self.complaints.add(named.span(), format!("`{name}` is not an algorithm"), "");
             } else if is_hmac != is_secret {
                 // Else a public key would be taken for a shared secret (CVE-2015-9235).
-                self.complain(
+                self.complaints.add(
                     named.span(),
                     format!("`{name}` does not fit the configured key"),
                     "",
@@ -232,7 +240,7 @@ impl Checking<'_> {
         let text = self.text(&url);
         let is_https = text.starts_with("https://");
         if !is_https && !text.starts_with("unix:///") && !text.starts_with("http://") {
-            self.complain(
+            self.complaints.add(
                 url.span(),
                 format!("`{text}` is not an address of a program"),
                 "use `unix:///path`, `http://127.0.0.1:port/` or `https://…`",
@@ -255,7 +263,7 @@ impl Checking<'_> {
 
     fn unused(&mut self, at: Option<Range<usize>>, key: &str) {
         if let Some(at) = at {
-            self.complain(at, format!("`{key}` is for `https://`"), "");
+            self.complaints.add(at, format!("`{key}` is for `https://`"), "");
         }
     }
 }

@@ -43,7 +43,11 @@ impl Checking<'_> {
             "conservative" => Some(Policy::conservative()),
             "limits" | "rego" | "authz" => {
                 let hint = format!("write `[policy.{text}]` with `kind = \"{text}\"`");
-                self.complain(name.span(), format!("policy `{text}` needs its own section"), hint);
+                self.complaints.add(
+                    name.span(),
+                    format!("policy `{text}` needs its own section"),
+                    hint,
+                );
                 None
             }
             _ => {
@@ -67,14 +71,14 @@ impl Checking<'_> {
         };
         for (key, at) in given_keys(&raw) {
             if !allowed.contains(&key) {
-                self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
+                self.complaints.add(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
             }
         }
         // A listener that names a kind means that kind, and would get another.
         let (named, is_kind) = (name.get_ref(), KINDS.contains(&name.get_ref().as_str()));
         if is_kind && *named != kind {
             let what = format!("`{named}` is a kind, and this policy is of kind `{kind}`");
-            self.complain(name.span(), what, "give the policy another name");
+            self.complaints.add(name.span(), what, "give the policy another name");
         }
         match kind.as_str() {
             "authz" => self.authz(name, raw).map(PolicyKind::Authz),
@@ -87,7 +91,11 @@ impl Checking<'_> {
     fn authz(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<Authz> {
         let timeout = self.duration(raw.timeout, PATIENCE);
         let Some(url) = raw.url else {
-            self.complain(name.span(), format!("`[policy.{}]` needs `url`", name.get_ref()), "");
+            self.complaints.add(
+                name.span(),
+                format!("`[policy.{}]` needs `url`", name.get_ref()),
+                "",
+            );
             return None;
         };
         let text = self.text(&url);
@@ -97,17 +105,17 @@ impl Checking<'_> {
             // Who can change an answer on its way decides in the plugin's place.
             Some(_) => {
                 let what = "a plugin beyond this machine must be asked over `https://`";
-                self.complain(url.span(), what, "");
+                self.complaints.add(url.span(), what, "");
             }
             None if text.starts_with("unix:///") || text.starts_with("https://") => {}
-            None => self.complain(
+            None => self.complaints.add(
                 url.span(),
                 format!("`{text}` is not an address of a plugin"),
                 "use `unix:///run/docker/plugins/NAME.sock`, `http://127.0.0.1:port` or `https://…`",
             ),
         }
         if let (Some(ca), false) = (&raw.ca, text.starts_with("https://")) {
-            self.complain(ca.span(), "`ca` is for `https://`", "");
+            self.complaints.add(ca.span(), "`ca` is for `https://`", "");
         }
         let ca = raw.ca.map(|ca| self.file(&ca));
         Some(Authz { url: self.placed(&url), timeout, ca })
@@ -116,9 +124,9 @@ impl Checking<'_> {
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
         match kind {
             "namespace" | "transparent-cache" | "temporary-listener" => {
-                self.complain(at, format!("policy `{kind}` is not built yet"), "");
+                self.complaints.add(at, format!("policy `{kind}` is not built yet"), "");
             }
-            _ => self.complain(
+            _ => self.complaints.add(
                 at,
                 format!("there is no policy `{kind}`"),
                 "kinds: `conservative`, `limits`, `rego` and `authz`; `policies = []` is a pass-through",
@@ -134,7 +142,7 @@ impl Checking<'_> {
                 "audit" => true,
                 _ => {
                     let what = format!("`{text}` is not a mode");
-                    self.complain(at, what, "`enforce` or `audit`");
+                    self.complaints.add(at, what, "`enforce` or `audit`");
                     false
                 }
             },
@@ -155,7 +163,11 @@ impl Checking<'_> {
 
     fn rego(&mut self, raw: raw::Policy) -> Option<Rego> {
         let Some(file) = raw.file else {
-            self.complain(raw.kind.span(), "`kind = \"rego\"` needs `file`", "the policy in Rego");
+            self.complaints.add(
+                raw.kind.span(),
+                "`kind = \"rego\"` needs `file`",
+                "the policy in Rego",
+            );
             return None;
         };
         Some(Rego {
@@ -179,7 +191,7 @@ impl Checking<'_> {
                     bind.host.display(),
                     open.host.display()
                 );
-                self.complain(span, what, "give one of them away, or make them neighbours");
+                self.complaints.add(span, what, "give one of them away, or make them neighbours");
             }
         }
         binds
@@ -193,7 +205,7 @@ impl Checking<'_> {
                 .components()
                 .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         if !is_plain || path == Path::new("/") {
-            self.complain(
+            self.complaints.add(
                 raw.host.span(),
                 format!("`{host}` is not a directory that can be given away"),
                 "an absolute path without `..`, and not `/`",
@@ -205,12 +217,16 @@ impl Checking<'_> {
                 "ro" => false,
                 "rw" => true,
                 _ => {
-                    self.complain(at, format!("`{text}` is not a mode of a bind"), "`ro` or `rw`");
+                    self.complaints.add(
+                        at,
+                        format!("`{text}` is not a mode of a bind"),
+                        "`ro` or `rw`",
+                    );
                     false
                 }
             },
         };
-        let place = (self.origin.locate)(raw.host.span().start);
+        let place = self.origin.source.place(raw.host.span().start);
         AllowedBind { host: path.components().collect(), writable, place }
     }
 
@@ -223,7 +239,7 @@ impl Checking<'_> {
             _ => match text.split_once('-').map(|(low, high)| (low.parse(), high.parse())) {
                 Some((Ok(low), Ok(high))) if 0 < low && low <= high => Ports::Between(low, high),
                 _ => {
-                    self.complain(
+                    self.complaints.add(
                         given.span(),
                         format!("`{text}` says nothing of ports"),
                         "`none`, `random`, `any`, or a range such as `20000-29999`",
