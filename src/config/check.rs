@@ -6,6 +6,7 @@
 mod auth;
 mod cache;
 mod exchange;
+mod kinds;
 mod limits;
 mod listener;
 mod policy;
@@ -19,7 +20,9 @@ use toml::Spanned;
 use super::raw::{self, Raw};
 use super::{Complaints, Config, Engine, File, Invalid, Log, Place, SourceText, Text};
 
+pub(super) use auth::RawAuth;
 pub(super) use listener::host_of;
+pub(super) use policy::RawPolicy;
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";

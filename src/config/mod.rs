@@ -18,16 +18,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
+pub use auth::*;
 pub use cache::{Authorization, Cache, CacheListen};
 pub use check::DEFAULT_POLICY;
 pub use complaints::{Complaints, Position, SourceText};
 pub use place::{File, Invalid, Place, Text};
-pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
-pub use policy::{
-    Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template,
-    TemplatePart, Ulimit, Word,
-};
+pub use policy::*;
 pub use same::is_same;
 
 use crate::telemetry::{access, diagnostics};

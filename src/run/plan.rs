@@ -17,12 +17,8 @@ use crate::config::{self, Complaints, Config, Invalid, Place, PolicyKind};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
-use crate::policy::authz::{self, Authz};
-use crate::policy::conservative::{Conservative, Surroundings};
-use crate::policy::limits::Limits;
-#[cfg(feature = "rego")]
-use crate::policy::rego::Rego;
-use crate::policy::{Chain, Link, Policy, cases};
+use crate::policy::conservative::Surroundings;
+use crate::policy::{self, Chain, Link, authz, cases};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -131,7 +127,7 @@ pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Inva
     let around = Surroundings::of(config, listener);
     let mut links = Vec::new();
     for policy in &listener.policies {
-        if let Some(built) = complaints.note(build(policy, &around)) {
+        if let Some(built) = complaints.note(policy::build(policy, &around)) {
             links.push(if policy.audits { Link::auditing(built) } else { Link::new(built) });
         }
     }
@@ -167,7 +163,7 @@ fn tests_beside(
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(Invalid::at(&Place::in_file(&path), error, "")),
     };
-    let chain = Chain::new(vec![Link::new(build(policy, around)?)]);
+    let chain = Chain::new(vec![Link::new(policy::build(policy, around)?)]);
     cases::run(&text, &path, &chain)
 }
 
@@ -183,21 +179,4 @@ fn plugins(listener: &config::Listener) -> Result<Plugins, Invalid> {
         }
     }
     complaints.or(plugins)
-}
-
-fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Policy>, Invalid> {
-    Ok(match &policy.kind {
-        PolicyKind::Conservative(settings) => {
-            Box::new(Conservative::new(&policy.name, settings, around)?)
-        }
-        PolicyKind::Limits(settings) => Box::new(Limits::new(&policy.name, settings)),
-        #[cfg(feature = "rego")]
-        PolicyKind::Rego(settings) => Box::new(Rego::new(&policy.name, settings, around)?),
-        #[cfg(not(feature = "rego"))]
-        PolicyKind::Rego(settings) => {
-            let hint = "build with the default features of cargo";
-            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
-        }
-        PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
-    })
 }

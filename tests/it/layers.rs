@@ -66,9 +66,9 @@ const IN_MANY_FILES: &[&str] = &["Args", "Inner"];
 const MOST_LINES: usize = 800;
 const MOST_OF_THE_STORY: usize = 60;
 
-struct Source {
+pub(crate) struct Source {
     /// From `src`, such as `wire/head.rs`.
-    name: String,
+    pub(crate) name: String,
     text: String,
 }
 
@@ -80,7 +80,7 @@ impl Source {
     }
 
     /// The code without comments, and without tests, which may use anything.
-    fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         if self.name.ends_with("tests.rs") || self.name.contains("/tests/") {
             return String::new();
         }
@@ -141,7 +141,7 @@ fn expand(rest: &str, found: &mut Vec<String>) {
     }
 }
 
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];
     let mut found = Vec::new();

@@ -1,4 +1,6 @@
 //! `[auth.*]`: each kind with its own keys and no others.
+//!
+//! Called by `check::check`. What must stay true: what the kinds are and which keys they have stands in `KINDS`, once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,17 +8,94 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::raw::{self, Groups};
 use super::super::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 use super::Checking;
+use super::kinds::{self, SectionKind, section};
 use super::listener::Auths;
 
 const REFRESH: Duration = Duration::from_secs(3600);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+section! {
+    RawAuth { kind: Spanned<String>, }
+    users: Spanned<BTreeMap<String, Spanned<String>>>,
+    /// `unix-peer`: a table; `jwt`: the name of a claim.
+    groups: Spanned<Groups>,
+    user: Spanned<String>,
+    file: Spanned<String>,
+    jwks: Spanned<String>,
+    key: Spanned<String>,
+    issuer: Spanned<String>,
+    audience: Spanned<OneOrMore>,
+    algorithms: Spanned<Vec<String>>,
+    require: Spanned<BTreeMap<String, OneOrMore>>,
+    claims: Spanned<Vec<String>>,
+    refresh: Spanned<String>,
+    url: Spanned<String>,
+    timeout: Spanned<String>,
+    schemes: Spanned<Vec<String>>,
+    ca: Spanned<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum Groups {
+    Table(BTreeMap<String, String>),
+    Claim(String),
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(in crate::config) fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrMore::One(one) => vec![one],
+            OneOrMore::More(more) => more,
+        }
+    }
+}
+
+/// A new way of recognising callers is a row here.
+pub(super) const KINDS: &[SectionKind<RawAuth, AuthKind>] = &[
+    SectionKind {
+        name: "unix-peer",
+        keys: &["users", "groups"],
+        check: |cx, _, raw| cx.unix_peer(raw),
+    },
+    SectionKind { name: "certificate", keys: &["user"], check: |cx, _, raw| cx.certificate(raw) },
+    SectionKind { name: "basic", keys: &["file"], check: |cx, name, raw| cx.basic(name, raw) },
+    SectionKind {
+        name: "jwt",
+        keys: &[
+            "jwks",
+            "key",
+            "issuer",
+            "audience",
+            "algorithms",
+            "user",
+            "groups",
+            "require",
+            "claims",
+            "refresh",
+            "ca",
+        ],
+        check: |cx, name, raw| cx.jwt(name, raw),
+    },
+    SectionKind {
+        name: "external",
+        keys: &["url", "timeout", "schemes", "ca"],
+        check: |cx, name, raw| cx.external(name, raw),
+    },
+];
+
 impl Checking<'_> {
-    pub(super) fn auths(&mut self, raw: BTreeMap<Spanned<String>, raw::Auth>) -> Auths {
-        let check = |(name, raw): (Spanned<String>, raw::Auth)| {
+    pub(super) fn auths(&mut self, raw: BTreeMap<Spanned<String>, RawAuth>) -> Auths {
+        let check = |(name, raw): (Spanned<String>, RawAuth)| {
             let kind = self.auth_kind(&name, raw);
             let name = name.into_inner();
             (name.clone(), kind.map(|kind| Auth { name, kind }))
@@ -24,50 +103,15 @@ impl Checking<'_> {
         raw.into_iter().map(check).collect()
     }
 
-    fn auth_kind(&mut self, name: &Spanned<String>, raw: raw::Auth) -> Option<AuthKind> {
+    fn auth_kind(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
         let kind = self.text(&raw.kind);
-        let allowed: &[&str] = match kind.as_str() {
-            "unix-peer" => &["users", "groups"],
-            "certificate" => &["user"],
-            "basic" => &["file"],
-            "jwt" => &[
-                "jwks",
-                "key",
-                "issuer",
-                "audience",
-                "algorithms",
-                "user",
-                "groups",
-                "require",
-                "claims",
-                "refresh",
-                "ca",
-            ],
-            "external" => &["url", "timeout", "schemes", "ca"],
-            _ => {
-                self.complaints.add(
-                    raw.kind.span(),
-                    format!("there is no authenticator `{kind}`"),
-                    "`unix-peer`, `certificate`, `basic`, `jwt` or `external`",
-                );
-                return None;
-            }
+        let Some(row) = KINDS.iter().find(|row| row.name == kind) else {
+            let what = format!("there is no authenticator `{kind}`");
+            self.complaints.add(raw.kind.span(), what, kinds::names(KINDS, "or"));
+            return None;
         };
-        for (key, at) in given_keys(&raw) {
-            if !allowed.contains(&key) {
-                self.complaints.add(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
-            }
-        }
-        match kind.as_str() {
-            "unix-peer" => self.unix_peer(raw),
-            "certificate" => self.certificate(raw),
-            "basic" => {
-                let file = self.needed(name, "file", raw.file)?;
-                Some(AuthKind::Basic(self.file(&file)))
-            }
-            "jwt" => self.jwt(name, raw),
-            _ => self.external(name, raw),
-        }
+        self.refuse_keys(row, raw.given());
+        (row.check)(self, name, raw)
     }
 
     /// A key that its kind cannot do without.
@@ -82,7 +126,7 @@ impl Checking<'_> {
         given
     }
 
-    fn unix_peer(&mut self, raw: raw::Auth) -> Option<AuthKind> {
+    fn unix_peer(&mut self, raw: RawAuth) -> Option<AuthKind> {
         let users = raw.users.map(|users| {
             let users = users.into_inner().into_iter();
             users.map(|(os, user)| (os, self.text(&user))).collect()
@@ -98,7 +142,7 @@ impl Checking<'_> {
         Some(AuthKind::UnixPeer(UnixPeer { users, groups }))
     }
 
-    fn certificate(&mut self, raw: raw::Auth) -> Option<AuthKind> {
+    fn certificate(&mut self, raw: RawAuth) -> Option<AuthKind> {
         let name = match raw.user.as_ref().map(|user| (self.text(user), user.span())) {
             None => CertificateName::Cn,
             Some((text, at)) => match text.as_str() {
@@ -119,7 +163,12 @@ impl Checking<'_> {
         Some(AuthKind::Certificate(name))
     }
 
-    fn jwt(&mut self, name: &Spanned<String>, raw: raw::Auth) -> Option<AuthKind> {
+    fn basic(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
+        let file = self.needed(name, "file", raw.file)?;
+        Some(AuthKind::Basic(self.file(&file)))
+    }
+
+    fn jwt(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
         let ca = raw.ca.map(|ca| (ca.span(), self.file(&ca)));
         let refresh_at = raw.refresh.as_ref().map(Spanned::span);
         let refresh = self.duration(raw.refresh, REFRESH);
@@ -234,7 +283,7 @@ impl Checking<'_> {
         }
     }
 
-    fn external(&mut self, name: &Spanned<String>, raw: raw::Auth) -> Option<AuthKind> {
+    fn external(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
         let timeout = self.duration(raw.timeout, TIMEOUT);
         let url = self.needed(name, "url", raw.url)?;
         let text = self.text(&url);
@@ -266,30 +315,4 @@ impl Checking<'_> {
             self.complaints.add(at, format!("`{key}` is for `https://`"), "");
         }
     }
-}
-
-/// The names and places of the optional keys that are there.
-fn given_keys(raw: &raw::Auth) -> Vec<(&'static str, Range<usize>)> {
-    fn at<T>(key: &Option<Spanned<T>>) -> Option<Range<usize>> {
-        key.as_ref().map(Spanned::span)
-    }
-    let all = [
-        ("users", at(&raw.users)),
-        ("groups", at(&raw.groups)),
-        ("user", at(&raw.user)),
-        ("file", at(&raw.file)),
-        ("jwks", at(&raw.jwks)),
-        ("key", at(&raw.key)),
-        ("issuer", at(&raw.issuer)),
-        ("audience", at(&raw.audience)),
-        ("algorithms", at(&raw.algorithms)),
-        ("require", at(&raw.require)),
-        ("claims", at(&raw.claims)),
-        ("refresh", at(&raw.refresh)),
-        ("url", at(&raw.url)),
-        ("timeout", at(&raw.timeout)),
-        ("schemes", at(&raw.schemes)),
-        ("ca", at(&raw.ca)),
-    ];
-    all.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
 }

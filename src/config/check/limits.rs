@@ -12,9 +12,10 @@ use super::super::policy::{
     Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template, Ulimit,
     Word,
 };
-use super::super::raw::{self, limits};
+use super::super::raw::limits;
 use super::super::units;
 use super::Checking;
+use super::policy::RawPolicy;
 
 type Sizes<'r> = [(Size, Option<&'r Spanned<Value>>); 7];
 
@@ -23,7 +24,7 @@ const RESTARTS: &str = "`no`, `on-failure`, `on-failure:5`, `unless-stopped` or 
 const LEAST_MEMORY: i64 = 6 << 20;
 
 impl Checking<'_> {
-    pub(super) fn limits_policy(&mut self, raw: raw::Policy) -> LimitsPolicy {
+    pub(super) fn limits_policy(&mut self, raw: RawPolicy) -> LimitsPolicy {
         let own = limits::SubjectLimits { force: raw.force, default: raw.default, max: raw.max };
         let general = self.limit_rules(&own, None);
         let mut scopes = |scopes: Option<Spanned<limits::Scopes>>| {

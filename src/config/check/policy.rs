@@ -1,4 +1,6 @@
 //! `[policy.*]`: each kind with its own keys and no others.
+//!
+//! Called by `check::check`. What must stay true: what the kinds are and which keys they have stands in `KINDS`, once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +11,8 @@ use toml::Spanned;
 
 use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
 use super::super::raw;
-use super::Checking;
+use super::kinds::{self, SectionKind, section};
+use super::{Checking, DEFAULT_POLICY};
 
 /// Of one evaluation in Rego; an honest one takes well below a thousandth of it.
 const REGO_TIME: Duration = Duration::from_millis(100);
@@ -20,11 +23,52 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
 
-const KINDS: [&str; 4] = ["conservative", "limits", "rego", "authz"];
+section! {
+    RawPolicy { kind: Spanned<String>, mode: Option<Spanned<String>>, }
+    rules: Spanned<String>,
+    binds: Vec<raw::AllowedBind>,
+    ports: Spanned<String>,
+    registries: Spanned<Vec<Spanned<String>>>,
+    no_new_privileges: Spanned<bool>,
+    force: Spanned<raw::limits::LimitSettings>,
+    default: Spanned<raw::limits::LimitSettings>,
+    max: Spanned<raw::limits::Caps>,
+    users: Spanned<raw::limits::Scopes>,
+    groups: Spanned<raw::limits::Scopes>,
+    file: Spanned<String>,
+    input_bytes: Spanned<i64>,
+    url: Spanned<String>,
+    timeout: Spanned<String>,
+    ca: Spanned<String>,
+}
+
+/// A new policy is a row here.
+pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
+    SectionKind {
+        name: DEFAULT_POLICY,
+        keys: &["rules", "binds", "ports", "registries", "no_new_privileges"],
+        check: |cx, _, raw| Some(PolicyKind::Conservative(Box::new(cx.conservative(raw)))),
+    },
+    SectionKind {
+        name: "limits",
+        keys: &["force", "default", "max", "users", "groups"],
+        check: |cx, _, raw| Some(PolicyKind::Limits(Box::new(cx.limits_policy(raw)))),
+    },
+    SectionKind {
+        name: "rego",
+        keys: &["file", "timeout", "input_bytes"],
+        check: |cx, _, raw| cx.rego(raw).map(PolicyKind::Rego),
+    },
+    SectionKind {
+        name: "authz",
+        keys: &["url", "timeout", "ca"],
+        check: |cx, name, raw| cx.authz(name, raw).map(PolicyKind::Authz),
+    },
+];
 
 impl Checking<'_> {
-    pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, raw::Policy>) -> Policies {
-        let check = |(name, raw): (Spanned<String>, raw::Policy)| {
+    pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, RawPolicy>) -> Policies {
+        let check = |(name, raw): (Spanned<String>, RawPolicy)| {
             let audits = self.audits(raw.mode.as_ref());
             let kind = self.policy_kind(&name, raw);
             let name = name.into_inner();
@@ -40,14 +84,11 @@ impl Checking<'_> {
             return policy.clone();
         }
         match text.as_str() {
-            "conservative" => Some(Policy::conservative()),
-            "limits" | "rego" | "authz" => {
+            DEFAULT_POLICY => Some(Policy::conservative()),
+            kind if is_kind(kind) => {
                 let hint = format!("write `[policy.{text}]` with `kind = \"{text}\"`");
-                self.complaints.add(
-                    name.span(),
-                    format!("policy `{text}` needs its own section"),
-                    hint,
-                );
+                let what = format!("policy `{text}` needs its own section");
+                self.complaints.add(name.span(), what, hint);
                 None
             }
             _ => {
@@ -57,38 +98,23 @@ impl Checking<'_> {
         }
     }
 
-    fn policy_kind(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<PolicyKind> {
+    fn policy_kind(&mut self, name: &Spanned<String>, raw: RawPolicy) -> Option<PolicyKind> {
         let kind = self.text(&raw.kind);
-        let allowed: &[&str] = match kind.as_str() {
-            "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
-            "limits" => &["force", "default", "max", "users", "groups"],
-            "rego" => &["file", "timeout", "input_bytes"],
-            "authz" => &["url", "timeout", "ca"],
-            _ => {
-                self.no_such_kind(raw.kind.span(), &kind);
-                return None;
-            }
+        let Some(row) = KINDS.iter().find(|row| row.name == kind) else {
+            self.no_such_kind(raw.kind.span(), &kind);
+            return None;
         };
-        for (key, at) in given_keys(&raw) {
-            if !allowed.contains(&key) {
-                self.complaints.add(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
-            }
-        }
+        self.refuse_keys(row, raw.given());
         // A listener that names a kind means that kind, and would get another.
-        let (named, is_kind) = (name.get_ref(), KINDS.contains(&name.get_ref().as_str()));
-        if is_kind && *named != kind {
+        let named = name.get_ref();
+        if is_kind(named) && *named != kind {
             let what = format!("`{named}` is a kind, and this policy is of kind `{kind}`");
             self.complaints.add(name.span(), what, "give the policy another name");
         }
-        match kind.as_str() {
-            "authz" => self.authz(name, raw).map(PolicyKind::Authz),
-            "limits" => Some(PolicyKind::Limits(Box::new(self.limits_policy(raw)))),
-            "rego" => self.rego(raw).map(PolicyKind::Rego),
-            _ => Some(PolicyKind::Conservative(Box::new(self.conservative(raw)))),
-        }
+        (row.check)(self, name, raw)
     }
 
-    fn authz(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<Authz> {
+    fn authz(&mut self, name: &Spanned<String>, raw: RawPolicy) -> Option<Authz> {
         let timeout = self.duration(raw.timeout, PATIENCE);
         let Some(url) = raw.url else {
             self.complaints.add(
@@ -129,7 +155,7 @@ impl Checking<'_> {
             _ => self.complaints.add(
                 at,
                 format!("there is no policy `{kind}`"),
-                "kinds: `conservative`, `limits`, `rego` and `authz`; `policies = []` is a pass-through",
+                format!("kinds: {}; `policies = []` is a pass-through", kinds::names(KINDS, "and")),
             ),
         }
     }
@@ -149,7 +175,7 @@ impl Checking<'_> {
         }
     }
 
-    fn conservative(&mut self, raw: raw::Policy) -> Conservative {
+    fn conservative(&mut self, raw: RawPolicy) -> Conservative {
         Conservative {
             rules: raw.rules.map(|rules| self.file(&rules)),
             binds: self.binds(raw.binds.unwrap_or_default()),
@@ -161,7 +187,7 @@ impl Checking<'_> {
         }
     }
 
-    fn rego(&mut self, raw: raw::Policy) -> Option<Rego> {
+    fn rego(&mut self, raw: RawPolicy) -> Option<Rego> {
         let Some(file) = raw.file else {
             self.complaints.add(
                 raw.kind.span(),
@@ -251,28 +277,6 @@ impl Checking<'_> {
     }
 }
 
-/// Which keys stand in a section, besides those that every kind has.
-fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
-    fn at<T>(value: Option<&Spanned<T>>) -> Option<Range<usize>> {
-        value.map(Spanned::span)
-    }
-    let binds = raw.binds.as_ref().map(|binds| binds.first().map_or(0..0, |bind| bind.host.span()));
-    let keys = [
-        ("rules", at(raw.rules.as_ref())),
-        ("binds", binds),
-        ("ports", at(raw.ports.as_ref())),
-        ("registries", at(raw.registries.as_ref())),
-        ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
-        ("force", at(raw.force.as_ref())),
-        ("default", at(raw.default.as_ref())),
-        ("max", at(raw.max.as_ref())),
-        ("users", at(raw.users.as_ref())),
-        ("groups", at(raw.groups.as_ref())),
-        ("file", at(raw.file.as_ref())),
-        ("input_bytes", at(raw.input_bytes.as_ref())),
-        ("url", at(raw.url.as_ref())),
-        ("timeout", at(raw.timeout.as_ref())),
-        ("ca", at(raw.ca.as_ref())),
-    ];
-    keys.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
+fn is_kind(name: &str) -> bool {
+    KINDS.iter().any(|kind| kind.name == name)
 }
