@@ -44,21 +44,31 @@ const EXAMPLES: &[Example] = &[
     },
 ];
 
-/// The enumerations of kinds, the example that lists who may match on them, and who knows one kind beyond that,
-/// because of what this kind alone needs.
-const KINDS: &[(&str, &str, usize, &[(&str, &str)])] = &[
-    (
-        "PolicyKind",
-        "config/policy.rs",
-        0,
-        &[("Authz", "run/plan.rs"), ("Conservative", "run/warnings.rs")],
-    ),
-    (
-        "AuthKind",
-        "config/auth.rs",
-        1,
-        &[("UnixPeer", "config/check/listener.rs"), ("Certificate", "config/check/listener.rs")],
-    ),
+/// An enumeration of kinds: who may match on it is in an example's list.
+struct Kinds {
+    name: &'static str,
+    defined: &'static str,
+    example: &'static Example,
+    /// Who knows one kind beyond that, because of what this kind alone needs.
+    beyond: &'static [(&'static str, &'static str)],
+}
+
+const KINDS: &[Kinds] = &[
+    Kinds {
+        name: "PolicyKind",
+        defined: "config/policy.rs",
+        example: &EXAMPLES[0],
+        beyond: &[("Authz", "run/plan.rs"), ("Conservative", "run/warnings.rs")],
+    },
+    Kinds {
+        name: "AuthKind",
+        defined: "config/auth.rs",
+        example: &EXAMPLES[1],
+        beyond: &[
+            ("UnixPeer", "config/check/listener.rs"),
+            ("Certificate", "config/check/listener.rs"),
+        ],
+    },
 ];
 
 #[test]
@@ -81,8 +91,8 @@ fn an_example_lists_the_files_that_know_of_it() {
 #[test]
 fn every_kind_is_known_in_the_files_of_its_example_and_nowhere_else() {
     let sources = sources();
-    for (kinds, defined, example, beyond) in KINDS {
-        let listed = listed(&EXAMPLES[*example]);
+    for Kinds { name: kinds, defined, example, beyond } in KINDS {
+        let listed = listed(example);
         let definition = sources.iter().find(|source| source.name == *defined).unwrap().code();
         let variants = variants(&definition, kinds);
         assert!(variants.len() > 3, "{kinds}: {variants:?}");
