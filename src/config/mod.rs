@@ -6,6 +6,7 @@
 mod auth;
 mod cache;
 mod check;
+mod complaints;
 mod pem;
 mod place;
 mod policy;
@@ -17,15 +18,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
+pub use auth::*;
 pub use cache::{Authorization, Cache, CacheListen, PathMirror};
 pub use check::DEFAULT_POLICY;
+pub use complaints::{Complaints, Position, SourceText};
 pub use place::{File, Invalid, Place, Text};
-pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
-pub use policy::{
-    Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template,
-    TemplatePart, Ulimit, Word,
-};
+pub use policy::*;
 pub use same::is_same;
 
 use crate::telemetry::{access, diagnostics};
@@ -237,11 +235,9 @@ pub fn parse(
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Invalid> {
-    let locate = |at: usize| Place::within(file, text, at);
-    let origin = check::Origin { folder, locate: &locate, env };
-    raw::parse(text)
-        .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))
-        .and_then(|raw| check::check(raw, &origin))
+    let source = SourceText::new(file, text);
+    let raw = toml::from_str(text).map_err(|error| source.malformed(&error))?;
+    check::check(raw, &check::Origin { folder, source, env })
 }
 
 /// What `serve` runs without a file.

@@ -13,16 +13,12 @@ use aws_lc_rs::digest;
 use crate::auth::{Authentication, Authenticators, Backoff};
 use crate::cache::front;
 use crate::cache::settings::Understood;
-use crate::config::{self, AuthKind, Config, Invalid, Place, PolicyKind, Revoke};
+use crate::config::{self, AuthKind, Complaints, Config, Invalid, Place, PolicyKind, Revoke};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
-use crate::policy::authz::{self, Authz};
-use crate::policy::conservative::{Conservative, Surroundings};
-use crate::policy::limits::Limits;
-#[cfg(feature = "rego")]
-use crate::policy::rego::Rego;
-use crate::policy::{Chain, Link, Policy, cases};
+use crate::policy::conservative::Surroundings;
+use crate::policy::{self, Chain, Link, authz, cases};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -82,16 +78,16 @@ impl Plan {
 
     /// The same, for a process that knows who has guessed too often.
     pub(super) fn after(config: &Config, backoff: &Backoff) -> Result<Plan, Invalid> {
-        let mut complaints = Invalid::default();
-        let engine = note(&mut complaints, Address::new(&config.engine));
+        let mut complaints = Complaints::default();
+        let engine = complaints.note(Address::new(&config.engine));
         let mut authenticators = Authenticators::after(backoff);
         let parts: Vec<Option<ListenerPlan>> = config
             .listeners
             .iter()
-            .map(|one| note(&mut complaints, ListenerPlan::of(config, one, &mut authenticators)))
+            .map(|one| complaints.note(ListenerPlan::of(config, one, &mut authenticators)))
             .collect();
         let caches: Vec<Option<CachePart>> =
-            config.caches.iter().map(|one| note(&mut complaints, CachePart::of(one))).collect();
+            config.caches.iter().map(|one| complaints.note(CachePart::of(one))).collect();
         complaints.or(())?;
         // Without a complaint nothing is missing.
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");
@@ -113,17 +109,16 @@ impl ListenerPlan {
         config: &config::Listener,
         authenticators: &mut Authenticators,
     ) -> Result<ListenerPlan, Invalid> {
-        let mut complaints = Invalid::default();
+        let mut complaints = Complaints::default();
         let tls = config.tls.as_ref().map(Server::new).transpose();
-        let tls = note(&mut complaints, tls);
-        let authentication =
-            note(&mut complaints, Authentication::new(&config.auth, authenticators));
-        let chain = note(&mut complaints, chain(whole, config));
-        let plugins = note(&mut complaints, plugins(config));
+        let tls = complaints.note(tls);
+        let authentication = complaints.note(Authentication::new(&config.auth, authenticators));
+        let chain = complaints.note(chain(whole, config));
+        let plugins = complaints.note(plugins(config));
         let files = config.files().into_iter().chain(whole.engine.files());
         let knows_peers = |auth: &config::Auth| matches!(auth.kind, AuthKind::UnixPeer(_));
         let accounts = if config.auth.iter().any(knows_peers) { &ACCOUNTS[..] } else { &[] };
-        let fingerprint = note(&mut complaints, fingerprint(files.collect(), accounts));
+        let fingerprint = complaints.note(fingerprint(files.collect(), accounts));
         complaints.or(ListenerPlan {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
@@ -156,17 +151,13 @@ fn fingerprint(files: Vec<&config::File>, others: &[&str]) -> Result<Vec<u8>, In
     Ok(hash.finish().as_ref().to_vec())
 }
 
-fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
-    result.map_err(|invalid| complaints.extend(invalid)).ok()
-}
-
 /// A listener's policies, their files read and understood.
 pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let around = Surroundings::of(config, listener);
     let mut links = Vec::new();
     for policy in &listener.policies {
-        if let Some(built) = note(&mut complaints, build(policy, &around)) {
+        if let Some(built) = complaints.note(policy::build(policy, &around)) {
             links.push(if policy.audits { Link::auditing(built) } else { Link::new(built) });
         }
     }
@@ -176,13 +167,13 @@ pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Inva
 /// Runs the tests that stand beside the files of policies: `ours_test.toml` beside `ours.rego`. How many
 /// there were, or what went otherwise than expected.
 pub fn policy_tests(config: &Config) -> Result<usize, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let (mut count, mut done) = (0, HashSet::new());
     for listener in &config.listeners {
         let around = Surroundings::of(config, listener);
         for policy in listener.policies.iter().filter(|policy| done.insert(policy.name.clone())) {
             for file in policy.files() {
-                count += note(&mut complaints, tests_beside(file, policy, &around)).unwrap_or(0);
+                count += complaints.note(tests_beside(file, policy, &around)).unwrap_or(0);
             }
         }
     }
@@ -202,37 +193,20 @@ fn tests_beside(
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(Invalid::at(&Place::in_file(&path), error, "")),
     };
-    let chain = Chain::new(vec![Link::new(build(policy, around)?)]);
+    let chain = Chain::new(vec![Link::new(policy::build(policy, around)?)]);
     cases::run(&text, &path, &chain)
 }
 
 /// The plugins that a listener's policies ask.
 fn plugins(listener: &config::Listener) -> Result<Plugins, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let mut plugins = Plugins::default();
     for policy in &listener.policies {
         if let PolicyKind::Authz(config) = &policy.kind
-            && let Some(plugin) = note(&mut complaints, Plugin::new(config, authz::IMPLEMENTS))
+            && let Some(plugin) = complaints.note(Plugin::new(config, authz::IMPLEMENTS))
         {
             plugins.insert(&policy.name, plugin);
         }
     }
     complaints.or(plugins)
-}
-
-fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Policy>, Invalid> {
-    Ok(match &policy.kind {
-        PolicyKind::Conservative(settings) => {
-            Box::new(Conservative::new(&policy.name, settings, around)?)
-        }
-        PolicyKind::Limits(settings) => Box::new(Limits::new(&policy.name, settings)),
-        #[cfg(feature = "rego")]
-        PolicyKind::Rego(settings) => Box::new(Rego::new(&policy.name, settings, around)?),
-        #[cfg(not(feature = "rego"))]
-        PolicyKind::Rego(settings) => {
-            let hint = "build with the default features of cargo";
-            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
-        }
-        PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
-    })
 }
