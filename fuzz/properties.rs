@@ -413,7 +413,7 @@ fn tls_server() -> Server {
         cert,
         handshake_time: Duration::from_secs(5),
     };
-    let server = Server::new(&tls).expect("a server");
+    let server = Server::new(&tls, dockgate::gateway::TLS).expect("a server");
     let _ = std::fs::remove_dir_all(&dir);
     server
 }

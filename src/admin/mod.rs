@@ -7,6 +7,8 @@
 
 mod caches;
 mod guard;
+mod listeners;
+mod query;
 pub mod report;
 mod route;
 
@@ -25,6 +27,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
+use crate::config::RuntimeListener;
+use report::ListenerReport;
 
 /// Probes and scrapes are short; more than this at once is somebody's mistake.
 const MOST_CONNECTIONS: usize = 64;
@@ -49,6 +53,15 @@ pub trait AdminApi: Send + Sync + 'static {
     /// Reads the configuration again: what has changed, or everything that is wrong with it. Two at
     /// once come one after the other.
     fn reload(&self) -> Later<'_, Result<String, String>>;
+
+    /// Opens a listener beside those that there are: what was opened, or why nothing was.
+    fn open_listener(&self, listener: RuntimeListener) -> Later<'_, Result<String, String>>;
+
+    /// Closes one that was opened so.
+    fn close_listener(&self, name: String) -> Later<'_, Result<String, String>>;
+
+    /// All listening sockets, those of caches too.
+    fn listeners(&self) -> Vec<ListenerReport>;
 
     /// Whether running calls are only waited for.
     fn is_draining(&self) -> bool;

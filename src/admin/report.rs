@@ -1,6 +1,6 @@
-//! What is said of caches over the admin socket, as JSON.
+//! What is said of listeners and caches over the admin socket, as JSON.
 //!
-//! Written by `caches`, read by `dockgate cache`. What must stay true: a field keeps its name and its
+//! Written by `listeners` and `caches`, read by `dockgate listener` and `dockgate cache`. What must stay true: a field keeps its name and its
 //! meaning; sizes are in bytes, times in ms since 1970.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,22 @@ use crate::cache::Cache;
 use crate::cache::meta::Stored;
 use crate::cache::stats::Sums;
 use crate::cache::store::{Listed, Page, Verified};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Listeners {
+    pub listeners: Vec<ListenerReport>,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListenerReport {
+    pub name: String,
+    /// Where it really is.
+    pub url: String,
+    /// The listener of the configuration that it is like, if it was opened at run time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<String>,
+}
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Savings {

@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{AdminApi, MOST_TIME, caches, guard};
+use super::{AdminApi, MOST_TIME, caches, guard, listeners};
 use crate::telemetry::metrics::{OPENMETRICS, PLAIN, plain};
 
 /// No request here has a body; a small one does no harm.
@@ -42,15 +42,13 @@ pub(super) async fn answer(
         "/healthz" if reads => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/readyz" if reads => ready(&*state).await,
         "/metrics" if reads => metrics(&head, &*state),
-        "/reload" if !is_unix => message(
-            StatusCode::FORBIDDEN,
-            "`/reload` is on the unix socket only. hint: set `admin.listen = [\"unix://…\"]`",
-        ),
+        listeners::PATH => listeners::answer(&head, is_unix, state).await,
+        "/reload" if !is_unix => unix_only("/reload"),
         "/reload" if head.method == Method::POST => reload(state).await,
         "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),
         "/reload" => not_allowed("POST"),
         _ => caches::answer(&head, is_unix, &*state).await.unwrap_or_else(|| {
-            let there_are = "there are /healthz, /readyz, /metrics, /reload and \
+            let there_are = "there are /healthz, /readyz, /metrics, /reload, /listeners and \
                              /cache/{stats,ls,verify,purge}";
             message(StatusCode::NOT_FOUND, there_are)
         }),
@@ -112,6 +110,12 @@ async fn reload(state: Arc<dyn AdminApi>) -> AdminResponse {
         }
         Ok(Err(_)) => message(StatusCode::INTERNAL_SERVER_ERROR, "the reload broke off"),
     }
+}
+
+pub(super) fn unix_only(path: &str) -> AdminResponse {
+    let why =
+        format!("`{path}` is on the unix socket only. hint: set `admin.listen = [\"unix://…\"]`");
+    message(StatusCode::FORBIDDEN, &why)
 }
 
 pub(super) fn not_allowed(allowed: &'static str) -> AdminResponse {

@@ -32,6 +32,25 @@ impl AdminApi for Fake {
         Box::pin(async { result })
     }
 
+    fn open_listener(&self, listener: RuntimeListener) -> Later<'_, Result<String, String>> {
+        let result = self.complaint.clone().map_or(Ok(listener.key()), Err);
+        Box::pin(async { result })
+    }
+
+    fn close_listener(&self, name: String) -> Later<'_, Result<String, String>> {
+        let result = self.complaint.clone().map_or(Ok(format!("closed {name}")), Err);
+        Box::pin(async { result })
+    }
+
+    fn listeners(&self) -> Vec<ListenerReport> {
+        let report = |name: &str, like: Option<&str>| ListenerReport {
+            name: name.to_owned(),
+            url: format!("unix:///{name}"),
+            like: like.map(str::to_owned),
+        };
+        vec![report("ci", None), report("job", Some("ci"))]
+    }
+
     fn is_draining(&self) -> bool {
         self.draining
     }
@@ -234,4 +253,36 @@ fn garbage_closes_its_own_connection_only() {
     served.ask("\x16\x03\x01\r\n\r\n\r\n");
     served.ask(&format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(500_000)));
     assert_eq!(status(&served.get("/healthz")), "200");
+}
+
+#[test]
+fn listeners_are_seen_opened_and_closed_on_the_unix_socket_only() {
+    let served = Served::new(true, Fake::default());
+    let open = "/listeners?name=job&like=ci&url=unix%3A%2F%2F%2Frun%2Fj%20b.sock&mode=0600";
+    let answer = served.post(open);
+    assert_eq!(status(&answer), "200");
+    assert_eq!(body(&answer), "{\"message\":\"run-time job ci 600 unix:///run/j b.sock\"}\n");
+    let delete = |query: &str| {
+        served.ask(&format!("DELETE /listeners?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    };
+    assert_eq!(body(&delete("name=job")), "{\"message\":\"closed job\"}\n");
+    let expected = r#"{"listeners":[{"name":"ci","url":"unix:///ci"},{"name":"job","url":"unix:///job","like":"ci"}]}"#;
+    assert_eq!(body(&served.get("/listeners")).trim_end(), expected);
+    for bad in ["", "name=a&like=ci", "name=a&like=ci&url=tcp%3A%2F%2Fx", "name=a&name=a"] {
+        assert_eq!(status(&served.post(&format!("/listeners?{bad}"))), "400", "{bad}");
+    }
+    for bad in ["", "name=a&like=ci", "nane=a"] {
+        assert_eq!(status(&delete(bad)), "400", "{bad}");
+    }
+    let put = served.ask("PUT /listeners HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(status(&put), "405");
+    let refusing =
+        Served::new(true, Fake { complaint: Some("taken".to_owned()), ..Fake::default() });
+    assert_eq!(status(&refusing.post(open)), "422");
+    let ending = Served::new(true, Fake { draining: true, ..Fake::default() });
+    assert_eq!(status(&ending.post(open)), "503");
+    let tcp = Served::new(false, Fake::default());
+    for answer in [tcp.get("/listeners"), tcp.post(open)] {
+        assert_eq!(status(&answer), "403", "{answer}");
+    }
 }

@@ -136,7 +136,7 @@ fn site(url: &Text, allow_private: &[IpNet]) -> Result<Site, Invalid> {
 }
 
 fn port(listen: &CacheListen) -> Option<u16> {
-    listen.address.rsplit_once(':')?.1.parse().ok()
+    listen.address()?.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Each is the name of a rule that says something of files elsewhere.
@@ -175,9 +175,10 @@ fn named_host(host: &Text) -> Result<Pattern, Invalid> {
 fn can_be_asked(host: &Text, config: &Cache) -> Result<(), Invalid> {
     let behind = host.text.rsplit_once(']').map_or(host.text.as_str(), |(_, behind)| behind);
     let named = behind.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    let ports: Vec<u16> = config.listen.iter().filter_map(port).collect();
-    match named {
-        Some(named) if !config.forward && !ports.is_empty() && !ports.contains(&named) => {
+    // Of all, where all of them are known.
+    let ports: Option<Vec<u16>> = config.listen.iter().map(port).collect();
+    match (named, ports) {
+        (Some(named), Some(ports)) if !config.forward && !ports.contains(&named) => {
             let what =
                 format!("nobody can ask for `{}`: nothing in `listen` has its port", host.text);
             let hint = "the port is the one that clients ask the cache by";

@@ -9,6 +9,7 @@ mod certs;
 mod check;
 mod explain;
 mod learn;
+mod listener;
 mod out;
 mod passwd;
 mod reload;
@@ -34,6 +35,8 @@ enum Command {
     Check(check::Args),
     /// Make the running process read its configuration again.
     Reload(reload::Args),
+    /// See what is listened on; open and close listeners while it runs.
+    Listener(listener::Args),
     /// See what the caches have saved and hold; drop or check it.
     Cache(cache::Args),
     /// Show what would become of one request.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Listener(args) => listener::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Learn(args) => learn::run(args),

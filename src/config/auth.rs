@@ -23,6 +23,11 @@ pub enum AuthKind {
 }
 
 impl Auth {
+    /// Whether callers have their names and groups of the machine's accounts.
+    pub fn reads_accounts(&self) -> bool {
+        matches!(self.kind, AuthKind::UnixPeer(_))
+    }
+
     pub(super) fn files(&self) -> Vec<&File> {
         match &self.kind {
             AuthKind::UnixPeer(_) | AuthKind::Certificate(_) => Vec::new(),

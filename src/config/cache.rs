@@ -17,6 +17,8 @@ pub struct Cache {
     pub listen: Vec<CacheListen>,
     /// There if something in `listen` needs it.
     pub tls: Option<Tls>,
+    /// Of each that it listens on.
+    pub max_connections: usize,
     pub dir: PathBuf,
     /// Bytes that objects may take.
     pub size: u64,
@@ -30,6 +32,8 @@ pub struct Cache {
     pub object_store: Option<Text>,
     /// The hosts that may be asked for, besides those of `origins`: `*`, `host`, `*.host`, `host:port`.
     pub domains: Vec<Text>,
+    /// Whether nothing was said of whom it may ask: it asks anybody, for this machine only.
+    pub is_open: bool,
     /// Of hosts that are asked for: where they really are.
     pub origins: Vec<(Text, Text)>,
     /// Registries below paths of the cache's own.
@@ -86,14 +90,17 @@ pub struct CacheTimes {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheListen {
-    /// `host:port`.
-    pub address: String,
+    pub bind: Bind,
     pub has_tls: bool,
 }
 
 impl CacheListen {
-    pub fn bind(&self) -> Bind {
-        Bind::Tcp { address: self.address.clone() }
+    /// `host:port`; none of a socket whose address is not in the configuration.
+    pub fn address(&self) -> Option<&str> {
+        match &self.bind {
+            Bind::Tcp { address } => Some(address),
+            Bind::Unix { .. } | Bind::Inherited { .. } => None,
+        }
     }
 }
 
@@ -118,6 +125,10 @@ impl Cache {
 impl fmt::Display for CacheListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.has_tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}", self.address)
+        match &self.bind {
+            Bind::Tcp { address } => write!(f, "{scheme}://{address}"),
+            bind if self.has_tls => write!(f, "{scheme}+{bind}"),
+            bind => bind.fmt(f),
+        }
     }
 }

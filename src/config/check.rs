@@ -5,6 +5,7 @@
 
 mod auth;
 mod cache;
+mod cache_listen;
 mod exchange;
 mod kinds;
 mod limits;

@@ -11,6 +11,7 @@ mod pem;
 mod place;
 mod policy;
 mod raw;
+mod runtime;
 mod same;
 pub mod units;
 
@@ -24,6 +25,7 @@ pub use check::DEFAULT_POLICY;
 pub use complaints::{Complaints, Position, SourceText};
 pub use place::{File, Invalid, Place, Text};
 pub use policy::*;
+pub use runtime::RuntimeListener;
 pub use same::is_same;
 
 use crate::telemetry::{access, diagnostics};

@@ -4,12 +4,25 @@
 //! number; a deed that fails is reported and ends the others of the same step; an engine that is away is the engine's own
 //! refusal.
 
+use std::fmt;
+use std::pin::Pin;
+
 use super::ListenerState;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
+use crate::config::RuntimeListener;
 use crate::policy::facts::DeedResult;
 use crate::policy::{Deed, Facts};
 use crate::wire::trail::Trail;
+
+/// What comes of what the rest of the program was told.
+pub type Told<'a> = Pin<Box<dyn Future<Output = DeedResult> + Send + 'a>>;
+
+/// What the rest of the program can be told: `run` does it.
+pub trait Control: Send + Sync + fmt::Debug {
+    /// Opens a listener; it listens when the answer is there.
+    fn open(&self, listener: RuntimeListener) -> Told<'_>;
+}
 
 /// Of one call: a prune removes many things.
 const MOST_DEEDS: usize = 4096;
@@ -56,5 +69,6 @@ async fn carry_out_one(
         Deed::PutArchive { container, path, tar } => {
             state.engine.put_archive(version, container, path, tar, trail).await?
         }
+        Deed::OpenListener(listener) => state.control.open(listener.clone()).await,
     })
 }

@@ -1,8 +1,8 @@
 //! The life of a request: accept, authenticate, parse, decide, send, answer.
 //!
-//! `listener` hands over connections; `call` below is the whole story, and everything else in this
-//! folder is one of its words. What must stay true: nothing reaches the engine but through
-//! `decide`, and every request that was understood well enough gets an answer.
+//! `listener` hands over connections, for a `ListenerHandle` is a `Service`; `call` below is the whole story,
+//! and everything else in this folder is one of its words. What must stay true: nothing reaches the engine but
+//! through `decide`, and every request that was understood well enough gets an answer.
 
 mod answer;
 mod audit;
@@ -25,16 +25,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug_span};
 
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Typed};
-use crate::auth::{AuthError, Authentication, Caller, Identity, Peer, Validity};
+use crate::auth::{AuthError, Authentication, Caller, Identity, Validity};
 use crate::config::{Limits, Revoke};
 use crate::engine::{Conn, Engine};
+use crate::listener::tls::{Offer, Server};
+use crate::listener::{Incoming, Service, Serving};
 use crate::policy::{Chain, Facts, Permitted, Reads, Step};
 use crate::telemetry::access::{Log, Record, Stage, Verdict};
 use crate::telemetry::metrics::Tally;
@@ -45,6 +46,7 @@ use crate::wire::relay::{self, Ends};
 use crate::wire::trail::Trail;
 use answer::{Shape, answer};
 pub use budget::Budgets;
+pub use deeds::{Control, Told};
 use http2::Speaks;
 pub use memory::Memory;
 pub use plugins::{Plugin, Plugins};
@@ -63,7 +65,8 @@ pub struct ListenerState {
     /// Tells this state from the one before a reload.
     pub generation: u64,
     pub authentication: Arc<Authentication>,
-    pub trust: Option<Arc<dyn Trust>>,
+    /// Who may have signed a client's certificate, and what was revoked since.
+    pub trust: Option<Arc<Server>>,
     /// The names that callers without a credential may call it by; none where all need one.
     pub hosts: Option<Arc<[String]>>,
     pub chain: Arc<Chain>,
@@ -81,6 +84,8 @@ pub struct ListenerState {
     pub memory: Arc<Memory>,
     /// Whom policies ask.
     pub plugins: Arc<Plugins>,
+    /// Who opens listeners for them.
+    pub control: Arc<dyn Control>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
@@ -106,17 +111,13 @@ fn finish(tally: &Tally, log: &Log, record: &mut Record) {
 pub struct ListenerHandle {
     state: ArcSwap<ListenerState>,
     drain: CancellationToken,
-}
-
-/// Who may have signed a client's certificate, and what was revoked since.
-pub trait Trust: Send + Sync + std::fmt::Debug {
-    fn still_trusts(&self, certificates: &[CertificateDer<'static>]) -> bool;
+    tasks: TaskTracker,
 }
 
 impl ListenerHandle {
     pub fn new(state: ListenerState) -> ListenerHandle {
-        let drain = state.drain.clone();
-        ListenerHandle { state: ArcSwap::from_pointee(state), drain }
+        let (drain, tasks) = (state.drain.clone(), state.tasks.clone());
+        ListenerHandle { state: ArcSwap::from_pointee(state), drain, tasks }
     }
 
     pub fn state(&self) -> Arc<ListenerState> {
@@ -137,6 +138,46 @@ impl ListenerHandle {
 
     pub fn drain(&self) -> &CancellationToken {
         &self.drain
+    }
+}
+
+/// HTTP/1.1 only (dockerd pins ALPN too: moby#50744). No resumption: a client whose certificate was revoked
+/// must not come back with a ticket, and the docker CLI, a process a command, has never used one.
+pub const TLS: Offer = Offer { protocols: &[b"http/1.1"], resumes: false };
+
+impl Service for ListenerHandle {
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.state.load().listener)
+    }
+
+    fn drain(&self) -> &CancellationToken {
+        &self.drain
+    }
+
+    fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    fn generation(&self) -> u64 {
+        self.state.load().generation
+    }
+
+    fn serve(self: Arc<Self>, incoming: Incoming) -> Serving {
+        let Incoming { stream, peer, generation, permit } = incoming;
+        let caller = Caller::new(peer, stream.certificates());
+        Box::pin(connection(self, stream, caller, generation, permit))
+    }
+
+    fn too_many_connections(&self) -> Vec<u8> {
+        refusal::too_many_connections(&self.state.load().listener)
+    }
+
+    fn plain_http(&self) -> Vec<u8> {
+        refusal::plain_http()
+    }
+
+    fn shaken(&self, result: &'static str) {
+        self.state.load().tally.handshake(result);
     }
 }
 
@@ -199,7 +240,7 @@ struct Sent {
 
 /// Serves one connection, accepted in this generation of the state, to its end. `permit` is given
 /// back when nothing of it is left.
-pub async fn connection<P: Send + 'static>(
+async fn connection<P: Send + 'static>(
     handle: Arc<ListenerHandle>,
     stream: Stream,
     caller: Caller,
@@ -293,28 +334,6 @@ fn hand_over<P: Send + 'static>(
         finish(&tally, &log, &mut record);
         drop((permit, stream));
     });
-}
-
-/// Tells a connection too many that it is one.
-pub async fn turn_away(listener: &str, stream: Stream) {
-    let answer = refusal::too_many_connections(listener);
-    reply_and_close(stream, &answer).await;
-}
-
-/// Tells a client that speaks HTTP to a port for TLS that it does.
-pub async fn speak_plainly(stream: Stream) {
-    reply_and_close(stream, &refusal::plain_http()).await;
-}
-
-async fn reply_and_close(mut stream: Stream, answer: &[u8]) {
-    let _ = stream.split().1.write_all(answer).await;
-    linger(stream).await;
-}
-
-/// Lets a client read what was written before the socket is gone.
-pub async fn linger(stream: Stream) {
-    let mut client = ClientConnection::new(stream, Caller::new(Peer::Unknown, Vec::new()), 0);
-    request::linger(&mut client).await;
 }
 
 /// The story: one request, from its first byte to the last byte of its answer.

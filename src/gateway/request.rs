@@ -338,20 +338,8 @@ async fn read_body(
     })
 }
 
-/// Reads on what a client still sends after its call was answered, within bounds, so that closing
-/// the socket does not reset the answer before the client has read it (RFC 9112 §9.6).
+/// The client may still be sending, after its call was answered.
 pub(super) async fn linger(client: &mut ClientConnection) {
-    const LINGER: Duration = Duration::from_secs(2);
-    let (reader, mut writer) = client.stream.split();
-    if writer.close_write().await.is_err() {
-        return;
-    }
-    let mut inbox = Inbox { reader, buffer: &mut client.buffer };
-    let reading = async {
-        inbox.buffer.clear();
-        while matches!(inbox.more().await, Ok(true)) {
-            inbox.buffer.clear();
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, reading).await;
+    let (mut reader, mut writer) = client.stream.split();
+    crate::wire::linger::linger(&mut reader, &mut writer, &mut client.buffer).await;
 }

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::api::Row;
 use crate::api::endpoint::Resource;
+use crate::config::RuntimeListener;
 use crate::engine::Address;
 use crate::policy::{
     Answer, Context, Deed, Fact, Item, Link, Policy, Question, Reply, Verdict as Says,
@@ -157,11 +158,26 @@ where
         runtime.block_on(async move {
             let state = state(address, Chain::new(vec![Link::new(policy)]));
             let handle = Arc::new(ListenerHandle::new(state));
-            let caller = Caller::new(Peer::Unknown, Vec::new());
+            let caller = Caller::new(crate::auth::Peer::Unknown, Vec::new());
             connection(handle, Stream::new(theirs.into()).unwrap(), caller, 0, ()).await;
         });
     });
     ours
+}
+
+/// Opens what is named `a`, and nothing else.
+#[derive(Debug)]
+struct Opened;
+
+impl Control for Opened {
+    fn open(&self, listener: RuntimeListener) -> Told<'_> {
+        Box::pin(async move {
+            match listener.name.as_str() {
+                "a" => Ok(()),
+                name => Err(format!("no place for {name}")),
+            }
+        })
+    }
 }
 
 fn state(address: Address, chain: Chain) -> ListenerState {
@@ -183,6 +199,7 @@ fn state(address: Address, chain: Chain) -> ListenerState {
         tally: Metrics::new().tally(0, "l"),
         memory: Arc::default(),
         plugins: Arc::default(),
+        control: Arc::new(Opened),
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
     }
@@ -262,6 +279,27 @@ fn what_a_policy_wants_done_is_done_before_the_call_and_what_fails_is_its_refusa
     assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
     assert!(refused.contains("removing network `busy` could not be done: has endpoints"));
     assert_eq!(engine.lines(), ["DELETE /v1.43/networks/busy"], "and no call");
+}
+
+#[test]
+fn a_policy_has_a_listener_opened_before_the_call_goes_on() {
+    let engine = TestEngine::start(|_, conn| conn.write_all(&whole(200, "")).unwrap());
+    let wants = |call: &Typed, cx: &Context<'_>| {
+        let url = "unix:///run/a.sock";
+        let listener = RuntimeListener::new(&call.names()[0], "l", url, None).unwrap();
+        let deed = Deed::OpenListener(listener);
+        if cx.facts.outcome(&deed) == Some(&Ok(())) { Says::pass() } else { cx.once(deed) }
+    };
+    let mut client = client(&engine, wants, keep);
+    ask(&mut client, "POST /v1.43/containers/a/start");
+    until(&mut client, "\r\n\r\n");
+    assert_eq!(engine.lines(), ["POST /v1.43/containers/a/start"]);
+    ask(&mut client, "POST /v1.43/containers/b/start");
+    let refused = until(&mut client, "}\n");
+    assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
+    let why = "opening listener `b` on `unix:///run/a.sock` could not be done: no place for b";
+    assert!(refused.contains(why), "{refused}");
+    assert!(engine.lines().is_empty(), "and no call");
 }
 
 #[test]

@@ -17,7 +17,7 @@ struct Count {
 
 /// One connection's right to be open.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Count>);
+pub struct Permit(Arc<Count>);
 
 impl Connections {
     pub(super) fn new(most: usize) -> Connections {

@@ -1,7 +1,7 @@
 //! Listening sockets that another process opened: the service manager, or dockgate before a restart.
 //!
 //! `run::inherit` finds them. What must stay true: what is adopted really listens, where the
-//! configuration says; and a socket that strangers can reach is as suspect as one of our own.
+//! configuration says.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
 
 use super::{Kind, unix};
-use crate::config::{self, Bind, ClientAuth};
+use crate::config::Bind;
 
 /// Where a socket listens.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,21 +50,6 @@ pub(super) fn missing(name: &str) -> io::Error {
         "no inherited socket is named `{name}`: is dockgate started by its `.socket` unit, with \
          `FileDescriptorName={name}`?"
     ))
-}
-
-/// As `config::check` refuses it for `tcp://`, whose address it can see.
-pub(super) fn refuse_open(address: SocketAddr, config: &config::Listener) -> io::Result<()> {
-    let tls = config.tls.as_ref();
-    let needs_certificate =
-        tls.is_some_and(|tls| matches!(tls.client, ClientAuth::Required { .. }));
-    let is_guarded = needs_certificate || !config.auth.is_empty();
-    if address.ip().is_loopback() || is_guarded || config.insecure {
-        return Ok(());
-    }
-    Err(io::Error::other(format!(
-        "the socket listens on {address}, beyond loopback, and has no authentication. hint: add \
-         `auth`, or say `insecure = true`"
-    )))
 }
 
 pub(super) fn place_of(socket: impl AsFd) -> io::Result<ListenAddress> {

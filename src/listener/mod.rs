@@ -1,11 +1,12 @@
-//! Sockets in: binding or inheriting them, TLS, and handing each connection to the gateway.
+//! Sockets in: binding or inheriting them, TLS, and handing each connection to the service behind it.
 //!
-//! `run` opens every listener before it serves any. What must stay true: a socket of another living
-//! process is never taken away, the connections of a listener are bounded, and an error of one
-//! connection never ends the listener.
+//! `run` opens every listener before it serves any; the `gateway` and the `cache` are services. What must
+//! stay true: a socket of another living process is never taken away, the connections of a listener are
+//! bounded, and neither an error nor a panic of one connection ends the listener or keeps a place in it.
 
 mod connections;
 mod inherited;
+mod service;
 mod tcp;
 pub mod tls;
 mod unix;
@@ -21,15 +22,19 @@ use rustix::net::SocketFlags;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::auth::{Caller, Peer};
-use crate::config::{self, Bind};
-use crate::gateway::{self, ListenerHandle, ListenerState, Trust};
+use crate::auth::Peer;
+use crate::config::Bind;
+use crate::wire::buffer::Buffer;
 use crate::wire::io::{Stream, watch};
-use connections::{Connections, Permit};
+use crate::wire::linger::linger;
+use connections::Connections;
+pub use service::{Incoming, Permit, Service, Serving};
 use tls::{NoHandshake, Server};
 
 /// How many connections too many are told so at one time; the others are only closed.
 const MOST_TOLD: usize = 64;
+/// How long one that nobody serves may take to read why.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A bound socket; the file of a unix socket goes when the last copy of this goes.
 #[derive(Clone, Debug)]
@@ -61,6 +66,9 @@ impl Socket {
             }
             (None, Bind::Inherited { name }) => return Err(inherited::missing(name)),
         };
+        if let Kind::Tcp(_) = kind {
+            tcp::prepare(&fd)?;
+        }
         let place = match bind {
             Bind::Unix { path, .. } => format!("unix://{}", path.display()),
             _ => inherited::place_of(&fd)?.to_string(),
@@ -77,11 +85,11 @@ impl Socket {
         matches!(self.kind, Kind::Unix { .. })
     }
 
-    /// Whether it may serve for this listener, before anything of it is done.
-    pub fn suits(&self, config: &config::Listener) -> io::Result<()> {
+    /// The address by which other machines reach it, if they do.
+    pub fn beyond_loopback(&self) -> Option<SocketAddr> {
         match self.kind {
-            Kind::Tcp(address) => inherited::refuse_open(address, config),
-            Kind::Unix { .. } => Ok(()),
+            Kind::Tcp(address) if !address.ip().is_loopback() => Some(address),
+            Kind::Tcp(_) | Kind::Unix { .. } => None,
         }
     }
 
@@ -141,7 +149,7 @@ impl AsFd for Socket {
     }
 }
 
-/// A socket, and what its connections go through before they are the gateway's.
+/// A socket, and what its connections go through before they are the service's.
 #[derive(Clone, Debug)]
 pub struct Listener {
     socket: Socket,
@@ -158,19 +166,14 @@ struct ConnectionSettings {
 }
 
 impl Listener {
-    pub fn new(
-        socket: Socket,
-        config: &config::Listener,
-        tls: Option<Arc<Server>>,
-    ) -> io::Result<Listener> {
-        socket.suits(config)?;
-        let connections = Connections::new(config.max_connections);
+    pub fn new(socket: Socket, max_connections: usize, tls: Option<Arc<Server>>) -> Listener {
+        let connections = Connections::new(max_connections);
         let settings = Arc::new(ConnectionSettings {
             tls: ArcSwapOption::new(tls),
             connections,
             told: Connections::new(MOST_TOLD),
         });
-        Ok(Listener { socket, settings })
+        Listener { socket, settings }
     }
 
     pub fn socket(&self) -> &Socket {
@@ -186,9 +189,9 @@ impl Listener {
     }
 
     /// Applies what may change without a new socket, to the connections that come.
-    pub fn change(&self, config: &config::Listener, tls: Option<Arc<Server>>) {
+    pub fn change(&self, max_connections: usize, tls: Option<Arc<Server>>) {
         self.settings.tls.store(tls);
-        self.settings.connections.allow(config.max_connections);
+        self.settings.connections.allow(max_connections);
     }
 
     /// Begins to watch the socket, in the worker that will accept from it.
@@ -206,20 +209,19 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until the listener drains.
-    pub async fn serve(self, handle: Arc<ListenerHandle>) {
+    /// Accepts until the service drains.
+    pub async fn serve(self, service: Arc<dyn Service>) {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = handle.drain().cancelled() => return,
+                () = service.drain().cancelled() => return,
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.hand_over(&handle, stream, peer),
+                Ok((stream, peer)) => self.hand_over(&service, stream, peer),
                 // Nobody is accepted for a while, and trying at once would only burn time.
                 Err(error) if is_exhausted(&error) => {
-                    let listener = &handle.state().listener;
-                    tracing::warn!(%listener, %error, "no connection can be accepted");
+                    tracing::warn!(listener = %service.name(), %error, "no connection can be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 // A peer that left at once: no reason to let others wait.
@@ -243,38 +245,31 @@ impl Acceptor {
         Ok((Stream::new(socket)?, peer))
     }
 
-    fn hand_over(&self, handle: &Arc<ListenerHandle>, stream: Stream, peer: Peer) {
-        let state = handle.state();
+    fn hand_over(&self, service: &Arc<dyn Service>, stream: Stream, peer: Peer) {
         let settings = &self.listener.settings;
         let Some(permit) = settings.connections.take() else {
-            tracing::warn!(listener = %state.listener, %peer, "too many connections");
-            return turn_away(settings, &state, stream);
+            tracing::warn!(listener = %service.name(), %peer, "too many connections");
+            return turn_away(settings, service, stream);
         };
-        let handle = Arc::clone(handle);
-        let generation = state.generation;
+        let incoming = Incoming { stream, peer, generation: service.generation(), permit };
+        let serving = Arc::clone(service);
         // After the generation: authorities that are newer than it are only asked once more.
         match settings.tls.load_full() {
-            Some(server) => {
-                state.tasks.spawn(secured(server, handle, stream, peer, generation, permit));
-            }
-            None => {
-                let caller = Caller::new(peer, Vec::new());
-                let connection = gateway::connection(handle, stream, caller, generation, permit);
-                state.tasks.spawn(connection);
-            }
-        }
+            Some(server) => service.tasks().spawn(secured(server, serving, incoming)),
+            None => service.tasks().spawn(serving.serve(incoming)),
+        };
     }
 }
 
 /// Says no where the client can understand it, which takes a while and a descriptor.
-fn turn_away(settings: &ConnectionSettings, state: &ListenerState, stream: Stream) {
+fn turn_away(settings: &ConnectionSettings, service: &Arc<dyn Service>, stream: Stream) {
     if settings.tls.load().is_some() {
         return;
     }
     let Some(permit) = settings.told.take() else { return };
-    let listener = Arc::clone(&state.listener);
-    state.tasks.spawn(async move {
-        gateway::turn_away(&listener, stream).await;
+    let answer = service.too_many_connections();
+    service.tasks().spawn(async move {
+        say_and_close(stream, &answer).await;
         drop(permit);
     });
 }
@@ -287,41 +282,42 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// Shakes hands, and then is a connection like any other.
-async fn secured(
-    server: Arc<Server>,
-    handle: Arc<ListenerHandle>,
-    mut stream: Stream,
-    peer: Peer,
-    generation: u64,
-    permit: Permit,
-) {
+async fn secured(server: Arc<Server>, service: Arc<dyn Service>, mut incoming: Incoming) {
     // Boxed: a connection does not keep the room that its handshake took.
-    let shaken = Box::pin(server.accept(&mut stream)).await;
+    let shaken = Box::pin(server.accept(&mut incoming.stream)).await;
     drop(server);
-    let state = handle.state();
     match shaken {
-        Ok(certificates) => {
-            state.tally.handshake("ok");
-            let caller = Caller::new(peer, certificates);
-            let tasks = state.tasks.clone();
-            drop(state);
-            tasks.spawn(gateway::connection(handle, stream, caller, generation, permit));
+        Ok(()) => {
+            service.shaken("ok");
+            let tasks = service.tasks().clone();
+            tasks.spawn(service.serve(incoming));
         }
         Err(why) => {
-            state.tally.handshake(why.kind());
-            tracing::warn!(listener = %state.listener, client = %peer, "no TLS connection: {why}");
+            service.shaken(why.kind());
+            let client = &incoming.peer;
+            tracing::warn!(listener = %service.name(), %client, "no TLS connection: {why}");
             match why {
-                NoHandshake::PlainHttp => gateway::speak_plainly(stream).await,
+                NoHandshake::PlainHttp => {
+                    say_and_close(incoming.stream, &service.plain_http()).await;
+                }
                 // The alert must be read before a reset takes it away.
-                NoHandshake::Protocol(_) => gateway::linger(stream.into_plain()).await,
+                NoHandshake::Protocol(_) => {
+                    say_and_close(incoming.stream.into_plain(), &[]).await;
+                }
                 NoHandshake::TooSlow | NoHandshake::Left | NoHandshake::Connection(_) => {}
             }
         }
     }
 }
 
-impl Trust for Server {
-    fn still_trusts(&self, certificates: &[rustls::pki_types::CertificateDer<'static>]) -> bool {
-        Server::still_trusts(self, certificates)
+/// To a client that nobody serves, and which may be sending something.
+async fn say_and_close(mut stream: Stream, answer: &[u8]) {
+    let (mut reader, mut writer) = stream.split();
+    writer.be_patient(PATIENCE);
+    if writer.write_all(answer).await.is_ok() {
+        linger(&mut reader, &mut writer, &mut Buffer::new()).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
-//! The server's side of TLS: from `[listener.tls]` to handshakes.
+//! The server's side of TLS: from `[listener.tls]` and its like to handshakes.
 //!
-//! `listener` shakes hands before a connection becomes the gateway's. What must stay true: only TLS
-//! 1.2 and 1.3, only HTTP/1.1 behind it (dockerd pins ALPN too: moby#50744), every failure has an
-//! alert for the client and one line for the operator, and a handshake is bounded in time.
+//! `listener` shakes hands before a connection becomes the service's. What must stay true: only TLS
+//! 1.2 and 1.3, only the protocols that the service has offered, every failure has an alert for the
+//! client and one line for the operator, and a handshake is bounded in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,15 @@ use crate::wire::io::{HandshakeError, Stream};
 
 /// How the first record of every TLS connection begins: `handshake` (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
+
+/// What a service speaks over TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// By their names in ALPN (RFC 7301).
+    pub protocols: &'static [&'static [u8]],
+    /// Whether clients that come again are spared a full handshake, and the look at their certificate.
+    pub resumes: bool,
+}
 
 #[derive(Debug)]
 pub struct Server {
@@ -43,7 +52,7 @@ pub enum NoHandshake {
 
 impl Server {
     /// Reads the files and checks that they fit together.
-    pub fn new(tls: &config::Tls) -> Result<Server, Invalid> {
+    pub fn new(tls: &config::Tls, offer: Offer) -> Result<Server, Invalid> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = match &tls.client {
             ClientAuth::None => WebPkiClientVerifier::no_client_auth(),
@@ -63,22 +72,21 @@ impl Server {
                 }
                 error => tls.cert.invalid(format!("the certificate cannot be used: {error}"), ""),
             })?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // No resumption: a client whose certificate was revoked must not come back with a ticket,
-        // and the docker CLI, a process a command, has never used one.
-        config.send_tls13_tickets = 0;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.alpn_protocols = offer.protocols.iter().map(|name| name.to_vec()).collect();
+        if offer.resumes {
+            config.ticketer =
+                aws_lc_rs::Ticketer::new().map_err(|error| tls.key.invalid(error, ""))?;
+        } else {
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
         Ok(Server { config: Arc::new(config), verifier, handshake_time: tls.handshake_time })
     }
 
-    /// Shakes hands; gives the client's verified certificates, the leaf first.
-    pub async fn accept(
-        &self,
-        stream: &mut Stream,
-    ) -> Result<Vec<CertificateDer<'static>>, NoHandshake> {
+    /// Shakes hands, and verifies the client's certificate where that is asked for.
+    pub async fn accept(&self, stream: &mut Stream) -> Result<(), NoHandshake> {
         let shaken = tokio::time::timeout(self.handshake_time, self.shake_hands(stream)).await;
-        shaken.unwrap_or(Err(NoHandshake::TooSlow))?;
-        Ok(stream.certificates())
+        shaken.unwrap_or(Err(NoHandshake::TooSlow))
     }
 
     async fn shake_hands(&self, stream: &mut Stream) -> Result<(), NoHandshake> {

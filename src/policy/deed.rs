@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Fact, Question};
 use crate::api::endpoint::Resource;
+use crate::config::RuntimeListener;
 
 #[derive(Clone, PartialEq)]
 pub enum Deed {
@@ -19,6 +20,8 @@ pub enum Deed {
     Remove(Resource, String),
     /// An archive (tar) is unpacked in a container below this path.
     PutArchive { container: String, path: String, tar: Arc<[u8]> },
+    /// A listener is opened beside those that there are.
+    OpenListener(RuntimeListener),
 }
 
 impl Deed {
@@ -36,6 +39,14 @@ impl fmt::Display for Deed {
             Deed::Remove(resource, name) => write!(f, "removing {resource} `{name}`"),
             Deed::PutArchive { container, path, .. } => {
                 write!(f, "putting files below `{path}` of container `{container}`")
+            }
+            Deed::OpenListener(listener) => {
+                write!(
+                    f,
+                    "opening listener `{}` on `unix://{}`",
+                    listener.name,
+                    listener.path.display()
+                )
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the admin sockets tell and do: the world, seen from outside.
 //!
-//! `run` opens them, on the main thread. What must stay true: a reload is done by the one who holds
-//! the world, and only asked for here.
+//! `run` opens them, on the main thread. What must stay true: what changes the world is done by the one who
+//! holds it, and only asked for here (`commands`).
 
 use std::collections::HashMap;
 use std::io;
@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::commands::{Command, Commands};
+use super::open_listeners::OpenListener;
 use super::world::World;
+use crate::admin::report::ListenerReport;
 use crate::admin::{self, AdminApi, Later};
 use crate::cache::Cache;
 use crate::cache::stats::{Outcome, Sums};
+use crate::config::RuntimeListener;
 use crate::engine::Engine;
 use crate::listener::Socket;
 use crate::telemetry::caches::CacheNumbers;
@@ -23,9 +26,6 @@ use crate::telemetry::metrics::Metrics;
 
 /// A probe is not to wait as long as a call may.
 const PROBE: Duration = Duration::from_secs(3);
-
-/// Somebody who waits for the end of a reload.
-pub(super) type ReloadRequest = oneshot::Sender<Result<String, String>>;
 
 /// The admin sockets that are being served. The file of a unix socket stays as long as its `Socket`
 /// is here: readiness is asked for during a drain too.
@@ -37,7 +37,7 @@ pub(super) struct AdminServer {
 struct AdminState {
     metrics: Metrics,
     view: ArcSwap<View>,
-    reloads: mpsc::Sender<ReloadRequest>,
+    commands: Commands,
     drain: CancellationToken,
 }
 
@@ -48,32 +48,32 @@ struct View {
     needs_engine: bool,
     /// By what they are called in `/readyz`.
     sockets: Vec<(String, Socket)>,
+    listeners: Vec<ListenerReport>,
     caches: Vec<Arc<Cache>>,
 }
 
 impl View {
     fn of(world: &World) -> View {
-        let listeners = world.listeners();
-        let needs_engine = !listeners.is_empty();
-        let listeners =
-            listeners.into_iter().map(|(name, socket)| (format!("listener {name}"), socket));
+        let open = || world.open_listeners.iter();
+        let needs_engine = open().any(|one| one.plan().is_some());
         View {
             engine: world.engine.for_another_worker(),
             needs_engine,
-            sockets: listeners.chain(world.caches.bound()).collect(),
+            sockets: open().map(|one| (one.shown(), one.socket().clone())).collect(),
+            listeners: open().map(report).collect(),
             caches: world.caches.all(),
         }
     }
 }
 
 impl AdminServer {
-    /// Serves nothing yet; wishes to reload come out of the other end.
-    pub(super) fn new(world: &World) -> (AdminServer, mpsc::Receiver<ReloadRequest>) {
-        let (reloads, asked) = mpsc::channel(1);
+    /// Serves nothing yet.
+    pub(super) fn new(world: &World) -> AdminServer {
         let view = ArcSwap::from_pointee(View::of(world));
         let (metrics, drain) = (world.metrics.clone(), world.drain.clone());
-        let state = Arc::new(AdminState { metrics, view, reloads, drain });
-        (AdminServer { serving: HashMap::new(), state }, asked)
+        let commands = world.commands.clone();
+        let state = Arc::new(AdminState { metrics, view, commands, drain });
+        AdminServer { serving: HashMap::new(), state }
     }
 
     /// Serves what the world has now, and no more.
@@ -107,6 +107,7 @@ impl AdminServer {
             engine: view.engine.for_another_worker(),
             needs_engine: view.needs_engine,
             sockets: Vec::new(),
+            listeners: view.listeners.clone(),
             caches: view.caches.clone(),
         }));
     }
@@ -137,12 +138,19 @@ impl AdminApi for AdminState {
     }
 
     fn reload(&self) -> Later<'_, Result<String, String>> {
-        Box::pin(async move {
-            let (done, is_done) = oneshot::channel();
-            let gone = |_| "dockgate is stopping".to_owned();
-            self.reloads.send(done).await.map_err(|_| gone(()))?;
-            is_done.await.map_err(|_| gone(()))?
-        })
+        Box::pin(self.commands.give(Command::Reload))
+    }
+
+    fn open_listener(&self, listener: RuntimeListener) -> Later<'_, Result<String, String>> {
+        Box::pin(self.commands.give(Command::Open(listener)))
+    }
+
+    fn close_listener(&self, name: String) -> Later<'_, Result<String, String>> {
+        Box::pin(self.commands.give(Command::Close(name)))
+    }
+
+    fn listeners(&self) -> Vec<ListenerReport> {
+        self.view.load().listeners.clone()
     }
 
     fn is_draining(&self) -> bool {
@@ -160,6 +168,14 @@ impl View {
             Ok(true) => Ok(()),
             _ => Err(format!("`{}` does not answer", self.engine.address())),
         }
+    }
+}
+
+fn report(open: &OpenListener) -> ListenerReport {
+    ListenerReport {
+        name: open.name.clone(),
+        url: open.url(),
+        like: open.runtime().map(|runtime| runtime.like.clone()),
     }
 }
 

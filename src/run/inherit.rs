@@ -8,12 +8,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use listenfd::ListenFd;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 
 use super::handover::Predecessor;
-use crate::config::{Bind, CacheListen, Config};
+use crate::config::{Bind, Config, RuntimeListener};
 
 /// What the name of a stored socket must not have (sd_notify(3), `FDNAME=`), and the escape itself:
 /// two listeners never have one name.
@@ -49,13 +49,13 @@ impl Inherited {
 
     /// Closes what this configuration does not want, everywhere: the address may be in the way of
     /// another listener.
-    pub(super) fn keep_wanted(&mut self, config: &Config) {
-        let listeners = config.listeners.iter().map(|listener| listener.bind.clone());
-        let caches = config.caches.iter().flat_map(|cache| &cache.listen).map(CacheListen::bind);
-        let mut wanted: Vec<Vec<String>> = listeners
-            .chain(config.admin.iter().cloned())
-            .chain(caches)
-            .map(|bind| names(&bind))
+    pub(super) fn keep_wanted(&mut self, config: &Config, runtime: &[RuntimeListener]) {
+        let listeners = config.listeners.iter().map(|listener| &listener.bind);
+        let caches = config.caches.iter().flat_map(|cache| &cache.listen).map(|one| &one.bind);
+        let configured = listeners.chain(&config.admin).chain(caches);
+        let mut wanted: Vec<Vec<String>> = configured
+            .map(|bind| names(bind, &bind.to_string()))
+            .chain(runtime.iter().map(|one| names_of_key(&one.key())))
             .collect();
         let mut is_forgotten = false;
         self.sockets.retain(|(name, _)| {
@@ -73,21 +73,35 @@ impl Inherited {
         }
     }
 
+    /// Those that were opened at run time.
+    pub(super) fn runtime_listeners(&self) -> Vec<RuntimeListener> {
+        let stored = |name: &str| {
+            let key = percent_decode_str(name).decode_utf8().ok()?;
+            RuntimeListener::of_key(&key)
+        };
+        // As a key it begins with no escape, and a stored name has one in each URL.
+        let known = |name: &str| RuntimeListener::of_key(name).or_else(|| stored(name));
+        self.sockets.iter().filter_map(|(name, _)| known(name)).collect()
+    }
+
     /// The socket that is meant for this.
-    pub(super) fn find(&mut self, bind: &Bind) -> Option<OwnedFd> {
-        let names = names(bind);
+    pub(super) fn find(&mut self, bind: &Bind, key: &str) -> Option<OwnedFd> {
+        let names = names(bind, key);
         let at = self.sockets.iter().position(|(name, _)| names.contains(name))?;
         Some(self.sockets.remove(at).1)
     }
 }
 
 /// What the socket for this is called: by a dockgate before us, by a service manager.
-fn names(bind: &Bind) -> Vec<String> {
-    let key = bind.to_string();
+fn names(bind: &Bind, key: &str) -> Vec<String> {
     match bind {
-        Bind::Inherited { name } => vec![key, name.clone()],
-        Bind::Unix { .. } | Bind::Tcp { .. } => vec![stored_name(&key), key],
+        Bind::Inherited { name } => vec![key.to_owned(), name.clone()],
+        Bind::Unix { .. } | Bind::Tcp { .. } => names_of_key(key),
     }
+}
+
+fn names_of_key(key: &str) -> Vec<String> {
+    vec![stored_name(key), key.to_owned()]
 }
 
 /// The name under which a service manager keeps a socket for us: printable ASCII without `:`.
@@ -97,13 +111,13 @@ fn stored_name(key: &str) -> String {
 
 /// Asks the service manager to keep a socket while we restart. Without one, or without
 /// `FileDescriptorStoreMax=` in the unit, nothing happens.
-pub(super) fn store(bind: &Bind, socket: impl AsFd) {
+pub(super) fn store(bind: &Bind, key: &str, socket: impl AsFd) {
     use sd_notify::NotifyState::{FdName, FdStore};
     // The service manager has its own sockets anyway.
     if let Bind::Inherited { .. } = bind {
         return;
     }
-    let name = stored_name(&bind.to_string());
+    let name = stored_name(key);
     if name.len() > MOST_NAME {
         tracing::warn!("the name `{name}` is too long for the service manager to keep the socket");
         return;
@@ -124,8 +138,8 @@ pub(super) fn may_be_stored() -> bool {
 }
 
 /// Asks the service manager to close a socket that it keeps.
-pub(super) fn forget(bind: &Bind) {
-    forget_name(&stored_name(&bind.to_string()));
+pub(super) fn forget(key: &str) {
+    forget_name(&stored_name(key));
 }
 
 fn forget_name(name: &str) {

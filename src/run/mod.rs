@@ -6,8 +6,10 @@
 
 mod admin;
 mod caches;
+mod commands;
 mod handover;
 mod inherit;
+mod open_listeners;
 mod own_address;
 mod plan;
 mod signals;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 pub use plan::{Plan, chain, policy_tests};
@@ -29,6 +32,7 @@ use crate::auth::Backoff;
 use crate::config::{self, Config, Invalid};
 use crate::telemetry::access::Log;
 use admin::AdminServer;
+use commands::{Command, CommandRequest, Commands};
 use handover::{Predecessor, Program};
 use inherit::Inherited;
 use signals::{SignalEvent, Signals};
@@ -68,16 +72,17 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     let mut inherited = Inherited::take()?;
     let backoff = Backoff::default();
     backoff.learn(&inherited.memory);
-    let plan = Plan::after(&config, &backoff)?;
-    inherited.keep_wanted(&config);
+    let plan = Plan::after(&config, &backoff, &inherited.runtime_listeners())?;
+    inherited.keep_wanted(&config, &plan.runtime_listeners());
     let (log, writer) = Log::start(config.log.access)?;
     let main = Builder::new_current_thread().enable_all().build()?;
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
     let signals = main.block_on(async { Signals::new() })?;
-    let (world, opened) = World::new(config, plan, log, backoff, &mut inherited)?;
+    let (commands, requests) = Commands::new();
+    let (world, opened) = World::new(config, plan, log, backoff, commands, &mut inherited)?;
     warn(&world.config);
     opened.iter().for_each(|line| announce(line));
-    main.block_on(live(world, signals, source, &program, inherited.predecessor))?;
+    main.block_on(live(world, requests, signals, source, &program, inherited.predecessor))?;
     // What reads a whole cache for an operator who has left is not waited for.
     main.shutdown_background();
     drop(writer);
@@ -86,13 +91,14 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
 
 async fn live(
     mut world: World,
+    mut requests: mpsc::Receiver<CommandRequest>,
     mut signals: Signals,
     source: &ConfigSource,
     program: &Program,
     predecessor: Option<Predecessor>,
 ) -> std::io::Result<()> {
     let mut watch = Watch::new(source.files(&world.config));
-    let (mut admin, mut asked) = AdminServer::new(&world);
+    let mut admin = AdminServer::new(&world);
     admin.follow(&world)?;
     // The last that can fail: from here on this process is the one that serves.
     if let Some(predecessor) = predecessor {
@@ -101,27 +107,25 @@ async fn live(
     world.own_files();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let most = loop {
-        let (wish, asker) = tokio::select! {
-            wish = signals.next() => (wish, None),
-            () = watch.changed() => (SignalEvent::Reload, None),
-            Some(asker) = asked.recv() => (SignalEvent::Reload, Some(asker)),
-        };
-        match wish {
-            SignalEvent::Stop => break Some(world.config.drain_timeout),
-            SignalEvent::Reload => {
-                let result = reload(&mut world, source, &mut watch);
-                if let Err(error) = admin.follow(&world) {
-                    tracing::error!(%error, "an admin socket is not served");
-                }
-                asker.map(|asker| asker.send(result));
-            }
-            SignalEvent::Restart => match hand_over(&world, program, &mut signals).await {
-                // A job may last for hours, and nobody waits for the old process.
-                Handover::Done => break None,
-                Handover::Failed => {}
-                Handover::Stopped => break Some(world.config.drain_timeout),
+        let (command, asker) = tokio::select! {
+            signal = signals.next() => match signal {
+                SignalEvent::Stop => break Some(world.config.drain_timeout),
+                SignalEvent::Reload => (Command::Reload, None),
+                SignalEvent::Restart => match hand_over(&world, program, &mut signals).await {
+                    // A job may last for hours, and nobody waits for the old process.
+                    Handover::Done => break None,
+                    Handover::Failed => continue,
+                    Handover::Stopped => break Some(world.config.drain_timeout),
+                },
             },
+            () = watch.changed() => (Command::Reload, None),
+            Some((command, asker)) = requests.recv() => (command, Some(asker)),
+        };
+        let result = obey(&mut world, command, source, &mut watch);
+        if let Err(error) = admin.follow(&world) {
+            tracing::error!(%error, "an admin socket is not served");
         }
+        asker.map(|asker| asker.send(result));
     };
     admin.let_go();
     match most {
@@ -139,6 +143,24 @@ async fn live(
     drained(&world.tasks, &mut signals, most, drain_timeout).await;
     world.stop.cancel();
     Ok(())
+}
+
+fn obey(
+    world: &mut World,
+    command: Command,
+    source: &ConfigSource,
+    watch: &mut Watch,
+) -> Result<String, String> {
+    let result = match command {
+        Command::Reload => return reload(world, source, watch),
+        Command::Open(listener) => world.open(listener),
+        Command::Close(name) => world.close_one(&name),
+    };
+    match &result {
+        Ok(said) => tracing::info!("{said}"),
+        Err(why) => tracing::warn!("nothing has changed: {why:#}"),
+    }
+    result.map_err(|error| format!("{error:#}"))
 }
 
 /// Puts the configuration that is there now into place, or says what is wrong with it.
@@ -167,7 +189,9 @@ fn try_reload(
     let config = source.load().map_err(|invalid| invalid.to_string())?;
     // Also those of one that is refused: the file that was missing may come.
     watch.follow(source.files(&config));
-    let plan = Plan::after(&config, &world.backoff).map_err(|invalid| invalid.to_string())?;
+    let runtime: Vec<_> = world.runtime_listeners().cloned().collect();
+    let plan = Plan::after(&config, &world.backoff, &runtime);
+    let plan = plan.map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
     world.backoff.prune();
     let opened = applied.map_err(|error| format!("{error:#}"))?;

@@ -13,9 +13,11 @@ use aws_lc_rs::digest;
 use crate::auth::{Authentication, Authenticators, Backoff};
 use crate::cache::front;
 use crate::cache::settings::Understood;
-use crate::config::{self, AuthKind, Complaints, Config, Invalid, Place, PolicyKind, Revoke};
+use crate::config::{
+    self, ClientAuth, Complaints, Config, Invalid, Place, PolicyKind, Revoke, RuntimeListener,
+};
 use crate::engine::Address;
-use crate::gateway::{Plugin, Plugins};
+use crate::gateway::{self, Plugin, Plugins};
 use crate::listener::tls::Server;
 use crate::policy::conservative::Surroundings;
 use crate::policy::{self, Chain, Link, authz, cases};
@@ -32,7 +34,7 @@ pub struct Plan {
 pub(super) struct CachePart {
     pub(super) config: config::Cache,
     pub(super) understood: Understood,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<Arc<Server>>,
     /// Of what its files hold.
     pub(super) fingerprint: Vec<u8>,
 }
@@ -40,14 +42,8 @@ pub(super) struct CachePart {
 impl CachePart {
     fn of(config: &config::Cache) -> Result<CachePart, Invalid> {
         let understood = Understood::of(config)?;
-        let tls = match &config.tls {
-            Some(files) => {
-                let (chain, key) = (files.cert.certificates()?, files.key.private_key()?);
-                let server = front::tls::server(chain, key);
-                Some(server.map_err(|error| files.cert.invalid(error, ""))?)
-            }
-            None => None,
-        };
+        let tls = config.tls.as_ref().map(|tls| Server::new(tls, front::TLS)).transpose()?;
+        let tls = tls.map(Arc::new);
         let fingerprint = fingerprint(config.files(), &[])?;
         Ok(CachePart { config: config.clone(), understood, tls, fingerprint })
     }
@@ -57,6 +53,8 @@ impl CachePart {
 #[derive(Debug)]
 pub(super) struct ListenerPlan {
     pub(super) config: config::Listener,
+    /// What it was opened by, where that is not the configuration.
+    pub(super) runtime: Option<RuntimeListener>,
     pub(super) tls: Option<Arc<Server>>,
     pub(super) authentication: Arc<Authentication>,
     pub(super) chain: Arc<Chain>,
@@ -73,19 +71,33 @@ const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 impl Plan {
     pub fn of(config: &Config) -> Result<Plan, Invalid> {
-        Plan::after(config, &Backoff::default())
+        Plan::after(config, &Backoff::default(), &[])
     }
 
-    /// The same, for a process that knows who has guessed too often.
-    pub(super) fn after(config: &Config, backoff: &Backoff) -> Result<Plan, Invalid> {
+    /// The same, for a process that knows who has guessed too often, and has opened these at run time.
+    pub(super) fn after(
+        config: &Config,
+        backoff: &Backoff,
+        runtime: &[RuntimeListener],
+    ) -> Result<Plan, Invalid> {
         let mut complaints = Complaints::default();
         let engine = complaints.note(Address::new(&config.engine));
         let mut authenticators = Authenticators::after(backoff);
-        let parts: Vec<Option<ListenerPlan>> = config
+        let mut parts: Vec<Option<ListenerPlan>> = config
             .listeners
             .iter()
             .map(|one| complaints.note(ListenerPlan::of(config, one, &mut authenticators)))
             .collect();
+        for one in runtime {
+            match as_configured(config, one) {
+                Ok(like) => {
+                    let plan = ListenerPlan::of(config, &like, &mut authenticators);
+                    let runtime = Some(one.clone());
+                    parts.push(complaints.note(plan.map(|plan| ListenerPlan { runtime, ..plan })));
+                }
+                Err(why) => tracing::warn!("listener `{}` is closed: {why}", one.name),
+            }
+        }
         let caches: Vec<Option<CachePart>> =
             config.caches.iter().map(|one| complaints.note(CachePart::of(one))).collect();
         complaints.or(())?;
@@ -95,9 +107,41 @@ impl Plan {
         let caches = caches.into_iter().flatten().collect();
         Ok(Plan { engine, listeners: parts.into_iter().flatten().collect(), caches })
     }
+
+    pub(super) fn runtime_listeners(&self) -> Vec<RuntimeListener> {
+        self.listeners.iter().filter_map(|plan| plan.runtime.clone()).collect()
+    }
 }
 
 impl ListenerPlan {
+    /// Of one that is opened at run time.
+    pub(super) fn like(
+        whole: &Config,
+        wanted: RuntimeListener,
+        backoff: &Backoff,
+    ) -> anyhow::Result<ListenerPlan> {
+        let config = as_configured(whole, &wanted).map_err(anyhow::Error::msg)?;
+        let plan = ListenerPlan::of(whole, &config, &mut Authenticators::after(backoff))?;
+        Ok(ListenerPlan { runtime: Some(wanted), ..plan })
+    }
+
+    /// Its name in metrics: one for all that are like another, for they may be many.
+    pub(super) fn label(&self) -> String {
+        match &self.runtime {
+            Some(runtime) => format!("{}/*", runtime.like),
+            None => self.config.name.clone(),
+        }
+    }
+
+    /// Why it may not be reached from other machines.
+    pub(super) fn is_local(&self) -> Option<&'static str> {
+        let tls = self.config.tls.as_ref();
+        let needs_certificate =
+            tls.is_some_and(|tls| matches!(tls.client, ClientAuth::Required { .. }));
+        let is_guarded = needs_certificate || !self.config.auth.is_empty() || self.config.insecure;
+        (!is_guarded).then_some("has no authentication. hint: add `auth`, or say `insecure = true`")
+    }
+
     /// What strangers may call it by, where strangers are let in.
     pub(super) fn hosts(&self) -> Option<Arc<[String]>> {
         let is_open = self.authentication.is_open() && self.tls.is_none();
@@ -110,17 +154,18 @@ impl ListenerPlan {
         authenticators: &mut Authenticators,
     ) -> Result<ListenerPlan, Invalid> {
         let mut complaints = Complaints::default();
-        let tls = config.tls.as_ref().map(Server::new).transpose();
+        let tls = config.tls.as_ref().map(|tls| Server::new(tls, gateway::TLS)).transpose();
         let tls = complaints.note(tls);
         let authentication = complaints.note(Authentication::new(&config.auth, authenticators));
         let chain = complaints.note(chain(whole, config));
         let plugins = complaints.note(plugins(config));
         let files = config.files().into_iter().chain(whole.engine.files());
-        let knows_peers = |auth: &config::Auth| matches!(auth.kind, AuthKind::UnixPeer(_));
-        let accounts = if config.auth.iter().any(knows_peers) { &ACCOUNTS[..] } else { &[] };
+        let reads = config.auth.iter().any(config::Auth::reads_accounts);
+        let accounts = if reads { &ACCOUNTS[..] } else { &[] };
         let fingerprint = complaints.note(fingerprint(files.collect(), accounts));
         complaints.or(ListenerPlan {
             config: config.clone(),
+            runtime: None,
             tls: tls.flatten().map(Arc::new),
             authentication: Arc::new(authentication.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
@@ -138,6 +183,27 @@ impl ListenerPlan {
             && self.around == other.around
             && self.fingerprint == other.fingerprint
     }
+}
+
+/// The listener that it would be in the configuration.
+fn as_configured(whole: &Config, wanted: &RuntimeListener) -> Result<config::Listener, String> {
+    let like = whole.listeners.iter().find(|listener| listener.name == wanted.like);
+    let like = like.ok_or_else(|| {
+        format!("there is no listener `{}` in the configuration for it to be like", wanted.like)
+    })?;
+    // Elsewhere other things guard it than the mode of a file, or nothing does.
+    let bind = wanted.bind(&like.bind).ok_or_else(|| {
+        format!("listener `{}` is not on `unix://`, and what guards it guards no file", like.name)
+    })?;
+    let is_other =
+        |one: &&config::Listener| one.name == wanted.name || one.bind.is_same_place(&bind);
+    if let Some(other) = whole.listeners.iter().find(is_other) {
+        return Err(format!(
+            "listener `{}` of the configuration has its name or place",
+            other.name
+        ));
+    }
+    Ok(config::Listener { name: wanted.name.clone(), bind, ..like.clone() })
 }
 
 /// Of what these files hold now; of the latter it is nothing where they are not there.

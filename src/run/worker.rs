@@ -5,7 +5,6 @@
 //! busy connections are dealt with in batches. (HAProxy and nginx do the same.)
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -16,32 +15,27 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::front::CacheListener;
-use crate::gateway::ListenerHandle;
-use crate::listener::Listener;
+use crate::listener::{Listener, Service};
 
 #[derive(Debug)]
-pub(super) struct Worker(UnboundedSender<WorkerCommand>);
+pub(super) struct Worker(UnboundedSender<Watch>);
 
-enum WorkerCommand {
-    Listen {
-        listener: Listener,
-        handle: oneshot::Receiver<Arc<ListenerHandle>>,
-        tasks: TaskTracker,
-        done: Sender<io::Result<()>>,
-    },
-    Cache(Arc<CacheListener>, OwnedFd),
+/// Tells a worker to watch a socket.
+struct Watch {
+    listener: Listener,
+    service: oneshot::Receiver<Arc<dyn Service>>,
+    tasks: TaskTracker,
+    done: Sender<io::Result<()>>,
 }
 
 /// A listener that a worker watches and does not accept from yet; dropped, it lets go of it.
-#[derive(Debug)]
-pub(super) struct PendingListener(oneshot::Sender<Arc<ListenerHandle>>);
+pub(super) struct PendingListener(oneshot::Sender<Arc<dyn Service>>);
 
 impl PendingListener {
     /// Accepts from now on.
-    pub(super) fn start(self, handle: Arc<ListenerHandle>) {
+    pub(super) fn start(self, service: Arc<dyn Service>) {
         // It fails only when the worker has ended, and then nobody accepts anything.
-        let _ = self.0.send(handle);
+        let _ = self.0.send(service);
     }
 }
 
@@ -69,41 +63,20 @@ impl Worker {
         tasks: TaskTracker,
     ) -> io::Result<PendingListener> {
         let (done, is_done) = std::sync::mpsc::channel();
-        let (pending, handle) = oneshot::channel();
+        let (pending, service) = oneshot::channel();
         let is_gone = || io::Error::other("a worker has ended");
-        self.0
-            .send(WorkerCommand::Listen { listener, handle, tasks, done })
-            .map_err(|_| is_gone())?;
+        self.0.send(Watch { listener, service, tasks, done }).map_err(|_| is_gone())?;
         is_done.recv().unwrap_or_else(|_| Err(is_gone()))?;
         Ok(PendingListener(pending))
     }
-
-    /// Accepts for a cache from now on, until its gate drains.
-    pub(super) fn serve(&self, listener: Arc<CacheListener>, socket: OwnedFd) {
-        // It fails only when the worker has ended, and then nobody accepts anything.
-        let _ = self.0.send(WorkerCommand::Cache(listener, socket));
-    }
 }
 
-async fn obey(mut commands: UnboundedReceiver<WorkerCommand>) {
-    while let Some(command) = commands.recv().await {
-        let (listener, handle, tasks, done) = match command {
-            WorkerCommand::Listen { listener, handle, tasks, done } => {
-                (listener, handle, tasks, done)
-            }
-            WorkerCommand::Cache(listener, socket) => {
-                tokio::spawn(async move {
-                    if let Err(error) = listener.serve(socket).await {
-                        tracing::error!(%error, "a cache cannot accept");
-                    }
-                });
-                continue;
-            }
-        };
+async fn obey(mut commands: UnboundedReceiver<Watch>) {
+    while let Some(Watch { listener, service, tasks, done }) = commands.recv().await {
         let watched = listener.watch().map(|acceptor| {
             tasks.spawn(async move {
-                if let Ok(handle) = handle.await {
-                    acceptor.serve(handle).await;
+                if let Ok(service) = service.await {
+                    acceptor.serve(service).await;
                 }
             });
         });

@@ -11,23 +11,32 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::caches::{CacheContext, Caches};
-use super::inherit::{self, Inherited};
+use super::caches::Caches;
+use super::commands::Commands;
+use super::inherit::Inherited;
+use super::open_listeners::{
+    Gateway, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
+};
 use super::own_address;
 use super::plan::{ListenerPlan, Plan};
-use super::worker::{PendingListener, Worker};
+use super::worker::Worker;
 use crate::auth::Backoff;
-use crate::config::{self, Config};
+use crate::cache::Cache;
+use crate::cache::front::CacheListener;
+use crate::config::{self, Config, RuntimeListener};
 use crate::engine::{Address, Engine};
 use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};
-use crate::listener::{Listener, Socket};
+use crate::listener::{Service, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
+
+/// Of those that are opened at run time.
+const MOST_RUNTIME: usize = 1024;
 
 pub(super) struct World {
     pub(super) config: Config,
     pub(super) engine: Engine,
-    open_listeners: Vec<OpenListener>,
+    pub(super) open_listeners: OpenListeners,
     pub(super) admin: Vec<(config::Bind, Socket)>,
     pub(super) caches: Caches,
     workers: Vec<Worker>,
@@ -36,6 +45,8 @@ pub(super) struct World {
     pub(super) memory: Arc<Memory>,
     /// Who has guessed too often, under this configuration and those before.
     pub(super) backoff: Backoff,
+    /// What is told to this world goes through.
+    pub(super) commands: Commands,
     /// Of the whole process.
     budgets: Arc<Budgets>,
     generation: u64,
@@ -44,28 +55,13 @@ pub(super) struct World {
     pub(super) tasks: TaskTracker,
 }
 
-/// One listener, and each worker's handle to it.
-struct OpenListener {
-    /// What its states were made of.
-    plan: ListenerPlan,
-    listener: Listener,
-    handles: Vec<Arc<ListenerHandle>>,
-    budgets: Arc<Budgets>,
-    drain: CancellationToken,
-}
-
-impl OpenListener {
-    fn bind(&self) -> &config::Bind {
-        &self.plan.config.bind
-    }
-}
-
 impl World {
     pub(super) fn new(
         config: Config,
         plan: Plan,
         log: Log,
         backoff: Backoff,
+        commands: Commands,
         inherited: &mut Inherited,
     ) -> anyhow::Result<(World, Vec<String>)> {
         let stop = CancellationToken::new();
@@ -75,7 +71,7 @@ impl World {
         let mut world = World {
             config: config.clone(),
             engine,
-            open_listeners: Vec::new(),
+            open_listeners: OpenListeners::default(),
             admin: Vec::new(),
             caches: Caches::default(),
             workers: workers?,
@@ -83,6 +79,7 @@ impl World {
             metrics: Metrics::new(),
             memory: Arc::default(),
             backoff,
+            commands,
             budgets: Arc::new(Budgets::of_process(&config.limits)),
             generation: 0,
             drain: CancellationToken::new(),
@@ -102,113 +99,85 @@ impl World {
         plan: Plan,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Vec<String>> {
-        let mut staged = Vec::new();
-        for part in &plan.listeners {
-            staged.push(self.stage(part, &plan.engine, &staged, inherited)?);
-        }
+        let caches = self.caches.stage(plan.caches, &self.tasks)?;
+        let wanted = plan.listeners.into_iter().map(Wanted::listener);
+        let wanted =
+            wanted.chain(caches.iter().flat_map(|cache| self.caches.wanted(cache))).collect();
+        let staged = self.stage(wanted, &plan.engine, inherited)?;
         let admin = self.stage_admin(&config, &plan.engine, inherited)?;
-        let caches = self.caches.stage(plan.caches, inherited, &self.tasks)?;
-        self.tighten(&plan.listeners, &staged)?;
         // From here on nothing fails.
-        let stays = self.config.engine == config.engine
+        let goes_on = self.config.engine == config.engine
             && self.config.limits == config.limits
             && self.config.log == config.log;
-        let engine = match stays {
+        self.engine = match goes_on {
             true => self.engine.for_another_worker(),
             false => Engine::new(plan.engine, config.engine.patience),
         };
         self.budgets.change(&config.limits);
         self.generation += 1;
-        let mut old: Vec<Option<OpenListener>> = self.open_listeners.drain(..).map(Some).collect();
-        let mut opened = Vec::new();
-        for (part, staged) in plan.listeners.into_iter().zip(staged) {
-            let open = match staged {
-                Staged::Kept(index) => match old.get_mut(index).and_then(Option::take) {
-                    // What its callers are known by, and its connections to the engine, go on.
-                    Some(open) if stays && open.plan.is_as(&part) => open,
-                    Some(open) => self.update_listener(open, part, &config, &engine),
-                    None => continue,
-                },
-                Staged::Opened(listener, pending) => {
-                    opened.push(announcement(&listener, &part));
-                    self.open_listener(listener, pending, part, &config, &engine)
-                }
-            };
-            if let Err(error) = open.listener.socket().settle(&open.plan.config.bind) {
-                tracing::error!(%error, "the file of `{}` keeps its tight mode", open.plan.config.bind);
-            }
-            self.open_listeners.push(open);
-        }
-        for gone in old.into_iter().flatten() {
-            if !self.open_listeners.iter().any(|open| open.bind().is_same_place(gone.bind())) {
-                inherit::forget(gone.bind());
-            }
-            gone.drain.cancel();
-            gone.handles.iter().for_each(|handle| handle.close());
-        }
         self.admin = admin;
-        let opening =
-            CacheContext { workers: &self.workers, drain: &self.drain, tasks: &self.tasks };
-        opened.extend(self.caches.replace(caches, &opening));
-        self.engine = engine;
         self.config = config;
-        Ok(opened)
+        self.caches.replace(caches);
+        Ok(self.replace(staged, goes_on, |_| false))
     }
 
-    /// Opens what is not open yet, and nobody accepts from it.
+    /// Opens one beside those that there are.
+    pub(super) fn open(&mut self, wanted: RuntimeListener) -> anyhow::Result<String> {
+        let (bind, name) = (format!("unix://{}", wanted.path.display()), wanted.name.clone());
+        let taken = self
+            .open_listeners
+            .iter()
+            .find(|open| open.name == name || open.bind.to_string() == bind);
+        if let Some(taken) = taken {
+            anyhow::bail!("{} is open already, on `{}`", taken.shown(), taken.bind);
+        }
+        if self.runtime_listeners().count() >= MOST_RUNTIME {
+            anyhow::bail!("{MOST_RUNTIME} listeners were opened at run time, and no more are");
+        }
+        let plan = ListenerPlan::like(&self.config, wanted, &self.backoff)?;
+        let address = self.engine.address().clone();
+        let wanted = vec![Wanted::listener(plan)];
+        let staged = self.stage(wanted, &address, &mut Inherited::default())?;
+        Ok(self.replace(staged, true, |_| true).concat())
+    }
+
+    /// Closes one that was opened at run time: what goes on through it goes on to its end.
+    pub(super) fn close_one(&mut self, name: &str) -> anyhow::Result<String> {
+        let found = self.open_listeners.iter().find(|open| open.name == name);
+        match found.map(|open| open.runtime()) {
+            Some(Some(_)) => {}
+            Some(None) => anyhow::bail!(
+                "listener `{name}` is in the configuration. hint: take it out there, and reload"
+            ),
+            None => anyhow::bail!("there is no listener `{name}`"),
+        }
+        self.replace(Vec::new(), true, |open| open.name != name);
+        Ok(format!("closed listener `{name}`"))
+    }
+
+    pub(super) fn runtime_listeners(&self) -> impl Iterator<Item = &RuntimeListener> {
+        self.open_listeners.iter().filter_map(OpenListener::runtime)
+    }
+
     fn stage(
         &self,
-        part: &ListenerPlan,
+        wanted: Vec<Wanted>,
         engine: &Address,
-        before: &[Staged],
         inherited: &mut Inherited,
-    ) -> anyhow::Result<Staged> {
-        let bind = &part.config.bind;
-        let context = || format!("listener `{}` cannot be opened", part.config.name);
-        own_address::refuse_file(bind, engine).with_context(context)?;
-        let kept = self.open_listeners.iter().enumerate().find(|(index, open)| {
-            let is_taken =
-                before.iter().any(|other| matches!(other, Staged::Kept(i) if i == index));
-            let socket = open.listener.socket();
-            // One that nobody finds any more is opened anew.
-            open.bind().is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
-        });
-        if let Some((index, open)) = kept {
-            open.listener.socket().suits(&part.config).with_context(context)?;
-            return Ok(Staged::Kept(index));
-        }
-        let socket = open(bind, inherited).with_context(context)?;
-        own_address::refuse_socket(&socket, engine).with_context(context)?;
-        let listener =
-            Listener::new(socket, &part.config, part.tls.clone()).with_context(context)?;
-        let pending: io::Result<Vec<PendingListener>> = self
-            .workers
-            .iter()
-            .map(|worker| worker.watch(listener.clone(), self.tasks.clone()))
-            .collect();
-        Ok(Staged::Opened(listener, pending.with_context(context)?))
+    ) -> anyhow::Result<Vec<Staged>> {
+        self.open_listeners.stage(wanted, engine, inherited, &self.workers, &self.tasks)
     }
 
-    /// The files' modes get tighter before the new rules stand, and looser afterwards: at no time is
-    /// a socket open to more than its rules, old or new, are meant for.
-    fn tighten(&self, parts: &[ListenerPlan], staged: &[Staged]) -> anyhow::Result<()> {
-        for (part, staged) in parts.iter().zip(staged) {
-            let socket = match staged {
-                Staged::Kept(index) => {
-                    self.open_listeners.get(*index).map(|open| open.listener.socket())
-                }
-                Staged::Opened(listener, _) => Some(listener.socket()),
-            };
-            let tight = socket.map_or(Ok(()), |socket| socket.tighten(&part.config.bind));
-            if let Err(error) = tight {
-                for open in &self.open_listeners {
-                    let _ = open.listener.socket().settle(&open.plan.config.bind);
-                }
-                let what = format!("the socket file of `{}` cannot be changed", part.config.name);
-                return Err(anyhow::Error::new(error).context(what));
-            }
-        }
-        Ok(())
+    fn replace(
+        &mut self,
+        staged: Vec<Staged>,
+        goes_on: bool,
+        stays: impl Fn(&OpenListener) -> bool,
+    ) -> Vec<String> {
+        let mut open = std::mem::take(&mut self.open_listeners);
+        let opened = open.replace(staged, stays, &Services { world: self, goes_on });
+        self.open_listeners = open;
+        opened
     }
 
     fn stage_admin(
@@ -223,84 +192,11 @@ impl World {
             let kept = self.admin.iter().find(|(other, _)| other.is_same_place(bind));
             let socket = match kept {
                 Some((_, socket)) => socket.clone(),
-                None => open(bind, inherited).with_context(context)?,
+                None => open_socket(bind, &bind.to_string(), inherited).with_context(context)?,
             };
             Ok((bind.clone(), socket))
         };
         config.admin.iter().map(stage).collect()
-    }
-
-    /// A new listener, with a state for each worker.
-    fn open_listener(
-        &self,
-        listener: Listener,
-        pending: Vec<PendingListener>,
-        plan: ListenerPlan,
-        config: &Config,
-        engine: &Engine,
-    ) -> OpenListener {
-        let part = &plan;
-        inherit::store(&part.config.bind, listener.socket());
-        let drain = self.drain.child_token();
-        let budgets = Arc::new(Budgets::within(&self.budgets, &config.limits));
-        let open_listener = |(index, pending): (usize, PendingListener)| {
-            // Every call waits on its token: shared, the workers would fight for its lock.
-            let listener_state =
-                self.listener_state(part, config, engine, index, &budgets, drain.child_token());
-            let handle = Arc::new(ListenerHandle::new(listener_state));
-            pending.start(Arc::clone(&handle));
-            handle
-        };
-        let handles = pending.into_iter().enumerate().map(open_listener).collect();
-        OpenListener { plan, listener, handles, budgets, drain }
-    }
-
-    /// New states behind the handles of a listener that stays.
-    fn update_listener(
-        &self,
-        open: OpenListener,
-        plan: ListenerPlan,
-        config: &Config,
-        engine: &Engine,
-    ) -> OpenListener {
-        let part = &plan;
-        open.listener.change(&part.config, part.tls.clone());
-        open.budgets.change(&config.limits);
-        for (index, handle) in open.handles.iter().enumerate() {
-            let drain = handle.drain().clone();
-            handle.replace(self.listener_state(part, config, engine, index, &open.budgets, drain));
-        }
-        OpenListener { plan, ..open }
-    }
-
-    fn listener_state(
-        &self,
-        part: &ListenerPlan,
-        config: &Config,
-        engine: &Engine,
-        worker: usize,
-        budgets: &Arc<Budgets>,
-        drain: CancellationToken,
-    ) -> ListenerState {
-        ListenerState {
-            listener: part.config.name.as_str().into(),
-            generation: self.generation,
-            authentication: Arc::clone(&part.authentication),
-            trust: part.tls.clone().map(|server| server as _),
-            hosts: part.hosts(),
-            chain: Arc::clone(&part.chain),
-            engine: engine.for_another_worker(),
-            limits: config.limits,
-            budgets: Arc::clone(budgets),
-            revoke: part.config.revoke,
-            replaced: CancellationToken::new(),
-            log: self.log.with_format(config.log.access),
-            tally: self.metrics.tally(worker, &part.config.name),
-            memory: Arc::clone(&self.memory),
-            plugins: Arc::clone(&part.plugins),
-            drain,
-            tasks: self.tasks.clone(),
-        }
     }
 
     /// What the process that takes over should know, one line each.
@@ -312,40 +208,30 @@ impl World {
 
     /// Every listening socket, for the process that takes over.
     pub(super) fn sockets(&self) -> io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
-        let listeners =
-            self.open_listeners.iter().map(|open| (open.bind(), open.listener.socket()));
-        let admin = self.admin.iter().map(|(bind, socket)| (bind, socket));
-        listeners
-            .chain(admin)
-            .chain(self.caches.sockets())
-            .map(|(bind, socket)| Ok((bind.to_string(), socket.duplicate()?)))
-            .collect()
+        let open = self.open_listeners.iter().map(|open| (open.key.clone(), open.socket()));
+        let admin = self.admin.iter().map(|(bind, socket)| (bind.to_string(), socket));
+        open.chain(admin).map(|(key, socket)| Ok((key, socket.duplicate()?))).collect()
     }
 
     /// The files of the sockets go when the sockets do.
     pub(super) fn own_files(&self) {
-        self.open_listeners.iter().for_each(|open| open.listener.socket().own());
-        self.admin.iter().for_each(|(_, socket)| socket.own());
+        self.all_sockets().for_each(Socket::own);
     }
 
     /// Leaves the files of the sockets where they are.
     pub(super) fn leave_files(&self) {
-        self.open_listeners.iter().for_each(|open| open.listener.socket().leave());
-        self.admin.iter().for_each(|(_, socket)| socket.leave());
+        self.all_sockets().for_each(Socket::leave);
     }
 
-    /// Each listener's name and socket.
-    pub(super) fn listeners(&self) -> Vec<(String, Socket)> {
-        let named = self.config.listeners.iter().zip(&self.open_listeners);
-        named
-            .map(|(listener, open)| (listener.name.clone(), open.listener.socket().clone()))
-            .collect()
+    fn all_sockets(&self) -> impl Iterator<Item = &Socket> {
+        let open = self.open_listeners.iter().map(OpenListener::socket);
+        open.chain(self.admin.iter().map(|(_, socket)| socket))
     }
 
     /// Closes the listening sockets and lets no new call begin. The sockets close with their last
     /// copy, in the workers.
     pub(super) fn close(&mut self) {
-        self.open_listeners.clear();
+        self.open_listeners.close();
         self.admin.clear();
         self.caches.close();
         self.drain.cancel();
@@ -353,31 +239,91 @@ impl World {
     }
 }
 
-/// A listener of the new configuration.
-enum Staged {
-    /// The socket of an old one serves.
-    Kept(usize),
-    Opened(Listener, Vec<PendingListener>),
+/// Makes services of plans, as the world is now.
+struct Services<'w> {
+    world: &'w World,
+    /// Whether what all listeners share is as it was.
+    goes_on: bool,
 }
 
-pub(super) fn open(bind: &config::Bind, inherited: &mut Inherited) -> io::Result<Socket> {
-    let found = inherited.find(bind);
-    let was_found = found.is_some();
-    match Socket::open(bind, found) {
-        // Its file is gone: nobody can reach it.
-        Err(error) if was_found && error.kind() == io::ErrorKind::NotFound => {
-            Socket::open(bind, None)
+impl Serve for Services<'_> {
+    fn drain(&self) -> CancellationToken {
+        self.world.drain.child_token()
+    }
+
+    fn open(&self, plan: ListenerPlan, drain: &CancellationToken) -> Gateway {
+        let budgets = Arc::new(Budgets::within(&self.world.budgets, &self.world.config.limits));
+        let handle = |worker| {
+            // Every call waits on its token: shared, the workers would fight for its lock.
+            let state = self.listener_state(&plan, worker, &budgets, drain.child_token());
+            Arc::new(ListenerHandle::new(state))
+        };
+        let handles = (0..self.world.workers.len()).map(handle).collect();
+        Gateway { plan, handles, budgets }
+    }
+
+    /// What its callers are known by, and its connections to the engine, go on then.
+    fn is_as(&self, gateway: &Gateway, plan: &ListenerPlan) -> bool {
+        self.goes_on && gateway.plan.is_as(plan)
+    }
+
+    fn update(&self, gateway: Gateway, plan: ListenerPlan) -> Gateway {
+        let Gateway { handles, budgets, .. } = gateway;
+        budgets.change(&self.world.config.limits);
+        for (worker, handle) in handles.iter().enumerate() {
+            let drain = handle.drain().clone();
+            handle.replace(self.listener_state(&plan, worker, &budgets, drain));
         }
-        opened => opened,
+        Gateway { plan, handles, budgets }
+    }
+
+    fn cache(
+        &self,
+        cache: &Arc<Cache>,
+        worker: usize,
+        drain: CancellationToken,
+    ) -> Arc<dyn Service> {
+        let name = format!("cache {}", cache.name);
+        Arc::new(CacheListener {
+            cache: Arc::clone(cache),
+            tally: self.world.metrics.tally(worker, &name),
+            name: name.into(),
+            drain,
+            tasks: self.world.tasks.clone(),
+        })
     }
 }
 
-fn announcement(listener: &Listener, part: &ListenerPlan) -> String {
-    let names: Vec<_> = part.config.policies.iter().map(|policy| policy.name.as_str()).collect();
-    let policies = if names.is_empty() { "none".to_owned() } else { names.join(",") };
-    let names: Vec<_> = part.config.auth.iter().map(|auth| auth.name.as_str()).collect();
-    let auth = if names.is_empty() { String::new() } else { format!(" auth={}", names.join(",")) };
-    format!("listening on {} policies={policies}{auth}", listener.url())
+impl Services<'_> {
+    fn listener_state(
+        &self,
+        part: &ListenerPlan,
+        worker: usize,
+        budgets: &Arc<Budgets>,
+        drain: CancellationToken,
+    ) -> ListenerState {
+        let World { config, engine, .. } = self.world;
+        ListenerState {
+            listener: part.config.name.as_str().into(),
+            generation: self.world.generation,
+            authentication: Arc::clone(&part.authentication),
+            trust: part.tls.clone(),
+            hosts: part.hosts(),
+            chain: Arc::clone(&part.chain),
+            engine: engine.for_another_worker(),
+            limits: config.limits,
+            budgets: Arc::clone(budgets),
+            revoke: part.config.revoke,
+            replaced: CancellationToken::new(),
+            log: self.world.log.with_format(config.log.access),
+            tally: self.world.metrics.tally(worker, &part.label()),
+            memory: Arc::clone(&self.world.memory),
+            plugins: Arc::clone(&part.plugins),
+            control: Arc::new(self.world.commands.clone()),
+            drain,
+            tasks: self.world.tasks.clone(),
+        }
+    }
 }
 
 fn workers() -> usize {

@@ -25,7 +25,7 @@ use super::tls::TlsSession;
 const BUSY_BYTES: usize = 1 << 20;
 /// The same of one that is not waited for without end, at first. It doubles while the receiver makes room
 /// within a moment: so it holds about what goes over the wire in some seconds, whatever the rate.
-pub const FIRST_BYTES: usize = 64 << 10;
+const FIRST_BYTES: usize = 64 << 10;
 const MOMENT: Duration = Duration::from_secs(1);
 /// epoll tells of room when a third of the buffer is free. A slow receiver makes less, which shows when it
 /// is tried.
@@ -105,6 +105,11 @@ impl Stream {
     /// The name that a client asked for under TLS (SNI).
     pub fn server_name(&self) -> Option<String> {
         self.tls()?.server_name()
+    }
+
+    /// Lets the kernel hold little for the peer, at first (`FIRST_BYTES`).
+    pub fn hold_little(&self) -> io::Result<()> {
+        sockopt::set_socket_send_buffer_size(self, FIRST_BYTES).map_err(io::Error::from)
     }
 
     /// Whether what is written is what goes over the wire.
@@ -378,7 +383,7 @@ impl Writer<'_> {
             none => {
                 // The first time: this stream is busy, and each wait for room costs both sides a
                 // context switch. Refused past `net.core.wmem_max`, and then it stays as it is.
-                // One that is given up some time begins with `FIRST_BYTES`, which its listener has set.
+                // One that is given up some time begins with `FIRST_BYTES` (`hold_little`).
                 self.buffer = if self.patience.is_none() { BUSY_BYTES } else { FIRST_BYTES };
                 if self.patience.is_none() {
                     let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);

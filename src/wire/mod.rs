@@ -12,6 +12,7 @@ pub mod framing;
 pub mod head;
 pub mod io;
 pub mod items;
+pub mod linger;
 pub mod pump;
 pub mod relay;
 pub mod splice;

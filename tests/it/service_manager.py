@@ -82,6 +82,9 @@ class Manager:
         return self.look()
 
     def look(self):
+        # What was said before is there already: a datagram is sent when it has arrived.
+        while select.select([self.notify], [], [], 0)[0]:
+            self.listen()
         return {"state": self.state, "main": self.main, "stored": sorted(name for name, _ in self.stored)}
 
     def until(self, holds):

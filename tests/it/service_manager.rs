@@ -310,6 +310,57 @@ fn what_cannot_be_served_is_refused_in_words() {
 }
 
 #[test]
+fn a_cache_is_served_on_a_socket_of_a_socket_unit() {
+    let unit = |listen: &str| json!([{ "name": "web", "listen": listen }]);
+    let cache = "[cache.main]\nlisten = [\"systemd:web\"]\ndir = \"DIR/objects\"\nfree = \"1MB\"\n";
+    let mut manager = Manager::new(&json!({ "sockets": unit("unix:DIR/web.sock") }), cache);
+    manager.start();
+    let refused = "GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    for _ in 0..2 {
+        let (status, why) = Conn::unix(&manager.path("web.sock")).ask(refused);
+        assert!(status >= 400 && why.starts_with("dockgate: "), "{status} {why}");
+        manager.restart();
+    }
+    let mut open = Manager::new(&json!({ "sockets": unit("tcp:0.0.0.0:0") }), cache);
+    assert_eq!(open.tell(&json!(["start"]))["state"], "dead");
+    let wanted = "beyond loopback, and `domains` names no hosts: an open proxy";
+    assert!(open.stderr().contains(wanted), "{}", open.stderr());
+    open.configure(&format!("{cache}domains = [\"*.example.com\"]\n"));
+    open.start();
+}
+
+#[test]
+fn a_listener_that_was_opened_at_run_time_is_kept_over_a_restart() {
+    let admin = format!("[admin]\nlisten = [\"unix://DIR/admin.sock\"]\n{UNIX}");
+    let mut manager = Manager::new(&json!({}), &admin);
+    manager.start();
+    let ask = |manager: &Manager, method: &str, query: &str| {
+        let request = format!("{method} /listeners{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        Conn::unix(&manager.path("admin.sock")).ask(request)
+    };
+    let job = manager.path("job 1.sock");
+    let url = format!("unix%3A%2F%2F{}", job.display()).replace('/', "%2F").replace(' ', "%20");
+    let (status, said) = ask(&manager, "POST", &format!("?name=job&like=u&url={url}&mode=0600"));
+    assert_eq!(status, 200, "{said}");
+    let admin_and = |names: &[String]| {
+        let mut all = names.to_vec();
+        all.sort();
+        json!(all)
+    };
+    let kept = format!("run-time job u 600 {}", manager.name_of("job 1.sock"));
+    let both = admin_and(&[manager.name_of("a.sock"), kept]);
+    assert_eq!(manager.stored(), both);
+    for _ in 0..3 {
+        manager.restart();
+        assert_eq!(Conn::unix(&job).ask(INFO).0, 200);
+        assert_eq!(manager.stored(), both, "neither lost nor kept twice");
+    }
+    let (status, said) = ask(&manager, "DELETE", "?name=job");
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(manager.stored(), json!([manager.name_of("a.sock")]));
+}
+
+#[test]
 fn only_one_socket_of_a_name_is_served_and_the_other_is_told() {
     let same = json!([
         { "name": "api", "listen": "unix:DIR/1.sock" },

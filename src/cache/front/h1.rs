@@ -27,6 +27,7 @@ use crate::wire::chunked::Dialect;
 use crate::wire::framing::Framing;
 use crate::wire::head::{RequestHead, find_end};
 use crate::wire::io::{Reader, Stream, Writer};
+use crate::wire::linger::linger;
 
 const LONGEST_HEAD: usize = 64 * 1024;
 /// Between two requests.
@@ -390,29 +391,20 @@ async fn tunnel(
     AfterReply::Close
 }
 
-/// Tells a client that speaks HTTP to a port for TLS that it does.
-pub(super) async fn speak_plainly(mut stream: Stream) {
-    let body = "dockgate: this port speaks TLS. hint: use https://\n";
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let (mut reader, mut writer) = stream.split();
-    writer.be_patient(LINGER);
-    let _ = writer.write_all(answer.as_bytes()).await;
-    linger(&mut reader, &mut writer, &mut Buffer::new()).await;
+/// The answer in plain HTTP on a port for TLS.
+pub(super) fn plain_http() -> Vec<u8> {
+    without_request("400 Bad Request", "this port speaks TLS. hint: use https://")
 }
 
-/// Lets the client read what was written before the socket is gone.
-async fn linger(reader: &mut Reader<'_>, writer: &mut Writer<'_>, buffer: &mut Buffer) {
-    let _ = timeout(LINGER, async {
-        if writer.close_write().await.is_err() {
-            return;
-        }
-        buffer.clear();
-        while let Ok(1..) = buffer.fill(reader, LONGEST_HEAD).await {
-            buffer.clear();
-        }
-    })
-    .await;
+pub(super) fn too_many_connections(cache: &str) -> Vec<u8> {
+    without_request("503 Service Unavailable", &format!("too many connections to {cache}"))
+}
+
+fn without_request(status: &str, why: &str) -> Vec<u8> {
+    let body = format!("dockgate: {why}\n");
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
 }

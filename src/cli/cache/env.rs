@@ -49,10 +49,13 @@ fn text(cache: &Cache, at: Option<&str>, ca: Option<&Path>) -> String {
     let mut out = Out(String::new());
     let named = at.or_else(|| cache.mirror.as_ref()?.hosts.first().map(|host| host.text.as_str()));
     // A certificate need not be trusted for what is plain.
-    let listen = cache.listen.iter().find(|one| !one.has_tls).or_else(|| cache.listen.first());
-    let Some(listen) = listen else { return out.0 };
+    let by_choice = |one: &&CacheListen| (one.address().is_none(), one.has_tls);
+    let Some(listen) = cache.listen.iter().min_by_key(by_choice) else { return out.0 };
     let scheme = if listen.has_tls { "https" } else { "http" };
-    let host = named.map_or_else(|| reachable(listen), str::to_owned);
+    let Some(host) = named.map(str::to_owned).or_else(|| reachable(listen)) else {
+        out.note("the address is not in this file: say it with `--at HOST`");
+        return out.0;
+    };
     let base = format!("{scheme}://{host}");
     if cache.forward {
         proxy(&mut out, &base);
@@ -160,13 +163,14 @@ fn hosts(urls: &[Text]) -> impl Iterator<Item = &str> {
 }
 
 /// An address that means every one is none to go to.
-fn reachable(listen: &CacheListen) -> String {
-    let (name, port) = listen.address.rsplit_once(':').unwrap_or((&listen.address, ""));
+fn reachable(listen: &CacheListen) -> Option<String> {
+    let address = listen.address()?;
+    let (name, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let name = if matches!(name, "0.0.0.0" | "[::]") { "localhost" } else { name };
-    match (port, listen.has_tls) {
+    Some(match (port, listen.has_tls) {
         ("80", false) | ("443", true) => name.to_owned(),
         _ => format!("{name}:{port}"),
-    }
+    })
 }
 
 struct Out(String);

@@ -3,7 +3,7 @@
 //! What must stay true: a cache beyond loopback names the hosts that it is for.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::super::cache::{Authorization, Cache, CacheListen, CacheTimes, PathMir
 use super::super::raw::cache as raw;
 use super::super::{Bind, ClientAuth, Listener, Text, Tls, units};
 use super::Checking;
+use super::cache_listen::{Taken, plain};
 use super::listener::{HANDSHAKE_TIME, host_of, is_loopback};
 
 const SIZE: u64 = 50 << 30;
@@ -22,6 +23,8 @@ const MEMORY: u64 = 24 << 20;
 /// Below it a unit was forgotten.
 const LEAST_SIZE: u64 = 1 << 20;
 const CONNECTIONS: usize = 32;
+/// Clients of a cache hold connections that do nothing for most of the time.
+const MOST_CONNECTIONS: usize = 16 * 1024;
 const TIMES: CacheTimes = CacheTimes {
     connect: Duration::from_secs(10),
     head: Duration::from_secs(60),
@@ -55,9 +58,6 @@ const FILES: [&str; 7] = [
 ];
 const TARGETED: &str = "cdn-cache-control";
 
-/// The addresses that are taken, by whom.
-type Taken = Vec<(String, String)>;
-
 impl Checking<'_> {
     pub(super) fn caches(
         &mut self,
@@ -68,13 +68,8 @@ impl Checking<'_> {
         let of_listeners =
             listeners.iter().map(|one| (&one.bind, format!("listener `{}`", one.name)));
         let of_admin = admin.iter().map(|bind| (bind, "`[admin]`".to_owned()));
-        let mut taken: Taken = of_listeners
-            .chain(of_admin)
-            .filter_map(|(bind, who)| match bind {
-                Bind::Tcp { address } => Some((plain_address(address), who)),
-                Bind::Unix { .. } | Bind::Inherited { .. } => None,
-            })
-            .collect();
+        let mut taken: Taken =
+            of_listeners.chain(of_admin).map(|(bind, who)| (plain(bind), who)).collect();
         let mut all: Vec<Cache> = Vec::new();
         let mut raw: Vec<_> = raw.into_iter().collect();
         raw.sort_by_key(|(name, _)| name.span().start);
@@ -96,7 +91,7 @@ impl Checking<'_> {
 
     fn cache(&mut self, name: &Spanned<String>, raw: raw::Cache, taken: &mut Taken) -> Cache {
         self.plain_name(name.span(), name.get_ref());
-        let listen = self.cache_listen(name, raw.listen.as_ref(), taken);
+        let listen = self.cache_listen(name, &raw, taken);
         let tls = self.cache_tls(raw.tls.as_ref(), raw.listen.as_ref(), &listen);
         let size = self.byte_count(raw.size.as_ref(), SIZE);
         if let Some(given) = raw.size.as_ref().filter(|_| size < LEAST_SIZE) {
@@ -114,7 +109,8 @@ impl Checking<'_> {
             .collect();
         let mirror = raw.mirror.map(|mirror| self.path_mirror(mirror.into_inner()));
         let is_bounded = !origins.is_empty() || mirror.is_some();
-        if let Some(first) = raw.listen.as_ref().filter(|_| raw.domains.is_none() && !is_bounded) {
+        let is_open = raw.domains.is_none() && !is_bounded;
+        if let Some(first) = raw.listen.as_ref().filter(|_| is_open) {
             self.refuse_open_cache(first);
         }
         let anything = || vec![Text::from("*")];
@@ -136,6 +132,7 @@ impl Checking<'_> {
             name: name.get_ref().clone(),
             listen,
             tls,
+            max_connections: self.size(raw.max_connections, MOST_CONNECTIONS),
             dir: match &raw.dir {
                 Some(dir) => self.file(dir).path,
                 None => self.default_dir(name.get_ref()),
@@ -146,6 +143,7 @@ impl Checking<'_> {
             fsync: raw.fsync.unwrap_or(true),
             object_store: raw.object_store.map(|url| self.object_store(&url)),
             domains,
+            is_open,
             origins,
             mirror,
             forward: raw.forward,
@@ -188,64 +186,6 @@ impl Checking<'_> {
         }
     }
 
-    fn cache_listen(
-        &mut self,
-        name: &Spanned<String>,
-        raw: Option<&Spanned<Vec<Spanned<String>>>>,
-        taken: &mut Taken,
-    ) -> Vec<CacheListen> {
-        let Some(raw) = raw.filter(|urls| !urls.get_ref().is_empty()) else {
-            let what = format!("`[cache.{}]` needs `listen`", name.get_ref());
-            self.complaints.add(
-                name.span(),
-                what,
-                "such as `listen = [\"http://127.0.0.1:3128\"]`",
-            );
-            return Vec::new();
-        };
-        let mut all = Vec::new();
-        for url in raw.get_ref() {
-            let Some(listen) = self.one_cache_listen(url) else { continue };
-            let address = plain_address(&listen.address);
-            if let Some((_, who)) = taken.iter().find(|(other, _)| *other == address) {
-                self.complaints.add(
-                    url.span(),
-                    format!("`{address}` is the address of {who} already"),
-                    "",
-                );
-            }
-            taken.push((address, format!("cache `{}`", name.get_ref())));
-            all.push(listen);
-        }
-        all
-    }
-
-    fn one_cache_listen(&mut self, url: &Spanned<String>) -> Option<CacheListen> {
-        let text = self.text(url);
-        let (has_tls, port, rest) = match text.split_once("://") {
-            Some(("http", rest)) => (false, 80, rest),
-            Some(("https", rest)) => (true, 443, rest),
-            _ => (false, 0, ""),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let is_bare = !rest.contains(':') || rest.ends_with(']');
-        let address = if is_bare { format!("{rest}:{port}") } else { rest.to_owned() };
-        let is_host = |host: &str| {
-            let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-            host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(is_name))
-        };
-        if host_of(&address).is_some_and(is_host) {
-            return Some(CacheListen { address, has_tls });
-        }
-        let what = format!("`{text}` is not an address to listen on");
-        self.complaints.add(
-            url.span(),
-            what,
-            "use `http://address:port` or `https://address:port`",
-        );
-        None
-    }
-
     fn cache_tls(
         &mut self,
         raw: Option<&Spanned<raw::Tls>>,
@@ -269,7 +209,7 @@ impl Checking<'_> {
             cert: self.file(&raw.cert),
             key: self.file(&raw.key),
             client: ClientAuth::None,
-            handshake_time: HANDSHAKE_TIME,
+            handshake_time: self.duration(raw.handshake_time.clone(), HANDSHAKE_TIME),
         })
     }
 
@@ -277,7 +217,10 @@ impl Checking<'_> {
     fn refuse_open_cache(&mut self, listen: &Spanned<Vec<Spanned<String>>>) {
         for url in listen.get_ref() {
             let text = self.text(url);
-            let address = text.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
+            let is_http = text.starts_with("http://") || text.starts_with("https://");
+            // Of one that is inherited, `run` sees where it is.
+            let Some((_, address)) = text.split_once("://").filter(|_| is_http) else { continue };
+            let address = address.trim_end_matches('/');
             let host = host_of(address).unwrap_or(address).trim_matches(['[', ']']);
             if !is_loopback(host) {
                 self.complaints.add(
@@ -398,13 +341,5 @@ impl Checking<'_> {
             self.complaints.add(field.span(), what, "such as `cdn-cache-control`");
         }
         name
-    }
-}
-
-/// One spelling for an address.
-fn plain_address(address: &str) -> String {
-    match address.parse::<SocketAddr>() {
-        Ok(address) => address.to_string(),
-        Err(_) => address.to_ascii_lowercase(),
     }
 }

@@ -90,7 +90,7 @@ impl Checking<'_> {
     }
 
     /// Whoever came in there would be sent to where they came from, until there are no descriptors left.
-    fn refuse_engines(&mut self, url: &Spanned<String>, bind: &Bind) {
+    pub(super) fn refuse_engines(&mut self, url: &Spanned<String>, bind: &Bind) {
         if is_same(bind, &self.engine) {
             let what = format!("`{bind}` is the engine's own address");
             let hint = "listen elsewhere, and let `engine.url` be dockerd's address (without it: \
@@ -187,7 +187,7 @@ impl Checking<'_> {
         }
     }
 
-    fn absolute(&mut self, url: &Spanned<String>, path: &str) {
+    pub(super) fn absolute(&mut self, url: &Spanned<String>, path: &str) {
         if !path.starts_with('/') {
             let what = format!("`{}`: the path must be absolute", url.get_ref());
             self.complaints.add(url.span(), what, "");

@@ -11,6 +11,10 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Cache {
     pub listen: Option<Spanned<Vec<Spanned<String>>>>,
+    pub mode: Option<Spanned<String>>,
+    pub owner: Option<Spanned<String>>,
+    pub group: Option<Spanned<String>>,
+    pub max_connections: Option<Spanned<i64>>,
     pub tls: Option<Spanned<Tls>>,
     pub dir: Option<Spanned<String>>,
     pub size: Option<Spanned<String>>,
@@ -59,4 +63,5 @@ pub(in crate::config) struct PathMirror {
 pub(in crate::config) struct Tls {
     pub cert: Spanned<String>,
     pub key: Spanned<String>,
+    pub handshake_time: Option<Spanned<String>>,
 }

@@ -261,3 +261,38 @@ fn the_examples_of_the_documentation_are_right() {
     assert!(known.iter().all(|key| keys.contains(key)), "{known:?}\n{keys:?}");
     assert!(keys.iter().all(|key| known.contains(key)), "{known:?}\n{keys:?}");
 }
+
+#[test]
+fn a_cache_listens_as_a_listener_does() {
+    let keys = "listen = [\"unix:///run/c.sock\", \"systemd:web\", \"https+systemd:tls\"]\n\
+                mode = \"0600\"\nmax_connections = 7\n\
+                tls = { cert = \"c.pem\", key = \"k.pem\", handshake_time = \"3s\" }\n";
+    let read = cache(keys).unwrap();
+    let shown: Vec<String> = read.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["unix:///run/c.sock", "systemd:web", "https+systemd:tls"]);
+    let path = "/run/c.sock".into();
+    let unix = Bind::Unix { path, mode: 0o600, owner: None, group: None };
+    assert_eq!(read.listen[0], CacheListen { bind: unix, has_tls: false });
+    assert!(!read.listen[1].has_tls && read.listen[2].has_tls && read.is_open);
+    assert_eq!(read.max_connections, 7);
+    assert_eq!(read.tls.unwrap().handshake_time.as_secs(), 3);
+    let default = cache(LISTEN).unwrap();
+    assert_eq!(default.max_connections, 16384);
+    for (keys, why) in [
+        ("listen = [\"unix://run/c.sock\"]", "the path must be absolute"),
+        (
+            "listen = [\"unix:///a\", \"unix:///a\"]",
+            "`unix:///a` is the address of cache `packages`",
+        ),
+        ("listen = [\"systemd:a\", \"https+systemd:a\"]", "`systemd:a` is the address of cache"),
+        ("listen = [\"unix:///var/run/docker.sock\"]", "the engine's own address"),
+        ("listen = [\"http://127.0.0.1:1\"]\nmode = \"0600\"", "are for `unix://`"),
+        ("listen = [\"unix:///a\"]\nmode = \"rw\"", "`rw` is not a file mode"),
+        ("listen = [\"unix:///a\"]\nmax_connections = 0", "must be greater than 0"),
+        ("listen = [\"https+unix:///a\"]", "`https://` has no certificate"),
+        ("listen = [\"ftp://a\"]", "is not an address to listen on"),
+    ] {
+        let refused = cache(keys).unwrap_err();
+        assert!(refused.contains(why), "{keys}: {refused}");
+    }
+}

@@ -1,7 +1,7 @@
 //! A cache in this process, and a client that speaks to it by hand.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use dockgate::cache::route::Mirror;
 use dockgate::cache::store::{self, Disk};
 use dockgate::cache::upstream::{self, Upstream};
 use dockgate::cache::{Cache, CacheSettings, fresh};
+use dockgate::config::Bind;
+use dockgate::listener::{Listener, Socket};
+use dockgate::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -117,20 +120,22 @@ impl Setup {
         )
         .unwrap();
         let cache = Arc::new(cache);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
+        let bind = Bind::Tcp { address: "127.0.0.1:0".to_owned() };
+        let socket = Socket::open(&bind, None).unwrap();
+        let address = socket.place().strip_prefix("tcp://").unwrap().parse().unwrap();
+        let listener = Listener::new(socket, 1024, None);
         let drain = CancellationToken::new();
-        let gate = Arc::new(CacheListener::new(
-            Arc::clone(&cache),
-            None,
-            drain.clone(),
-            TaskTracker::new(),
-        ));
+        let service = Arc::new(CacheListener {
+            cache: Arc::clone(&cache),
+            name: "cache test".into(),
+            tally: Metrics::new().tally(0, "cache test"),
+            drain: drain.clone(),
+            tasks: TaskTracker::new(),
+        });
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(gate.serve(listener.into())).unwrap();
+            runtime.block_on(async { listener.watch().unwrap().serve(service).await });
         });
         Rig { cache, address, dir, drain, _dir: temporary }
     }
