@@ -4,6 +4,7 @@
 //! `Call` here, policies judge and change it, `engine` sends what it renders. What must stay true: a
 //! `Call` is made only in `call`, and a `Typed` one renders nothing that was not parsed.
 
+pub mod answer;
 pub mod build;
 pub mod call;
 pub mod container;

@@ -1,0 +1,286 @@
+//! The vocabulary of answers: in which places of them names and ids of which resource stand.
+//!
+//! Every resource file describes the answers of its routes in these words, beside what it says of
+//! requests; `Row::names_in` walks an answer by them. What must stay true: answers are open, so a
+//! place that is missing, null or of another kind is passed over and never an error; and the walk
+//! is linear in the answer, whatever stands in it.
+
+use std::fmt;
+use std::mem;
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::endpoint::{Resource, Row};
+
+/// What stands at one place of an answer, and below it.
+#[derive(Clone, Copy, Debug)]
+pub enum Marks {
+    /// Nothing that names anything.
+    Nothing,
+    /// A string that names a resource.
+    Text(Resource, Form),
+    /// The keys of a map name a resource.
+    Keys(Resource, Form),
+    /// An object: only the fields that matter, in the engine's own spelling.
+    Fields(&'static [(&'static str, Marks)]),
+    /// The elements of a list.
+    Each(&'static Marks),
+    /// The values of a map.
+    Values(&'static Marks),
+    /// Several descriptions of one place, applied in order.
+    All(&'static [Marks]),
+    /// An object in which the text of one field says what the others are.
+    When(&'static str, &'static [(&'static str, Marks)]),
+}
+
+/// How a name is written into the text around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The text is the name.
+    Name,
+    /// The text is the id, or the name where the engine keeps what its client wrote.
+    NameOrId,
+    /// The text is the id.
+    Id,
+    /// `/name`; `/name/alias` for a link, of which the first part is a container's name.
+    Slash,
+    /// `repository:tag`, `repository@digest` or an id.
+    Image,
+    /// `container:name`, as in the modes of namespaces.
+    ContainerMode,
+    /// A network's name, where it is none of the words for which there is no network.
+    NetworkMode,
+    /// `name:/target:mode`, where the source is no path.
+    Bind,
+    /// `name:mode`.
+    BeforeColon,
+    /// `/name:/owner/alias`, of which this is the name.
+    LinkTarget,
+    /// `/name:/owner/alias`, of which this is the owner.
+    LinkOwner,
+    /// A name of DNS: a container's name, the first digits of its id, or a word of the user's.
+    Alias,
+    /// A path of the host that holds `/volumes/name/_data`.
+    DataPath,
+    /// Prose: the name is between a beginning and an end.
+    Phrase(&'static [(&'static str, &'static str)]),
+}
+
+/// One name or id that was found.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// Where, from the answer's root.
+    pub place: &'a [Step],
+    pub resource: Resource,
+    pub form: Form,
+    /// The whole text, which may be changed.
+    text: &'a mut String,
+    part: Range<usize>,
+}
+
+/// One step of the way to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Field(&'static str),
+    /// Any element of a list.
+    Element,
+    /// Any value of a map.
+    Entry,
+    /// Any key of a map.
+    Key,
+}
+
+impl Row {
+    /// Shows every name and id in an answer, or in one item of a stream, in the order of the table.
+    ///
+    /// If two keys of a map become the same, the later entry is kept.
+    pub fn names_in(&self, answer: &mut Value, visit: &mut dyn FnMut(Named<'_>)) {
+        Walk { place: Vec::new(), visit }.value(self.answers, answer);
+    }
+}
+
+impl Named<'_> {
+    /// The name or id itself, without what is written around it.
+    pub fn name(&self) -> &str {
+        self.text.get(self.part.clone()).unwrap_or_default()
+    }
+
+    /// All of the text in which it stands.
+    pub fn text(&self) -> &str {
+        self.text
+    }
+
+    /// Another name in the place of this one; what is around it stays.
+    pub fn rename(&mut self, name: &str) {
+        let Some(start) = self.text.get(..self.part.start) else { return };
+        let Some(end) = self.text.get(self.part.end..) else { return };
+        *self.text = [start, name, end].concat();
+        self.part.end = self.part.start.saturating_add(name.len());
+    }
+
+    /// Another text in the place of all of it.
+    pub fn replace(&mut self, text: String) {
+        self.part = self.form.part(&text).unwrap_or_default();
+        *self.text = text;
+    }
+
+    /// Whether it can only be an id: where the place holds both, 64 digits are one.
+    pub fn is_id(&self) -> bool {
+        self.form == Form::Id || is_full_id(self.name())
+    }
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = Place(self.place);
+        write!(f, "{place} {} {}", self.resource, self.name())
+    }
+}
+
+/// A place in the notation of `tests/data/answers.tsv`: `[].Networks{}.NetworkID`.
+pub struct Place<'a>(pub &'a [Step]);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Field(name) if index == 0 => f.write_str(name)?,
+                Step::Field(name) => write!(f, ".{name}")?,
+                Step::Element => f.write_str("[]")?,
+                Step::Entry => f.write_str("{}")?,
+                Step::Key => f.write_str("{key}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Form {
+    /// Where in a text the name stands, if the text holds one.
+    pub fn part(self, text: &str) -> Option<Range<usize>> {
+        let name = match self {
+            Form::Name | Form::NameOrId | Form::Id | Form::Alias => text,
+            Form::Slash => first_segment(text),
+            Form::Image => repository(text)?,
+            Form::ContainerMode => text.strip_prefix("container:")?,
+            Form::NetworkMode => network_of_mode(text)?,
+            Form::Bind => volume_of_bind(text)?,
+            Form::BeforeColon => before(text, ':'),
+            Form::LinkTarget => first_segment(before(text, ':')),
+            Form::LinkOwner => first_segment(text.split_once(':')?.1),
+            Form::DataPath => text.strip_suffix("/_data")?.rsplit_once("/volumes/")?.1,
+            Form::Phrase(phrases) => phrases.iter().find_map(|(start, end)| {
+                text.trim_end().strip_prefix(start).and_then(|rest| rest.strip_suffix(end))
+            })?,
+        };
+        if name.is_empty() {
+            return None;
+        }
+        // `name` is a piece of `text`, so its address says where it begins
+        let start = name.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+        Some(start..start.checked_add(name.len())?)
+    }
+}
+
+/// `/a/b` and `a/b`: `a`.
+fn first_segment(text: &str) -> &str {
+    before(text.strip_prefix('/').unwrap_or(text), '/')
+}
+
+fn before(text: &str, end: char) -> &str {
+    text.split_once(end).map_or(text, |(start, _)| start)
+}
+
+/// An image reference without its tag and digest, or an id as it is.
+fn repository(text: &str) -> Option<&str> {
+    if text.starts_with("<none>") || text.starts_with("<missing>") {
+        return None;
+    }
+    if is_full_id(text) {
+        return Some(text);
+    }
+    let text = before(text, '@');
+    // a colon before the last slash is a port's
+    let host = text.rfind('/').map_or(0, |slash| slash.saturating_add(1));
+    let colon = text.get(host..)?.find(':').and_then(|colon| colon.checked_add(host));
+    text.get(..colon.unwrap_or(text.len()))
+}
+
+fn is_full_id(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn network_of_mode(text: &str) -> Option<&str> {
+    let none = text == "default" || text.starts_with("container:");
+    (!none).then_some(text)
+}
+
+fn volume_of_bind(text: &str) -> Option<&str> {
+    let (source, _) = text.split_once(':')?;
+    (!source.contains(['/', '\\'])).then_some(source)
+}
+
+struct Walk<'v> {
+    place: Vec<Step>,
+    visit: &'v mut dyn FnMut(Named<'_>),
+}
+
+impl Walk<'_> {
+    fn value(&mut self, marks: Marks, value: &mut Value) {
+        match (marks, value) {
+            (Marks::All(all), value) => {
+                for marks in all {
+                    self.value(*marks, value);
+                }
+            }
+            (Marks::Text(resource, form), Value::String(text)) => self.text(resource, form, text),
+            (Marks::Fields(fields), Value::Object(map)) => {
+                for (name, marks) in fields {
+                    if let Some(value) = map.get_mut(*name) {
+                        self.below(Step::Field(name), *marks, value);
+                    }
+                }
+            }
+            (Marks::Each(marks), Value::Array(list)) => {
+                for value in list {
+                    self.below(Step::Element, *marks, value);
+                }
+            }
+            (Marks::Values(marks), Value::Object(map)) => {
+                for (_, value) in map {
+                    self.below(Step::Entry, *marks, value);
+                }
+            }
+            (Marks::Keys(resource, form), Value::Object(map)) => {
+                self.place.push(Step::Key);
+                for (mut key, value) in mem::take(map) {
+                    self.text(resource, form, &mut key);
+                    map.insert(key, value);
+                }
+                self.place.pop();
+            }
+            (Marks::When(field, cases), value) => {
+                let word = value.get(field).and_then(Value::as_str);
+                let case = cases.iter().find(|(case, _)| Some(*case) == word);
+                if let Some((_, marks)) = case {
+                    self.value(*marks, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn below(&mut self, step: Step, marks: Marks, value: &mut Value) {
+        self.place.push(step);
+        self.value(marks, value);
+        self.place.pop();
+    }
+
+    fn text(&mut self, resource: Resource, form: Form, text: &mut String) {
+        if let Some(part) = form.part(text) {
+            (self.visit)(Named { place: &self.place, resource, form, text, part });
+        }
+    }
+}
