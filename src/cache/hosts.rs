@@ -1,4 +1,4 @@
-//! Which hosts something is about: `*`, `example.com`, `*.example.com`, each perhaps with a port.
+//! Which hosts something is about: `*`, `example.com`, `*.example.com`, each perhaps with a port (`*:*`: any).
 //!
 //! `mirror` matches rules with it, `serve` and `upstream` the domains that a cache is for. What must stay
 //! true: a name covers itself only, and `*.` never the name behind it.
@@ -14,6 +14,8 @@ pub struct Pattern {
     name: Name,
     /// Without one: those of `http://` and `https://`; of `*`: all.
     port: Option<u16>,
+    /// Whether any port is named: `*:*`.
+    any_port: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,8 @@ enum Name {
 impl Pattern {
     /// `None` if it is none.
     pub fn parse(text: &str) -> Option<Pattern> {
-        if text == "*" {
-            return Some(Pattern { name: Name::Any, port: None });
+        if text == "*" || text == "*:*" {
+            return Some(Pattern { name: Name::Any, port: None, any_port: text == "*:*" });
         }
         let (is_below, host) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),
@@ -45,7 +47,7 @@ impl Pattern {
             true => Name::Below(format!(".{name}").into()),
             false => Name::Is(name.into()),
         };
-        Some(Pattern { name, port })
+        Some(Pattern { name, port, any_port: false })
     }
 
     fn covers(&self, name: &str, port: Option<u16>) -> bool {
@@ -68,7 +70,7 @@ impl Pattern {
 
 impl HostSet {
     pub fn any() -> HostSet {
-        HostSet(vec![Pattern { name: Name::Any, port: None }])
+        HostSet(vec![Pattern { name: Name::Any, port: None, any_port: false }])
     }
 
     /// Whether the resources of a host (as in `Key`) may be target for.
@@ -78,11 +80,22 @@ impl HostSet {
         self.0.iter().any(|one| one.covers(name, port))
     }
 
+    /// Whether a forward proxy may be asked for it: like `cover`, but for ports that only `*` covers.
+    pub fn cover_forward(&self, host: &str, scheme: Scheme) -> bool {
+        let (name, port) = split(host);
+        let port = port.unwrap_or(scheme.port());
+        let is_usual = matches!(port, 80 | 443);
+        self.0.iter().any(|one| {
+            let is_port = one.port.is_some() || one.any_port || is_usual;
+            is_port && one.covers(name, Some(port))
+        })
+    }
+
     /// Whether one may speak with a port that says nothing of what is spoken there: only where TLS is
     /// spoken, unless the port is named.
     pub fn cover_tunnel(&self, name: &str, port: u16) -> bool {
         self.0.iter().any(|one| match one.port {
-            None => port == 443 && one.names(name),
+            None => (port == 443 || one.any_port) && one.names(name),
             Some(_) => one.covers(name, Some(port)),
         })
     }
@@ -157,6 +170,24 @@ mod tests {
         ] {
             assert_eq!(hosts(&[pattern]).cover_tunnel("x.org", port), is, "{pattern} {port}");
         }
+    }
+
+    #[test]
+    fn a_forward_proxy_goes_to_the_usual_ports_and_to_those_that_are_named() {
+        for (pattern, host, is) in [
+            ("*", "x.org", true),
+            ("*", "x.org:443", true),
+            ("*", "x.org:8080", false),
+            ("*", "[::1]:22", false),
+            ("*:*", "x.org:8080", true),
+            ("x.org:8080", "x.org:8080", true),
+            ("x.org:8080", "x.org", false),
+            ("x.org", "x.org:8080", false),
+            ("x.org", "x.org", true),
+        ] {
+            assert_eq!(hosts(&[pattern]).cover_forward(host, Scheme::Http), is, "{pattern} {host}");
+        }
+        assert!(hosts(&["*:*"]).cover_tunnel("x.org", 25));
     }
 
     #[test]

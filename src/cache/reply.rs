@@ -23,6 +23,9 @@ const BLOCK: u64 = 256 * 1024;
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
+    /// In the place of the status's own phrase, where the answer is ours: many clients print no more. Made
+    /// by `request::phrase`.
+    pub reason: Option<String>,
     /// Without framing: that is the connection's.
     pub headers: HeaderMap,
     pub body: Body,

@@ -136,6 +136,14 @@ impl Request {
             }
             Named::Tunnel { host, port } => return Err(no_tunnel(&host, port)),
             Named::Resource(resource) if is_ours(&resource) => resource,
+            // As a tunnel: else whoever may ask could speak with any port behind us.
+            Named::Resource(resource)
+                if !said.target.starts_with(b"/")
+                    && cache.settings.serves(&resource.host, resource.scheme)
+                    && !cache.settings.domains.cover_forward(&resource.host, resource.scheme) =>
+            {
+                return Err(no_port(&resource.host));
+            }
             Named::Resource(resource) if cache.settings.serves(&resource.host, resource.scheme) => {
                 resource
             }
@@ -194,6 +202,11 @@ fn not_served(host: &str) -> Refusal {
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, &why)
 }
 
+fn no_port(host: &str) -> Refusal {
+    let hint = "only 80 and 443 are asked for unless `domains` names the host with this port";
+    Refusal::new(StatusCode::FORBIDDEN, &format!("`{host}` is not asked for. hint: {hint}"))
+}
+
 fn no_tunnel(host: &str, port: u16) -> Refusal {
     let hint = match port {
         443 => "add it to `domains`",
@@ -211,5 +224,26 @@ pub fn plain(status: StatusCode, why: &str, account: super::stats::Account) -> R
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let length = Some(text.len() as u64);
-    Reply { status, headers, length, body: Body::bytes(text), account, stored: None }
+    let reason = Some(phrase(why.split(". hint:").next().unwrap_or(why)));
+    Reply { status, reason, headers, length, body: Body::bytes(text), account, stored: None }
+}
+
+/// What may stand in a status line (RFC 9112 §4), and is short enough for a client's own line.
+pub fn phrase(why: &str) -> String {
+    const LONGEST: usize = 160;
+    let plain =
+        |letter: char| if letter == ' ' || letter.is_ascii_graphic() { letter } else { '?' };
+    why.chars().take(LONGEST).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phrase_ends_no_line_and_is_short() {
+        assert_eq!(phrase("origin cannot be reached: x"), "origin cannot be reached: x");
+        assert_eq!(phrase("a\r\nSet-Cookie: b\0\u{e9}\x7f"), "a??Set-Cookie: b???");
+        assert_eq!(phrase(&"x".repeat(1000)).len(), 160);
+    }
 }

@@ -18,7 +18,7 @@ use super::key::{Key, Partition};
 use super::meta::Meta;
 use super::range::Ranges;
 use super::reply::{Body, Growth, Reply};
-use super::request::{Request, plain};
+use super::request::{Request, phrase, plain};
 use super::route::{Kind, Route, RouteSource};
 use super::stats::{Account, Outcome};
 use super::store::StoredResponse;
@@ -43,7 +43,8 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     // Before it joins a flight, which may be its own.
     if cache.upstream.is_loop(&request.headers) {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
-        return failed(&Fault::Loop, account);
+        let fault = cache.upstream.loop_of(request.scheme, &request.host);
+        return failed(&fault, account);
     }
     let whose = cache.whose(&request.headers);
     let Some(route) = cache.route(&request, whose.own) else {
@@ -82,6 +83,7 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
 pub(super) fn failed(fault: &Fault, account: Account) -> Reply {
     let hint = fault.hint().map(|hint| format!(". hint: {hint}")).unwrap_or_default();
     let mut reply = plain(fault.status(), &format!("{fault}{hint}"), account);
+    reply.reason = Some(phrase(&fault.short()));
     if let Some(pause) = fault.retry_after() {
         reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
     }
@@ -410,6 +412,7 @@ impl Case<'_> {
                 let draft = head.draft.clone();
                 Reply {
                     status: head.meta.status,
+                    reason: None,
                     headers,
                     length: head.length,
                     body: Body::Growing(Growth { reader, draft, plan: None }),

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::own::{AGENT, LOOP, MOST_SMALL, exchange, is_a_name};
 use super::{Engine, EngineError};
 use crate::api::endpoint::{Minor, Resource};
+use crate::api::json;
 use crate::wire::trail::Trail;
 
 /// Done, or why not, in the engine's words.
@@ -99,7 +100,7 @@ impl Engine {
 
 /// The engine's message, or the status where it has none.
 fn words(status: u16, body: &[u8]) -> String {
-    let json: Option<serde_json::Value> = serde_json::from_reader(body).ok();
-    let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
+    let answer: Option<serde_json::Value> = json::read(body).ok();
+    let message = answer.as_ref().and_then(|answer| answer.get("message")?.as_str());
     message.map_or_else(|| format!("the engine answered {status}"), str::to_owned)
 }

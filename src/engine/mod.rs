@@ -1,4 +1,4 @@
-//! dockerd, from here: the only door through which anything is sent to it.
+//! dockerd, from here: the only way by which anything is sent to it.
 //!
 //! `gateway` sends what was permitted; dockgate's own questions go through `own`, which no client
 //! bytes can reach. What must stay true: `send` takes nothing but `Permitted<Call>`, which only

@@ -1,4 +1,4 @@
-//! dockgate's own questions to the engine, through a door that no client bytes can reach.
+//! dockgate's own questions to the engine, on a way that no bytes of a client can take.
 //!
 //! The gateway asks for the API versions before it judges a call, for what its policies must know of
 //! a container, network or volume, and whether the engine is alive when a call has had no answer for
@@ -13,6 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Conn, Engine, EngineError};
 use crate::api::endpoint::{Minor, Resource, Versions};
+use crate::api::json;
 use crate::telemetry::printable::printable;
 use crate::wire::buffer::BLOCK;
 use crate::wire::framing::Framing;
@@ -101,7 +102,7 @@ impl Engine {
             answer => answer?,
         };
         Ok(match status {
-            200 => match serde_json::from_reader(body.as_slice()) {
+            200 => match json::read(&body) {
                 Ok(json) => Inspected::Json(json),
                 Err(error) => Inspected::Failed(format!("its answer is no JSON: {error}")),
             },
@@ -279,7 +280,7 @@ fn read_versions(body: &[u8]) -> Option<Versions> {
         min_api_version: String,
     }
     let minor = |version: &str| version.strip_prefix("1.")?.parse::<Minor>().ok();
-    let answer: VersionAnswer = serde_json::from_reader(body).ok()?;
+    let answer: VersionAnswer = json::read(body).ok()?;
     let newest = minor(&answer.api_version)?;
     Some(Versions { newest, oldest: minor(&answer.min_api_version).unwrap_or(0) })
 }

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::request::Upload;
 use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, deeds, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
-use crate::api::{Call, Typed};
+use crate::api::{Call, Typed, json};
 use crate::auth::Identity;
 use crate::engine::Engine;
 use crate::policy::{Answer, Chain, Context, Facts, Finding, Permitted, Reads, Step};
@@ -345,7 +345,7 @@ impl Outbound<'_> {
         // A `304` says that it is JSON, and has no body.
         let is_read = is_json && !body.is_empty() && asked.wants(state, shape, &body);
         let (json, body) = match is_read {
-            true => match serde_json::from_reader(body.as_slice()) {
+            true => match json::read(&body) {
                 Ok(json) => (Some(json), Vec::new()),
                 Err(_) => return Err(Refusal::Answer("its JSON")),
             },

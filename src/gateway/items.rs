@@ -92,8 +92,7 @@ impl ItemFilter<'_> {
     }
 
     fn show_one(&self, item: Item, out: &mut Vec<u8>) -> bool {
-        let Ok(mut value) = serde_json::from_reader::<_, serde_json::Value>(item.json.as_slice())
-        else {
+        let Ok(mut value) = crate::api::json::read::<serde_json::Value>(&item.json) else {
             return false;
         };
         let before = value.clone();

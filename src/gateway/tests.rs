@@ -23,14 +23,14 @@ const VERSION: &str = r#"{"ApiVersion":"1.43","MinAPIVersion":"1.24"}"#;
 type Asked = (String, String);
 
 /// An engine that says its version and leaves all else to the test.
-struct Engine {
+struct TestEngine {
     path: PathBuf,
     asked: mpsc::Receiver<Asked>,
     _dir: tempfile::TempDir,
 }
 
-impl Engine {
-    fn start(answer: impl Fn(&Asked, &mut UnixStream) + Send + Sync + 'static) -> Engine {
+impl TestEngine {
+    fn start(answer: impl Fn(&Asked, &mut UnixStream) + Send + Sync + 'static) -> TestEngine {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("engine.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -52,7 +52,7 @@ impl Engine {
                 });
             }
         });
-        Engine { path, asked, _dir: dir }
+        TestEngine { path, asked, _dir: dir }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -143,7 +143,7 @@ fn keep(_: &mut Json) -> Item {
 }
 
 /// A client of a listener with this one policy; the gateway serves it on a thread of its own.
-fn client<R, I>(engine: &Engine, request: R, item: I) -> UnixStream
+fn client<R, I>(engine: &TestEngine, request: R, item: I) -> UnixStream
 where
     R: Fn(&Typed, &Context<'_>) -> Says + Send + Sync + 'static,
     I: Fn(&mut Json) -> Item + Send + Sync + 'static,
@@ -205,7 +205,7 @@ fn until(client: &mut UnixStream, end: &str) -> String {
 
 #[test]
 fn a_policy_answers_in_the_engines_place_and_the_connection_goes_on() {
-    let engine = Engine::start(|_, conn| conn.write_all(&whole(200, "[]")).unwrap());
+    let engine = TestEngine::start(|_, conn| conn.write_all(&whole(200, "[]")).unwrap());
     let answers = |call: &Typed, _: &Context<'_>| match call.row().path {
         "/networks/prune" => {
             Says::Answer(Reply { status: 200, json: Some(json!({ "NetworksDeleted": ["a"] })) })
@@ -224,7 +224,7 @@ fn a_policy_answers_in_the_engines_place_and_the_connection_goes_on() {
 
 #[test]
 fn what_a_policy_wants_done_is_done_before_the_call_and_what_fails_is_its_refusal() {
-    let engine = Engine::start(|(line, _), conn| {
+    let engine = TestEngine::start(|(line, _), conn| {
         let answer = match line.as_str() {
             "DELETE /v1.43/containers/old?force=1&v=1" => whole(404, r#"{"message":"no such"}"#),
             "DELETE /v1.43/networks/busy" => whole(403, r#"{"message":"has endpoints"}"#),
@@ -268,7 +268,7 @@ fn what_a_policy_wants_done_is_done_before_the_call_and_what_fails_is_its_refusa
 fn the_values_of_a_stream_are_shown_kept_changed_or_dropped_while_they_come() {
     let (go, goes) = mpsc::channel::<()>();
     let goes = Mutex::new(goes);
-    let engine = Engine::start(move |_, conn| {
+    let engine = TestEngine::start(move |_, conn| {
         let wait = || goes.lock().unwrap().recv().unwrap();
         conn.write_all(STREAM).unwrap();
         wait();
@@ -309,7 +309,7 @@ fn the_values_of_a_stream_are_shown_kept_changed_or_dropped_while_they_come() {
 #[test]
 fn a_stream_that_cannot_be_shown_breaks_off_and_so_does_one_that_ends_within_a_value() {
     for bad in ["{\"id\":1}\nhello {", "{\"id\":1}\n{\"id\""] {
-        let engine = Engine::start(move |_, conn| {
+        let engine = TestEngine::start(move |_, conn| {
             conn.write_all(STREAM).unwrap();
             conn.write_all(&chunk(bad)).unwrap();
             conn.write_all(b"0\r\n\r\n").unwrap();
@@ -326,7 +326,7 @@ fn a_stream_that_cannot_be_shown_breaks_off_and_so_does_one_that_ends_within_a_v
 #[test]
 fn an_error_is_shown_whole_whatever_else_is_read_of_an_answer() {
     let engine =
-        Engine::start(|_, conn| conn.write_all(&whole(404, r#"{"message":"no"}"#)).unwrap());
+        TestEngine::start(|_, conn| conn.write_all(&whole(404, r#"{"message":"no"}"#)).unwrap());
     for line in ["GET /v1.43/events", "GET /v1.43/containers/x/logs", "GET /v1.43/networks/x"] {
         let mut client = client(&engine, |_, _| Says::pass(), keep);
         ask(&mut client, line);
@@ -345,7 +345,7 @@ fn questions_are_asked_side_by_side_but_not_all_at_once() {
     }
     let count = Arc::new((Mutex::new(Count::default()), Condvar::new()));
     let shared = Arc::clone(&count);
-    let engine = Engine::start(move |(line, _), conn| {
+    let engine = TestEngine::start(move |(line, _), conn| {
         if line.starts_with("GET /v1.43/networks/") {
             let (count, changed) = &*shared;
             let mut held = count.lock().unwrap();

@@ -39,6 +39,7 @@ pub use named::{Name, ResourceKind};
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
 use crate::auth::Identity;
+use crate::config::{self, Invalid, PolicyKind};
 use crate::wire::head::Lines;
 
 /// What a policy may know besides the call.
@@ -239,4 +240,26 @@ impl Reason {
         let hint = if hint.is_empty() { String::new() } else { format!(". hint: {hint}") };
         format!("dockgate: {field}: {why} (rule {rule}){hint}")
     }
+}
+
+/// A new policy is a line here. Files that the configuration names are read.
+pub fn build(
+    policy: &config::Policy,
+    around: &conservative::Surroundings,
+) -> Result<Box<dyn Policy>, Invalid> {
+    let name = &policy.name;
+    Ok(match &policy.kind {
+        PolicyKind::Conservative(settings) => {
+            Box::new(conservative::Conservative::new(name, settings, around)?)
+        }
+        PolicyKind::Limits(settings) => Box::new(limits::Limits::new(name, settings)),
+        #[cfg(feature = "rego")]
+        PolicyKind::Rego(settings) => Box::new(rego::Rego::new(name, settings, around)?),
+        #[cfg(not(feature = "rego"))]
+        PolicyKind::Rego(settings) => {
+            let hint = "build with the default features of cargo";
+            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
+        }
+        PolicyKind::Authz(_) => Box::new(authz::Authz::new(name)),
+    })
 }

@@ -196,7 +196,7 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
 }
 
 fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
-    let Reply { status, mut headers, body, length, account, stored } = reply;
+    let Reply { status, mut headers, body, length, account, stored, reason: _ } = reply;
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     headers.remove(KEEP_ALIVE);
     let has_body = !to_head && !matches!(status.as_u16(), 204 | 304);

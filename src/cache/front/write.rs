@@ -39,7 +39,7 @@ pub(super) async fn write_interim(
     if *status == StatusCode::CONTINUE {
         return Ok(());
     }
-    let mut head = status_line(*status);
+    let mut head = status_line(*status, None);
     put_headers(&mut head, headers);
     head.extend_from_slice(b"\r\n");
     writer.write_all(&head).await
@@ -64,7 +64,7 @@ pub(super) async fn write_reply(
     to_head: bool,
     next: AfterReply,
 ) -> Written {
-    let mut head = status_line(reply.status);
+    let mut head = status_line(reply.status, reply.reason.as_deref());
     put_headers(&mut head, &reply.headers);
     let has_body = !matches!(reply.status.as_u16(), 100..200 | 204 | 304);
     let chunked = has_body && reply.length.is_none() && !is_old && !to_head;
@@ -92,9 +92,9 @@ pub(super) async fn write_reply(
         // Nothing of it was sent: the client can be told.
         Err(Unsent::Broken) if !head_sent => {
             let why = "the origin's answer broke off or was wrong";
-            let Reply { headers, body, length, .. } =
+            let Reply { headers, body, length, reason, .. } =
                 plain(StatusCode::BAD_GATEWAY, why, reply.account);
-            let mut head = status_line(StatusCode::BAD_GATEWAY);
+            let mut head = status_line(StatusCode::BAD_GATEWAY, reason.as_deref());
             put_headers(&mut head, &headers);
             put_number(&mut head, b"content-length: ", length.unwrap_or(0));
             head.extend_from_slice(b"connection: close\r\n\r\n");
@@ -229,18 +229,19 @@ pub(in crate::cache) fn head_of(
     headers: &HeaderMap,
     length: u64,
 ) -> bytes::Bytes {
-    let mut head = status_line(status);
+    let mut head = status_line(status, None);
     put_headers(&mut head, headers);
     put_number(&mut head, b"content-length: ", length);
     head.into()
 }
 
-fn status_line(status: StatusCode) -> Vec<u8> {
+fn status_line(status: StatusCode, reason: Option<&str>) -> Vec<u8> {
     let mut line = Vec::with_capacity(1024);
     line.extend_from_slice(b"HTTP/1.1 ");
     line.extend_from_slice(status.as_str().as_bytes());
     line.push(b' ');
-    line.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    let reason = reason.or(status.canonical_reason()).unwrap_or_default();
+    line.extend_from_slice(reason.as_bytes());
     line.extend_from_slice(b"\r\n");
     line
 }

@@ -152,7 +152,15 @@ impl Case<'_> {
         });
         let length = Some(layout.length);
         let body = Body::Parts(parts.collect());
-        Reply { status, headers, length, body, account, stored: Some(meta.key.clone()) }
+        Reply {
+            status,
+            reason: None,
+            headers,
+            length,
+            body,
+            account,
+            stored: Some(meta.key.clone()),
+        }
     }
 
     /// An answer whose body is still coming.
@@ -217,7 +225,7 @@ impl Case<'_> {
                 headers.remove(header::CONTENT_LENGTH);
                 let draft = head.draft.clone();
                 let body = Body::Growing(Growth { reader, draft, plan });
-                Reply { status, headers, length, body, account, stored: None }
+                Reply { status, reason: None, headers, length, body, account, stored: None }
             }
         };
         self.cache.via(&mut reply.headers);
@@ -251,7 +259,7 @@ impl Case<'_> {
 
 fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
     let length = (status != StatusCode::NOT_MODIFIED).then_some(0);
-    Reply { status, headers, body: Body::Empty, length, account, stored: None }
+    Reply { status, reason: None, headers, body: Body::Empty, length, account, stored: None }
 }
 
 fn part(body: &store::Body, span: range::Span) -> ReplyPart {

@@ -44,6 +44,7 @@ fn hosts_with_origins_are_served_and_others_only_by_domains() {
     let keys = r#"
         origins = { "Packages.example:80" = "https://a.example:443/", "localhost:8080" = "http://127.0.0.1:9000" }
         allow_private = ["127.0.0.0/8"]
+        forward = true
     "#;
     let only = settings(keys, Path::new("")).unwrap();
     assert_eq!(fetched(&only, "packages.example"), "https://a.example");
@@ -65,6 +66,18 @@ fn a_mirror_has_the_addresses_of_the_cache_and_the_public_sites() {
         assert!(!settings.domains.cover(host, Scheme::Https), "{host}");
     }
     assert!(by_path.reaches(Scheme::Http, "deb.debian.org"));
+}
+
+#[test]
+fn a_port_of_an_origin_is_one_that_is_listened_on() {
+    for good in [
+        "origins = { \"a:1\" = \"http://b\" }",
+        "origins = { \"a\" = \"http://b\" }",
+        "origins = { \"[2001:db8::1]\" = \"http://b\" }",
+        "forward = true\norigins = { \"a:8080\" = \"http://b\" }",
+    ] {
+        assert!(settings(good, Path::new("")).is_ok(), "{good}");
+    }
 }
 
 #[test]
@@ -98,6 +111,10 @@ fn what_is_wrong_is_said_with_its_place() {
         ("domains = [\"a b\"]", "dockgate.toml:3:12: `a b` is not a host"),
         ("domains = [\"https://a\"]", "dockgate.toml:3:12: `https://a` is not a host"),
         ("origins = { \"*.a\" = \"http://b\" }", "dockgate.toml:3:13: `*.a` is not a host"),
+        (
+            "origins = { \"a:8080\" = \"http://b\" }",
+            "dockgate.toml:3:13: nobody can ask for `a:8080`: nothing in `listen` has its port",
+        ),
         ("origins = { \"a\" = \"b\" }", "dockgate.toml:3:19: `b` is not an origin"),
         ("origins = { \"a\" = \"http://b/c\" }", "`http://b/c` is not an origin"),
         ("origins = { \"a\" = \"http://u@b\" }", "`http://u@b` is not an origin"),

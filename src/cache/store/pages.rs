@@ -3,10 +3,13 @@
 //! Called by `disk` on a thread that may block. What must stay true: the order is that of the names, so
 //! that a page goes on where the last one ended while objects come and go.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -62,9 +65,9 @@ pub(super) fn verify(
 
 pub(super) fn purge(quota: &Quota, scope: &Scope) -> io::Result<Purged> {
     let bounds = Bounds::new(scope);
-    let mut purged = Purged::default();
-    let mut failed = None;
-    let _ = walk(quota, &bounds, layout::OBJECTS, &[], &mut |place| {
+    let removal = RefCell::new(Removal::new(quota));
+    let leave = |folder: &str| removal.borrow_mut().left.push(folder.to_owned());
+    let _ = walk_and(quota, &bounds, layout::OBJECTS, &[], &leave, &mut |place| {
         let path = quota.at(place);
         let length = match fs::symlink_metadata(&path) {
             Ok(known) => known.len(),
@@ -77,17 +80,79 @@ pub(super) fn purge(quota: &Quota, scope: &Scope) -> io::Result<Purged> {
                 return ControlFlow::Continue(());
             }
         }
-        match quota.remove(place) {
-            Ok(removed) => {
-                purged.objects += u64::from(removed);
-                purged.bytes += if removed { length } else { 0 };
-                quota.remove_empty_folders(&path);
-            }
-            Err(error) => failed = Some(error),
-        }
+        removal.borrow_mut().add(place, length);
         ControlFlow::Continue(())
     })?;
-    failed.map_or(Ok(purged), Err)
+    removal.into_inner().finish()
+}
+
+/// Objects that are to be removed, many at a time: a file that is on the disk takes a millisecond or two to
+/// remove, of which nearly all is waiting.
+struct Removal<'q> {
+    quota: &'q Quota,
+    /// Places and lengths.
+    batch: Vec<(String, u64)>,
+    /// Folders whose objects are all known; those within others come first.
+    left: Vec<String>,
+    purged: Purged,
+    failed: Option<io::Error>,
+}
+
+/// Removed under way at a time.
+const HANDS: usize = 16;
+const BATCH: usize = 4096;
+
+impl Removal<'_> {
+    fn new(quota: &Quota) -> Removal<'_> {
+        let (batch, left) = (Vec::new(), Vec::new());
+        Removal { quota, batch, left, purged: Purged::default(), failed: None }
+    }
+
+    fn add(&mut self, place: &str, length: u64) {
+        self.batch.push((place.to_owned(), length));
+        if self.batch.len() == BATCH {
+            self.flush();
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Purged> {
+        self.flush();
+        self.failed.map_or(Ok(self.purged), Err)
+    }
+
+    fn flush(&mut self) {
+        let (next, batch, quota) = (AtomicUsize::new(0), &self.batch, self.quota);
+        let work = || {
+            let (mut purged, mut failed) = (Purged::default(), None);
+            while let Some((place, length)) = batch.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match quota.remove(place) {
+                    Ok(removed) => {
+                        purged.objects += u64::from(removed);
+                        purged.bytes += if removed { *length } else { 0 };
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            (purged, failed)
+        };
+        let done: Vec<_> = thread::scope(|scope| {
+            let hands: Vec<_> = (1..HANDS.min(batch.len()))
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+                .collect();
+            let mine = work();
+            hands.into_iter().filter_map(|hand| hand.join().ok()).chain([mine]).collect()
+        });
+        for (purged, failed) in done {
+            self.purged.objects += purged.objects;
+            self.purged.bytes += purged.bytes;
+            self.failed = self.failed.take().or(failed);
+        }
+        self.batch.clear();
+        // Once for each: to find that a large one is not empty may take longer than to remove a file.
+        for folder in self.left.drain(..) {
+            self.quota.remove_if_empty(&self.quota.at(&folder));
+        }
+    }
 }
 
 fn page<T>(
@@ -128,6 +193,18 @@ fn walk(
     after: &[&str],
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> io::Result<ControlFlow<()>> {
+    walk_and(quota, bounds, folder, after, &|_| (), visit)
+}
+
+/// `leave` gets each folder when all that is in it was visited.
+fn walk_and(
+    quota: &Quota,
+    bounds: &Bounds,
+    folder: &str,
+    after: &[&str],
+    leave: &dyn Fn(&str),
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
     let entries = match fs::read_dir(quota.at(folder)) {
         Ok(entries) => entries,
         Err(error) if is_absence(&error) => return Ok(ControlFlow::Continue(())),
@@ -151,7 +228,7 @@ fn walk(
         };
         let place = format!("{folder}/{name}");
         let flow = if is_folder && bounds.enters(&place) {
-            walk(quota, bounds, &place, after.unwrap_or_default(), visit)?
+            walk_and(quota, bounds, &place, after.unwrap_or_default(), leave, visit)?
         } else if !is_folder
             && after.is_none()
             && layout::is_object(folder, &name)
@@ -165,6 +242,7 @@ fn walk(
             return Ok(flow);
         }
     }
+    leave(folder);
     Ok(ControlFlow::Continue(()))
 }
 

@@ -220,21 +220,25 @@ impl Quota {
     /// Above a file that is gone, up to the host's.
     pub(super) fn remove_empty_folders(&self, path: &Path) {
         for folder in path.ancestors().skip(1) {
-            let depth =
-                folder.strip_prefix(&self.dir).map_or(0, |inside| inside.components().count());
-            if depth < 4 {
-                return;
-            }
-            if folder.as_os_str().as_encoded_bytes().ends_with(super::layout::VARIANTS.as_bytes()) {
-                let names = folder.join(super::layout::NAMES);
-                if fs::read_dir(folder).is_ok_and(|mut left| left.by_ref().take(2).count() == 1) {
-                    let _ = fs::remove_file(names);
-                }
-            }
-            if fs::remove_dir(folder).is_err() {
+            if !self.remove_if_empty(folder) {
                 return;
             }
         }
+    }
+
+    /// A folder below a host's; whether it was empty.
+    pub(super) fn remove_if_empty(&self, folder: &Path) -> bool {
+        let depth = folder.strip_prefix(&self.dir).map_or(0, |inside| inside.components().count());
+        if depth < 4 {
+            return false;
+        }
+        if folder.as_os_str().as_encoded_bytes().ends_with(super::layout::VARIANTS.as_bytes()) {
+            let names = folder.join(super::layout::NAMES);
+            if fs::read_dir(folder).is_ok_and(|mut left| left.by_ref().take(2).count() == 1) {
+                let _ = fs::remove_file(names);
+            }
+        }
+        fs::remove_dir(folder).is_ok()
     }
 }
 

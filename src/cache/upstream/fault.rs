@@ -35,6 +35,8 @@ pub enum Fault {
     HeadTooLarge,
     #[error("the request has been here before")]
     Loop,
+    #[error("the request has been here before: the proxy that is asked for it leads back")]
+    ProxyLoop,
     #[error("the name `{host}` cannot be resolved: {why}")]
     Name { host: String, why: String },
     #[error("the proxy `{proxy}` does not help: {why}")]
@@ -65,7 +67,7 @@ impl Fault {
             Fault::HeadInvalid(_) => "head-invalid",
             Fault::HeadTimeout(_) => "head-timeout",
             Fault::HeadTooLarge => "head-too-large",
-            Fault::Loop => "loop",
+            Fault::Loop | Fault::ProxyLoop => "loop",
             Fault::Name { .. } => "name-not-resolved",
             Fault::Proxy { .. } => "proxy-failed",
             Fault::QueueTimeout(_) => "queue-timeout",
@@ -73,6 +75,24 @@ impl Fault {
             Fault::Target(_) => "target-invalid",
             Fault::Tls { .. } => "tls-failed",
             Fault::TooManyRedirects(_) => "too-many-redirects",
+        }
+    }
+
+    /// In a few words, for clients that print one line: without names that they know.
+    pub fn short(&self) -> String {
+        let unreached = |why: &str| format!("origin cannot be reached: {why}");
+        match self {
+            Fault::Connect { why, .. } => unreached(why),
+            Fault::ConnectTimeout { .. } => unreached("connect timed out"),
+            Fault::Name { .. } => unreached("its name cannot be resolved"),
+            Fault::Proxy { why, .. } => unreached(&format!("proxy: {why}")),
+            Fault::Tls { why, .. } => unreached(&format!("it is not trusted: {why}")),
+            Fault::AddressRefused { .. } => {
+                unreached("its address is not public, and not in `allow_private`")
+            }
+            Fault::Down { why, .. } => format!("{} (not asked until it answers)", why.short()),
+            Fault::QueueTimeout(_) => "origin has no connection free".to_owned(),
+            other => other.to_string(),
         }
     }
 
@@ -84,7 +104,7 @@ impl Fault {
             | Fault::ConnectTimeout { .. }
             | Fault::Down { .. }
             | Fault::HeadTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            Fault::Loop => StatusCode::LOOP_DETECTED,
+            Fault::Loop | Fault::ProxyLoop => StatusCode::LOOP_DETECTED,
             Fault::RequestBody(_) | Fault::Target(_) => StatusCode::BAD_REQUEST,
             Fault::AddressRefused { .. }
             | Fault::BodyBroken(_)
@@ -105,6 +125,7 @@ impl Fault {
         match self {
             Fault::AddressRefused { .. }
             | Fault::Loop
+            | Fault::ProxyLoop
             | Fault::RequestBody(_)
             | Fault::Target(_) => false,
             Fault::BodyBroken(_)
@@ -140,6 +161,9 @@ impl Fault {
                 Some("list its network in `allow_private` if the cache may go there")
             }
             Fault::Loop => Some("the host's name leads back to this gateway: see `origins`"),
+            Fault::ProxyLoop => Some(
+                "`next_hop`, or a proxy variable of the service (`http_proxy`, …), names this gateway",
+            ),
             Fault::Proxy { .. } => Some("see `next_hop`, and the proxy variables of the service"),
             Fault::QueueTimeout(_) => Some("raise `connections_per_host`"),
             Fault::Tls { .. } => Some("name the origin's authority in `upstream_ca`"),

@@ -172,6 +172,13 @@ impl Upstream {
     }
 
     /// Whether a request came from here: it would wait for itself.
+    /// The fault of a loop: whose way it is that leads here again.
+    pub fn loop_of(&self, scheme: Scheme, host: &str) -> Fault {
+        let fetch = Fetch { scheme, host: host.to_owned(), target: "/".to_owned() };
+        let by_proxy = uri(&fetch).is_ok_and(|uri| self.shared.proxies.proxy(&uri).is_some());
+        if by_proxy { Fault::ProxyLoop } else { Fault::Loop }
+    }
+
     pub fn is_loop(&self, headers: &HeaderMap) -> bool {
         self.shared.mark.is_on(headers)
     }
@@ -364,6 +371,9 @@ impl Shared {
             match timeout_at(until, &mut answer).await {
                 Ok(Ok(answer)) => {
                     Served::note(answer.extensions());
+                    if head_bytes(answer.headers()) > HEAD_BYTES as usize {
+                        return Err(Unanswered { fault: Fault::HeadTooLarge, on_kept: false });
+                    }
                     return Ok(answer);
                 }
                 Ok(Err(error)) => {
@@ -381,6 +391,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// As HTTP/1.1 writes them.
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Why no head came, and whether the connection was one that had served before.
@@ -451,8 +466,9 @@ const OURS: [HeaderName; 10] = [
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// For what reads an HTTP/2 connection of which nothing is heard.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Also the longest head of an HTTP/1.1 answer.
+/// What hyper reads of a head before it gives up.
 const READ_BUFFER: usize = 128 * 1024;
+/// The longest head of an answer.
 const HEAD_BYTES: u32 = 64 * 1024;
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use dockgate::cache::stats::Sums;
+use dockgate::cache::upstream;
 
 use super::origin::{Origin, lines, whole};
 use super::rig::{Rig, Setup};
@@ -356,6 +357,46 @@ fn a_chunked_body_of_a_get_reaches_the_origin() {
     client.write(b"4\r\nbody\r\n0\r\n\r\n");
     let answer = client.answer(false);
     assert_eq!(answer.text(), "body", "{answer:?}");
+}
+
+#[test]
+fn a_forward_proxy_goes_to_no_port_that_nobody_has_named() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60", b"x");
+    let rig = Setup { domains: vec!["*"], ..Setup::default() }.start();
+    let answer = rig.get(&origin, "/x");
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert!(answer.text().contains("hint: only 80 and 443"), "{answer:?}");
+    assert_eq!(origin.count(), 0);
+    let named: &'static str = Box::leak(origin.host().into_boxed_str());
+    let rig = Setup { domains: vec!["*", named], ..Setup::default() }.start();
+    assert_eq!(rig.get(&origin, "/x").status, 200);
+}
+
+#[test]
+fn a_head_has_64_kib_and_no_more() {
+    let origin = Origin::always("200 OK\nCache-Control: max-age=60", b"x");
+    let rig = Rig::new();
+    let of =
+        |bytes: usize| rig.ask(&origin, "GET", "/x", &[&format!("Accept: {}", "x".repeat(bytes))]);
+    assert_eq!(of(60 << 10).status, 200);
+    for bytes in [64 << 10, 100 << 10, 200 << 10] {
+        let answer = of(bytes);
+        assert_eq!((answer.status, answer.text().contains("64 KiB")), (431, true), "{answer:?}");
+    }
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_proxy_that_leads_back_is_blamed_and_not_the_name() {
+    let next_hop = Some("http://127.0.0.1:9".parse().unwrap());
+    let settings = upstream::UpstreamSettings { next_hop, ..upstream::UpstreamSettings::default() };
+    let origin = Origin::always("200 OK", b"x");
+    for (settings, blamed) in [(settings, "`next_hop`"), (Default::default(), "see `origins`")] {
+        let rig = Setup { upstream: settings, ..Setup::default() }.start();
+        let answer = rig.ask(&origin, "GET", "/x", &["CDN-Loop: dockgate"]);
+        assert_eq!(answer.status, 508, "{answer:?}");
+        assert!(answer.text().contains(blamed), "{answer:?}");
+    }
 }
 
 #[test]

@@ -343,6 +343,31 @@ fn a_silent_host_costs_one_time_out_and_is_asked_again_when_it_answers() {
 }
 
 #[test]
+fn a_refusal_is_said_where_clients_look() {
+    let origin = Origin::always("200 Good\nCache-Control: no-store", b"x");
+    let rig = Setup { domains: vec!["127.0.0.1:1", "nowhere.invalid"], ..Setup::default() }.start();
+    let ask = |host: &str, path: &str| {
+        let mut client = rig.client();
+        client.send("GET", &format!("http://{host}{path}"), host, &[]);
+        client.answer(false)
+    };
+    for (host, path, status, reason) in [
+        ("127.0.0.1:1", "/x", 502, "origin cannot be reached: "),
+        ("nowhere.invalid", "/x", 502, "origin cannot be reached: its name cannot be resolved"),
+        ("strange.example", "/x", 421, "`strange.example` is not a host of this cache"),
+        ("127.0.0.1:1", "/a/../b", 400, "the path holds "),
+    ] {
+        let answer = ask(host, path);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.reason.starts_with(reason), "{answer:?}");
+        assert!(!answer.reason.contains("hint"), "the rest is in the body: {answer:?}");
+        assert!(answer.text().starts_with("dockgate: "), "{answer:?}");
+    }
+    let rig = Rig::new();
+    assert_eq!(rig.get(&origin, "/x").reason, "OK", "an origin's answer has the usual phrase");
+}
+
+#[test]
 fn what_a_redirect_says_of_storing_counts() {
     let rules = r#"
         [[rule]]

@@ -41,7 +41,7 @@ impl Default for Setup {
         Setup {
             rules: String::new(),
             mirrors: Vec::new(),
-            domains: vec!["*"],
+            domains: vec!["*:*"],
             offline: false,
             share_authorized: false,
             allow_private: true,
@@ -188,6 +188,7 @@ pub struct Client(BufReader<TcpStream>);
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    pub reason: String,
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
     /// Whether the body came to its proper end.
@@ -253,8 +254,9 @@ impl Client {
         let mut interim = Vec::new();
         loop {
             let line = self.line();
-            let status =
-                line.split(' ').nth(1).unwrap_or_else(|| panic!("`{line}`")).parse().unwrap();
+            let mut words = line.splitn(3, ' ').skip(1);
+            let status = words.next().unwrap_or_else(|| panic!("`{line}`")).parse().unwrap();
+            let reason = words.next().unwrap_or_default().to_owned();
             let mut fields = Vec::new();
             loop {
                 let line = self.line();
@@ -263,7 +265,10 @@ impl Client {
             }
             match status {
                 100..200 => interim.push(status),
-                _ => return Answer { status, fields, body: Vec::new(), whole: true, interim },
+                _ => {
+                    let body = Vec::new();
+                    return Answer { status, reason, fields, body, whole: true, interim };
+                }
             }
         }
     }

@@ -438,3 +438,27 @@ async fn a_lock_is_of_one_key_and_one_process() {
     };
     tokio::join!(waits, first);
 }
+
+#[tokio::test]
+async fn a_purge_of_many_leaves_no_folder_behind_and_nothing_of_others_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let elsewhere = Key { host: "other.example".into(), ..key("/a/0/0") };
+    put(&store, meta(elsewhere.clone(), b"x", &[]), b"x").await;
+    let many = 4100;
+    for at in 0..many {
+        put(&store, meta(key(&format!("/a/{}/{at}", at % 7)), b"x", &[]), b"x").await;
+    }
+    let purged = store.purge(&Scope::Host("example.org".to_owned())).await.unwrap();
+    assert_eq!(purged.objects, many, "more than go at a time");
+    let left = counted(&store).await;
+    assert_eq!(left.objects, 1);
+    assert!(get(&store, &elsewhere, &[]).await.is_some());
+    let mut folders = vec![dir.path().join(layout::OBJECTS)];
+    while let Some(folder) = folders.pop() {
+        assert_ne!(folder.file_name().unwrap(), "a", "{}", folder.display());
+        let is_ours = !folder.ends_with("other.example");
+        let inside = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+        folders.extend(inside.filter(|path| path.is_dir() && is_ours));
+    }
+}

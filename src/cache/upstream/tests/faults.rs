@@ -51,7 +51,8 @@ async fn heads_without_measure() {
     let many = "HTTP/1.1 200 OK\r\n".to_owned() + &"x: y\r\n".repeat(1000) + "\r\n";
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
     let endless = "HTTP/1.1 200 OK\r\n".to_owned() + &"x: y\r\n".repeat(200_000);
-    for head in [many, long, endless] {
+    let over = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(65 << 10));
+    for head in [many, long, endless, over] {
         let origin = Origin::new(sends(&head, Act::Hang)).await;
         let fault = upstream().get(&origin, "/").await.unwrap_err();
         assert_eq!((fault.name(), fault.status().as_u16()), ("head-too-large", 502));
