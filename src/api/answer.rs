@@ -43,6 +43,8 @@ pub enum Form {
     NameOrId,
     /// The text is the id.
     Id,
+    /// The text is an id where it has all 64 digits of one, and otherwise something else.
+    FullId,
     /// `/name`; `/name/alias` for a link, of which the first part is a container's name.
     Slash,
     /// `repository:tag`, `repository@digest` or an id.
@@ -63,9 +65,22 @@ pub enum Form {
     Alias,
     /// A path of the host that holds `/volumes/name/_data`.
     DataPath,
-    /// Prose: the name is between a beginning and an end.
-    Phrase(&'static [(&'static str, &'static str)]),
+    /// Prose: between a beginning and an end stands what has a form of its own.
+    Phrase(&'static [(&'static str, &'static str)], &'static Form),
 }
+
+/// A text that is the id of a resource.
+pub const fn id(resource: Resource) -> Marks {
+    Marks::Text(resource, Form::Id)
+}
+
+/// A text that is the name of a resource.
+pub const fn name(resource: Resource) -> Marks {
+    Marks::Text(resource, Form::Name)
+}
+
+/// A reference of an image, with a tag, with a digest, or an id.
+pub const IMAGE: Marks = Marks::Text(Resource::Image, Form::Image);
 
 /// One name or id that was found.
 #[derive(Debug)]
@@ -159,52 +174,57 @@ impl fmt::Display for Place<'_> {
 impl Form {
     /// Where in a text the name stands, if the text holds one.
     pub fn part(self, text: &str) -> Option<Range<usize>> {
-        let name = match self {
-            Form::Name | Form::NameOrId | Form::Id | Form::Alias => text,
-            Form::Slash => first_segment(text),
+        let part = match self {
+            Form::Name | Form::NameOrId | Form::Id | Form::Alias => 0..text.len(),
+            Form::FullId => is_full_id(text).then_some(0..text.len())?,
+            Form::Slash => first_segment(text, 0),
             Form::Image => repository(text)?,
-            Form::ContainerMode => text.strip_prefix("container:")?,
+            Form::ContainerMode => behind(text, "container:")?,
             Form::NetworkMode => network_of_mode(text)?,
             Form::Bind => volume_of_bind(text)?,
-            Form::BeforeColon => before(text, ':'),
-            Form::LinkTarget => first_segment(before(text, ':')),
-            Form::LinkOwner => first_segment(text.split_once(':')?.1),
-            Form::DataPath => text.strip_suffix("/_data")?.rsplit_once("/volumes/")?.1,
-            Form::Phrase(phrases) => phrases.iter().find_map(|(start, end)| {
-                text.trim_end().strip_prefix(start).and_then(|rest| rest.strip_suffix(end))
-            })?,
+            Form::BeforeColon => up_to(text, 0, ':'),
+            Form::LinkTarget => {
+                let target = up_to(text, 0, ':');
+                first_segment(text.get(target)?, 0)
+            }
+            Form::LinkOwner => first_segment(text, text.find(':')?.saturating_add(1)),
+            Form::DataPath => volume_of_path(text)?,
+            Form::Phrase(phrases, form) => {
+                phrases.iter().find_map(|phrase| in_phrase(text, *phrase, *form))?
+            }
         };
-        if name.is_empty() {
-            return None;
-        }
-        // `name` is a piece of `text`, so its address says where it begins
-        let start = name.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
-        Some(start..start.checked_add(name.len())?)
+        (!part.is_empty()).then_some(part)
     }
 }
 
-/// `/a/b` and `a/b`: `a`.
-fn first_segment(text: &str) -> &str {
-    before(text.strip_prefix('/').unwrap_or(text), '/')
+/// What follows `start`, up to `end` or all of it.
+fn up_to(text: &str, start: usize, end: char) -> Range<usize> {
+    let found = text.get(start..).and_then(|rest| rest.find(end));
+    start..found.map_or(text.len(), |at| start.saturating_add(at))
 }
 
-fn before(text: &str, end: char) -> &str {
-    text.split_once(end).map_or(text, |(start, _)| start)
+fn behind(text: &str, prefix: &str) -> Option<Range<usize>> {
+    text.starts_with(prefix).then_some(prefix.len()..text.len())
+}
+
+/// `/a/b` and `a/b`: `a`.
+fn first_segment(text: &str, start: usize) -> Range<usize> {
+    let slash = text.get(start..).is_some_and(|rest| rest.starts_with('/'));
+    up_to(text, start.saturating_add(usize::from(slash)), '/')
 }
 
 /// An image reference without its tag and digest, or an id as it is.
-fn repository(text: &str) -> Option<&str> {
+fn repository(text: &str) -> Option<Range<usize>> {
     if text.starts_with("<none>") || text.starts_with("<missing>") {
         return None;
     }
     if is_full_id(text) {
-        return Some(text);
+        return Some(0..text.len());
     }
-    let text = before(text, '@');
+    let before_digest = text.get(up_to(text, 0, '@'))?;
     // a colon before the last slash is a port's
-    let host = text.rfind('/').map_or(0, |slash| slash.saturating_add(1));
-    let colon = text.get(host..)?.find(':').and_then(|colon| colon.checked_add(host));
-    text.get(..colon.unwrap_or(text.len()))
+    let host = before_digest.rfind('/').map_or(0, |slash| slash.saturating_add(1));
+    Some(0..up_to(before_digest, host, ':').end)
 }
 
 fn is_full_id(text: &str) -> bool {
@@ -212,14 +232,28 @@ fn is_full_id(text: &str) -> bool {
     digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn network_of_mode(text: &str) -> Option<&str> {
+fn network_of_mode(text: &str) -> Option<Range<usize>> {
     let none = text == "default" || text.starts_with("container:");
-    (!none).then_some(text)
+    (!none).then_some(0..text.len())
 }
 
-fn volume_of_bind(text: &str) -> Option<&str> {
+fn volume_of_bind(text: &str) -> Option<Range<usize>> {
     let (source, _) = text.split_once(':')?;
-    (!source.contains(['/', '\\'])).then_some(source)
+    (!source.contains(['/', '\\'])).then_some(0..source.len())
+}
+
+/// `/var/lib/docker/volumes/name/_data`: only the driver `local` has such a path.
+fn volume_of_path(text: &str) -> Option<Range<usize>> {
+    let (folder, name) = text.strip_suffix("/_data")?.rsplit_once('/')?;
+    let start = folder.ends_with("/volumes").then(|| folder.len().saturating_add(1))?;
+    Some(start..start.saturating_add(name.len()))
+}
+
+fn in_phrase(text: &str, (start, end): (&str, &str), form: Form) -> Option<Range<usize>> {
+    let inner = text.trim_end().strip_prefix(start)?.strip_suffix(end)?;
+    let part = form.part(inner)?;
+    let from = start.len();
+    Some(from.saturating_add(part.start)..from.saturating_add(part.end))
 }
 
 struct Walk<'v> {
