@@ -45,6 +45,8 @@ pub enum Form {
     Id,
     /// The text is an id where it has all 64 digits of one, and otherwise something else.
     FullId,
+    /// The text is an id where it is the first twelve digits of one, and otherwise something else.
+    ShortId,
     /// `/name`; `/name/alias` for a link, of which the first part is a container's name.
     Slash,
     /// `repository:tag`, `repository@digest` or an id.
@@ -177,6 +179,7 @@ impl Form {
         let part = match self {
             Form::Name | Form::NameOrId | Form::Id | Form::Alias => 0..text.len(),
             Form::FullId => is_full_id(text).then_some(0..text.len())?,
+            Form::ShortId => is_short_id(text).then_some(0..text.len())?,
             Form::Slash => first_segment(text, 0),
             Form::Image => repository(text)?,
             Form::ContainerMode => behind(text, "container:")?,
@@ -230,6 +233,10 @@ fn repository(text: &str) -> Option<Range<usize>> {
 fn is_full_id(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn is_short_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn network_of_mode(text: &str) -> Option<Range<usize>> {

@@ -83,17 +83,19 @@ pub const PROGRESS: Marks = Marks::Fields(&[
     (
         "stream",
         Marks::All(&[
-            Marks::Text(Resource::Image, Form::Phrase(IMAGE_LINES, &Form::Image)),
-            Marks::Text(Resource::Container, Form::Phrase(CONTAINER_LINES, &Form::Name)),
+            Marks::Text(Resource::Image, Form::Phrase(ID_LINES, &Form::ShortId)),
+            Marks::Text(Resource::Image, Form::Phrase(TAG_LINES, &Form::Image)),
+            Marks::Text(Resource::Container, Form::Phrase(CONTAINER_LINES, &Form::ShortId)),
         ]),
     ),
     ("status", Marks::Text(Resource::Image, PULL_STATUS)),
     ("aux", Marks::Fields(&[("ID", id(Resource::Image))])),
 ]);
 
-const IMAGE_LINES: &[(&str, &str)] = &[("Successfully built ", ""), ("Successfully tagged ", "")];
+const ID_LINES: &[(&str, &str)] = &[(" ---> ", ""), ("Successfully built ", "")];
 
-/// The first twelve digits of an id.
+const TAG_LINES: &[(&str, &str)] = &[("Successfully tagged ", "")];
+
 const CONTAINER_LINES: &[(&str, &str)] = &[
     (" ---> Running in ", ""),
     (" ---> Removed intermediate container ", ""),

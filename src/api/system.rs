@@ -92,6 +92,9 @@ const CONTAINER_EVENT: Marks = Marks::Fields(&[
                     ("oldName", Marks::Text(Resource::Container, Form::Slash)),
                     ("image", IMAGE),
                     ("execID", id(Resource::Exec)),
+                    // of a commit, what was made
+                    ("imageID", id(Resource::Image)),
+                    ("imageRef", IMAGE),
                 ]),
             ),
         ]),
