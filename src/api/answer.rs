@@ -12,6 +12,10 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::endpoint::{Resource, Row};
+use super::grammar::image::{is_image_id, repository};
+use super::grammar::mode::NetworkMode;
+use super::grammar::mounts::{MountSource, source_of_bind};
+use super::grammar::reference::{CONTAINER, Reference};
 
 /// What stands at one place of an answer, and below it.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +90,7 @@ pub const IMAGE: Marks = Marks::Text(Resource::Image, Form::Image);
 
 /// One name or id that was found.
 #[derive(Debug)]
-pub struct Named<'a> {
+pub struct FoundName<'a> {
     /// Where, from the answer's root.
     pub place: &'a [Step],
     pub resource: Resource,
@@ -112,12 +116,12 @@ impl Row {
     /// Shows every name and id in an answer, or in one item of a stream, in the order of the table.
     ///
     /// If two keys of a map become the same, the later entry is kept.
-    pub fn names_in(&self, answer: &mut Value, visit: &mut dyn FnMut(Named<'_>)) {
+    pub fn names_in(&self, answer: &mut Value, visit: &mut dyn FnMut(FoundName<'_>)) {
         Walk { place: Vec::new(), visit }.value(self.answers, answer);
     }
 }
 
-impl Named<'_> {
+impl FoundName<'_> {
     /// The name or id itself, without what is written around it.
     pub fn name(&self) -> &str {
         self.text.get(self.part.clone()).unwrap_or_default()
@@ -144,11 +148,11 @@ impl Named<'_> {
 
     /// Whether it can only be an id: where the place holds both, 64 digits are one.
     pub fn is_id(&self) -> bool {
-        self.form == Form::Id || is_full_id(self.name())
+        self.form == Form::Id || is_image_id(self.name())
     }
 }
 
-impl fmt::Display for Named<'_> {
+impl fmt::Display for FoundName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = Place(self.place);
         write!(f, "{place} {} {}", self.resource, self.name())
@@ -178,14 +182,14 @@ impl Form {
     pub fn part(self, text: &str) -> Option<Range<usize>> {
         let part = match self {
             Form::Name | Form::NameOrId | Form::Id | Form::Alias => 0..text.len(),
-            Form::FullId => is_full_id(text).then_some(0..text.len())?,
+            Form::FullId => is_image_id(text).then_some(0..text.len())?,
             Form::ShortId => is_short_id(text).then_some(0..text.len())?,
             Form::Slash => first_segment(text, 0),
-            Form::Image => repository(text)?,
-            Form::ContainerMode => behind(text, "container:")?,
+            Form::Image => 0..repository(text)?.len(),
+            Form::ContainerMode => Reference::parse(text, CONTAINER)?.place(text)?,
             Form::NetworkMode => network_of_mode(text)?,
             Form::Bind => volume_of_bind(text)?,
-            Form::BeforeColon => up_to(text, 0, ':'),
+            Form::BeforeColon => Reference::parse(text, "")?.place(text)?,
             Form::LinkTarget => {
                 let target = up_to(text, 0, ':');
                 first_segment(text.get(target)?, 0)
@@ -206,33 +210,10 @@ fn up_to(text: &str, start: usize, end: char) -> Range<usize> {
     start..found.map_or(text.len(), |at| start.saturating_add(at))
 }
 
-fn behind(text: &str, prefix: &str) -> Option<Range<usize>> {
-    text.starts_with(prefix).then_some(prefix.len()..text.len())
-}
-
 /// `/a/b` and `a/b`: `a`.
 fn first_segment(text: &str, start: usize) -> Range<usize> {
     let slash = text.get(start..).is_some_and(|rest| rest.starts_with('/'));
     up_to(text, start.saturating_add(usize::from(slash)), '/')
-}
-
-/// An image reference without its tag and digest, or an id as it is.
-fn repository(text: &str) -> Option<Range<usize>> {
-    if text.starts_with("<none>") || text.starts_with("<missing>") {
-        return None;
-    }
-    if is_full_id(text) {
-        return Some(0..text.len());
-    }
-    let before_digest = text.get(up_to(text, 0, '@'))?;
-    // a colon before the last slash is a port's
-    let host = before_digest.rfind('/').map_or(0, |slash| slash.saturating_add(1));
-    Some(0..up_to(before_digest, host, ':').end)
-}
-
-fn is_full_id(text: &str) -> bool {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_short_id(text: &str) -> bool {
@@ -240,13 +221,19 @@ fn is_short_id(text: &str) -> bool {
 }
 
 fn network_of_mode(text: &str) -> Option<Range<usize>> {
-    let none = text == "default" || text.starts_with("container:");
-    (!none).then_some(0..text.len())
+    match NetworkMode::of(text) {
+        NetworkMode::Default | NetworkMode::Container(_) | NetworkMode::Namespace(_) => None,
+        NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None | NetworkMode::Named(_) => {
+            Some(0..text.len())
+        }
+    }
 }
 
 fn volume_of_bind(text: &str) -> Option<Range<usize>> {
-    let (source, _) = text.split_once(':')?;
-    (!source.contains(['/', '\\'])).then_some(0..source.len())
+    match source_of_bind(text) {
+        (MountSource::Volume(name), _) => Some(0..name.len()),
+        _ => None,
+    }
 }
 
 /// `/var/lib/docker/volumes/name/_data`: only the driver `local` has such a path.
@@ -265,7 +252,7 @@ fn in_phrase(text: &str, (start, end): (&str, &str), form: Form) -> Option<Range
 
 struct Walk<'v> {
     place: Vec<Step>,
-    visit: &'v mut dyn FnMut(Named<'_>),
+    visit: &'v mut dyn FnMut(FoundName<'_>),
 }
 
 impl Walk<'_> {
@@ -321,7 +308,7 @@ impl Walk<'_> {
 
     fn text(&mut self, resource: Resource, form: Form, text: &mut String) {
         if let Some(part) = form.part(text) {
-            (self.visit)(Named { place: &self.place, resource, form, text, part });
+            (self.visit)(FoundName { place: &self.place, resource, form, text, part });
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod container_answer;
 pub mod doc;
 pub mod endpoint;
 pub mod exec;
+pub mod grammar;
 pub mod image_ops;
 pub mod json;
 pub mod network;

@@ -19,7 +19,6 @@ pub mod facts;
 mod found;
 pub mod limits;
 pub mod mount_table;
-pub mod mounts;
 mod named;
 mod ports;
 #[cfg(feature = "rego")]

@@ -12,7 +12,7 @@ fn renamed(form: Form, text: &str) -> Option<String> {
     let part = form.part(text)?;
     let mut changed = text.to_owned();
     let mut named =
-        Named { place: &[], resource: Resource::Container, form, text: &mut changed, part };
+        FoundName { place: &[], resource: Resource::Container, form, text: &mut changed, part };
     named.rename("NEW");
     assert_eq!(named.name(), "NEW", "{form:?} {text}");
     Some(changed)
@@ -50,10 +50,13 @@ fn a_name_is_found_and_replaced_and_what_is_around_it_stays() {
         (Form::Image, "<missing>", None),
         (Form::Image, ":3", None),
         (Form::ContainerMode, "container:web", Some("container:NEW")),
+        (Form::ContainerMode, "container:/web", Some("container:/NEW")),
         (Form::ContainerMode, "container:", None),
         (Form::ContainerMode, "host", None),
         (Form::NetworkMode, "front", Some("NEW")),
+        (Form::NetworkMode, "host", Some("NEW")),
         (Form::NetworkMode, "default", None),
+        (Form::NetworkMode, "ns:/proc/1/ns/net", None),
         (Form::NetworkMode, "container:web", None),
         (Form::Bind, "data:/d:ro", Some("NEW:/d:ro")),
         (Form::Bind, "/srv:/d", None),
@@ -61,6 +64,7 @@ fn a_name_is_found_and_replaced_and_what_is_around_it_stays() {
         (Form::Bind, ":/d", None),
         (Form::BeforeColon, "web:ro", Some("NEW:ro")),
         (Form::BeforeColon, "web", Some("NEW")),
+        (Form::BeforeColon, "/web:ro", Some("/NEW:ro")),
         (Form::LinkTarget, "/db:/web/alias", Some("/NEW:/web/alias")),
         (Form::LinkOwner, "/db:/web/alias", Some("/db:/NEW/alias")),
         (Form::LinkOwner, "/db", None),
@@ -121,7 +125,7 @@ fn no_text_makes_a_form_panic_or_find_what_is_not_there() {
     }
 }
 
-/// What is found in an answer of an endpoint, in the notation of `Named`.
+/// What is found in an answer of an endpoint, in the notation of `FoundName`.
 fn found(endpoint: Endpoint, answer: &Value) -> Vec<String> {
     let row = TABLE.iter().find(|row| row.endpoint == endpoint).unwrap();
     let mut names = Vec::new();
@@ -205,7 +209,7 @@ fn all_of_a_text_can_be_replaced_and_only_an_id_is_one() {
     let form = Form::LinkTarget;
     let part = form.part(&text).unwrap();
     let mut named =
-        Named { place: &[], resource: Resource::Container, form, text: &mut text, part };
+        FoundName { place: &[], resource: Resource::Container, form, text: &mut text, part };
     assert!(!named.is_id() && named.text() == "/db:/web/alias");
     named.replace(format!("/{ID}:/x/y"));
     assert_eq!(named.name(), ID);
