@@ -15,5 +15,6 @@ pub mod items;
 pub mod pump;
 pub mod relay;
 pub mod splice;
+pub mod tar;
 mod tls;
 pub mod trail;
