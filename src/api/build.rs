@@ -4,8 +4,10 @@
 //! `newImageBuildOptions` reads, documented or not; JSON inside a value (`buildargs`, `labels`,
 //! `cachefrom`, `ulimits`, `outputs`) is for `policy` to judge.
 
+use super::answer::{Form, Marks, id};
 use super::container::ULIMITS;
 use super::endpoint::{Header, Param, Resource, h, q};
+use super::image_ops::PULL_STATUS;
 use super::shape::{FILTERS, LABELS, STRINGS};
 
 pub const BUILD_QUERY: &[Param] = &[
@@ -74,4 +76,28 @@ pub const SESSION_HEADERS: &[Header] = &[
     h("x-docker-expose-session-sharedkey"),
     // one line for each method that the client serves
     h("x-docker-expose-session-grpc-method").many(),
+];
+
+/// The classic builder's prose (builder/dockerfile), and the image's id at the end of either.
+pub const PROGRESS: Marks = Marks::Fields(&[
+    (
+        "stream",
+        Marks::All(&[
+            Marks::Text(Resource::Image, Form::Phrase(ID_LINES, &Form::ShortId)),
+            Marks::Text(Resource::Image, Form::Phrase(TAG_LINES, &Form::Image)),
+            Marks::Text(Resource::Container, Form::Phrase(CONTAINER_LINES, &Form::ShortId)),
+        ]),
+    ),
+    ("status", Marks::Text(Resource::Image, PULL_STATUS)),
+    ("aux", Marks::Fields(&[("ID", id(Resource::Image))])),
+]);
+
+const ID_LINES: &[(&str, &str)] = &[(" ---> ", ""), ("Successfully built ", "")];
+
+const TAG_LINES: &[(&str, &str)] = &[("Successfully tagged ", "")];
+
+const CONTAINER_LINES: &[(&str, &str)] = &[
+    (" ---> Running in ", ""),
+    (" ---> Removed intermediate container ", ""),
+    ("Removing intermediate container ", ""),
 ];

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::answer::Marks;
 use super::shape::{Kind, Object};
 
 /// API versions are `1.minor` since 2013; only the minor number is kept.
@@ -202,6 +203,8 @@ pub struct Row {
     pub path_names: &'static [Resource],
     pub query: &'static [Param],
     pub headers: &'static [Header],
+    /// Where the answer, or each item of a stream, names resources.
+    pub answers: Marks,
 }
 
 pub const fn q(name: &'static str) -> Param {
@@ -288,6 +291,7 @@ pub const fn row(
         path_names: &[],
         query: &[],
         headers: &[],
+        answers: Marks::Nothing,
     }
 }
 
@@ -324,6 +328,11 @@ impl Row {
     }
     pub const fn headers(mut self, headers: &'static [Header]) -> Self {
         self.headers = headers;
+        self
+    }
+    /// Where the answer names resources.
+    pub const fn answers(mut self, marks: Marks) -> Self {
+        self.answers = marks;
         self
     }
 }

@@ -3,7 +3,8 @@
 //! `api::table` puts these into its rows. What must stay true: `Tty` of the start body, not of the
 //! create body, decides how the hijacked stream is framed.
 
-use super::endpoint::{Param, q};
+use super::answer::{Marks, id};
+use super::endpoint::{Param, Resource, q};
 use super::shape::{Kind, Object, STRINGS, f};
 
 /// Also `POST /containers/{name}/resize`.
@@ -41,3 +42,8 @@ pub const START: &Object = &[
     f("stream", Kind::Any).ignored(),
     f("abortSignal", Kind::Any).ignored(),
 ];
+
+pub const CREATED: Marks = Marks::Fields(&[("Id", id(Resource::Exec))]);
+
+pub const ANSWER: Marks =
+    Marks::Fields(&[("ID", id(Resource::Exec)), ("ContainerID", id(Resource::Container))]);

@@ -5,6 +5,7 @@
 //! specification says of them. An image name that is split over two parameters (`repo` and `tag`,
 //! `fromImage` and `tag`) is marked on the first.
 
+use super::answer::{Form, IMAGE, Marks, id};
 use super::endpoint::{Header, Param, Resource, h, q};
 use super::shape::FILTERS;
 
@@ -65,3 +66,83 @@ pub const AUTH_HEADERS: &[Header] = &[h("x-registry-auth").names(Resource::Regis
 /// Where the engine also hands `X-Meta-*` on to the registry.
 pub const REGISTRY_HEADERS: &[Header] =
     &[h("x-registry-auth").names(Resource::Registry), h("x-meta-*")];
+
+const IMAGES: Marks = Marks::Each(&IMAGE);
+
+/// An image in `GET /images/json` and `GET /system/df`.
+pub const SUMMARY: Marks = Marks::Fields(&[
+    ("Id", id(Resource::Image)),
+    ("ParentId", id(Resource::Image)),
+    ("RepoTags", IMAGES),
+    ("RepoDigests", IMAGES),
+    ("Manifests", MANIFESTS),
+]);
+
+pub const LIST_ANSWER: Marks = Marks::Each(&SUMMARY);
+
+/// What the containerd image store has of an image, by platform.
+const MANIFESTS: Marks = Marks::Each(&Marks::Fields(&[
+    ("ID", id(Resource::Image)),
+    ("ImageData", Marks::Fields(&[("Containers", Marks::Each(&id(Resource::Container)))])),
+]));
+
+pub const INSPECT_ANSWER: Marks = Marks::Fields(&[
+    ("Id", id(Resource::Image)),
+    ("Parent", id(Resource::Image)),
+    ("RepoTags", IMAGES),
+    ("RepoDigests", IMAGES),
+    ("Config", Marks::Fields(&[("Image", IMAGE)])),
+    ("Container", id(Resource::Container)),
+    ("ContainerConfig", CONTAINER_CONFIG),
+    ("Manifests", MANIFESTS),
+]);
+
+/// Of the container of which the image was made, below 1.45.
+const CONTAINER_CONFIG: Marks =
+    Marks::Fields(&[("Hostname", Marks::Text(Resource::Container, Form::Alias)), ("Image", IMAGE)]);
+
+/// `<missing>` is the id of a layer that came with a pull.
+pub const HISTORY_ANSWER: Marks = Marks::Each(&Marks::Fields(&[("Id", IMAGE), ("Tags", IMAGES)]));
+
+pub const DELETED: Marks =
+    Marks::Each(&Marks::Fields(&[("Untagged", IMAGE), ("Deleted", id(Resource::Image))]));
+
+pub const PRUNED: Marks = Marks::Fields(&[("ImagesDeleted", DELETED)]);
+
+pub const COMMITTED: Marks = Marks::Fields(&[("Id", id(Resource::Image))]);
+
+/// `Loaded image: x:latest`, with a line's end (image/tarexport/load.go).
+pub const LOADED: Marks = Marks::Fields(&[(
+    "stream",
+    Marks::Text(
+        Resource::Image,
+        Form::Phrase(&[("Loaded image: ", ""), ("Loaded image ID: ", "")], &Form::Image),
+    ),
+)]);
+
+/// Of a pull the repository, and again at its end (distribution/pull_v2.go); of an import the id.
+pub const PULL_STATUS: Form = Form::Phrase(
+    &[
+        ("Pulling from ", ""),
+        ("Status: Downloaded newer image for ", ""),
+        ("Status: Image is up to date for ", ""),
+    ],
+    &Form::Image,
+);
+
+pub const CREATED: Marks = Marks::Fields(&[(
+    "status",
+    Marks::All(&[
+        Marks::Text(Resource::Image, PULL_STATUS),
+        Marks::Text(Resource::Image, Form::FullId),
+    ]),
+)]);
+
+/// distribution/push_v2.go
+pub const PUSHED: Marks = Marks::Fields(&[(
+    "status",
+    Marks::Text(
+        Resource::Image,
+        Form::Phrase(&[("The push refers to repository [", "]")], &Form::Image),
+    ),
+)]);

@@ -4,12 +4,15 @@
 //! `Call` here, policies judge and change it, `engine` sends what it renders. What must stay true: a
 //! `Call` is made only in `call`, and a `Typed` one renders nothing that was not parsed.
 
+pub mod answer;
 pub mod build;
 pub mod call;
 pub mod container;
+pub mod container_answer;
 pub mod doc;
 pub mod endpoint;
 pub mod exec;
+pub mod grammar;
 pub mod image_ops;
 pub mod json;
 pub mod network;
@@ -19,6 +22,7 @@ pub mod query;
 pub mod route;
 pub mod shape;
 pub mod swarm;
+pub mod swarm_answer;
 pub mod system;
 pub mod table;
 pub mod volume;

@@ -4,6 +4,7 @@
 //! stay true: the endpoint's read-only fields are known fields, since clients copy an inspect
 //! answer back into a create or connect body, and `NetworkID` there may contradict the map's key.
 
+use super::answer::{Form, Marks, id, name};
 use super::endpoint::{Param, Resource, q};
 use super::shape::{Kind, LABELS, Object, STRINGS, f};
 
@@ -83,3 +84,47 @@ const IPAM_POOL: &Object = &[
 ];
 
 const CONFIG_FROM: &Object = &[f("Network", Kind::Str).names(Resource::Network)];
+
+/// A network as `GET /networks/{id}` shows it.
+pub const ANSWER: Marks = Marks::Fields(&[
+    ("Id", id(Resource::Network)),
+    ("Name", name(Resource::Network)),
+    ("ConfigFrom", Marks::Fields(&[("Network", name(Resource::Network))])),
+    (
+        "Containers",
+        Marks::All(&[
+            // an endpoint without a container has `ep-` and its own id as its key (libnetwork)
+            Marks::Keys(Resource::Container, Form::Id),
+            Marks::Values(&Marks::Fields(&[("Name", name(Resource::Container))])),
+        ]),
+    ),
+    (
+        "Services",
+        Marks::All(&[
+            Marks::Keys(Resource::Service, Form::Name),
+            Marks::Values(&Marks::Fields(&[("Tasks", Marks::Each(&TASK))])),
+        ]),
+    ),
+]);
+
+const TASK: Marks = Marks::Fields(&[("Name", name(Resource::Task))]);
+
+pub const LIST_ANSWER: Marks = Marks::Each(&ANSWER);
+
+pub const CREATED: Marks = Marks::Fields(&[("Id", id(Resource::Network))]);
+
+/// Names, not ids (daemon/prune.go).
+pub const PRUNED: Marks =
+    Marks::Fields(&[("NetworksDeleted", Marks::Each(&name(Resource::Network)))]);
+
+/// `NetworkSettings.Networks` of a container.
+pub const ENDPOINT_ANSWERS: Marks = Marks::All(&[
+    // what the client wrote when it made the container: the id too, until it is started
+    Marks::Keys(Resource::Network, Form::NameOrId),
+    Marks::Values(&Marks::Fields(&[
+        ("NetworkID", id(Resource::Network)),
+        ("Links", Marks::Each(&Marks::Text(Resource::Container, Form::BeforeColon))),
+        ("Aliases", Marks::Each(&Marks::Text(Resource::Container, Form::Alias))),
+        ("DNSNames", Marks::Each(&Marks::Text(Resource::Container, Form::Alias))),
+    ])),
+]);

@@ -9,7 +9,10 @@ use super::endpoint::{
     AnswerKind, BodyKind, Class, Header, Makes, Method, Resource, Row, h, q, row,
 };
 use super::shape::FILTERS;
-use super::{build, container, exec, image_ops, network, plugin, swarm, system, volume};
+use super::{
+    build, container, container_answer, exec, image_ops, network, plugin, swarm, swarm_answer,
+    system, volume,
+};
 
 use AnswerKind::{
     HijackH2c, HijackTcp, Json as Values, JsonStream, None as Nothing, RawStream, Tar, Text,
@@ -211,7 +214,8 @@ const TABLE_ROWS: &[Row] = &[
     // checkpoints: before the containers, whose greedy DELETE would take theirs
     row(Get, "/containers/{name:.*}/checkpoints", E::CheckpointList, C::Checkpoint, Values)
         .of(CONTAINER)
-        .query(container::CHECKPOINT_QUERY),
+        .query(container::CHECKPOINT_QUERY)
+        .answers(container_answer::CHECKPOINTS),
     row(Post, "/containers/{name:.*}/checkpoints", E::CheckpointCreate, C::Checkpoint, Nothing)
         .making(M::Checkpoint)
         .of(CONTAINER)
@@ -230,13 +234,15 @@ const TABLE_ROWS: &[Row] = &[
         .of(CONTAINER)
         .query(container::ARCHIVE_QUERY),
     row(Get, "/containers/json", E::ContainerList, C::Container, Values)
-        .query(container::LIST_QUERY),
+        .query(container::LIST_QUERY)
+        .answers(container_answer::LIST),
     row(Get, "/containers/{name:.*}/export", E::ContainerExport, C::Container, Tar).of(CONTAINER),
     row(Get, "/containers/{name:.*}/changes", E::ContainerChanges, C::Container, Values)
         .of(CONTAINER),
     row(Get, "/containers/{name:.*}/json", E::ContainerInspect, C::Container, Values)
         .of(CONTAINER)
-        .query(&[q("size")]),
+        .query(&[q("size")])
+        .answers(container_answer::INSPECT),
     row(Get, "/containers/{name:.*}/top", E::ContainerTop, C::Container, Values)
         .of(CONTAINER)
         .query(&[q("ps_args")]),
@@ -246,7 +252,8 @@ const TABLE_ROWS: &[Row] = &[
         .headers(ACCEPT),
     row(Get, "/containers/{name:.*}/stats", E::ContainerStats, C::Container, JsonStream)
         .of(CONTAINER)
-        .query(container::STATS_QUERY),
+        .query(container::STATS_QUERY)
+        .answers(container_answer::STATS),
     row(
         Get,
         "/containers/{name:.*}/attach/ws",
@@ -257,14 +264,15 @@ const TABLE_ROWS: &[Row] = &[
     .of(CONTAINER)
     .query(container::ATTACH_WS_QUERY)
     .headers(WEBSOCKET),
-    row(Get, "/exec/{id:.*}/json", E::ExecInspect, C::Exec, Values).of(EXEC),
+    row(Get, "/exec/{id:.*}/json", E::ExecInspect, C::Exec, Values).of(EXEC).answers(exec::ANSWER),
     row(Get, "/containers/{name:.*}/archive", E::ContainerArchive, C::Container, Tar)
         .of(CONTAINER)
         .query(container::ARCHIVE_QUERY),
     row(Post, "/containers/create", E::ContainerCreate, C::ContainerCreate, Values)
         .making(M::Container)
         .body(Json(container::CREATE))
-        .query(container::CREATE_QUERY),
+        .query(container::CREATE_QUERY)
+        .answers(container_answer::CREATED),
     row(Post, "/containers/{name:.*}/kill", E::ContainerKill, C::Container, Nothing)
         .making(M::Nothing)
         .of(CONTAINER)
@@ -307,7 +315,8 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/containers/{name:.*}/exec", E::ContainerExec, C::Exec, Values)
         .making(M::Exec)
         .of(CONTAINER)
-        .body(Json(exec::CREATE)),
+        .body(Json(exec::CREATE))
+        .answers(exec::CREATED),
     row(Post, "/exec/{name:.*}/start", E::ExecStart, C::Exec, HijackTcp)
         .making(M::Nothing)
         .of(EXEC)
@@ -327,11 +336,13 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/containers/prune", E::ContainerPrune, C::Container, Values)
         .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
-        .since(25),
+        .since(25)
+        .answers(container_answer::PRUNED),
     row(Post, "/commit", E::ImageCommit, C::ContainerCreate, Values)
         .making(M::Image)
         .body(Json(container::COMMIT))
-        .query(container::COMMIT_QUERY),
+        .query(container::COMMIT_QUERY)
+        .answers(image_ops::COMMITTED),
     row(Put, "/containers/{name:.*}/archive", E::PutContainerArchive, C::Container, Nothing)
         .making(M::Nothing)
         .of(CONTAINER)
@@ -341,7 +352,9 @@ const TABLE_ROWS: &[Row] = &[
         .of(CONTAINER)
         .query(container::DELETE_QUERY),
     // images
-    row(Get, "/images/json", E::ImageList, C::Image, Values).query(image_ops::LIST_QUERY),
+    row(Get, "/images/json", E::ImageList, C::Image, Values)
+        .query(image_ops::LIST_QUERY)
+        .answers(image_ops::LIST_ANSWER),
     row(Get, "/images/search", E::ImageSearch, C::Registry, Values)
         .query(image_ops::SEARCH_QUERY)
         .headers(image_ops::REGISTRY_HEADERS),
@@ -351,10 +364,12 @@ const TABLE_ROWS: &[Row] = &[
         .query(image_ops::GET_QUERY),
     row(Get, "/images/{name:.*}/history", E::ImageHistory, C::Image, Values)
         .of(IMAGE)
-        .query(image_ops::HISTORY_QUERY),
+        .query(image_ops::HISTORY_QUERY)
+        .answers(image_ops::HISTORY_ANSWER),
     row(Get, "/images/{name:.*}/json", E::ImageInspect, C::Image, Values)
         .of(IMAGE)
-        .query(image_ops::INSPECT_QUERY),
+        .query(image_ops::INSPECT_QUERY)
+        .answers(image_ops::INSPECT_ANSWER),
     row(Get, "/images/{name:.*}/attestations", E::ImageAttestations, C::Image, Values)
         .of(IMAGE)
         .query(image_ops::ATTESTATIONS_QUERY)
@@ -362,17 +377,20 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/images/load", E::ImageLoad, C::Image, JsonStream)
         .making(M::Image)
         .body(TarBody)
-        .query(image_ops::LOAD_QUERY),
+        .query(image_ops::LOAD_QUERY)
+        .answers(image_ops::LOADED),
     row(Post, "/images/create", E::ImageCreate, C::Image, JsonStream)
         .making(M::Image)
         .body(TarBody)
         .query(image_ops::CREATE_QUERY)
-        .headers(image_ops::REGISTRY_HEADERS),
+        .headers(image_ops::REGISTRY_HEADERS)
+        .answers(image_ops::CREATED),
     row(Post, "/images/{name:.*}/push", E::ImagePush, C::Image, JsonStream)
         .making(M::Nothing)
         .of(IMAGE)
         .query(image_ops::PUSH_QUERY)
-        .headers(image_ops::REGISTRY_HEADERS),
+        .headers(image_ops::REGISTRY_HEADERS)
+        .answers(image_ops::PUSHED),
     row(Post, "/images/{name:.*}/tag", E::ImageTag, C::Image, Nothing)
         .making(M::Image)
         .of(IMAGE)
@@ -380,10 +398,12 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/images/prune", E::ImagePrune, C::Image, Values)
         .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
-        .since(25),
+        .since(25)
+        .answers(image_ops::PRUNED),
     row(Delete, "/images/{name:.*}", E::ImageDelete, C::Image, Values)
         .of(IMAGE)
-        .query(image_ops::DELETE_QUERY),
+        .query(image_ops::DELETE_QUERY)
+        .answers(image_ops::DELETED),
     row(Get, "/distribution/{name:.*}/json", E::DistributionInspect, C::Registry, Values)
         .of(IMAGE)
         .headers(image_ops::AUTH_HEADERS)
@@ -394,23 +414,32 @@ const TABLE_ROWS: &[Row] = &[
     row(Head, "/_ping", E::SystemPingHead, C::Info, Nothing).since(40),
     row(Get, "/events", E::SystemEvents, C::System, JsonStream)
         .query(system::EVENTS_QUERY)
-        .headers(ACCEPT),
-    row(Get, "/info", E::SystemInfo, C::Info, Values),
+        .headers(ACCEPT)
+        .answers(system::EVENT),
+    row(Get, "/info", E::SystemInfo, C::Info, Values).answers(system::INFO),
     row(Get, "/version", E::SystemVersion, C::Info, Values),
-    row(Get, "/system/df", E::SystemDataUsage, C::System, Values).query(system::DATA_USAGE_QUERY),
+    row(Get, "/system/df", E::SystemDataUsage, C::System, Values)
+        .query(system::DATA_USAGE_QUERY)
+        .answers(system::DATA_USAGE),
     row(Post, "/auth", E::SystemAuth, C::System, Values)
         .making(M::Nothing)
         .body(Json(system::AUTH)),
     // volumes
-    row(Get, "/volumes", E::VolumeList, C::Volume, Values).query(&[q("filters").json(FILTERS)]),
-    row(Get, "/volumes/{name:.*}", E::VolumeInspect, C::Volume, Values).of(VOLUME),
+    row(Get, "/volumes", E::VolumeList, C::Volume, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .answers(volume::LIST_ANSWER),
+    row(Get, "/volumes/{name:.*}", E::VolumeInspect, C::Volume, Values)
+        .of(VOLUME)
+        .answers(volume::ANSWER),
     row(Post, "/volumes/create", E::VolumeCreate, C::Volume, Values)
         .making(M::Volume)
-        .body(Json(volume::CREATE)),
+        .body(Json(volume::CREATE))
+        .answers(volume::ANSWER),
     row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values)
         .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
-        .since(25),
+        .since(25)
+        .answers(volume::PRUNED),
     row(Put, "/volumes/{name:.*}", E::VolumeUpdate, C::Volume, Nothing)
         .making(M::Swarm)
         .of(VOLUME)
@@ -425,7 +454,8 @@ const TABLE_ROWS: &[Row] = &[
         .making(M::Build)
         .body(TarBody)
         .query(build::BUILD_QUERY)
-        .headers(build::BUILD_HEADERS),
+        .headers(build::BUILD_HEADERS)
+        .answers(build::PROGRESS),
     row(Post, "/build/prune", E::BuildPrune, C::Build, Values)
         .making(M::Nothing)
         .query(build::PRUNE_QUERY)
@@ -442,7 +472,8 @@ const TABLE_ROWS: &[Row] = &[
     // swarm
     row(Post, "/swarm/init", E::SwarmInit, C::Swarm, Values)
         .making(M::Swarm)
-        .body(Json(swarm::INIT)),
+        .body(Json(swarm::INIT))
+        .answers(swarm_answer::INITIATED),
     row(Post, "/swarm/join", E::SwarmJoin, C::Swarm, Nothing)
         .making(M::Swarm)
         .body(Json(swarm::JOIN)),
@@ -458,14 +489,18 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/swarm/unlock", E::SwarmUnlock, C::Swarm, Nothing)
         .making(M::Nothing)
         .body(Json(swarm::UNLOCK)),
-    row(Get, "/services", E::ServiceList, C::Swarm, Values).query(swarm::SERVICE_LIST_QUERY),
+    row(Get, "/services", E::ServiceList, C::Swarm, Values)
+        .query(swarm::SERVICE_LIST_QUERY)
+        .answers(swarm_answer::SERVICES),
     row(Get, "/services/{id}", E::ServiceInspect, C::Swarm, Values)
         .of(SERVICE)
-        .query(swarm::SERVICE_INSPECT_QUERY),
+        .query(swarm::SERVICE_INSPECT_QUERY)
+        .answers(swarm_answer::SERVICE),
     row(Post, "/services/create", E::ServiceCreate, C::Swarm, Values)
         .making(M::Service)
         .body(Json(swarm::SERVICE))
-        .headers(swarm::AUTH_HEADERS),
+        .headers(swarm::AUTH_HEADERS)
+        .answers(swarm_answer::SERVICE_CREATED),
     row(Post, "/services/{id}/update", E::ServiceUpdate, C::Swarm, Values)
         .making(M::Service)
         .of(SERVICE)
@@ -476,29 +511,38 @@ const TABLE_ROWS: &[Row] = &[
     row(Get, "/services/{id}/logs", E::ServiceLogs, C::Swarm, RawStream)
         .of(SERVICE)
         .query(swarm::LOGS_QUERY),
-    row(Get, "/nodes", E::NodeList, C::Swarm, Values).query(&[q("filters").json(FILTERS)]),
-    row(Get, "/nodes/{id}", E::NodeInspect, C::Swarm, Values).of(NODE),
+    row(Get, "/nodes", E::NodeList, C::Swarm, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .answers(swarm_answer::NODES),
+    row(Get, "/nodes/{id}", E::NodeInspect, C::Swarm, Values).of(NODE).answers(swarm_answer::NODE),
     row(Delete, "/nodes/{id}", E::NodeDelete, C::Swarm, Nothing).of(NODE).query(&[q("force")]),
     row(Post, "/nodes/{id}/update", E::NodeUpdate, C::Swarm, Nothing)
         .making(M::Swarm)
         .of(NODE)
         .body(Json(swarm::NODE))
         .query(swarm::VERSION_QUERY),
-    row(Get, "/tasks", E::TaskList, C::Swarm, Values).query(&[q("filters").json(FILTERS)]),
-    row(Get, "/tasks/{id}", E::TaskInspect, C::Swarm, Values).of(TASK),
+    row(Get, "/tasks", E::TaskList, C::Swarm, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .answers(swarm_answer::TASKS),
+    row(Get, "/tasks/{id}", E::TaskInspect, C::Swarm, Values).of(TASK).answers(swarm_answer::TASK),
     row(Get, "/tasks/{id}/logs", E::TaskLogs, C::Swarm, RawStream)
         .of(TASK)
         .query(swarm::LOGS_QUERY)
         .since(29),
     row(Get, "/secrets", E::SecretList, C::Swarm, Values)
         .query(&[q("filters").json(FILTERS)])
-        .since(25),
+        .since(25)
+        .answers(swarm_answer::SECRETS),
     row(Post, "/secrets/create", E::SecretCreate, C::Swarm, Values)
         .making(M::Swarm)
         .body(Json(swarm::SECRET))
-        .since(25),
+        .since(25)
+        .answers(swarm_answer::SECRET_CREATED),
     row(Delete, "/secrets/{id}", E::SecretDelete, C::Swarm, Nothing).of(SECRET).since(25),
-    row(Get, "/secrets/{id}", E::SecretInspect, C::Swarm, Values).of(SECRET).since(25),
+    row(Get, "/secrets/{id}", E::SecretInspect, C::Swarm, Values)
+        .of(SECRET)
+        .since(25)
+        .answers(swarm_answer::SECRET),
     row(Post, "/secrets/{id}/update", E::SecretUpdate, C::Swarm, Nothing)
         .making(M::Swarm)
         .of(SECRET)
@@ -507,13 +551,18 @@ const TABLE_ROWS: &[Row] = &[
         .since(25),
     row(Get, "/configs", E::ConfigList, C::Swarm, Values)
         .query(&[q("filters").json(FILTERS)])
-        .since(30),
+        .since(30)
+        .answers(swarm_answer::CONFIGS),
     row(Post, "/configs/create", E::ConfigCreate, C::Swarm, Values)
         .making(M::Swarm)
         .body(Json(swarm::CONFIG))
-        .since(30),
+        .since(30)
+        .answers(swarm_answer::CONFIG_CREATED),
     row(Delete, "/configs/{id}", E::ConfigDelete, C::Swarm, Nothing).of(CONFIG).since(30),
-    row(Get, "/configs/{id}", E::ConfigInspect, C::Swarm, Values).of(CONFIG).since(30),
+    row(Get, "/configs/{id}", E::ConfigInspect, C::Swarm, Values)
+        .of(CONFIG)
+        .since(30)
+        .answers(swarm_answer::CONFIG),
     row(Post, "/configs/{id}/update", E::ConfigUpdate, C::Swarm, Nothing)
         .making(M::Swarm)
         .of(CONFIG)
@@ -522,8 +571,11 @@ const TABLE_ROWS: &[Row] = &[
         .since(30),
     // plugins
     row(Get, "/plugins", E::PluginList, C::Plugin, Values)
-        .query(&[q("filters").json(FILTERS).since(28)]),
-    row(Get, "/plugins/{name:.*}/json", E::PluginInspect, C::Plugin, Values).of(PLUGIN),
+        .query(&[q("filters").json(FILTERS).since(28)])
+        .answers(plugin::LIST_ANSWER),
+    row(Get, "/plugins/{name:.*}/json", E::PluginInspect, C::Plugin, Values)
+        .of(PLUGIN)
+        .answers(plugin::ANSWER),
     row(Get, "/plugins/privileges", E::GetPluginPrivileges, C::Plugin, Values)
         .query(plugin::PRIVILEGES_QUERY)
         .headers(image_ops::REGISTRY_HEADERS),
@@ -563,15 +615,20 @@ const TABLE_ROWS: &[Row] = &[
         .body(TarBody)
         .query(plugin::CREATE_QUERY),
     // networks
-    row(Get, "/networks", E::NetworkList, C::Network, Values).query(&[q("filters").json(FILTERS)]),
+    row(Get, "/networks", E::NetworkList, C::Network, Values)
+        .query(&[q("filters").json(FILTERS)])
+        .answers(network::LIST_ANSWER),
     row(Get, "/networks/", E::NetworkListSlash, C::Network, Values)
-        .query(&[q("filters").json(FILTERS)]),
+        .query(&[q("filters").json(FILTERS)])
+        .answers(network::LIST_ANSWER),
     row(Get, "/networks/{id:.+}", E::NetworkInspect, C::Network, Values)
         .of(NETWORK)
-        .query(network::INSPECT_QUERY),
+        .query(network::INSPECT_QUERY)
+        .answers(network::ANSWER),
     row(Post, "/networks/create", E::NetworkCreate, C::Network, Values)
         .making(M::Network)
-        .body(Json(network::CREATE)),
+        .body(Json(network::CREATE))
+        .answers(network::CREATED),
     row(Post, "/networks/{id:.*}/connect", E::NetworkConnect, C::Network, Nothing)
         .making(M::Endpoint)
         .of(NETWORK)
@@ -583,7 +640,8 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/networks/prune", E::NetworkPrune, C::Network, Values)
         .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
-        .since(25),
+        .since(25)
+        .answers(network::PRUNED),
     row(Delete, "/networks/{id:.*}", E::NetworkDelete, C::Network, Nothing).of(NETWORK),
     // debug pages
     row(Get, "/debug/vars", E::DebugVars, C::Debug, Values),

@@ -3,6 +3,7 @@
 //! `api::table` puts these into its rows. What must stay true: `DriverOpts` is the user's own map;
 //! for the driver `local` it can mount any path of the host.
 
+use super::answer::{Form, Marks, id, name};
 use super::endpoint::{Param, Resource, q};
 use super::shape::{Kind, LABELS, Object, STRINGS, f};
 
@@ -49,3 +50,30 @@ const CAPACITY_RANGE: &Object = &[f("RequiredBytes", Kind::Int), f("LimitBytes",
 
 const CLUSTER_SECRET: &Object =
     &[f("Key", Kind::Str), f("Secret", Kind::Str).names(Resource::Secret)];
+
+/// A volume as `GET /volumes/{name}` shows it.
+pub const ANSWER: Marks = Marks::Fields(&[
+    ("Name", name(Resource::Volume)),
+    ("Mountpoint", Marks::Text(Resource::Volume, Form::DataPath)),
+    ("ClusterVolume", CLUSTER_ANSWER),
+]);
+
+const CLUSTER_ANSWER: Marks = Marks::Fields(&[
+    ("ID", id(Resource::Volume)),
+    (
+        "Spec",
+        Marks::Fields(&[(
+            "Secrets",
+            Marks::Each(&Marks::Fields(&[(
+                "Secret",
+                Marks::Text(Resource::Secret, Form::NameOrId),
+            )])),
+        )]),
+    ),
+    ("PublishStatus", Marks::Each(&Marks::Fields(&[("NodeID", id(Resource::Node))]))),
+]);
+
+pub const LIST_ANSWER: Marks = Marks::Fields(&[("Volumes", Marks::Each(&ANSWER))]);
+
+pub const PRUNED: Marks =
+    Marks::Fields(&[("VolumesDeleted", Marks::Each(&name(Resource::Volume)))]);

@@ -5,6 +5,7 @@
 //! where the next message begins; an answer that breaks off breaks off for the client too.
 
 use super::body::{BodyError, BodyQuota};
+use super::entries::EntryFilter;
 use super::exchange::{Both, both};
 use super::head::Connection;
 use super::items::{ItemFilter, StreamEnd};
@@ -46,6 +47,8 @@ pub(super) struct Shape {
     /// The connection is for HTTP/2, and nobody looks into it.
     is_http2: bool,
     pub(super) reads_answer: Reads,
+    /// Of the archive that the client sends.
+    pub(super) reads_entries: bool,
     /// What the policies were told of the engine.
     engine: Versions,
 }
@@ -61,6 +64,7 @@ impl Shape {
             is_verbatim: matches!(**call, Call::Verbatim(_)),
             is_http2: matches!(**call, Call::Http2),
             reads_answer: chain.reads_answer(call, cx),
+            reads_entries: chain.reads_entries(call, cx),
             engine: cx.engine,
         }
     }
@@ -98,6 +102,17 @@ pub(super) async fn answer(
             return Box::pin(refusal.answer(state, client, upload, record)).await;
         }
         Ok(Both::ClientGone) => return Refusal::Left.answer(state, client, upload, record).await,
+        // The engine sees its request break off, and so does a client that already reads an answer.
+        Ok(Both::Denied(reasons)) if record.status == 0 => {
+            drop(sent);
+            let refusal = Refusal::Denied(reasons);
+            return Box::pin(refusal.answer(state, client, upload, record)).await;
+        }
+        Ok(Both::Denied(reasons)) => {
+            let rule = reasons.into_iter().next().map(|reason| reason.rule.into_owned());
+            (record.verdict, record.rule) = (Verdict::Deny, rule);
+            return AfterCall::Close;
+        }
     };
     match ended {
         Ended::Hijacked => {
@@ -168,7 +183,22 @@ async fn relay(
         }
     };
     let may_hijack = shape.may_hijack;
-    let both = both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await;
+    let filter = sent.call.as_deref().filter(|_| shape.reads_entries).map(|call| EntryFilter {
+        state,
+        identity,
+        call,
+        engine: shape.engine,
+    });
+    let both = both(
+        &mut from_client,
+        &mut to_engine,
+        upload,
+        filter.as_ref(),
+        may_hijack,
+        bytes_in,
+        answer,
+    )
+    .await;
     audit::note(record, asked.findings);
     Ok(both)
 }

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::entries::{EntryFilter, UploadError};
 use super::request::Upload;
+use crate::policy::Reason;
 use crate::wire::framing::Framing;
 use crate::wire::io::Writer;
 use crate::wire::pump::{Inbox, PumpError, pump};
@@ -36,6 +38,8 @@ pub(super) enum Both<T> {
     Answered { answer: T, sent: bool, client_ended: bool },
     /// The client's connection broke.
     ClientGone,
+    /// A policy refused an entry of what the client sends.
+    Denied(Vec<Reason>),
 }
 
 /// Runs the answer to its end, and the request beside it.
@@ -43,6 +47,7 @@ pub(super) async fn both<T>(
     client: &mut Inbox<'_>,
     engine: &mut Writer<'_>,
     upload: &mut Upload,
+    filter: Option<&EntryFilter<'_>>,
     may_hijack: bool,
     bytes_in: &mut u64,
     answer: impl Future<Output = T>,
@@ -50,19 +55,20 @@ pub(super) async fn both<T>(
     let progress = Progress::default();
     progress.sent.store(upload.framing.is_done(), Relaxed);
     let mut request =
-        pin!(request(client, engine, &mut upload.framing, may_hijack, bytes_in, &progress));
+        pin!(request(client, engine, &mut upload.framing, filter, may_hijack, bytes_in, &progress));
     let mut answer = pin!(answer);
     let answered = poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer));
+            return Poll::Ready(Ok(answer));
         }
-        match request.as_mut().poll(cx) {
-            Poll::Ready(Gone) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
+        request.as_mut().poll(cx).map(Err)
     })
     .await;
-    let Some(answer) = answered else { return Both::ClientGone };
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(RequestEnd::Gone) => return Both::ClientGone,
+        Err(RequestEnd::Denied(reasons)) => return Both::Denied(reasons),
+    };
     let is_over = |flag: &AtomicBool| flag.load(Relaxed);
     if ![&progress.sent, &progress.ended, &progress.refused].into_iter().any(is_over) {
         let rest = poll_fn(|cx| {
@@ -78,20 +84,35 @@ pub(super) async fn both<T>(
     }
 }
 
-/// The client's connection broke: there is nobody to answer.
-struct Gone;
+/// What ends a call from the request's side.
+enum RequestEnd {
+    /// The client's connection broke: there is nobody to answer.
+    Gone,
+    Denied(Vec<Reason>),
+}
+
+use RequestEnd::Gone;
 
 /// Sends the rest of the body, then watches for the client's end. Returns only when the client's
-/// connection broke.
+/// connection broke, or a policy refused what it sends.
 async fn request(
     client: &mut Inbox<'_>,
     engine: &mut Writer<'_>,
     framing: &mut Framing,
+    filter: Option<&EntryFilter<'_>>,
     may_hijack: bool,
     bytes_in: &mut u64,
     progress: &Progress,
-) -> Gone {
-    match pump(client, framing, engine, bytes_in).await {
+) -> RequestEnd {
+    let sent = match filter {
+        None => pump(client, framing, engine, bytes_in).await,
+        Some(filter) => match filter.pump(client, framing, engine, bytes_in).await {
+            Err(UploadError::Denied(reasons)) => return RequestEnd::Denied(reasons),
+            Err(UploadError::Pump(error)) => Err(error),
+            Ok(()) => Ok(()),
+        },
+    };
+    match sent {
         Ok(()) => progress.sent.store(true, Relaxed),
         Err(PumpError::Read(_)) => return Gone,
         Err(PumpError::Cut | PumpError::Malformed(_)) => {

@@ -9,6 +9,7 @@ mod audit;
 mod body;
 mod budget;
 mod deeds;
+mod entries;
 mod exchange;
 mod facts;
 mod head;
@@ -234,7 +235,7 @@ struct Sent {
     shape: Shape,
     identity: Identity,
     trail: Trail,
-    /// What was asked, where policies read the answer.
+    /// What was asked, where policies read the answer or what the client goes on to send.
     call: Option<Box<Typed>>,
 }
 
@@ -528,7 +529,9 @@ async fn send(
     trail: Trail,
 ) -> Result<Sent, Refusal> {
     let asked = match &*call {
-        Call::Typed(typed) if shape.reads_answer != Reads::Nothing => Some(Box::new(typed.clone())),
+        Call::Typed(typed) if shape.reads_answer != Reads::Nothing || shape.reads_entries => {
+            Some(Box::new(typed.clone()))
+        }
         Call::Typed(_) | Call::Verbatim(_) | Call::Http2 => None,
     };
     let conn = state.engine.send(call, &trail).await?;

@@ -13,10 +13,11 @@ use crate::api::endpoint::Resource;
 use crate::config::RuntimeListener;
 use crate::engine::Address;
 use crate::policy::{
-    Answer, Context, Deed, Fact, Item, Link, Policy, Question, Reply, Verdict as Says,
+    Answer, Context, Deed, Fact, Item, Link, Policy, Question, Reason, Reply, Verdict as Says,
 };
 use crate::telemetry::access::Format;
 use crate::telemetry::metrics::Metrics;
+use crate::wire::tar::TarEntry;
 
 const VERSION: &str = r#"{"ApiVersion":"1.43","MinAPIVersion":"1.24"}"#;
 
@@ -90,6 +91,9 @@ fn whole(status: u16, body: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// Of no rule that users can meet.
+const RULE: &str = "test.entry";
+
 const STREAM: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -126,6 +130,17 @@ where
         match row.answer {
             crate::api::endpoint::AnswerKind::JsonStream => Reads::Items,
             _ => Reads::Errors,
+        }
+    }
+
+    fn reads_entries(&self, _: &Typed, _: &Context<'_>) -> bool {
+        true
+    }
+
+    fn entry(&self, _: &Typed, entry: &TarEntry, _: &Context<'_>) -> Result<(), Vec<Reason>> {
+        match &*entry.path {
+            b"secret" => Err(vec![Reason::new(RULE, "secret", "no secrets", "")]),
+            _ => Ok(()),
         }
     }
 
@@ -409,4 +424,119 @@ fn questions_are_asked_side_by_side_but_not_all_at_once() {
     ask(&mut client, "POST /v1.43/containers/x/start");
     until(&mut client, "{}");
     assert_eq!((engine.lines().len(), count.0.lock().unwrap().most), (21, 8));
+}
+
+/// An entry of a tar archive with as many bytes as this.
+fn entry(path: &str, size: usize) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    block[..path.len()].copy_from_slice(path.as_bytes());
+    block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    block[148..156].fill(b' ');
+    block[156] = b'0';
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block.resize(512 + size.next_multiple_of(512), b'x');
+    block
+}
+
+/// An engine that tells how much of a body it has, whenever more of it comes, and answers at its end; None where the
+/// connection ends first.
+fn eating_engine() -> (TestEngine, mpsc::Receiver<Option<usize>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("engine.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let ((_, asked), (tell, eaten)) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        for mut conn in listener.incoming().map_while(Result::ok) {
+            let tell = tell.clone();
+            std::thread::spawn(move || {
+                let (mut all, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+                while let Ok(n @ 1..) = conn.read(&mut piece) {
+                    all.extend_from_slice(&piece[..n]);
+                    if all.starts_with(b"GET /version") {
+                        all.clear();
+                        conn.write_all(&whole(200, VERSION)).unwrap();
+                        continue;
+                    }
+                    let head = all.windows(4).position(|end| end == b"\r\n\r\n");
+                    if let Some(end) = head {
+                        let _ = tell.send(Some(all.len() - end - 4));
+                    }
+                    if all.ends_with(b"\r\n0\r\n\r\n") {
+                        conn.write_all(&whole(200, "{}")).unwrap();
+                    }
+                }
+                if all.starts_with(b"PUT ") {
+                    let _ = tell.send(None);
+                }
+            });
+        }
+    });
+    (TestEngine { path, asked, _dir: dir }, eaten)
+}
+
+const PUT: &[u8] = b"PUT /v1.43/containers/x/archive?path=/ HTTP/1.1\r\nHost: d\r\n\
+    Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn send(client: &mut UnixStream, bytes: &[u8]) {
+    client.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).unwrap();
+    client.write_all(bytes).unwrap();
+    client.write_all(b"\r\n").unwrap();
+}
+
+#[test]
+fn an_archive_goes_on_while_it_comes_and_each_entry_is_shown() {
+    let (engine, eaten) = eating_engine();
+    let mut client = client(&engine, |_, _| Says::pass(), keep);
+    client.write_all(PUT).unwrap();
+    let mut sent = 0;
+    for size in [0, 700, 100_000] {
+        let part = entry("file", size);
+        sent += part.len();
+        send(&mut client, &part);
+        // all that was sent is with the engine before the next is
+        while eaten.recv_timeout(Duration::from_secs(5)).unwrap().unwrap() < sent {}
+    }
+    send(&mut client, &[0; 1024]);
+    client.write_all(b"0\r\n\r\n").unwrap();
+    let head = until(&mut client, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+}
+
+#[test]
+fn an_entry_that_is_refused_never_comes_to_the_engine_and_ends_the_call() {
+    let compressed = b"\x1f\x8b\x08\x00".to_vec();
+    for (bad, says) in [(entry("secret", 0), "no secrets"), (compressed, "compressed")] {
+        let (engine, eaten) = eating_engine();
+        let mut client = client(&engine, |_, _| Says::pass(), keep);
+        client.write_all(PUT).unwrap();
+        let is_first = bad.len() < 512;
+        if !is_first {
+            send(&mut client, &entry("file", 10));
+            while eaten.recv_timeout(Duration::from_secs(5)).unwrap().unwrap() < 1024 {}
+        }
+        send(&mut client, &bad);
+        let head = until(&mut client, "\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+        until(&mut client, says);
+        let left: Vec<_> = eaten.iter().take_while(Option::is_some).flatten().collect();
+        assert!(left.iter().all(|had| *had < 1024 + 512), "the engine has more: {left:?}");
+    }
+}
+
+#[test]
+fn the_last_bytes_of_a_body_of_known_length_are_looked_at_too() {
+    let engine = TestEngine::start(|_, conn| conn.write_all(&whole(200, "{}")).unwrap());
+    for (body, status) in
+        [(entry("file", 0), "200"), (entry("secret", 0), "403"), (vec![b'x'; 9], "403")]
+    {
+        let mut client = client(&engine, |_, _| Says::pass(), keep);
+        let length = body.len();
+        let head = format!(
+            "POST /v1.43/images/load HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+        );
+        client.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        let head = until(&mut client, "\r\n\r\n");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
 }

@@ -13,7 +13,9 @@ use super::named::Named;
 use super::versions::KnownVersions;
 use super::{Answer, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
+use crate::api::endpoint::BodyKind;
 use crate::api::{Call, Typed};
+use crate::wire::tar::TarEntry;
 
 /// Something that every policy of its listener has allowed.
 #[derive(Debug)]
@@ -142,6 +144,25 @@ impl Chain {
             true => Item::Keep,
             false => Item::Drop,
         }
+    }
+
+    /// Whether any policy wants to see the entries of the archive that this call sends. Those that only audit do not: what
+    /// they would find comes too late for the record of a call that is under way.
+    pub fn reads_entries(&self, call: &Call, cx: &Context<'_>) -> bool {
+        let Call::Typed(call) = call else { return false };
+        matches!(call.row().body, BodyKind::Tar)
+            && self.links.iter().any(|link| !link.audits && link.policy.reads_entries(call, cx))
+    }
+
+    /// Shows one entry of an archive to the policies that read them, in their order.
+    pub fn entry(
+        &self,
+        call: &Typed,
+        entry: &TarEntry,
+        cx: &Context<'_>,
+    ) -> Result<(), Vec<Reason>> {
+        let reads = |link: &&Link| !link.audits && link.policy.reads_entries(call, cx);
+        self.links.iter().filter(reads).try_for_each(|link| link.policy.entry(call, entry, cx))
     }
 
     /// Shows an answer to the policies, the last one first.

@@ -19,7 +19,6 @@ pub mod facts;
 mod found;
 pub mod limits;
 pub mod mount_table;
-pub mod mounts;
 mod named;
 mod ports;
 #[cfg(feature = "rego")]
@@ -41,6 +40,7 @@ use crate::api::{Row, Typed};
 use crate::auth::Identity;
 use crate::config::{self, Invalid, PolicyKind};
 use crate::wire::head::Lines;
+use crate::wire::tar::TarEntry;
 
 /// What a policy may know besides the call.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,21 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     /// What it refers to by name, and so belongs to the operator.
     fn names(&self) -> Vec<Name> {
         Vec::new()
+    }
+
+    /// Whether `entry` wants the entries of the archive that this call sends; others stream past.
+    fn reads_entries(&self, _call: &Typed, _cx: &Context<'_>) -> bool {
+        false
+    }
+
+    /// Judges one entry of an archive before the engine has its header. What went before is with the engine by then.
+    fn entry(
+        &self,
+        _call: &Typed,
+        _entry: &TarEntry,
+        _cx: &Context<'_>,
+    ) -> Result<(), Vec<Reason>> {
+        Ok(())
     }
 
     /// How much of an answer to this route `answer` wants; others stream past.

@@ -8,16 +8,16 @@
 use regex::Regex;
 use serde_json::Value as Json;
 
-use super::mounts::{self, MountSource};
 use super::{Context, Fact, Policy, Question, Reason, Verdict};
 use crate::api::doc::{self, Value};
 use crate::api::endpoint::Resource;
+use crate::api::grammar::filters::takes;
+use crate::api::grammar::mode::NetworkMode;
+use crate::api::grammar::mounts::{self, MountSource};
+use crate::api::grammar::reference::{CONTAINER, Reference, without_slash};
 use crate::api::shape::{FILTERS, Kind};
 use crate::api::{Endpoint, Typed};
 use crate::config::{Template, TemplatePart};
-
-/// The engine's own networks: they cannot be removed, and connecting to them is for other rules.
-const PREDEFINED: &[&str] = &["", "bridge", "default", "host", "none"];
 
 /// A name that a policy has, or all that its template can become.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Named {
 
     /// Whether one of the operator's things is meant, by its name or in another way.
     fn is_meant(&self, kind: ResourceKind, text: &str, cx: &Context<'_>) -> Result<bool, Verdict> {
-        let text = text.strip_prefix('/').unwrap_or(text);
+        let text = without_slash(text);
         if !self.0.iter().any(|one| one.kind == kind) || text.is_empty() {
             return Ok(false);
         }
@@ -91,7 +91,7 @@ impl Named {
             Some(found) => Ok(found
                 .get("Name")
                 .and_then(Json::as_str)
-                .is_some_and(|name| self.has(kind, name.strip_prefix('/').unwrap_or(name)))),
+                .is_some_and(|name| self.has(kind, without_slash(name)))),
             None => Ok(false),
         }
     }
@@ -215,27 +215,6 @@ fn known<'f>(
     }
 }
 
-/// Whether a prune with these filters takes what has these labels: all of `label` must hold and none of
-/// `label!` (`filters.Args.MatchKVList` of moby).
-fn takes(filters: &Value, labels: Option<&Json>) -> bool {
-    let has = |wanted: &str| {
-        let (key, value) = match wanted.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (wanted, None),
-        };
-        let found = labels.and_then(|labels| labels.get(key)).and_then(Json::as_str);
-        found.is_some_and(|found| value.is_none_or(|value| value == found))
-    };
-    let of = |key: &str| -> Vec<&str> {
-        match filters.get(key) {
-            Some(Value::Object(entries)) => entries.iter().map(|(text, _)| &**text).collect(),
-            Some(list) => list.items().iter().filter_map(Value::as_str).collect(),
-            None => Vec::new(),
-        }
-    };
-    of("label").into_iter().all(has) && !of("label!").into_iter().any(has)
-}
-
 impl Name {
     pub fn new(kind: ResourceKind, text: &str) -> Name {
         Name { kind, text: text.to_owned(), pattern: None }
@@ -243,10 +222,14 @@ impl Name {
 
     /// What a network mode or the like refers to, if it is none of the engine's own.
     pub fn of_network(mode: &str) -> Option<Name> {
-        match mode.strip_prefix("container:") {
-            Some(container) => Some(Name::new(ResourceKind::Container, container)),
-            None if PREDEFINED.contains(&mode) => None,
-            None => Some(Name::new(ResourceKind::Network, mode)),
+        match NetworkMode::of(mode) {
+            NetworkMode::Container(of) => Some(Name::new(ResourceKind::Container, of.name)),
+            NetworkMode::Named(_) | NetworkMode::Namespace(_) => {
+                Some(Name::new(ResourceKind::Network, mode))
+            }
+            NetworkMode::Default | NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => {
+                None
+            }
         }
     }
 
@@ -282,18 +265,18 @@ impl Name {
             return Name::of_network(text);
         }
         if resource == Resource::Volume {
-            let text = Value::String(text.to_owned());
-            let MountSource::Volume(name) = mounts::of_bind(0, &text).source else { return None };
+            let (MountSource::Volume(name), _) = mounts::source_of_bind(text) else { return None };
             return (!name.is_empty()).then(|| Name::new(ResourceKind::Volume, name));
         }
         if resource != Resource::Container {
             return None;
         }
-        let name = match field {
-            "VolumesFrom" | "Links" => text.split(':').next(),
-            _ => text.strip_prefix("container:"),
+        let prefix = match field {
+            "VolumesFrom" | "Links" => "",
+            _ => CONTAINER,
         };
-        name.map(|name| Name::new(ResourceKind::Container, name))
+        let found = Reference::parse(text, prefix);
+        found.map(|found| Name::new(ResourceKind::Container, found.name))
     }
 
     fn holds(&self, name: &str) -> bool {

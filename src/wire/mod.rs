@@ -16,5 +16,6 @@ pub mod linger;
 pub mod pump;
 pub mod relay;
 pub mod splice;
+pub mod tar;
 mod tls;
 pub mod trail;

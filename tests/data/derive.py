@@ -160,6 +160,71 @@ def from_specs(folder):
     )
 
 
+WORDS = ("container", "network", "volume", "image", "exec", "plugin", "secret", "config", "node",
+         "service", "task", "checkpoint")
+# a property that is called so names something, or may
+NAMED = re.compile(r"(?:^|[a-z.])(?:Ids?|IDs?|Names?|Reference|Tags|RepoDigests)$|^(?:id|name|image)$"
+                   r"|^(?:%s)s?$|(?:Deleted|Untagged)$" % "|".join(map(str.capitalize, WORDS)))
+# and one that is said to
+SAID = re.compile(r"\b(?:names?|ids?|identifiers?|references?)\b[^.]*\b(?:%s)s?\b"
+                  r"|\b(?:%s)s?(?:'s)?\s+(?:names?|ids?|identifiers?|references?)\b"
+                  % ("|".join(WORDS), "|".join(WORDS)), re.IGNORECASE)
+TEXTS = ("string", "[string]", "{string}", "{[string]}")
+
+
+class Names:
+    """The properties of one answer that name a resource, by their own name or their description."""
+
+    def __init__(self, spec):
+        self.spec, self.out = spec, {}
+
+    def walk(self, schema, path, name="", depth=0):
+        if depth > 24:
+            raise ValueError(f"schema too deep at {path}")
+        schema = self.spec.flat(schema)
+        kind = self.spec.kind(schema)
+        called = bool(NAMED.search(name))
+        said = bool(SAID.search(" ".join((schema.get("description") or "").split())))
+        if kind in TEXTS and (called or said):
+            place = path + ("[]" if kind == "[string]" else "")
+            self.out[place] = (kind, "called" if called else "said")
+        if kind.startswith("{") and kind not in ("{string}",) and (called or said):
+            self.out[path + "{key}"] = (kind, "called" if called else "said")
+        if schema.get("type") == "array" or "items" in schema:
+            self.walk(schema.get("items") or {}, path + "[]", "", depth + 1)
+        extra = schema.get("additionalProperties")
+        if isinstance(extra, dict):
+            self.walk(extra, path + "{}", "", depth + 1)
+        for below, part in (schema.get("properties") or {}).items():
+            self.walk(part, f"{path}.{below}" if path else below, below, depth + 1)
+
+
+def from_answers(folder):
+    names = {}
+    for minor in range(OLDEST, NEWEST + 1):
+        spec = Spec(folder / f"v1.{minor}.yaml")
+        for path, item in spec.doc["paths"].items():
+            for method in METHODS:
+                for code, answer in (item.get(method) or {}).get("responses", {}).items():
+                    schema = spec.resolve(answer).get("schema")
+                    if not str(code).startswith("2") or schema is None:
+                        continue
+                    found = Names(spec)
+                    found.walk(schema, "")
+                    for place, (kind, why) in found.out.items():
+                        key = (method.upper(), path, place)
+                        names.setdefault(key, Span()).add(minor, (kind, why))
+    write(
+        "answers.tsv",
+        "method, path, place in the answer (as in fields.tsv, {key} the keys of a map), type,"
+        " first minor, last minor, why it may name a resource: what it is called or what is said of it",
+        [
+            [*key, span.facts[-1][0], *span.first_last(key), span.facts[-1][1]]
+            for key, span in sorted(names.items())
+        ],
+    )
+
+
 def from_engines(folder):
     releases = {}
     for path in folder.glob("derived-routes-*.txt"):
@@ -189,4 +254,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     specs = pathlib.Path(sys.argv[1])
     from_specs(specs)
+    from_answers(specs)
     from_engines(specs)

@@ -227,6 +227,20 @@ fn the_middle_is_pure() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A second reader of `container:x`, `a:b:ro` or an image's name would be a way round the first.
+#[test]
+fn how_names_are_written_is_read_in_one_place() {
+    let words = ["\"container:\"", "\"ns:\"", "\"sha256:\"", "strip_prefix('/')"];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.name.starts_with("policy/")) {
+        let code = source.code();
+        wrong.extend(words.iter().filter(|word| code.contains(**word)).map(|word| {
+            format!("src/{} reads `{word}` by itself, not in `api::grammar`", source.name)
+        }));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn every_file_says_what_it_is_for_and_is_of_readable_length() {
     for source in sources() {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::endpoint::{Minor, OLDEST};
 use super::*;
 
+mod answers;
 mod fields;
 mod readers;
 

@@ -16,9 +16,9 @@ use super::rules::{Allowed, Scalar};
 use super::{Conservative, count, state};
 use crate::api::doc::Value;
 use crate::api::endpoint::Minor;
+use crate::api::grammar::mounts::{self, BINDS, MOUNTS, Mount, MountSource};
 use crate::config::AllowedBind;
 use crate::policy::edit::Edit;
-use crate::policy::mounts::{self, BINDS, MOUNTS, Mount, MountSource};
 use crate::policy::{Context, Fact, Question};
 
 /// Options of a bind that change nothing but the container's own view.

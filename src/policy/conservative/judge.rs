@@ -13,11 +13,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pinned::Pinned;
-use super::reference::Reference;
+
 use super::rules::{Allowed, Node, Requirement, Rule};
 use super::{Conservative, host, plain, published, registry, seen, state};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
+use crate::api::grammar::image;
+use crate::api::grammar::reference::Reference;
 use crate::policy::edit::{Edit, Segment};
 use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
 
@@ -377,11 +379,9 @@ impl<'j> Judge<'j> {
         // Null in a list of strings is Go's empty string.
         let text = value.as_str().unwrap_or_default();
         match allowed {
-            Allowed::RegistryOfName => {
-                registry::judge(self, with, registry::host_of_name(text), cx)
-            }
+            Allowed::RegistryOfName => registry::judge(self, with, image::host_of_name(text), cx),
             Allowed::RegistryAddress => {
-                registry::judge(self, with, registry::host_of_address(text), cx)
+                registry::judge(self, with, image::host_of_address(text), cx)
             }
             Allowed::Ports(most) => published::holds(self, with, *most, value, cx),
             Allowed::NewNetwork => self.new_network(text, cx),
@@ -419,8 +419,8 @@ impl<'j> Judge<'j> {
         cx: &Context<'_>,
     ) -> Judgement {
         let mount = match value {
-            Value::Object(_) => crate::policy::mounts::of_mount(0, value),
-            _ => crate::policy::mounts::of_bind(0, value),
+            Value::Object(_) => crate::api::grammar::mounts::of_mount(0, value),
+            _ => crate::api::grammar::mounts::of_bind(0, value),
         };
         host::mount(self, with, allowed, &mount, cx)
     }

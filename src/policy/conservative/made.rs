@@ -6,12 +6,13 @@ use serde_json::{Value as Json, json};
 
 use super::judge::{Judge, Judgement};
 use super::rules::{Node, Requirement};
-use super::state::{is_user_defined, known, read, text};
+use super::state::{known, read, text};
 use super::{Conservative, host};
 use crate::api::Endpoint;
 use crate::api::container::CREATE;
 use crate::api::doc::Value;
-use crate::policy::mounts::{BINDS, Mount, MountSource};
+use crate::api::grammar::mode::NetworkMode;
+use crate::api::grammar::mounts::{BINDS, Mount, MountSource};
 use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
 
 /// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
@@ -46,7 +47,7 @@ pub(super) fn container(
     let endpoints: serde_json::Map<_, _> =
         networks.into_iter().flatten().map(|(name, one)| (network(name, one), json!({}))).collect();
     // Where it is connected is where it is: the engine looks at this text only when a container is made.
-    if networks.is_some() && is_user_defined(text(&host_config, "NetworkMode")) {
+    if networks.is_some() && NetworkMode::of(text(&host_config, "NetworkMode")).is_user_defined() {
         remove(&mut host_config, "NetworkMode");
     }
     let Some(map) = body.as_object_mut() else {
@@ -60,7 +61,7 @@ pub(super) fn container(
 /// By its id, where the engine keeps one: another network may have the name by now.
 fn network(name: &str, settings: &Json) -> String {
     match text(settings, "NetworkID") {
-        id if is_user_defined(name) && !id.is_empty() => id.to_owned(),
+        id if NetworkMode::of(name).is_user_defined() && !id.is_empty() => id.to_owned(),
         _ => name.to_owned(),
     }
 }

@@ -17,7 +17,6 @@ mod pinned;
 mod plain;
 mod published;
 mod redact;
-mod reference;
 mod registry;
 mod rules;
 mod seen;

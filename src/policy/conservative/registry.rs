@@ -8,15 +8,13 @@ use serde_json::Value as Json;
 
 use super::Conservative;
 use super::judge::{Judge, Judgement};
+use crate::api::grammar::image::DOCKER_HUB;
 use crate::policy::{Context, Fact, Question};
 use crate::wire::address::is_public;
 
 /// As the listener's configuration has it.
 #[derive(Debug, Default)]
 pub(super) struct Registries(Option<Vec<String>>);
-
-/// Where names without a host are.
-const DOCKER_HUB: &str = "docker.io";
 
 impl Registries {
     pub(super) fn new(listed: Option<Vec<String>>) -> Registries {
@@ -87,35 +85,6 @@ fn has_proxy(info: &Json) -> bool {
     info.get("HttpsProxy").and_then(Json::as_str).is_some_and(|proxy| !proxy.is_empty())
 }
 
-/// The host in an image's name or a search term.
-pub(super) fn host_of_name(name: &str) -> &str {
-    // moby's `reference.splitDockerDomain` and `registry.splitReposSearchTerm`: a first part is a host when
-    // it looks like one. Upper case cannot be a repository.
-    let looks_like_host = |first: &str| {
-        first.contains(['.', ':'])
-            || first == "localhost"
-            || first.bytes().any(|b| b.is_ascii_uppercase())
-    };
-    match name.split_once('/') {
-        Some((first, _)) if looks_like_host(first) => first,
-        _ => DOCKER_HUB,
-    }
-}
-
-/// The host in the address of a login: `https://registry.example.com/v1/`, or its host alone. Only these
-/// two schemes are cut off, and in lower case only: in front of anything else moby puts `https://`
-/// (`registry.newIndexInfo`), and a host would be read out of what is a scheme here.
-pub(super) fn host_of_address(address: &str) -> &str {
-    let bare = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
-    let bare = bare.unwrap_or(address);
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]/_".contains(&b);
-    // Nobody's: a user's name, a query, another scheme.
-    if bare.contains("://") || !bare.bytes().all(is_plain) {
-        return "";
-    }
-    bare.split('/').next().unwrap_or_default()
-}
-
 fn is_docker_hub(host: &str) -> bool {
     matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io" | "hub.docker.com")
 }
@@ -169,36 +138,6 @@ fn is_public_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_at_the_host_where_dockerd_would_look() {
-        for (name, host) in [
-            ("alpine", "docker.io"),
-            ("alpine:3.18", "docker.io"),
-            ("library/alpine:3", "docker.io"),
-            ("ghcr.io/a/b@sha256:00", "ghcr.io"),
-            ("169.254.169.254/latest/meta-data", "169.254.169.254"),
-            ("localhost/x", "localhost"),
-            ("db:5000/x", "db:5000"),
-            ("[::1]:5000/x", "[::1]:5000"),
-            ("Host/x", "Host"),
-        ] {
-            assert_eq!(host_of_name(name), host, "{name}");
-        }
-        for (address, host) in [
-            ("https://index.docker.io/v1/", "index.docker.io"),
-            ("http://127.0.0.1:9000", "127.0.0.1:9000"),
-            ("registry.example.com", "registry.example.com"),
-            ("http://docker.io@10.0.0.1/", ""),
-            ("10.0.0.1?x=docker.io", ""),
-            ("127.0.0.1://docker.io", ""),
-            ("HTTP://docker.io", ""),
-            ("http://http://docker.io", ""),
-            ("db", "db"),
-        ] {
-            assert_eq!(host_of_address(address), host, "{address}");
-        }
-    }
 
     #[test]
     fn without_a_list_no_address_and_no_local_name_is_allowed() {

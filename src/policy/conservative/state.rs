@@ -12,6 +12,7 @@ use super::judge::{Judge, Judgement};
 use super::rules::Node;
 use super::{Conservative, host, made};
 use crate::api::doc::{self, Value};
+use crate::api::grammar::mode::NetworkMode;
 use crate::api::shape::{Kind, Object};
 use crate::api::{Endpoint, network, volume};
 use crate::policy::{Context, Fact, FindingDetail, Question, Reason};
@@ -67,12 +68,12 @@ pub(super) fn network(
     name: &str,
     cx: &Context<'_>,
 ) -> Judgement {
-    match name {
-        "" | "default" | "bridge" | "none" => return Judgement::Yes,
-        "host" => return Judgement::No,
+    match NetworkMode::of(name) {
+        NetworkMode::Default | NetworkMode::Bridge | NetworkMode::None => return Judgement::Yes,
+        NetworkMode::Host => return Judgement::No,
         // Another way of saying something else.
-        name if name.starts_with("container:") || name.starts_with("ns:") => return Judgement::No,
-        _ => {}
+        NetworkMode::Container(_) | NetworkMode::Namespace(_) => return Judgement::No,
+        NetworkMode::Named(_) => {}
     }
     let json = match known(judge, Question::Network(name.to_owned()), cx) {
         Ok(Some(json)) => json,
@@ -145,19 +146,10 @@ pub(super) fn network_of(name: &str, cx: &Context<'_>) -> Option<(String, String
     let question = Question::Network(name.to_owned());
     let id = id_of(&question, cx)?;
     match cx.facts.get(&question) {
-        Some(Fact::Json(json)) => {
-            Some((text(json, "Name").to_owned(), id)).filter(|(name, _)| is_user_defined(name))
-        }
+        Some(Fact::Json(json)) => Some((text(json, "Name").to_owned(), id))
+            .filter(|(name, _)| NetworkMode::of(name).is_user_defined()),
         _ => None,
     }
-}
-
-/// Whether a network's name, or what `NetworkMode` says, means one that somebody has made (moby's
-/// `NetworkMode.IsUserDefined`).
-pub(super) fn is_user_defined(mode: &str) -> bool {
-    !matches!(mode, "" | "default" | "bridge" | "host" | "none")
-        && !mode.starts_with("container:")
-        && !mode.starts_with("ns:")
 }
 
 /// The network that this container would be connected to by its name when it starts, if there is one. The engine
@@ -168,7 +160,8 @@ pub(super) fn unpinned_network<'f>(name: &str, cx: &Context<'f>) -> Option<&'f s
     };
     let networks = json.pointer("/NetworkSettings/Networks").and_then(Json::as_object);
     let mut by_name = networks.into_iter().flatten().filter_map(|(name, settings)| {
-        (is_user_defined(name) && text(settings, "NetworkID").is_empty()).then_some(name.as_str())
+        (NetworkMode::of(name).is_user_defined() && text(settings, "NetworkID").is_empty())
+            .then_some(name.as_str())
     });
     by_name.find(|name| !is_forced(name, cx))
 }

@@ -7,21 +7,21 @@ use super::Judged;
 use super::rules::Rules;
 use super::words::wanted;
 use crate::api::doc::Value;
+use crate::api::grammar::mode::NetworkMode;
 use crate::api::query::Query;
 use crate::config::Word;
 use crate::policy::Reason;
-
-/// The engine's own, where an endpoint has no settings.
-const PREDEFINED: &[&str] = &["bridge", "default", "host", "none"];
 
 pub(super) fn create(rules: &Rules<'_>, root: &mut Value) -> Judged {
     let mode = root.get("HostConfig").and_then(|host| host.get("NetworkMode"));
     let mode = mode.and_then(Value::as_str).unwrap_or_default().to_owned();
     let endpoints = root.get("NetworkingConfig").and_then(|config| config.get("EndpointsConfig"));
     let names_another = endpoints.is_some_and(|all| {
-        all.entries().iter().any(|(name, _)| !is_default(name) && name != "bridge")
+        all.entries()
+            .iter()
+            .any(|(name, _)| !NetworkMode::of(name).is_default() && name != "bridge")
     });
-    let is_said = !is_default(&mode) || names_another;
+    let is_said = !NetworkMode::of(&mode).is_default() || names_another;
     let Some(network) = wanted(rules, Word::Network, is_said)? else { return Ok(()) };
     if let Some(config) = root.get_mut("NetworkingConfig")
         && let Some(endpoints) = config.get_mut("EndpointsConfig")
@@ -35,7 +35,7 @@ pub(super) fn create(rules: &Rules<'_>, root: &mut Value) -> Judged {
 }
 
 pub(super) fn build(rules: &Rules<'_>, query: &mut Query) -> Judged {
-    let is_said = query.get("networkmode").is_some_and(|mode| !is_default(mode));
+    let is_said = query.get("networkmode").is_some_and(|mode| !NetworkMode::of(mode).is_default());
     if let Some(network) = wanted(rules, Word::Network, is_said)? {
         query.set("networkmode", network);
     }
@@ -57,7 +57,9 @@ pub(super) fn connect(rules: &Rules<'_>, network: &str) -> Judged {
 /// The endpoint for this network alone: the client's own, or the aliases of the one that it takes the
 /// place of.
 fn only(endpoints: &Value, mode: &str, network: &str) -> Value {
-    if PREDEFINED.contains(&network) || network.starts_with("container:") {
+    let asked = NetworkMode::of(network);
+    // An endpoint in one of the engine's own has no settings.
+    if !matches!(asked, NetworkMode::Named(_) | NetworkMode::Namespace(_)) {
         return Value::Object(Vec::new());
     }
     let kept = |endpoint: &Value, keeps: &dyn Fn(&str) -> bool| {
@@ -69,8 +71,4 @@ fn only(endpoints: &Value, mode: &str, network: &str) -> Value {
         (None, Some(other)) => kept(other, &|key| key == "Aliases"),
         (None, None) => Value::Object(Vec::new()),
     }
-}
-
-fn is_default(mode: &str) -> bool {
-    matches!(mode, "" | "default")
 }

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
+use crate::api::grammar::mounts::{self, MountSource};
 use crate::api::{Endpoint, Typed};
-use crate::policy::mounts::{self, MountSource};
 use crate::policy::{Fact, Facts, Question};
 
 #[derive(Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 //! links that are names of the DNS; what exists and refers to something that is gone is a no.
 
 use super::super::pinned::Pinned;
-use super::super::reference::{self, Reference};
 use super::super::{Conservative, state};
 use super::{Correction, Edit, Judge, Judgement, PathStep, Pin, SHORT_ID, yes};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
+use crate::api::grammar::reference::{self, Reference};
 use crate::policy::{Context, Fact, Question, Reason};
 
 impl Judge<'_> {

@@ -218,7 +218,7 @@ impl LearnedRules {
         match &cause.found {
             Some(found) => parts(found).iter().all(|part| known.contains(part)),
             // As `state` says it of what is mounted.
-            None => cause.place == crate::policy::mounts::BINDS,
+            None => cause.place == crate::api::grammar::mounts::BINDS,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::super::host::{self, ENGINE_SOCKETS};
 use super::super::rules::{Allowed, Requirement, Rule, Scalar};
 use super::super::surroundings;
 use crate::api::doc::Value;
-use crate::policy::mounts::{MountSource, of_bind};
+use crate::api::grammar::mounts::{MountSource, of_bind};
 
 /// Directories for `binds`, and whether they are to be writable.
 pub(super) type Binds = BTreeMap<PathBuf, bool>;

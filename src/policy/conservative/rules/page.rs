@@ -26,6 +26,10 @@ in the access log and in the metrics. `*` is every element of a list, or every v
 pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ("api.version", "the client speaks an API version that dockgate or the engine does not"),
     ("authz.failed", "a policy `authz`: the plugin did not answer, or not as plugins do (500)"),
+    (
+        "archive.unreadable",
+        "a policy looks into the archive, which is compressed or can be read in two ways",
+    ),
     ("authz.request", "a policy `authz`: the plugin refused the call"),
     ("authz.response", "a policy `authz`: the plugin refused the answer"),
     ("build.buildkit", "BuildKit's own protocol, which dockgate cannot look into yet"),

@@ -44,20 +44,22 @@ pub fn of(create: &Value) -> Vec<Mount<'_>> {
     binds.chain(mounts).collect()
 }
 
-/// `source:target[:options]`, `target` alone for an anonymous volume.
+/// The source of `source:target[:options]`, and the rest.
+pub fn source_of_bind(text: &str) -> (MountSource<'_>, &str) {
+    match text.split_once(':') {
+        // `target` alone is an anonymous volume.
+        None => (MountSource::Volume(""), text),
+        Some((name, rest)) if is_volume_name(name) => (MountSource::Volume(name), rest),
+        // Relative paths too: no engine takes them, but none may ever.
+        Some((path, rest)) => (MountSource::Host(path), rest),
+    }
+}
+
 pub fn of_bind(index: usize, bind: &Value) -> Mount<'_> {
     // Null in a list of strings is Go's empty string.
-    let text = bind.as_str().unwrap_or_default();
-    let (source, rest) = text.split_once(':').unwrap_or(("", text));
-    let is_anonymous = !text.contains(':');
+    let (source, rest) = source_of_bind(bind.as_str().unwrap_or_default());
     let (target, options) = rest.split_once(':').unwrap_or((rest, ""));
     let options: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
-    let source = match source {
-        _ if is_anonymous => MountSource::Volume(""),
-        name if is_volume_name(name) => MountSource::Volume(name),
-        // Relative paths too: no engine takes them, but none may ever.
-        path => MountSource::Host(path),
-    };
     let read_only = options.contains(&"ro");
     Mount { list: BINDS, index, source, target, read_only, options }
 }

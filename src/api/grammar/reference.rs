@@ -1,11 +1,13 @@
 //! How a value names another container, and the same with its id in the name's place.
 //!
-//! `judge` reads values here and writes them anew: parsed and rebuilt, never substituted, or `container:con` would
+//! `conservative` and `api::answer` read values here. `judge` writes them anew: parsed and rebuilt, never substituted, or `container:con` would
 //! become `<id>tainer:con`. What must stay true: what this finds is what dockerd looks up.
+
+use std::ops::Range;
 
 /// `container:NAME`, `NAME:alias` of a link, `NAME:mode` of `VolumesFrom`, or `NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reference<'t> {
+pub struct Reference<'t> {
     prefix: &'t str,
     pub name: &'t str,
     /// With its colon.
@@ -15,26 +17,34 @@ pub(super) struct Reference<'t> {
 /// As long as an id of the engine's: SHA-256 in lower-case hexadecimal.
 const ID: usize = 64;
 
+/// Before the name in the modes of namespaces.
+pub const CONTAINER: &str = "container:";
+
 impl<'t> Reference<'t> {
     /// None where the prefix is another.
-    pub(super) fn parse(text: &'t str, prefix: &'t str) -> Option<Reference<'t>> {
+    pub fn parse(text: &'t str, prefix: &'t str) -> Option<Reference<'t>> {
         let tail = text.strip_prefix(prefix)?;
         let (name, rest) = match tail.find(':') {
             Some(colon) if prefix.is_empty() => tail.split_at(colon),
             _ => (tail, ""),
         };
-        // The engine writes names with a slash in front, and takes them so.
-        let name = name.strip_prefix('/').unwrap_or(name);
+        let name = without_slash(name);
         Some(Reference { prefix, name, rest })
     }
 
-    pub(super) fn with_id(&self, id: &str) -> String {
+    /// Where the name stands in the text that was parsed.
+    pub fn place(&self, text: &str) -> Option<Range<usize>> {
+        let end = text.len().checked_sub(self.rest.len())?;
+        Some(end.checked_sub(self.name.len())?..end)
+    }
+
+    pub fn with_id(&self, id: &str) -> String {
         let Reference { prefix, rest, .. } = self;
         format!("{prefix}{id}{rest}")
     }
 
     /// A link without an alias has the name for one (`opts.ParseLink` of moby).
-    pub(super) fn link_with_id(&self, id: &str) -> String {
+    pub fn link_with_id(&self, id: &str) -> String {
         match self.rest {
             "" => format!("{id}:{}", self.name),
             _ => self.with_id(id),
@@ -42,13 +52,18 @@ impl<'t> Reference<'t> {
     }
 }
 
+/// The engine writes names of containers with a slash in front, and takes them so.
+pub fn without_slash(name: &str) -> &str {
+    name.strip_prefix('/').unwrap_or(name)
+}
+
 /// Whether it can be nothing but a whole id: names of this form are refused when they are given.
-pub(super) fn is_id(name: &str) -> bool {
+pub fn is_id(name: &str) -> bool {
     name.len() == ID && is_hexadecimal(name)
 }
 
 /// Whether an id could begin like this.
-pub(super) fn is_hexadecimal(name: &str) -> bool {
+pub fn is_hexadecimal(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -1,0 +1,10 @@
+//! How names stand inside the values of requests and answers: one grammar for each way of writing.
+//!
+//! Policies read the values of requests here, and `api::answer` those of answers. What must stay
+//! true: what is found is what dockerd would look up, and no policy splits such a text by itself.
+
+pub mod filters;
+pub mod image;
+pub mod mode;
+pub mod mounts;
+pub mod reference;
