@@ -19,7 +19,7 @@ use super::meta::Meta;
 use super::range::Ranges;
 use super::reply::{Body, Growth, Reply};
 use super::request::{Request, phrase, plain};
-use super::route::{Kind, Route, RouteSource};
+use super::route::{Kind, Route};
 use super::stats::{Account, Outcome};
 use super::store::StoredResponse;
 use super::upstream::{Fault, RequestBody};
@@ -321,10 +321,7 @@ impl Case<'_> {
     /// sends as it is. Of what is verified nobody gets a part that was not.
     fn is_far(&self) -> bool {
         let route = &self.route;
-        let is_as_it_comes = route.verify.is_none()
-            && route.rewrite.is_none()
-            && route.render.is_none()
-            && matches!(route.source, RouteSource::Fetch(_));
+        let is_as_it_comes = route.verify.is_none() && route.rewrite.is_none();
         let Some(ranges) = Ranges::of(&self.request.method, &self.request.headers) else {
             return false;
         };

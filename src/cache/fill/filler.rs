@@ -19,7 +19,6 @@ use super::judge::{is_plain_file, meta, storable};
 use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::meta::Meta;
-use crate::cache::route::Verify;
 use crate::cache::store::{Body, Draft, Lock, StoredResponse};
 use crate::cache::upstream::Fault;
 
@@ -281,7 +280,7 @@ async fn take_in(
         return Err(Failure::Wrong(format!("its length is {length} and not what it says")));
     }
     match &job.route.verify {
-        Some(Verify::Sha256(expected)) if is_plain_file(begun) && *expected != sha256 => {
+        Some(expected) if is_plain_file(begun) && *expected != sha256 => {
             Err(Failure::Wrong("its SHA-256 is not the one that it must have".to_owned()))
         }
         _ => Ok((length, sha256)),

@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::key::Key;
 use crate::cache::meta::{Meta, Stored};
-use crate::cache::route::{Kind, Verify};
+use crate::cache::route::Kind;
 
 pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored> {
     let ResponseStart { status, headers, .. } = begun;
@@ -23,9 +23,7 @@ pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored>
         return Err(Unstored::PassThrough);
     }
     // It cannot be checked: it is for whom it came, at his own risk.
-    if let (Some(Verify::Sha256(_)), StatusCode::OK, false) =
-        (&route.verify, *status, is_plain_file(begun))
-    {
+    if route.verify.is_some() && *status == StatusCode::OK && !is_plain_file(begun) {
         return Err(Unstored::Unchecked);
     }
     // Who has led here has a say, too.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cache::key::Partition;
-use crate::cache::route::{Mirror, RequestTarget, RouteSource};
+use crate::cache::route::{Mirror, RequestTarget};
 use crate::config;
 
 fn settings(keys: &str, folder: &Path) -> Result<Understood, String> {
@@ -26,10 +26,8 @@ fn fetched(settings: &Understood, host: &str) -> String {
         headers: &headers,
         partition,
     };
-    match settings.http.route(&asked).unwrap().source {
-        RouteSource::Fetch(fetch) => format!("{}://{}", fetch.scheme.as_str(), fetch.host),
-        _ => panic!("no fetch"),
-    }
+    let fetch = settings.http.route(&asked).unwrap().source;
+    format!("{}://{}", fetch.scheme.as_str(), fetch.host)
 }
 
 #[test]
