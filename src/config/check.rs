@@ -5,6 +5,7 @@
 
 mod auth;
 mod cache;
+mod credentials;
 mod exchange;
 mod kinds;
 mod limits;

@@ -112,6 +112,7 @@ impl Checking<'_> {
             .flatten()
             .map(|(host, url)| (self.placed(host), self.placed(url)))
             .collect();
+        let credentials = self.credentials(raw.credentials.unwrap_or_default());
         let mirror = raw.mirror.map(|mirror| self.path_mirror(mirror.into_inner()));
         let is_bounded = !origins.is_empty() || mirror.is_some();
         if let Some(first) = raw.listen.as_ref().filter(|_| raw.domains.is_none() && !is_bounded) {
@@ -147,6 +148,7 @@ impl Checking<'_> {
             object_store: raw.object_store.map(|url| self.object_store(&url)),
             domains,
             origins,
+            credentials,
             mirror,
             forward: raw.forward,
             next_hop: raw.next_hop.and_then(|url| self.next_hop(&url)),

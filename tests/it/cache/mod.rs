@@ -5,6 +5,7 @@
 
 mod between;
 mod by_path;
+mod credentials;
 mod disk;
 mod herd;
 mod liars;
