@@ -63,6 +63,9 @@ pub enum Kind {
     Metadata { ttl: Option<Duration>, stale: Duration },
     /// Never changes: what is stored is fresh.
     Artifact,
+    /// Never changes, and is stored once for all; but a caller is given it only after the origin has said, to
+    /// the caller's own credentials, that this one may have it.
+    Restricted,
     /// Never stored.
     PassThrough,
 }

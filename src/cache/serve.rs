@@ -5,6 +5,7 @@
 //! answers everybody who asks meanwhile; and every answer says in `Cache-Status` how it came about.
 
 mod answers;
+mod restricted;
 
 use std::sync::Arc;
 
@@ -57,6 +58,9 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     }
     if case.route.kind == Kind::PassThrough || case.only_the_origin_can_tell() {
         return case.pass(None, Forwarded::Bypass).await;
+    }
+    if case.route.kind == Kind::Restricted {
+        return Box::pin(case.restricted()).await;
     }
     let epoch = cache.hot.epoch();
     let found = case.look_up().await;
@@ -116,7 +120,7 @@ impl Case<'_> {
     }
 
     fn variant(&self, names: &[HeaderName]) -> Vec<(String, Option<String>)> {
-        self.cache.variant(names, &self.request.headers)
+        self.cache.variant(&self.route, names, &self.request.headers)
     }
 
     /// What is stored for this client, else for everybody where that may be.
@@ -207,6 +211,9 @@ impl Case<'_> {
                 Some(answer) => answer,
                 None => return self.slow(found.as_ref()).await,
             };
+            if let Some(refused) = self.must_not_have(&answer, led).await {
+                return refused;
+            }
             match answer {
                 FlightAnswer::Stored(stored, own) if self.is_mine(&stored.meta) => {
                     let outcome = if led { Outcome::Revalidated } else { Outcome::Collapsed };

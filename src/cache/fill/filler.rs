@@ -87,7 +87,7 @@ async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
 /// What another request, or another process, has stored since this one looked.
 async fn newer(cache: &Cache, job: &Job) -> Option<StoredResponse> {
     let Purpose::Fill { flight, alone: false, .. } = &job.purpose else { return None };
-    let variant = |names: &[http::HeaderName]| cache.variant(names, &job.request);
+    let variant = |names: &[http::HeaderName]| cache.variant(&job.route, names, &job.request);
     // What has landed is looked for first: it is there until it can be found in the store.
     let is_mine = |meta: &Meta| variant(&fresh::vary_names(&meta.headers)) == meta.vary;
     let found = match cache.flights.landed(&flight.key, is_mine) {

@@ -32,6 +32,10 @@ pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored>
     {
         return Err(Unstored::Response(reason));
     }
+    // What one caller may not have another may.
+    if route.kind == Kind::Restricted && *status != StatusCode::OK {
+        return Err(Unstored::Response(fresh::NotStored::Status));
+    }
     // What is stored is worth more than an error.
     if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
         return Err(Unstored::Error);
@@ -50,11 +54,11 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool
         }
     }
     let partition = match fresh::shareable(&job.request, &headers, &job.route.rules) {
-        true => job.common,
-        false => job.route.key.partition,
+        true if job.route.kind != Kind::Restricted => job.common,
+        _ => job.route.key.partition,
     };
     let kind = match (&job.route.kind, begun.status) {
-        (Kind::Artifact, StatusCode::OK) => Stored::Artifact,
+        (Kind::Artifact | Kind::Restricted, StatusCode::OK) => Stored::Artifact,
         _ => Stored::Metadata,
     };
     let names = fresh::vary_names(&headers);
@@ -62,7 +66,7 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool
         key: Key { partition, ..job.route.key.clone() },
         kind,
         status: begun.status,
-        vary: cache.variant(&names, &job.request),
+        vary: cache.variant(&job.route, &names, &job.request),
         headers,
         request_time: begun.times.0,
         response_time: begun.times.1,

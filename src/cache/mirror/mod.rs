@@ -135,6 +135,7 @@ impl Http {
         }
         let kind = match rule.treat {
             Treatment::PassThrough => Kind::PassThrough,
+            Treatment::Restricted => Kind::Restricted,
             Treatment::Artifact { .. } if is_known => Kind::Artifact,
             Treatment::Artifact { .. } => {
                 rules.heuristic = true;

@@ -43,6 +43,7 @@ fn treated(mirror: &Http, host: &str, path: &str) -> &'static str {
     match route.kind {
         Kind::Artifact if route.verify.is_some() => "verified",
         Kind::Artifact => "artifact",
+        Kind::Restricted => "restricted",
         Kind::PassThrough => "pass",
         Kind::Metadata { ttl: Some(Duration::ZERO), .. } => "revalidated",
         Kind::Metadata { .. } if general && route.rules.heuristic => "heuristic",

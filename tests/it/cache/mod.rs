@@ -12,5 +12,6 @@ mod liars;
 mod mirrors;
 pub mod origin;
 mod ranges;
+mod restricted;
 mod reuse;
 mod rig;
