@@ -61,6 +61,7 @@ pub struct Cache {
 /// What an origin is shown where a client brings nothing of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OriginCredentials {
+    Aws(AwsKey),
     Basic(Login),
     Bearer {
         token: File,
@@ -71,6 +72,15 @@ pub enum OriginCredentials {
         /// Where, if not at the origin.
         realm: Option<Text>,
     },
+}
+
+/// For AWS's signatures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AwsKey {
+    pub access_key: Text,
+    pub secret: File,
+    pub region: Text,
+    pub service: Text,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +144,7 @@ impl Cache {
     pub fn files(&self) -> Vec<&File> {
         let tls = self.tls.iter().flat_map(Tls::files);
         let secrets = self.credentials.iter().filter_map(|(_, credentials)| match credentials {
+            OriginCredentials::Aws(key) => Some(&key.secret),
             OriginCredentials::Basic(login) => Some(&login.password),
             OriginCredentials::Bearer { token } => Some(token),
             OriginCredentials::Token { login, .. } => login.as_ref().map(|login| &login.password),

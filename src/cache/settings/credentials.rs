@@ -9,8 +9,9 @@ use http::HeaderValue;
 
 use crate::cache::key::Scheme;
 use crate::cache::mirror::Origin;
+use crate::cache::upstream::Signer;
 use crate::cache::upstream::credentials::{How, OriginCredentials, basic, bearer};
-use crate::config::{self, Cache, Complaints, File, Invalid, Login, Text};
+use crate::config::{self, AwsKey, Cache, Complaints, File, Invalid, Login, Text};
 
 /// Longer ones are no secrets but a wrong file.
 const LONGEST: usize = 16 * 1024;
@@ -38,6 +39,7 @@ fn how(
     origin: Option<&Origin>,
 ) -> Result<How, Invalid> {
     Ok(match credentials {
+        config::OriginCredentials::Aws(key) => How::Signed(signer(key)?),
         config::OriginCredentials::Basic(login) => How::Fixed(login_of(login)?),
         config::OriginCredentials::Bearer { token } => {
             let made = bearer(&secret(token)?);
@@ -48,6 +50,21 @@ fn how(
             let realm = realm.as_ref().map(|realm| site(realm, config, origin)).transpose()?;
             How::Token { login, realm }
         }
+    })
+}
+
+fn signer(key: &AwsKey) -> Result<Signer, Invalid> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    for text in [&key.access_key, &key.region, &key.service] {
+        if text.text.is_empty() || !text.text.bytes().all(is_plain) {
+            return Err(text.invalid("this cannot stand in a signature", "letters, digits and `-`"));
+        }
+    }
+    Ok(Signer {
+        access_key: key.access_key.text.clone(),
+        secret: secret(&key.secret)?,
+        region: key.region.text.clone(),
+        service: key.service.text.clone(),
     })
 }
 

@@ -162,6 +162,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "spaced` holds no token",
         ),
         (
+            "credentials.\"https://a\" = { kind = \"aws\", access_key = \"a/b\", secret_file = \"word\", region = \"r\" }",
+            "this cannot stand in a signature",
+        ),
+        (
             "credentials.\"https://a\" = { kind = \"bearer\", realm = \"http://b\" }",
             "`http://b` would hear in clear what is for `https`\n  hint: use `https://host`",
         ),
@@ -194,9 +198,10 @@ fn secrets_are_read_from_files_and_shown_nowhere() {
         "http://b:8080" = { kind = "bearer", token_file = "token" }
         "https://c" = { kind = "bearer", username = "robot", password_file = "word", realm = "https://auth.c" }
         "https://d" = { kind = "bearer" }
+        "https://e" = { kind = "aws", access_key = "AKID", secret_file = "word", region = "eu-west-1" }
     "#;
     let settings = settings(keys, dir.path()).unwrap();
-    assert_eq!(settings.credentials.len(), 4);
+    assert_eq!(settings.credentials.len(), 5);
     let shown = format!("{:?}", settings.credentials);
     assert!(shown.contains("auth.c") && !shown.contains("s3cret"), "{shown}");
 }

@@ -6,14 +6,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::aws::Signer;
 use crate::api::json;
 use crate::cache::key::Scheme;
 use crate::cache::route::Fetch;
@@ -35,6 +37,8 @@ pub struct OriginCredentials {
 pub enum How {
     /// By an `Authorization` that goes with each request.
     Fixed(HeaderValue),
+    /// By a signature of each request.
+    Signed(Signer),
     /// By a token that is asked for where the origin's challenge says.
     Token {
         /// The `Authorization` of the request for it.
@@ -84,6 +88,11 @@ pub fn bearer(token: &str) -> Option<HeaderValue> {
         .filter(|_| !token.is_empty() && token.bytes().all(is_token))
 }
 
+/// As a request carries it.
+pub(super) fn authorization(value: HeaderValue) -> HeaderMap {
+    HeaderMap::from_iter([(AUTHORIZATION, value)])
+}
+
 fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
@@ -101,12 +110,15 @@ impl OriginCredentials {
     }
 
     /// What goes with a request before the origin has said anything.
-    pub(super) fn at_once(&self, fetch: &Fetch) -> Option<HeaderValue> {
-        if let How::Fixed(value) = &self.how {
-            return Some(value.clone());
+    pub(super) fn at_once(&self, method: &Method, fetch: &Fetch) -> Option<HeaderMap> {
+        match &self.how {
+            How::Fixed(value) => Some(authorization(value.clone())),
+            How::Signed(signer) => signer.sign(method, fetch, SystemTime::now()),
+            How::Token { .. } => {
+                let kept = self.kept();
+                kept.find(kept.folders.get(folder(fetch))?).map(authorization)
+            }
         }
-        let kept = self.kept();
-        kept.find(kept.folders.get(folder(fetch))?)
     }
 
     /// The token that `request` would give again.
@@ -176,6 +188,10 @@ mod tests {
         Fetch { scheme: Scheme::Https, host: "a".to_owned(), target: target.to_owned() }
     }
 
+    fn shown(own: &OriginCredentials, fetch: &Fetch) -> Option<HeaderValue> {
+        own.at_once(&Method::GET, fetch)?.get(AUTHORIZATION).cloned()
+    }
+
     fn own() -> OriginCredentials {
         let how = How::Token { login: basic("u", "secret"), realm: None };
         OriginCredentials::new(Scheme::Https, "a".to_owned(), how)
@@ -184,15 +200,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_token_is_used_beside_what_it_was_given_for_until_it_expires() {
         let (own, request) = (own(), fetch("/t?scope=x"));
-        assert_eq!(own.at_once(&fetch("/v2/x/blobs/1")), None);
+        assert_eq!(shown(&own, &fetch("/v2/x/blobs/1")), None);
         let token = own.take(&request, br#"{"token":"t1","expires_in":100,"more":[]}"#).unwrap();
         own.learn(&fetch("/v2/x/blobs/1"), &request);
         assert_eq!(token, "Bearer t1");
-        assert_eq!(own.at_once(&fetch("/v2/x/blobs/2?q=/")), Some(token.clone()));
-        assert_eq!(own.at_once(&fetch("/v2/y/blobs/1")), None, "it may be of another scope");
+        assert_eq!(shown(&own, &fetch("/v2/x/blobs/2?q=/")), Some(token.clone()));
+        assert_eq!(shown(&own, &fetch("/v2/y/blobs/1")), None, "it may be of another scope");
         assert_eq!(own.token(&request), Some(token));
         tokio::time::advance(Duration::from_secs(90)).await;
-        assert_eq!((own.token(&request), own.at_once(&fetch("/v2/x/blobs/2"))), (None, None));
+        assert_eq!((own.token(&request), shown(&own, &fetch("/v2/x/blobs/2"))), (None, None));
     }
 
     #[test]
@@ -225,7 +241,7 @@ mod tests {
             let (fetch, request) = (fetch(&format!("/{i}/x")), fetch(&format!("/t?{i}")));
             own.take(&request, br#"{"token":"t"}"#).unwrap();
             own.learn(&fetch, &request);
-            assert!(own.at_once(&fetch).is_some());
+            assert!(shown(&own, &fetch).is_some());
         }
         let kept = own.kept();
         assert!(kept.tokens.len() <= MANY && kept.folders.len() <= MANY);

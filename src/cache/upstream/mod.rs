@@ -29,6 +29,7 @@ use tokio::time::{Instant, timeout_at};
 use super::key::Scheme;
 use super::route::Fetch;
 
+mod aws;
 mod body;
 mod challenge;
 mod circuit;
@@ -44,6 +45,7 @@ mod redirect;
 mod send;
 mod source;
 
+pub use aws::Signer;
 pub use body::{AnswerBody, RequestBody};
 pub use fault::Fault;
 pub use proxies::Proxies;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderName, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::credentials::{How, OriginCredentials};
+use super::credentials::{How, OriginCredentials, authorization};
 use super::source::{SoFar, Source, Step};
 use super::{Fault, Follow, Interim, OriginResponse, RequestBody, Shared, Upstream, redirect};
 use crate::cache::route::Fetch;
@@ -37,11 +37,14 @@ impl Upstream {
             credentials: shared.credentials(fetch).filter(|_| only_reads && !has_own),
         };
         let (mut so_far, mut heads) = (SoFar::new(fetch), Vec::new());
-        so_far.sent = source.credentials.and_then(|own| own.at_once(fetch));
         loop {
+            if so_far.tokens == 0 {
+                let own = source.credentials(&so_far);
+                so_far.sent = own.and_then(|own| own.at_once(&method, &so_far.fetch));
+            }
             let mut sent = headers.clone();
-            if let Some(own) = &so_far.sent {
-                sent.insert(AUTHORIZATION, own.clone());
+            for (name, value) in so_far.sent.iter().flatten() {
+                sent.insert(name.clone(), value.clone());
             }
             let (once, hears) = (std::mem::take(&mut body), on_interim.clone());
             let mut answer = shared.once(&so_far.fetch, &method, sent, once, hears).await?;
@@ -59,9 +62,10 @@ impl Upstream {
                 (Step::Token(request), Some(own)) => {
                     // Its host may be asked for the token, and by one at a time.
                     drop(answer);
-                    let refused = so_far.sent.as_ref();
+                    let refused = so_far.sent.as_ref().and_then(|sent| sent.get(AUTHORIZATION));
                     let token = shared.token(own, &so_far.fetch, &request, refused).await?;
-                    (so_far.sent, so_far.tokens) = (Some(token), so_far.tokens + 1);
+                    so_far.sent = Some(authorization(token));
+                    so_far.tokens += 1;
                     continue;
                 }
                 (Step::Answer | Step::Token(_), _) => {}

@@ -4,7 +4,7 @@
 //! origins answer; credentials of the cache's own go to the origin that they are for, and not on where a
 //! redirect leads; an origin that refuses them is a fault, for no client can do anything about it.
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::challenge::{Challenge, NoToken};
 use super::credentials::{How, OriginCredentials};
@@ -24,8 +24,8 @@ pub(super) struct Source<'a> {
 pub(super) struct SoFar {
     /// The last call.
     pub fetch: Fetch,
-    /// The `Authorization` that went with it, of the cache's own.
-    pub sent: Option<HeaderValue>,
+    /// What went with it of the cache's own.
+    pub sent: Option<HeaderMap>,
     /// Redirects that were followed.
     pub hops: u8,
     /// Whether one of them has led to another origin.

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::super::Text;
-use super::super::cache::{Login, OriginCredentials};
+use super::super::cache::{AwsKey, Login, OriginCredentials};
 use super::super::raw::cache as raw;
 use super::Checking;
+
+/// Whose requests are signed if nothing else is said.
+const SERVICE: &str = "s3";
 
 impl Checking<'_> {
     pub(super) fn credentials(
@@ -25,44 +28,78 @@ impl Checking<'_> {
     }
 
     fn one_credentials(&mut self, raw: &raw::Credentials) -> Option<OriginCredentials> {
-        let place = raw.kind.span();
-        let mut needless = |key: &Option<Spanned<String>>, name: &str, why: &str| {
-            if let Some(key) = key {
-                self.complaints.add(key.span(), format!("`{name}` is not for this: {why}"), "");
+        let kind = raw.kind.get_ref().as_str();
+        match (kind, &raw.token_file) {
+            ("aws", _) => {
+                self.no_others(raw, kind, &["access_key", "secret_file", "region", "service"]);
+                let key = self.aws_key(raw);
+                self.needs(raw, &key, "`access_key`, `secret_file` and `region`");
+                key.map(OriginCredentials::Aws)
             }
-        };
-        match (raw.kind.get_ref().as_str(), &raw.token_file) {
-            ("basic", token) => {
-                needless(token, "token_file", "`basic` is a name and a password");
-                needless(&raw.realm, "realm", "`basic` asks nobody for a token");
+            ("basic", _) => {
+                self.no_others(raw, kind, &["username", "password_file"]);
                 let login = self.login(raw);
-                if login.is_none() {
-                    let hint = "add `username` and `password_file`";
-                    self.complaints.add(place, "`basic` is a name and a password", hint);
-                }
+                self.needs(raw, &login, "`username` and `password_file`");
                 login.map(OriginCredentials::Basic)
             }
             ("bearer", Some(token)) => {
-                let why = "the token is in `token_file`";
-                needless(&raw.username, "username", why);
-                needless(&raw.password_file, "password_file", why);
-                needless(&raw.realm, "realm", why);
+                self.no_others(raw, kind, &["token_file"]);
                 Some(OriginCredentials::Bearer { token: self.file(token) })
             }
             ("bearer", None) => {
+                self.no_others(raw, kind, &["username", "password_file", "realm"]);
                 let login = self.login(raw);
                 let realm = raw.realm.as_ref().map(|realm| self.placed(realm));
                 Some(OriginCredentials::Token { login, realm })
             }
             (other, _) => {
                 let what = format!("`{other}` is no kind of credentials");
-                self.complaints.add(place, what, "there are `basic` and `bearer`");
+                let hint = "there are `basic`, `bearer` and `aws`";
+                self.complaints.add(raw.kind.span(), what, hint);
                 None
             }
         }
     }
 
-    /// Both or neither.
+    fn needs<T>(&mut self, raw: &raw::Credentials, made: &Option<T>, keys: &str) {
+        if made.is_none() {
+            let what = format!("`{}` needs {keys}", raw.kind.get_ref());
+            self.complaints.add(raw.kind.span(), what, "");
+        }
+    }
+
+    /// A key that nobody looks at is a mistake.
+    fn no_others(&mut self, raw: &raw::Credentials, kind: &str, keys: &[&str]) {
+        for (key, value) in [
+            ("username", &raw.username),
+            ("password_file", &raw.password_file),
+            ("token_file", &raw.token_file),
+            ("realm", &raw.realm),
+            ("access_key", &raw.access_key),
+            ("secret_file", &raw.secret_file),
+            ("region", &raw.region),
+            ("service", &raw.service),
+        ] {
+            if let Some(value) = value.as_ref().filter(|_| !keys.contains(&key)) {
+                let beside = if keys == ["token_file"] { " with `token_file`" } else { "" };
+                let what = format!("`{key}` does nothing for `kind = \"{kind}\"`{beside}");
+                self.complaints.add(value.span(), what, "");
+            }
+        }
+    }
+
+    fn aws_key(&mut self, raw: &raw::Credentials) -> Option<AwsKey> {
+        let (access, secret) = (raw.access_key.as_ref()?, raw.secret_file.as_ref()?);
+        let region = raw.region.as_ref()?;
+        let service = raw.service.as_ref().map(|service| self.placed(service));
+        Some(AwsKey {
+            access_key: self.placed(access),
+            secret: self.file(secret),
+            region: self.placed(region),
+            service: service.unwrap_or_else(|| Text::from(SERVICE)),
+        })
+    }
+
     fn login(&mut self, raw: &raw::Credentials) -> Option<Login> {
         let (name, other) = match (&raw.username, &raw.password_file) {
             (Some(username), Some(password)) => {

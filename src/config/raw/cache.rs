@@ -51,6 +51,10 @@ pub(in crate::config) struct Credentials {
     pub password_file: Option<Spanned<String>>,
     pub token_file: Option<Spanned<String>>,
     pub realm: Option<Spanned<String>>,
+    pub access_key: Option<Spanned<String>>,
+    pub secret_file: Option<Spanned<String>>,
+    pub region: Option<Spanned<String>>,
+    pub service: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -141,11 +141,11 @@ fn every_complaint_about_a_cache_says_where_and_what_to_do() {
         ("listen = []", "dockgate.toml:1:8: `[cache.packages]` needs `listen`"),
         (
             "credentials = { \"https://a\" = { kind = \"digest\" } }",
-            "dockgate.toml:2:40: `digest` is no kind of credentials\n  hint: there are `basic` and `bearer`",
+            "dockgate.toml:2:40: `digest` is no kind of credentials\n  hint: there are `basic`, `bearer` and `aws`",
         ),
         (
             "credentials = { \"https://a\" = { kind = \"basic\" } }",
-            "dockgate.toml:2:40: `basic` is a name and a password",
+            "dockgate.toml:2:40: `basic` needs `username` and `password_file`",
         ),
         (
             "credentials = { \"https://a\" = { kind = \"bearer\", username = \"u\" } }",
@@ -153,7 +153,15 @@ fn every_complaint_about_a_cache_says_where_and_what_to_do() {
         ),
         (
             "credentials = { \"https://a\" = { kind = \"bearer\", token_file = \"t\", realm = \"r\" } }",
-            "dockgate.toml:2:76: `realm` is not for this: the token is in `token_file`",
+            "dockgate.toml:2:76: `realm` does nothing for `kind = \"bearer\"` with `token_file`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"aws\", access_key = \"k\" } }",
+            "`aws` needs `access_key`, `secret_file` and `region`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"bearer\", service = \"s3\" } }",
+            "`service` does nothing for `kind = \"bearer\"`",
         ),
         (
             "credentials = { \"https://a\" = { kind = \"bearer\", password = \"p\" } }",

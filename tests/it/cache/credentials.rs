@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dockgate::cache::key::Scheme;
-use dockgate::cache::upstream::UpstreamSettings;
 use dockgate::cache::upstream::credentials::{How, OriginCredentials, basic, bearer};
+use dockgate::cache::upstream::{Signer, UpstreamSettings};
 
 use super::origin::{Asked, Origin, whole};
 use super::rig::{Answer, Rig, Setup};
@@ -125,6 +125,37 @@ fn who_is_refused_in_the_caches_name_is_told_so_and_asked_for_nothing() {
     assert!(answer.how().contains("credentials-refused"), "{answer:?}");
     assert!(answer.text().contains("hint: see `credentials`"), "{answer:?}");
     assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_signature_is_of_each_request_and_of_reads_only() {
+    let origin = Origin::new(|_, asked, stream| {
+        let signed = asked.field("authorization").is_some_and(|shown| {
+            shown.starts_with("AWS4-HMAC-SHA256 Credential=AKID/")
+                && shown.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date")
+        });
+        let dated = asked.field("x-amz-date").is_some_and(|date| date.ends_with('Z'));
+        let answer = if signed && dated { whole("200 OK", b"in") } else { whole("403 No", b"") };
+        stream.write_all(&answer).is_ok()
+    });
+    let signer = Signer {
+        access_key: "AKID".to_owned(),
+        secret: "secret".to_owned(),
+        region: "eu-west-1".to_owned(),
+        service: "s3".to_owned(),
+    };
+    let rig = rig(&origin, How::Signed(signer), "");
+    for path in ["/x", "/y?z=1"] {
+        let answer = rig.get(&origin, path);
+        assert_eq!((answer.status, answer.text()), (200, "in"));
+    }
+    assert_eq!(rig.ask(&origin, "PUT", "/x", &["Content-Length: 0"]).status, 403);
+    let shown: Vec<_> = origin
+        .asked()
+        .iter()
+        .map(|asked| asked.field("authorization").map(str::to_owned))
+        .collect();
+    assert_ne!(shown[0], shown[1], "of another request");
 }
 
 /// A registry whose tokens are numbered and hold for a number of requests.
