@@ -1,7 +1,7 @@
 //! The caching proxy: one origin request, the first byte at once, never a wrong byte.
 //!
 //! `run` opens one `Cache` for each `[cache.NAME]`. The story of a request is `serve::answer`: route,
-//! look up, judge, fetch, answer. `asked`, `route`, `mirror`, `fresh` and `range` are pure; `store`
+//! look up, judge, fetch, answer. `target`, `asker`, `route`, `mirror`, `fresh` and `range` are pure; `store`
 //! keeps objects, `upstream` asks origins, `fill` brings an object in while others read it, `front`
 //! speaks to clients. What must stay true: nothing but `by_path` knows a package format's name (that is
 //! data in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.

@@ -208,21 +208,32 @@ async fn receive(cache: &Cache, job: Job, mut begun: ResponseStart, in_flight: &
         Ok(()) => take_in(cache, &job, &mut begun, in_flight, &mut draft).await,
         Err(failure) => Err(failure),
     };
-    match (result, draft) {
-        (Ok((length, sha256)), Some(draft)) => {
+    match result {
+        Ok((length, sha256)) => {
             let meta = Meta { length, sha256, ..meta };
-            let body = Body::File { file: draft.file(), start: draft.start() };
-            in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
-            cache.hot.forget(&meta.key);
-            in_flight.end(End::Whole);
-            commit(cache, &job, in_flight, draft, meta).await;
+            land(cache, &job, in_flight, draft, meta).await;
         }
-        (Ok(_), None) => in_flight.end(End::Whole),
-        (Err(failure), _) => {
+        Err(failure) => {
             log(&job, &failure);
             in_flight.end(End::Broken);
         }
     }
+}
+
+/// The whole is there, and right.
+async fn land(
+    cache: &Cache,
+    job: &Job,
+    in_flight: &Arc<InFlightBody>,
+    draft: Option<Draft>,
+    meta: Meta,
+) {
+    let Some(draft) = draft else { return in_flight.end(End::Whole) };
+    let body = Body::File { file: draft.file(), start: draft.start() };
+    in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
+    cache.hot.forget(&meta.key);
+    in_flight.end(End::Whole);
+    commit(cache, job, in_flight, draft, meta).await;
 }
 
 fn log(job: &Job, failure: &Failure) {

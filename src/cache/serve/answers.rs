@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{Case, from_store, say, taken_in};
-use crate::cache::fill::{Head, Reader};
+use crate::cache::fill::{Broken, Head, Reader};
 use crate::cache::fresh::{self, CacheStatus, Forwarded, Precondition};
 use crate::cache::front;
 use crate::cache::hot::{self, Ready};
@@ -153,23 +153,11 @@ impl Case<'_> {
             }
             // `answer` has sent those conditions to the origin.
             Precondition::None | Precondition::Origin => {
-                let wanted = match (head.length, meta.status) {
-                    (Some(length), StatusCode::OK) => {
-                        range::wanted(method, request, &meta.headers, length)
+                let wanted = match self.wanted(&mut reader, head).await {
+                    Ok(wanted) => wanted,
+                    Err(broken) => {
+                        return plain(StatusCode::BAD_GATEWAY, &broken.to_string(), account);
                     }
-                    _ => Wanted::Whole,
-                };
-                // A part of what is verified is right only if the whole is.
-                let wanted = match (wanted, &self.route.verify) {
-                    (Wanted::Whole, _) => Wanted::Whole,
-                    (wanted, None) => wanted,
-                    (wanted, Some(_)) => match reader.verdict().await {
-                        Some(Ok(())) => wanted,
-                        Some(Err(broken)) => {
-                            return plain(StatusCode::BAD_GATEWAY, &broken.to_string(), account);
-                        }
-                        None => Wanted::Whole,
-                    },
                 };
                 let (plan, status, length) = match (wanted, head.length) {
                     (Wanted::Whole, length) | (_, length @ None) => (None, meta.status, length),
@@ -188,6 +176,25 @@ impl Case<'_> {
         self.cache.via(&mut reply.headers);
         say(&mut reply.headers, &status);
         reply
+    }
+
+    /// What of a body that is coming this client is to have. A part of what is verified is right only if the whole
+    /// is: it waits for the verdict.
+    async fn wanted(&self, reader: &mut Reader, head: &Head) -> Result<Wanted, Broken> {
+        let (method, request) = (&self.request.method, &self.request.headers);
+        let wanted = match (head.length, head.meta.status) {
+            (Some(length), StatusCode::OK) => {
+                range::wanted(method, request, &head.meta.headers, length)
+            }
+            _ => Wanted::Whole,
+        };
+        if matches!(wanted, Wanted::Whole) || self.route.verify.is_none() {
+            return Ok(wanted);
+        }
+        match reader.verdict().await {
+            Some(verdict) => verdict.map(|()| wanted),
+            None => Ok(Wanted::Whole),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Redirects that are followed here, so that the answer is kept under the first URL.
 //!
-//! Pure; `Upstream` asks after each answer. What must stay true: TLS is not left, only hosts are
+//! Pure; `source` asks after each answer. What must stay true: TLS is not left, only hosts are
 //! asked that the caller allows, and nothing that could be a credential goes to another origin. A
 //! redirect that is not followed is the answer: the client may do as it likes.
 
