@@ -4,7 +4,7 @@
 //! field of one client can change what another one gets. What is known to be harmless is listed; all
 //! else either stays behind, or tells clients apart.
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 
 /// What a field of a request is to a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,18 @@ impl Field {
             false => Field::Unknown,
         }
     }
+}
+
+/// A request, but for what says who asks.
+pub(super) fn without_credentials(request: &HeaderMap) -> HeaderMap {
+    let is_plain =
+        |name: &HeaderName| matches!(Field::of(name), Field::Plain | Field::Hop | Field::Unknown);
+    let plain = request.iter().filter(|(name, _)| is_plain(name));
+    let mut kept = HeaderMap::new();
+    for (name, value) in plain {
+        kept.append(name, value.clone());
+    }
+    kept
 }
 
 /// Whether a stored object may say in clear what a field had in it: nobody's secret is in these.

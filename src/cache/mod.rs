@@ -1,7 +1,7 @@
 //! The caching proxy: one origin request, the first byte at once, never a wrong byte.
 //!
 //! `run` opens one `Cache` for each `[cache.NAME]`. The story of a request is `serve::answer`: route,
-//! look up, judge, fetch, answer. `asked`, `route`, `mirror`, `fresh` and `range` are pure; `store`
+//! look up, judge, fetch, answer. `target`, `asker`, `route`, `mirror`, `fresh` and `range` are pure; `store`
 //! keeps objects, `upstream` asks origins, `fill` brings an object in while others read it, `front`
 //! speaks to clients. What must stay true: nothing but `by_path` knows a package format's name (that is
 //! data in `policies/cache-rules.toml`), and no body that failed a check is ever completed to a client.
@@ -31,6 +31,7 @@ pub mod store;
 pub mod target;
 pub mod upstream;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -173,8 +174,18 @@ impl Cache {
     }
 
     /// These fields of a request, as they are stored.
-    fn variant(&self, names: &[HeaderName], request: &HeaderMap) -> Vec<(String, Option<String>)> {
-        fresh::variant(names, request, &|name, value| {
+    fn variant(
+        &self,
+        route: &Route,
+        names: &[HeaderName],
+        request: &HeaderMap,
+    ) -> Vec<(String, Option<String>)> {
+        let request = match route.kind {
+            // Who asks decides whether there is an answer, not which.
+            Kind::Restricted => Cow::Owned(asker::without_credentials(request)),
+            _ => Cow::Borrowed(request),
+        };
+        fresh::variant(names, &request, &|name, value| {
             let is_readable = asker::is_public(name) || Field::of(name) == Field::Credential;
             (!is_readable).then(|| self.secret.seal(value))
         })
@@ -197,6 +208,10 @@ impl Cache {
         route.rules.negative = route.negative;
         match &route.kind {
             Kind::Artifact => route.rules.artifact = true,
+            Kind::Restricted => {
+                route.rules.artifact = true;
+                route.key.partition = self.secret.restricted();
+            }
             Kind::Metadata { ttl, stale } => {
                 route.rules.ttl = *ttl;
                 route.rules.stale_while_revalidate = route.rules.stale_while_revalidate.max(*stale);

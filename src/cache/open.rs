@@ -39,6 +39,7 @@ impl Cache {
             id: id.clone(),
             next_hop: understood.next_hop.clone(),
             proxies: Proxies::from_env(),
+            credentials: understood.credentials.clone(),
             extra_roots: understood.extra_roots.clone(),
             allow_private: config.allow_private.clone(),
             per_host: config.connections_per_host,

@@ -47,6 +47,12 @@ impl Secret {
         Partitions { own, common: self.partition(headers, &common) }
     }
 
+    /// Of what is stored for all and is nobody's until the origin says so: nobody's own, nor everybody's, should
+    /// it be a plain resource tomorrow.
+    pub(super) fn restricted(&self) -> Partition {
+        Partition::Own(first(hmac::sign(&self.key, b"restricted").as_ref()))
+    }
+
     fn partition(&self, headers: &HeaderMap, fields: &[(&HeaderName, Field)]) -> Partition {
         if fields.is_empty() {
             return Partition::Shared;

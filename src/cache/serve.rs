@@ -5,29 +5,24 @@
 //! answers everybody who asks meanwhile; and every answer says in `Cache-Status` how it came about.
 
 mod answers;
+mod fetch;
+mod restricted;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use tokio::time::timeout;
 
 use super::Cache;
-use super::fill::{self, Flight, FlightAnswer, Head, InFlightBody, Interim, Job, Purpose, Reader};
+use super::fill::{self, Flight, FlightAnswer, Head, InFlightBody, Job, Purpose, Reader};
 use super::fresh::{self, CacheStatus, Forwarded, Reuse};
 use super::key::{Key, Partition};
 use super::meta::Meta;
-use super::range::Ranges;
 use super::reply::{Body, Growth, Reply};
 use super::request::{Request, phrase, plain};
-use super::route::{Kind, Route, RouteSource};
+use super::route::{Kind, Route};
 use super::stats::{Account, Outcome};
 use super::store::StoredResponse;
 use super::upstream::{Fault, RequestBody};
-
-/// A range that begins so far behind what has come is asked for on its own.
-const NEAR: u64 = 1 << 20;
-/// How often an answer may turn out to be of another variant.
-const MOST_ROUNDS: u32 = 4;
 
 /// One request on its way through here.
 struct Case<'c> {
@@ -57,6 +52,9 @@ pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
     }
     if case.route.kind == Kind::PassThrough || case.only_the_origin_can_tell() {
         return case.pass(None, Forwarded::Bypass).await;
+    }
+    if case.route.kind == Kind::Restricted {
+        return Box::pin(case.restricted()).await;
     }
     let epoch = cache.hot.epoch();
     let found = case.look_up().await;
@@ -116,7 +114,7 @@ impl Case<'_> {
     }
 
     fn variant(&self, names: &[HeaderName]) -> Vec<(String, Option<String>)> {
-        self.cache.variant(names, &self.request.headers)
+        self.cache.variant(&self.route, names, &self.request.headers)
     }
 
     /// What is stored for this client, else for everybody where that may be.
@@ -178,169 +176,9 @@ impl Case<'_> {
         self.cache.thread.run(fill::run(Arc::clone(self.cache), job, in_flight));
     }
 
-    async fn fetch(&mut self, found: Option<StoredResponse>, judged: Option<Reuse>) -> Reply {
-        let fwd = match (&found, &judged) {
-            (Some(_), Some(Reuse::Stale { why, .. })) if why.is_wish() => Forwarded::Request,
-            (Some(_), _) => Forwarded::Stale,
-            (None, _) => Forwarded::UriMiss,
-        };
-        if self.request.method == Method::HEAD {
-            return self.pass(found, fwd).await;
-        }
-        if found.is_none() && self.is_far() {
-            self.fill_behind();
-            return self.pass(None, Forwarded::Partial).await;
-        }
-        let mut vary = found.as_ref().map(|found| fresh::vary_names(&found.meta.headers));
-        // One who wants nothing stored leads nobody.
-        let mut alone = self.cache.passes.knows(&self.route.key, self.now)
-            || fresh::wants_nothing_stored(&self.request.headers);
-        for round in 0.. {
-            // An origin that varies by something else each time is asked for each client.
-            alone |= round == MOST_ROUNDS;
-            let (mut reader, led) = self.board(vary.as_deref(), &found, alone);
-            let mut interim = match led {
-                true => std::mem::take(&mut self.request.interim),
-                false => Interim::default(),
-            };
-            let answer = match self.in_time(&mut reader, &mut interim, judged.as_ref()).await {
-                Some(answer) => answer,
-                None => return self.slow(found.as_ref()).await,
-            };
-            match answer {
-                FlightAnswer::Stored(stored, own) if self.is_mine(&stored.meta) => {
-                    let outcome = if led { Outcome::Revalidated } else { Outcome::Collapsed };
-                    let status = CacheStatus {
-                        forwarded_status: Some(StatusCode::NOT_MODIFIED),
-                        collapsed: !led,
-                        ..forwarded(fwd)
-                    };
-                    let mut reply = self.stored(&stored, outcome, status).await;
-                    if led {
-                        // In place of what an earlier client was told.
-                        own.keys().for_each(|name| drop(reply.headers.remove(name)));
-                        for (name, value) in own.iter() {
-                            reply.headers.append(name, value.clone());
-                        }
-                    }
-                    return reply;
-                }
-                FlightAnswer::Found(stored) if self.is_mine(&stored.meta) => {
-                    let ttl = match self.judge(&stored) {
-                        Reuse::Fresh { ttl, .. } | Reuse::WhileRevalidating { ttl, .. } => ttl,
-                        Reuse::Stale { ttl, .. } => ttl,
-                    };
-                    return self.stored(&stored, Outcome::Hit, from_store(ttl)).await;
-                }
-                FlightAnswer::Stored(stored, _) | FlightAnswer::Found(stored) => {
-                    vary = Some(fresh::vary_names(&stored.meta.headers));
-                }
-                // Somebody else's answer: it may be for that client only, or of another variant. What may
-                // be stored, and the disk does not take, is for all who have waited for it.
-                FlightAnswer::New(head) if !led && !head.is_shared => {
-                    let status = head.meta.status;
-                    if let Some(reply) = self.instead(status, found.as_ref(), judged.as_ref()).await
-                    {
-                        return reply;
-                    }
-                    alone = true;
-                }
-                FlightAnswer::New(head) if !led && !self.is_mine(&head.meta) => {
-                    vary = Some(fresh::vary_names(&head.meta.headers));
-                }
-                FlightAnswer::New(head) => {
-                    let status = head.meta.status;
-                    if let Some(reply) = self.instead(status, found.as_ref(), judged.as_ref()).await
-                    {
-                        return reply;
-                    }
-                    return self.grown(reader, &head, led, fwd).await;
-                }
-                FlightAnswer::Failed(fault) => {
-                    return self.fallen(&fault, found.as_ref(), judged.as_ref()).await;
-                }
-            }
-        }
-        self.unavailable("the origin's answers contradict each other")
-    }
-
-    /// What came of it; none where something stale does and the origin lets wait for itself. Who asks for
-    /// the origin's word (`max-age=0`, as apt does for its indexes) waits: RFC 9111 §4.2.4 lets a cache
-    /// serve what is stale when it is disconnected, not when it would be quicker.
-    async fn in_time(
-        &self,
-        reader: &mut Reader,
-        interim: &mut Interim,
-        judged: Option<&Reuse>,
-    ) -> Option<FlightAnswer> {
-        let answer = reader.answer(interim);
-        match judged {
-            Some(Reuse::Stale { if_unreachable, if_error, why, .. })
-                if (*if_unreachable || *if_error) && !why.is_wish() =>
-            {
-                timeout(self.cache.settings.patience, answer).await.ok()
-            }
-            _ => Some(answer.await),
-        }
-    }
-
-    /// What is stale, while the origin is still being asked.
-    async fn slow(&self, found: Option<&StoredResponse>) -> Reply {
-        let Some(found) = found else { return self.unavailable("the origin lets wait for itself") };
-        let status = CacheStatus { detail: Some("origin-slow".to_owned()), ..from_store(0) };
-        self.stored(found, Outcome::Stale, status).await
-    }
-
-    /// A place in the flight, and whether this request leads it.
-    fn board(
-        &self,
-        vary: Option<&[HeaderName]>,
-        found: &Option<StoredResponse>,
-        alone: bool,
-    ) -> (Reader, bool) {
-        let (reader, started) = match alone {
-            true => {
-                let (reader, flight, in_flight) = self.cache.flights.alone(&self.route.key);
-                (reader, Some((flight, in_flight)))
-            }
-            false => self.join(vary),
-        };
-        let led = started.is_some();
-        if let Some((flight, in_flight)) = started {
-            self.launch(Purpose::Fill { flight, found: found.clone(), alone }, in_flight);
-        }
-        (reader, led)
-    }
-
     /// Whether an answer to another request with this URL is one to this request.
     fn is_mine(&self, meta: &Meta) -> bool {
         self.variant(&fresh::vary_names(&meta.headers)) == meta.vary
-    }
-
-    /// Whether the wanted range begins well behind what has come so far, and is a part of what the origin
-    /// sends as it is. Of what is verified nobody gets a part that was not.
-    fn is_far(&self) -> bool {
-        let route = &self.route;
-        let is_as_it_comes = route.verify.is_none()
-            && route.rewrite.is_none()
-            && route.render.is_none()
-            && matches!(route.source, RouteSource::Fetch(_));
-        let Some(ranges) = Ranges::of(&self.request.method, &self.request.headers) else {
-            return false;
-        };
-        let so_far = self.cache.flights.so_far(&route.key, |names| self.variant(names));
-        is_as_it_comes && ranges.start().is_none_or(|start| start > so_far.unwrap_or(0) + NEAR)
-    }
-
-    /// Fetches the whole while a part of it is on its way.
-    fn fill_behind(&self) {
-        if self.cache.passes.knows(&self.route.key, self.now) {
-            return;
-        }
-        let (_, started) = self.join(None);
-        if let Some((flight, in_flight)) = started {
-            self.launch(Purpose::Fill { flight, found: None, alone: false }, in_flight);
-        }
     }
 
     /// What is stored, in place of an error of the origin.

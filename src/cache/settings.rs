@@ -17,7 +17,10 @@ use super::hosts::{HostSet, Pattern};
 use super::key::Scheme;
 use super::mirror::{CacheRules, Http, Origin};
 use super::target::host_key;
+use super::upstream::credentials::OriginCredentials;
 use crate::config::{Authorization, Cache, CacheListen, Complaints, Invalid, PathMirror, Text};
+
+mod credentials;
 
 #[derive(Debug)]
 pub struct Understood {
@@ -28,6 +31,8 @@ pub struct Understood {
     /// Registries below paths of the cache's own.
     pub by_path: Option<Arc<ByPath>>,
     pub next_hop: Option<Uri>,
+    /// What some origins are shown.
+    pub credentials: Vec<Arc<OriginCredentials>>,
     /// Trusted beside the system's authorities.
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
@@ -67,6 +72,7 @@ impl Understood {
             complaints.note(tls.key.private_key());
         }
         let next_hop = config.next_hop.as_ref().and_then(|url| complaints.note(uri(url)));
+        let credentials = complaints.note(credentials::read(config)).unwrap_or_default();
         let general = fresh::FreshnessRules {
             share_authorized: config.authorization == Authorization::Rfc9111,
             // They were found to be names of fields before.
@@ -86,7 +92,7 @@ impl Understood {
             Arc::new(ByPath::new(own, registries, Arc::clone(&http)))
         });
         let domains = patterns.into_iter().collect();
-        Ok(Understood { domains, http, by_path, next_hop, extra_roots })
+        Ok(Understood { domains, http, by_path, next_hop, credentials, extra_roots })
     }
 }
 

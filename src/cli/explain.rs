@@ -14,7 +14,7 @@ use super::out;
 use crate::auth::Identity;
 use crate::config::{self, Listener};
 use crate::policy::mount_table::MountTable;
-use crate::policy::rehearsal::{Request, Verdict, explore};
+use crate::policy::rehearsal::{Outcome, Request, Verdict, explore};
 use crate::policy::{Fact, Finding, Question, Reply};
 
 const DENIED: u8 = 3;
@@ -71,6 +71,12 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let is_here = config.engine.url.starts_with("unix://");
     let knows = |question: &Question| known(question, is_here);
     let outcome = explore(&chain, &listener.name, &identity, &request, &knows);
+    let (said, code) = told(outcome);
+    out::end(&said, code)
+}
+
+/// What came of it, for a person to read.
+fn told(outcome: Outcome) -> (String, ExitCode) {
     let mut said = Vec::new();
     for Finding { policy, reason } in &outcome.findings {
         said.push(format!("{policy} (audit): {}", reason.message()));
@@ -116,7 +122,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::from(DENIED)
         }
     };
-    out::end(&said.join("\n"), code)
+    (said.join("\n"), code)
 }
 
 /// The listener of this name, or the only one.

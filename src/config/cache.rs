@@ -36,6 +36,8 @@ pub struct Cache {
     pub is_open: bool,
     /// Of hosts that are asked for: where they really are.
     pub origins: Vec<(Text, Text)>,
+    /// By the origins that they are for.
+    pub credentials: Vec<(Text, OriginCredentials)>,
     /// Registries below paths of the cache's own.
     pub mirror: Option<PathMirror>,
     pub forward: bool,
@@ -58,6 +60,37 @@ pub struct Cache {
     pub offline: bool,
     /// For statistics, by the clients' addresses; the narrowest network counts.
     pub tenants: Vec<(IpNet, String)>,
+}
+
+/// What an origin is shown where a client brings nothing of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OriginCredentials {
+    Aws(AwsKey),
+    Basic(Login),
+    Bearer {
+        token: File,
+    },
+    /// A bearer token that is asked for.
+    Token {
+        login: Option<Login>,
+        /// Where, if not at the origin.
+        realm: Option<Text>,
+    },
+}
+
+/// For AWS's signatures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AwsKey {
+    pub access_key: Text,
+    pub secret: File,
+    pub region: Text,
+    pub service: Text,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    pub username: Text,
+    pub password: File,
 }
 
 /// What is served by path; URLs.
@@ -117,7 +150,13 @@ pub enum Authorization {
 impl Cache {
     pub fn files(&self) -> Vec<&File> {
         let tls = self.tls.iter().flat_map(Tls::files);
-        tls.chain(&self.upstream_ca).chain(&self.rules).collect()
+        let secrets = self.credentials.iter().filter_map(|(_, credentials)| match credentials {
+            OriginCredentials::Aws(key) => Some(&key.secret),
+            OriginCredentials::Basic(login) => Some(&login.password),
+            OriginCredentials::Bearer { token } => Some(token),
+            OriginCredentials::Token { login, .. } => login.as_ref().map(|login| &login.password),
+        });
+        tls.chain(&self.upstream_ca).chain(&self.rules).chain(secrets).collect()
     }
 }
 

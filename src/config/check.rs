@@ -6,6 +6,7 @@
 mod auth;
 mod cache;
 mod cache_listen;
+mod credentials;
 mod exchange;
 mod kinds;
 mod limits;

@@ -189,6 +189,22 @@ impl Refusal {
         }
     }
 
+    /// What an operator has to know of it.
+    fn log(&self, state: &ListenerState, client: &ClientConnection, record: &Record, status: u16) {
+        match self {
+            Refusal::AuthError(AuthError::Unavailable { name, why }) => {
+                tracing::warn!(listener = %state.listener, auth = name, "cannot decide: {why}");
+            }
+            Refusal::AuthError(_) => {
+                tracing::info!(listener = %state.listener, client = %client.name, "{self}");
+            }
+            _ if status >= 500 && record.verdict != Verdict::Allow => {
+                tracing::warn!(listener = %state.listener, operation = record.operation, "{self}");
+            }
+            _ => {}
+        }
+    }
+
     /// Tells the client, and says what becomes of its connection.
     pub(super) async fn answer(
         self,
@@ -220,18 +236,7 @@ impl Refusal {
             _ => self.status(),
         };
         record.status = status;
-        match &self {
-            Refusal::AuthError(AuthError::Unavailable { name, why }) => {
-                tracing::warn!(listener = %state.listener, auth = name, "cannot decide: {why}");
-            }
-            Refusal::AuthError(_) => {
-                tracing::info!(listener = %state.listener, client = %client.name, "{self}");
-            }
-            _ if status >= 500 && record.verdict != Verdict::Allow => {
-                tracing::warn!(listener = %state.listener, operation = record.operation, "{self}");
-            }
-            _ => {}
-        }
+        self.log(state, client, record, status);
         if upload.is_http2 {
             let why = match self {
                 Refusal::AuthError(_) => Refusal::Http2,

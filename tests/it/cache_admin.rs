@@ -1,12 +1,13 @@
 //! Caches of the real binary, as an operator sees them: `dockgate cache`, metrics, readiness, reloads
 //! and restarts.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
 
-use crate::cache::origin::Origin;
+use crate::cache::origin::{Origin, whole};
 use crate::metrics_text::{Format, Page, read};
 use crate::restart::{end, is_running, successor};
 use crate::support::gate::dockgate;
@@ -27,9 +28,12 @@ impl Cached {
         Cached::with("")
     }
 
-    /// With further tables.
+    /// With further keys and tables.
     fn with(more: &str) -> Cached {
-        let origin = Origin::always("200 OK\nCache-Control: max-age=3600", BODY);
+        Cached::before(Origin::always("200 OK\nCache-Control: max-age=3600", BODY), more)
+    }
+
+    fn before(origin: Origin, more: &str) -> Cached {
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
             "[admin]\nlisten = [\"unix://{at}/admin.sock\"]\n\
@@ -389,4 +393,32 @@ fn a_restart_hands_the_sockets_of_a_cache_over() {
     assert_eq!(cached.stats_of(1)["total"]["requests"]["hit"], 1, "it counts from 0");
     end(new);
     wait_until("the new process ends", || !is_running(new));
+}
+
+#[test]
+fn a_password_for_an_origin_is_read_from_its_file_at_the_start_and_at_a_reload() {
+    let origin = Origin::new(|_, asked, stream| {
+        let shown = asked.field("authorization").unwrap_or("nothing");
+        stream.write_all(&whole("200 OK", shown.as_bytes())).is_ok()
+    });
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("robot.password");
+    std::fs::write(&file, "first\n").unwrap();
+    let credentials = format!(
+        "credentials = {{ \"http://{}\" = {{ kind = \"basic\", username = \"robot\", password_file = \"{}\" }} }}\n",
+        origin.host(),
+        file.display()
+    );
+    let cached = Cached::before(origin, &credentials);
+    let shown = || {
+        let request = format!("GET /x HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        Conn::tcp(&cached.address).ask(request)
+    };
+    assert_eq!(shown(), (200, "Basic cm9ib3Q6Zmlyc3Q=".to_owned()));
+    std::fs::write(&file, "second\n").unwrap();
+    assert_eq!(shown().1, "Basic cm9ib3Q6Zmlyc3Q=", "nobody looks by themselves");
+    cached.reload();
+    assert_eq!(shown(), (200, "Basic cm9ib3Q6c2Vjb25k".to_owned()));
+    let said = cached.gate.stderr();
+    assert!(!said.contains("second") && !said.contains("cm9ib3Q6"), "{said}");
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::cache::fresh;
 use crate::cache::key::Partition;
 use crate::cache::mirror::{CacheRules, Origin};
-use crate::cache::route::{Kind, RouteSource};
+use crate::cache::route::Kind;
 
 fn site(url: &str) -> Site {
     let (scheme, rest) = url.split_once("://").unwrap();
@@ -64,7 +64,7 @@ fn routed(method: &Method, path: &str) -> Option<Route> {
 /// Where it is fetched, what it is kept under, and whether it is an artifact or rewritten.
 fn plan(path: &str) -> Option<(String, String, &'static str)> {
     let route = routed(&Method::GET, path)?;
-    let RouteSource::Fetch(fetch) = &route.source else { panic!("no fetch") };
+    let fetch = &route.source;
     let from = format!("{}://{}{}", fetch.scheme.as_str(), fetch.host, fetch.target);
     let how = match (&route.rewrite, &route.kind) {
         (Some(_), _) => "rewritten",

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::sync::mpsc;
 
 use super::in_flight::InFlightBody;
 use super::job::Job;
@@ -16,7 +15,7 @@ use crate::cache::Cache;
 use crate::cache::asker::Field;
 use crate::cache::fresh;
 use crate::cache::range;
-use crate::cache::route::{Fetch, Kind, RouteSource, Verify};
+use crate::cache::route::Kind;
 use crate::cache::stats::Account;
 use crate::cache::upstream::{self, AnswerBody, Fault, Follow, RequestBody};
 
@@ -40,7 +39,6 @@ pub(super) struct ResponseStart {
 pub(super) enum Incoming {
     Origin(Box<AnswerBody>),
     Whole(Option<Bytes>),
-    Made(mpsc::Receiver<Result<Bytes, String>>),
 }
 
 /// Why there is no whole body.
@@ -96,7 +94,7 @@ fn fields(job: &Job) -> HeaderMap {
         headers.remove(header::IF_RANGE);
     }
     // What is read here is to come as it is.
-    if matches!(&job.route.verify, Some(Verify::Sha256(_))) || job.route.rewrite.is_some() {
+    if job.route.verify.is_some() || job.route.rewrite.is_some() {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     headers
@@ -125,73 +123,29 @@ async fn send(
     in_flight: &Arc<InFlightBody>,
 ) -> Result<ResponseStart, Fault> {
     let sent = cache.now();
-    let source = job.route.source.clone();
-    match source {
-        RouteSource::Fetch(fetch) => {
-            let follow = job.route.follow.then(|| follow(cache));
-            let hears = Arc::clone(in_flight);
-            let interim: upstream::Interim =
-                Arc::new(move |status, headers| hears.interim(status, headers));
-            let body = std::mem::take(&mut job.upload);
-            let method = job.method.clone();
-            job.account.asked();
-            let sent_fields = headers.clone();
-            let answer = cache
-                .upstream
-                .send(&fetch, method, headers, body, follow.as_ref(), Some(interim))
-                .await?;
-            if let Some(fault) = unasked(&sent_fields, answer.status) {
-                return Err(fault);
-            }
-            Ok(ResponseStart {
-                status: answer.status,
-                headers: answer.headers,
-                length: answer.length,
-                body: Incoming::Origin(Box::new(answer.body)),
-                hops: answer.hops,
-                times: (sent, cache.now()),
-            })
-        }
-        RouteSource::Compose(fetches, compose) => {
-            let mut parts = Vec::with_capacity(fetches.len());
-            for fetch in &fetches {
-                parts.push(part(cache, job, fetch, headers.clone()).await?);
-            }
-            let (headers, body) = compose.compose(parts).map_err(Fault::BodyBroken)?;
-            Ok(ResponseStart {
-                status: StatusCode::OK,
-                headers,
-                length: Some(body.len() as u64),
-                body: Incoming::Whole(Some(body)),
-                hops: Vec::new(),
-                times: (sent, cache.now()),
-            })
-        }
-        RouteSource::Produce(produce) => {
-            let (sender, pieces) = mpsc::channel(4);
-            let (head, is_head) = tokio::sync::oneshot::channel();
-            tokio::task::spawn_blocking(move || {
-                let (headers, body) = produce.produce();
-                if head.send(headers).is_err() {
-                    return;
-                }
-                for piece in body {
-                    if sender.blocking_send(piece).is_err() {
-                        return;
-                    }
-                }
-            });
-            let broke = |_| Fault::BodyBroken("it could not be produced".to_owned());
-            Ok(ResponseStart {
-                status: StatusCode::OK,
-                headers: is_head.await.map_err(broke)?,
-                length: None,
-                body: Incoming::Made(pieces),
-                hops: Vec::new(),
-                times: (sent, cache.now()),
-            })
-        }
+    let follow = job.route.follow.then(|| follow(cache));
+    let hears = Arc::clone(in_flight);
+    let interim: upstream::Interim =
+        Arc::new(move |status, headers| hears.interim(status, headers));
+    let body = std::mem::take(&mut job.upload);
+    let method = job.method.clone();
+    job.account.asked();
+    let sent_fields = headers.clone();
+    let answer = cache
+        .upstream
+        .send(&job.route.source, method, headers, body, follow.as_ref(), Some(interim))
+        .await?;
+    if let Some(fault) = unasked(&sent_fields, answer.status) {
+        return Err(fault);
     }
+    Ok(ResponseStart {
+        status: answer.status,
+        headers: answer.headers,
+        length: answer.length,
+        body: Incoming::Origin(Box::new(answer.body)),
+        hops: answer.hops,
+        times: (sent, cache.now()),
+    })
 }
 
 fn follow(cache: &Cache) -> Follow {
@@ -199,31 +153,6 @@ fn follow(cache: &Cache) -> Follow {
     Follow {
         most: MOST_REDIRECTS,
         allowed: Arc::new(move |scheme, host| settings.follows(host, scheme)),
-    }
-}
-
-/// One of the documents that another is made of.
-async fn part(
-    cache: &Cache,
-    job: &Job,
-    fetch: &Fetch,
-    headers: HeaderMap,
-) -> Result<(HeaderMap, Bytes), Fault> {
-    job.account.asked();
-    let follow = job.route.follow.then(|| follow(cache));
-    let body = RequestBody::Empty;
-    let answer =
-        cache.upstream.send(fetch, Method::GET, headers, body, follow.as_ref(), None).await?;
-    if answer.status != StatusCode::OK {
-        return Err(Fault::BodyBroken(format!("a part of it came with status {}", answer.status)));
-    }
-    let headers = answer.headers;
-    let mut incoming = Incoming::Origin(Box::new(answer.body));
-    match whole(&mut incoming, &job.account).await {
-        Ok(body) => Ok((headers, body)),
-        Err(Failure::Origin(fault)) => Err(fault),
-        Err(Failure::Wrong(why)) => Err(Fault::BodyBroken(why)),
-        Err(Failure::Left) => Err(Fault::BodyBroken("nobody reads it any more".to_owned())),
     }
 }
 
@@ -239,7 +168,7 @@ impl Incoming {
     pub(super) async fn wanted(&self) {
         match self {
             Incoming::Origin(body) => body.wanted().await,
-            Incoming::Whole(_) | Incoming::Made(_) => std::future::pending().await,
+            Incoming::Whole(_) => std::future::pending().await,
         }
     }
 
@@ -247,12 +176,11 @@ impl Incoming {
         match self {
             Incoming::Origin(body) => Some(body.next().await?.map_err(Failure::Origin)),
             Incoming::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(Ok),
-            Incoming::Made(pieces) => Some(pieces.recv().await?.map_err(Failure::Wrong)),
         }
     }
 }
 
-pub(super) async fn whole(incoming: &mut Incoming, account: &Account) -> Result<Bytes, Failure> {
+async fn whole(incoming: &mut Incoming, account: &Account) -> Result<Bytes, Failure> {
     let mut all = Vec::new();
     while let Some(piece) = incoming.next().await {
         let piece = piece?;
@@ -265,22 +193,14 @@ pub(super) async fn whole(incoming: &mut Incoming, account: &Account) -> Result<
     Ok(all.into())
 }
 
-/// Reads a document whole that is to be rewritten or checked as one.
+/// Reads a document whole that is to be rewritten.
 pub(super) async fn prepare(job: &Job, begun: &mut ResponseStart) -> Result<(), Failure> {
-    let check = match &job.route.verify {
-        Some(Verify::Document(check)) => Some(check),
-        _ => None,
-    };
-    if begun.status != StatusCode::OK || (check.is_none() && job.route.rewrite.is_none()) {
+    let Some(rewrite) = job.route.rewrite.as_ref().filter(|_| begun.status == StatusCode::OK)
+    else {
         return Ok(());
-    }
-    let mut body = whole(&mut begun.body, &job.account).await?;
-    if let Some(check) = check {
-        check.check(&body).map_err(Failure::Wrong)?;
-    }
-    if let Some(rewrite) = &job.route.rewrite {
-        body = rewrite.rewrite(&mut begun.headers, body).map_err(Failure::Wrong)?;
-    }
+    };
+    let body = whole(&mut begun.body, &job.account).await?;
+    let body = rewrite.rewrite(&mut begun.headers, body).map_err(Failure::Wrong)?;
     begun.length = Some(body.len() as u64);
     begun.body = Incoming::Whole(Some(body));
     Ok(())
@@ -294,7 +214,6 @@ pub(super) async fn resume(
     begun: &ResponseStart,
     from: u64,
 ) -> Option<(Incoming, u64)> {
-    let RouteSource::Fetch(fetch) = &job.route.source else { return None };
     let Incoming::Origin(_) = &begun.body else { return None };
     let etag = begun.headers.get(header::ETAG)?;
     if begun.status != StatusCode::OK
@@ -311,7 +230,7 @@ pub(super) async fn resume(
     let follow = job.route.follow.then(|| follow(cache));
     let answer = cache
         .upstream
-        .send(fetch, Method::GET, headers, RequestBody::Empty, follow.as_ref(), None)
+        .send(&job.route.source, Method::GET, headers, RequestBody::Empty, follow.as_ref(), None)
         .await
         .ok()?;
     let rest = range::content_range_of(&answer.headers)?;

@@ -19,7 +19,6 @@ use super::judge::{is_plain_file, meta, storable};
 use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::meta::Meta;
-use crate::cache::route::Verify;
 use crate::cache::store::{Body, Draft, Lock, StoredResponse};
 use crate::cache::upstream::Fault;
 
@@ -88,7 +87,7 @@ async fn lock(cache: &Cache, job: &Job) -> Option<Lock> {
 /// What another request, or another process, has stored since this one looked.
 async fn newer(cache: &Cache, job: &Job) -> Option<StoredResponse> {
     let Purpose::Fill { flight, alone: false, .. } = &job.purpose else { return None };
-    let variant = |names: &[http::HeaderName]| cache.variant(names, &job.request);
+    let variant = |names: &[http::HeaderName]| cache.variant(&job.route, names, &job.request);
     // What has landed is looked for first: it is there until it can be found in the store.
     let is_mine = |meta: &Meta| variant(&fresh::vary_names(&meta.headers)) == meta.vary;
     let found = match cache.flights.landed(&flight.key, is_mine) {
@@ -209,21 +208,32 @@ async fn receive(cache: &Cache, job: Job, mut begun: ResponseStart, in_flight: &
         Ok(()) => take_in(cache, &job, &mut begun, in_flight, &mut draft).await,
         Err(failure) => Err(failure),
     };
-    match (result, draft) {
-        (Ok((length, sha256)), Some(draft)) => {
+    match result {
+        Ok((length, sha256)) => {
             let meta = Meta { length, sha256, ..meta };
-            let body = Body::File { file: draft.file(), start: draft.start() };
-            in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
-            cache.hot.forget(&meta.key);
-            in_flight.end(End::Whole);
-            commit(cache, &job, in_flight, draft, meta).await;
+            land(cache, &job, in_flight, draft, meta).await;
         }
-        (Ok(_), None) => in_flight.end(End::Whole),
-        (Err(failure), _) => {
+        Err(failure) => {
             log(&job, &failure);
             in_flight.end(End::Broken);
         }
     }
+}
+
+/// The whole is there, and right.
+async fn land(
+    cache: &Cache,
+    job: &Job,
+    in_flight: &Arc<InFlightBody>,
+    draft: Option<Draft>,
+    meta: Meta,
+) {
+    let Some(draft) = draft else { return in_flight.end(End::Whole) };
+    let body = Body::File { file: draft.file(), start: draft.start() };
+    in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
+    cache.hot.forget(&meta.key);
+    in_flight.end(End::Whole);
+    commit(cache, job, in_flight, draft, meta).await;
 }
 
 fn log(job: &Job, failure: &Failure) {
@@ -281,7 +291,7 @@ async fn take_in(
         return Err(Failure::Wrong(format!("its length is {length} and not what it says")));
     }
     match &job.route.verify {
-        Some(Verify::Sha256(expected)) if is_plain_file(begun) && *expected != sha256 => {
+        Some(expected) if is_plain_file(begun) && *expected != sha256 => {
             Err(Failure::Wrong("its SHA-256 is not the one that it must have".to_owned()))
         }
         _ => Ok((length, sha256)),

@@ -386,7 +386,7 @@ impl Reader {
             };
             match news {
                 Some(answer) => return answer,
-                // The sender lives as long as `growing` does.
+                // The sender lives as long as `in_flight` does.
                 None if self.state.changed().await.is_ok() => {}
                 None => {
                     return FlightAnswer::Failed(Arc::new(Fault::Closed(
@@ -406,7 +406,7 @@ impl Reader {
                 None if self.in_flight.passage().begins.is_some() => return None,
                 None => {}
             }
-            // The sender lives as long as `growing` does.
+            // The sender lives as long as `in_flight` does.
             if self.state.changed().await.is_err() {
                 return Some(Err(Broken));
             }
@@ -453,7 +453,7 @@ impl Reader {
                 let piece = self.take(until)?;
                 return Ok(Some(piece));
             }
-            // The sender lives as long as `growing` does.
+            // The sender lives as long as `in_flight` does.
             self.state.changed().await.map_err(|_| Broken)?;
         }
     }

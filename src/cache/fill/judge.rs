@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::key::Key;
 use crate::cache::meta::{Meta, Stored};
-use crate::cache::route::{Kind, Verify};
+use crate::cache::route::Kind;
 
 pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored> {
     let ResponseStart { status, headers, .. } = begun;
@@ -23,9 +23,7 @@ pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored>
         return Err(Unstored::PassThrough);
     }
     // It cannot be checked: it is for whom it came, at his own risk.
-    if let (Some(Verify::Sha256(_)), StatusCode::OK, false) =
-        (&route.verify, *status, is_plain_file(begun))
-    {
+    if route.verify.is_some() && *status == StatusCode::OK && !is_plain_file(begun) {
         return Err(Unstored::Unchecked);
     }
     // Who has led here has a say, too.
@@ -33,6 +31,10 @@ pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored>
         begun.hops.iter().find_map(|hop| fresh::forbids_storing(hop, &route.rules))
     {
         return Err(Unstored::Response(reason));
+    }
+    // What one caller may not have another may.
+    if route.kind == Kind::Restricted && *status != StatusCode::OK {
+        return Err(Unstored::Response(fresh::NotStored::Status));
     }
     // What is stored is worth more than an error.
     if job.found().is_some() && matches!(status.as_u16(), 500 | 502..=504) && job.may_use_stale() {
@@ -52,11 +54,11 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool
         }
     }
     let partition = match fresh::shareable(&job.request, &headers, &job.route.rules) {
-        true => job.common,
-        false => job.route.key.partition,
+        true if job.route.kind != Kind::Restricted => job.common,
+        _ => job.route.key.partition,
     };
     let kind = match (&job.route.kind, begun.status) {
-        (Kind::Artifact, StatusCode::OK) => Stored::Artifact,
+        (Kind::Artifact | Kind::Restricted, StatusCode::OK) => Stored::Artifact,
         _ => Stored::Metadata,
     };
     let names = fresh::vary_names(&headers);
@@ -64,7 +66,7 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool
         key: Key { partition, ..job.route.key.clone() },
         kind,
         status: begun.status,
-        vary: cache.variant(&names, &job.request),
+        vary: cache.variant(&job.route, &names, &job.request),
         headers,
         request_time: begun.times.0,
         response_time: begun.times.1,

@@ -1,6 +1,6 @@
 //! Whether a response may be stored (RFC 9111 §3), and for whom (§3.5).
 //!
-//! Asked by `serve` as soon as an answer's head is there. What must stay true: each refusal has a name
+//! Asked by `fill::judge` as soon as an answer's head is there. What must stay true: each refusal has a name
 //! that `Cache-Status` tells; what the origin says of `no-store` and `private` holds against every rule.
 
 use std::fmt;

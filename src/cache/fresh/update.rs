@@ -1,6 +1,6 @@
 //! What a 304, or the answer to a HEAD, changes of a stored response (RFC 9111 §3.2, §4.3.4, §4.3.5).
 //!
-//! `serve` asks `same` first. What must stay true: the fields that say what the stored bytes are stay
+//! `fill` asks `same` first. What must stay true: the fields that say what the stored bytes are stay
 //! as they were stored.
 
 use http::StatusCode;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::fresh;
 use super::key::{Key, Partition, Scheme};
-use super::route::{Fetch, Kind, Mirror, RequestTarget, Route, RouteSource, Verify};
+use super::route::{Fetch, Kind, Mirror, RequestTarget, Route};
 pub use rules::CacheRules;
 use rules::{Query, Rule, Treatment};
 
@@ -76,10 +76,6 @@ impl Http {
 }
 
 impl Mirror for Http {
-    fn name(&self) -> &str {
-        "http"
-    }
-
     fn route(&self, asked: &RequestTarget<'_>) -> Option<Route> {
         let (scheme, host) = self.origin(asked);
         let found = self.rules.find(asked, host);
@@ -111,11 +107,10 @@ impl Mirror for Http {
         Some(Route {
             key,
             kind,
-            source: RouteSource::Fetch(Fetch { scheme, host: host.to_owned(), target }),
-            verify: found.as_ref().and_then(|found| found.sha256).map(Verify::Sha256),
+            source: Fetch { scheme, host: host.to_owned(), target },
+            verify: found.as_ref().and_then(|found| found.sha256),
             rewrite: None,
             headers: None,
-            render: None,
             rules,
             negative: rule.and_then(|rule| rule.negative),
             follow: rule.is_some_and(|rule| rule.follow),
@@ -136,6 +131,7 @@ impl Http {
         }
         let kind = match rule.treat {
             Treatment::PassThrough => Kind::PassThrough,
+            Treatment::Restricted => Kind::Restricted,
             Treatment::Artifact { .. } if is_known => Kind::Artifact,
             Treatment::Artifact { .. } => {
                 rules.heuristic = true;

@@ -195,8 +195,8 @@ impl<'r> Reading<'r> {
             ("stale_if_error", &raw.stale_if_error, &["metadata"]),
             ("negative", &raw.negative, &["metadata", "artifact"]),
             ("elsewhere", &raw.elsewhere, &["artifact"]),
-            ("query", &raw.query, &["metadata", "artifact"]),
-            ("verify", &raw.verify, &["artifact"]),
+            ("query", &raw.query, &["metadata", "artifact", "restricted"]),
+            ("verify", &raw.verify, &["artifact", "restricted"]),
         ];
         for (key, value, kinds) in durations {
             if let Some(value) = value
@@ -254,10 +254,11 @@ impl<'r> Reading<'r> {
                 }
                 Some(Treatment::Artifact { elsewhere: raw.elsewhere.is_some() })
             }
+            "restricted" => Some(Treatment::Restricted),
             "pass" => Some(Treatment::PassThrough),
             other => {
                 let what = format!("`{other}` is not a kind of resource");
-                self.complaints.add(kind, what, "`metadata`, `artifact` or `pass`");
+                self.complaints.add(kind, what, "`metadata`, `artifact`, `restricted` or `pass`");
                 None
             }
         }

@@ -53,6 +53,7 @@ pub(super) enum Treatment {
         ttl: Option<Duration>,
         heuristic: bool,
     },
+    Restricted,
     PassThrough,
 }
 

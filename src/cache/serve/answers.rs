@@ -7,11 +7,10 @@ use std::collections::VecDeque;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{Case, from_store, say, taken_in};
-use crate::cache::fill::{Head, Reader};
+use crate::cache::fill::{Broken, Head, Reader};
 use crate::cache::fresh::{self, CacheStatus, Forwarded, Precondition};
 use crate::cache::front;
 use crate::cache::hot::{self, Ready};
@@ -21,9 +20,6 @@ use crate::cache::reply::{Body, Growth, Reply, ReplyPart};
 use crate::cache::request::plain;
 use crate::cache::stats::{Account, Outcome};
 use crate::cache::store::{self, StoredResponse};
-
-/// A document that is rendered is held in memory.
-const LARGEST_DOCUMENT: u64 = 64 << 20;
 
 impl Case<'_> {
     pub(super) async fn hit(&self, found: &StoredResponse, ttl: i64, epoch: u64) -> Reply {
@@ -41,7 +37,6 @@ impl Case<'_> {
         let is_plain = meta.vary.is_empty()
             && meta.length <= hot::LARGEST
             && self.request.method == Method::GET
-            && self.route.render.is_none()
             // Who asks for this URL itself may be refused: nobody looks at that again there.
             && *self.route.key.host == *self.request.host
             && self.cache.settings.memory > 0;
@@ -88,23 +83,7 @@ impl Case<'_> {
             }
             // `answer` has sent those conditions to the origin.
             Precondition::None | Precondition::Origin => {
-                match self.render(found, &mut headers).await {
-                    Some(Ok(body)) => self.laid_out(
-                        meta,
-                        headers,
-                        body.len() as u64,
-                        |span| slice(&body, span),
-                        account,
-                    ),
-                    Some(Err(why)) => return plain(StatusCode::BAD_GATEWAY, &why, account),
-                    None => self.laid_out(
-                        meta,
-                        headers,
-                        meta.length,
-                        |span| part(&found.body, span),
-                        account,
-                    ),
-                }
+                self.laid_out(meta, headers, |span| part(&found.body, span), account)
             }
         };
         self.cache.via(&mut reply.headers);
@@ -112,31 +91,15 @@ impl Case<'_> {
         reply
     }
 
-    async fn render(
-        &self,
-        found: &StoredResponse,
-        headers: &mut HeaderMap,
-    ) -> Option<Result<Bytes, String>> {
-        let render = self.route.render.as_ref().filter(|_| found.meta.status == StatusCode::OK)?;
-        if found.meta.length > LARGEST_DOCUMENT {
-            return Some(Err("the document is too large".to_owned()));
-        }
-        let body = match read(found).await {
-            Ok(body) => body,
-            Err(error) => return Some(Err(error.to_string())),
-        };
-        Some(render.render(&self.request.headers, headers, body))
-    }
-
     /// Whole, in part, or in parts.
     fn laid_out(
         &self,
         meta: &Meta,
         mut headers: HeaderMap,
-        length: u64,
         part: impl Fn(range::Span) -> ReplyPart,
         account: Account,
     ) -> Reply {
+        let length = meta.length;
         let wanted = match meta.status {
             StatusCode::OK => {
                 range::wanted(&self.request.method, &self.request.headers, &meta.headers, length)
@@ -189,30 +152,12 @@ impl Case<'_> {
                 empty(StatusCode::NOT_MODIFIED, fresh::not_modified_headers(&headers), account)
             }
             // `answer` has sent those conditions to the origin.
-            Precondition::None | Precondition::Origin
-                if self.route.render.is_some() && meta.status == StatusCode::OK =>
-            {
-                let draft = head.draft.clone();
-                self.rendered(meta, headers, Growth { reader, draft, plan: None }, account).await
-            }
             Precondition::None | Precondition::Origin => {
-                let wanted = match (head.length, meta.status) {
-                    (Some(length), StatusCode::OK) => {
-                        range::wanted(method, request, &meta.headers, length)
+                let wanted = match self.wanted(&mut reader, head).await {
+                    Ok(wanted) => wanted,
+                    Err(broken) => {
+                        return plain(StatusCode::BAD_GATEWAY, &broken.to_string(), account);
                     }
-                    _ => Wanted::Whole,
-                };
-                // A part of what is verified is right only if the whole is.
-                let wanted = match (wanted, &self.route.verify) {
-                    (Wanted::Whole, _) => Wanted::Whole,
-                    (wanted, None) => wanted,
-                    (wanted, Some(_)) => match reader.verdict().await {
-                        Some(Ok(())) => wanted,
-                        Some(Err(broken)) => {
-                            return plain(StatusCode::BAD_GATEWAY, &broken.to_string(), account);
-                        }
-                        None => Wanted::Whole,
-                    },
                 };
                 let (plan, status, length) = match (wanted, head.length) {
                     (Wanted::Whole, length) | (_, length @ None) => (None, meta.status, length),
@@ -233,26 +178,22 @@ impl Case<'_> {
         reply
     }
 
-    /// A document that is made for this client, of one that is still coming.
-    async fn rendered(
-        &self,
-        meta: &Meta,
-        mut headers: HeaderMap,
-        growth: Growth,
-        account: Account,
-    ) -> Reply {
-        let made = match whole(Body::Growing(growth)).await {
-            Some(body) => match &self.route.render {
-                Some(render) => render.render(&self.request.headers, &mut headers, body),
-                None => Ok(body),
-            },
-            None => Err("the origin's answer broke off or was wrong".to_owned()),
-        };
-        match made {
-            Ok(body) => {
-                self.laid_out(meta, headers, body.len() as u64, |span| slice(&body, span), account)
+    /// What of a body that is coming this client is to have. A part of what is verified is right only if the whole
+    /// is: it waits for the verdict.
+    async fn wanted(&self, reader: &mut Reader, head: &Head) -> Result<Wanted, Broken> {
+        let (method, request) = (&self.request.method, &self.request.headers);
+        let wanted = match (head.length, head.meta.status) {
+            (Some(length), StatusCode::OK) => {
+                range::wanted(method, request, &head.meta.headers, length)
             }
-            Err(why) => plain(StatusCode::BAD_GATEWAY, &why, account),
+            _ => Wanted::Whole,
+        };
+        if matches!(wanted, Wanted::Whole) || self.route.verify.is_none() {
+            return Ok(wanted);
+        }
+        match reader.verdict().await {
+            Some(verdict) => verdict.map(|()| wanted),
+            None => Ok(Wanted::Whole),
         }
     }
 }
@@ -272,49 +213,4 @@ fn part(body: &store::Body, span: range::Span) -> ReplyPart {
             ReplyPart::Remote { object: Arc::clone(object), at: span.start, length }
         }
     }
-}
-
-async fn read(found: &StoredResponse) -> std::io::Result<Bytes> {
-    let length = found.meta.length;
-    match &found.body {
-        store::Body::File { file, start } => {
-            let mut body = vec![0; usize_of(length)];
-            file.read_exact_at(&mut body, *start)?;
-            Ok(body.into())
-        }
-        store::Body::Remote(object) => object.read(0..length).await,
-    }
-}
-
-/// A body that fits into memory.
-async fn whole(mut body: Body) -> Option<Bytes> {
-    let mut all = Vec::new();
-    while let Some(mut chunk) = body.next().await.ok()? {
-        let mut block = vec![0; usize_of(chunk.length().min(1 << 20))];
-        loop {
-            let read = chunk.read_block(&mut block).ok()?;
-            all.extend_from_slice(block.get(..read)?);
-            if all.len() as u64 > LARGEST_DOCUMENT {
-                return None;
-            }
-            if !chunk.advance(read) {
-                break;
-            }
-        }
-    }
-    Some(all.into())
-}
-
-fn slice(body: &Bytes, span: range::Span) -> ReplyPart {
-    let (start, end) = (usize_of(span.start), usize_of(span.end));
-    // `Bytes::slice` panics on what is outside.
-    ReplyPart::Bytes(if start <= end && end <= body.len() {
-        body.slice(start..end)
-    } else {
-        Bytes::new()
-    })
-}
-
-fn usize_of(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::cache::key::Partition;
-use crate::cache::route::{Mirror, RequestTarget, RouteSource};
+use crate::cache::route::{Mirror, RequestTarget};
 use crate::config;
 
 fn settings(keys: &str, folder: &Path) -> Result<Understood, String> {
@@ -26,10 +26,8 @@ fn fetched(settings: &Understood, host: &str) -> String {
         headers: &headers,
         partition,
     };
-    match settings.http.route(&asked).unwrap().source {
-        RouteSource::Fetch(fetch) => format!("{}://{}", fetch.scheme.as_str(), fetch.host),
-        _ => panic!("no fetch"),
-    }
+    let fetch = settings.http.route(&asked).unwrap().source;
+    format!("{}://{}", fetch.scheme.as_str(), fetch.host)
 }
 
 #[test]
@@ -106,7 +104,14 @@ fn what_is_wrong_is_said_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("rules.toml"), "[[rule]]\nname = \"a\"\npaths = [\"a\"]\n")
         .unwrap();
-    std::fs::write(dir.path().join("empty.pem"), "").unwrap();
+    for (name, text) in [
+        ("empty.pem", ""),
+        ("word", "secret"),
+        ("lines", "secret\nsecret"),
+        ("spaced", "secret secret"),
+    ] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
     for (keys, wanted) in [
         ("domains = [\"a b\"]", "dockgate.toml:3:12: `a b` is not a host"),
         ("domains = [\"https://a\"]", "dockgate.toml:3:12: `https://a` is not a host"),
@@ -136,10 +141,43 @@ fn what_is_wrong_is_said_with_its_place() {
         ("mirror = { npm = [\"https://a/../b\"] }", "`https://a/../b` has a path that cannot be"),
         ("mirror = { npm = [\"https://a/b?c\"] }", "`https://a/b?c` has a path that cannot be"),
         ("mirror = { files = [\"http://10.0.0.1\"] }", "add `allow_private = [\"10.0.0.1\"]`"),
+        (
+            "credentials.\"https://a/b\" = { kind = \"basic\", username = \"u\", password_file = \"word\" }",
+            "dockgate.toml:3:13: `https://a/b` is not an origin",
+        ),
+        (
+            "credentials.\"https://a\" = { kind = \"basic\", username = \"u:v\", password_file = \"word\" }",
+            "`username` has a character that cannot be in one",
+        ),
+        (
+            "credentials.\"https://a\" = { kind = \"bearer\", token_file = \"empty.pem\" }",
+            "empty.pem` holds no secret\n  hint: it is one line",
+        ),
+        (
+            "credentials.\"https://a\" = { kind = \"bearer\", token_file = \"lines\" }",
+            "lines` holds no secret",
+        ),
+        (
+            "credentials.\"https://a\" = { kind = \"bearer\", token_file = \"spaced\" }",
+            "spaced` holds no token",
+        ),
+        (
+            "credentials.\"https://a\" = { kind = \"aws\", access_key = \"a/b\", secret_file = \"word\", region = \"r\" }",
+            "this cannot stand in a signature",
+        ),
+        (
+            "credentials.\"https://a\" = { kind = \"bearer\", realm = \"http://b\" }",
+            "`http://b` would hear in clear what is for `https`\n  hint: use `https://host`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"bearer\" }, \"https://a:443\" = { kind = \"bearer\" } }",
+            "`https://a:443` is the same origin as another one here",
+        ),
         ("next_hop = \"http://a b:1\"", "this is not an address of a proxy"),
     ] {
         let error = settings(keys, dir.path()).expect_err(keys);
         assert!(error.contains(wanted), "{keys}\n{error}");
+        assert!(!error.contains("secret secret") && !error.contains("secret\nsecret"), "{error}");
     }
     let two = "domains = [\"a b\"]\norigins = { \"a\" = \"b\" }";
     assert_eq!(
@@ -147,4 +185,23 @@ fn what_is_wrong_is_said_with_its_place() {
         2,
         "all at once"
     );
+}
+
+#[test]
+fn secrets_are_read_from_files_and_shown_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("word"), "s3cret word\r\n").unwrap();
+    std::fs::write(dir.path().join("token"), "s3cret-token\n").unwrap();
+    let keys = r#"
+        [cache.x.credentials]
+        "https://a" = { kind = "basic", username = "robot", password_file = "word" }
+        "http://b:8080" = { kind = "bearer", token_file = "token" }
+        "https://c" = { kind = "bearer", username = "robot", password_file = "word", realm = "https://auth.c" }
+        "https://d" = { kind = "bearer" }
+        "https://e" = { kind = "aws", access_key = "AKID", secret_file = "word", region = "eu-west-1" }
+    "#;
+    let settings = settings(keys, dir.path()).unwrap();
+    assert_eq!(settings.credentials.len(), 5);
+    let shown = format!("{:?}", settings.credentials);
+    assert!(shown.contains("auth.c") && !shown.contains("s3cret"), "{shown}");
 }

@@ -1,6 +1,6 @@
 //! Which objects are stored and which of them give way first: S3-FIFO (Yang and others, 2023).
 //!
-//! `room` asks it for victims. It is rebuilt by a scan and never asked whether something is stored:
+//! `quota` asks it for victims. It is rebuilt by a scan and never asked whether something is stored:
 //! that is the file system's to say. Pure. What must stay true: the sum of sizes is that of the
 //! objects in it; no operation takes longer with the number of objects.
 

@@ -37,6 +37,8 @@ pub enum Fault {
     Loop,
     #[error("the request has been here before: the proxy that is asked for it leads back")]
     ProxyLoop,
+    #[error("`{host}` does not let the cache in: {why}")]
+    Credentials { host: String, why: String },
     #[error("the name `{host}` cannot be resolved: {why}")]
     Name { host: String, why: String },
     #[error("the proxy `{proxy}` does not help: {why}")]
@@ -63,6 +65,7 @@ impl Fault {
             Fault::Closed(_) => "connection-closed",
             Fault::Connect { .. } => "connect-failed",
             Fault::ConnectTimeout { .. } => "connect-timeout",
+            Fault::Credentials { .. } => "credentials-refused",
             Fault::Down { .. } => "origin-down",
             Fault::HeadInvalid(_) => "head-invalid",
             Fault::HeadTimeout(_) => "head-timeout",
@@ -110,6 +113,7 @@ impl Fault {
             | Fault::BodyBroken(_)
             | Fault::Closed(_)
             | Fault::Connect { .. }
+            | Fault::Credentials { .. }
             | Fault::HeadInvalid(_)
             | Fault::HeadTooLarge
             | Fault::Name { .. }
@@ -134,6 +138,7 @@ impl Fault {
             | Fault::Closed(_)
             | Fault::Connect { .. }
             | Fault::ConnectTimeout { .. }
+            | Fault::Credentials { .. }
             | Fault::Down { .. }
             | Fault::HeadInvalid(_)
             | Fault::HeadTimeout(_)
@@ -160,6 +165,7 @@ impl Fault {
             Fault::AddressRefused { .. } => {
                 Some("list its network in `allow_private` if the cache may go there")
             }
+            Fault::Credentials { .. } => Some("see `credentials` of the cache"),
             Fault::Loop => Some("the host's name leads back to this gateway: see `origins`"),
             Fault::ProxyLoop => Some(
                 "`next_hop`, or a proxy variable of the service (`http_proxy`, …), names this gateway",

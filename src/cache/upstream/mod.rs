@@ -1,8 +1,8 @@
 //! Requests to origins.
 //!
-//! `fill` and `serve` call `Upstream::send` on the thread that fetches. The story of a request: look
-//! for our own mark, find the host's limits, connect (`connect`: proxies, names, guard, TLS), send,
-//! wait for the head, follow redirects if the route says so. What must stay true: a request is sent
+//! `fill` calls `Upstream::send` on the thread that fetches: a question, which may take several calls
+//! (`source`: redirects, credentials). The story of a call: look for our own mark, find the host's limits,
+//! connect (`connect`: proxies, names, guard, TLS), send, wait for the head. What must stay true: a call is sent
 //! once (again, and once, only if it never left, or may be repeated and met a kept connection that was
 //! just being closed), no address is connected to that the guard did not judge, a certificate is always
 //! verified, and no wait is without end.
@@ -29,9 +29,12 @@ use tokio::time::{Instant, timeout_at};
 use super::key::Scheme;
 use super::route::Fetch;
 
+mod aws;
 mod body;
+mod challenge;
 mod circuit;
 mod connect;
+pub mod credentials;
 mod dial;
 mod fault;
 mod guard;
@@ -39,18 +42,21 @@ mod hosts;
 mod mark;
 mod proxies;
 mod redirect;
+mod send;
+mod source;
 
+pub use aws::Signer;
 pub use body::{AnswerBody, RequestBody};
 pub use fault::Fault;
 pub use proxies::Proxies;
-pub use redirect::{Allowed, Follow, Unfollowed, resolve};
+pub use redirect::{Allowed, Follow, resolve};
 
 use circuit::Circuits;
 use connect::{Connector, Served, port_is_sound};
+use credentials::OriginCredentials;
 use guard::Guard;
 use hosts::{Asker, HostPool};
 use mark::Mark;
-use redirect::RedirectStep;
 
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
@@ -61,6 +67,8 @@ pub struct UpstreamSettings {
     pub proxies: Proxies,
     /// Trusted beside the system's authorities.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What some origins are shown where a client brings nothing of its own.
+    pub credentials: Vec<Arc<OriginCredentials>>,
     /// Networks that the guard lets through although they are not public.
     pub allow_private: Vec<IpNet>,
     /// Requests at a time to one host; further ones wait for at most `queue_timeout`.
@@ -83,6 +91,7 @@ impl Default for UpstreamSettings {
             next_hop: None,
             proxies: Proxies::default(),
             extra_roots: Vec::new(),
+            credentials: Vec::new(),
             allow_private: Vec::new(),
             per_host: 32,
             queue_timeout: Duration::from_secs(60),
@@ -118,12 +127,8 @@ pub struct OriginResponse {
     /// The body's length, if it was declared; of an answer to HEAD it is what GET would have.
     pub length: Option<u64>,
     pub body: AnswerBody,
-    /// The last request, if redirects were followed.
-    pub redirected: Option<Fetch>,
     /// The heads of redirects that were followed.
     pub hops: Vec<HeaderMap>,
-    /// Why this redirect was not followed although the route says so.
-    pub unfollowed: Option<Unfollowed>,
 }
 
 #[derive(Clone)]
@@ -171,7 +176,6 @@ impl Upstream {
         Ok(Upstream { shared, connector })
     }
 
-    /// Whether a request came from here: it would wait for itself.
     /// The fault of a loop: whose way it is that leads here again.
     pub fn loop_of(&self, scheme: Scheme, host: &str) -> Fault {
         let fetch = Fetch { scheme, host: host.to_owned(), target: "/".to_owned() };
@@ -179,6 +183,7 @@ impl Upstream {
         if by_proxy { Fault::ProxyLoop } else { Fault::Loop }
     }
 
+    /// Whether a request came from here: it would wait for itself.
     pub fn is_loop(&self, headers: &HeaderMap) -> bool {
         self.shared.mark.is_on(headers)
     }
@@ -192,50 +197,6 @@ impl Upstream {
         let (host, target) = (format!("{host}:{port}"), "/".to_owned());
         let uri = uri(&Fetch { scheme: Scheme::Https, host, target })?;
         self.connector.tunnel(uri).await
-    }
-
-    /// Sends a request; `headers` without those that concern one connection only.
-    pub async fn send(
-        &self,
-        fetch: &Fetch,
-        method: Method,
-        mut headers: HeaderMap,
-        body: RequestBody,
-        follow: Option<&Follow>,
-        on_interim: Option<Interim>,
-    ) -> Result<OriginResponse, Fault> {
-        let shared = &self.shared;
-        let framed = !body.is_empty();
-        shared.prepare(&mut headers)?;
-        let Some(follow) =
-            follow.filter(|_| !framed && (method == Method::GET || method == Method::HEAD))
-        else {
-            return shared.once(fetch, &method, headers, body, on_interim).await;
-        };
-        let (mut fetch, mut hops, mut heads) = (fetch.clone(), 0, Vec::new());
-        loop {
-            let sent = headers.clone();
-            let mut answer =
-                shared.once(&fetch, &method, sent, RequestBody::Empty, on_interim.clone()).await?;
-            match redirect::next(&fetch, answer.status, &answer.headers, follow) {
-                RedirectStep::Answer => {}
-                RedirectStep::Unfollowed(why) => answer.unfollowed = Some(why),
-                RedirectStep::Hop(_) if hops == follow.most => {
-                    return Err(Fault::TooManyRedirects(hops));
-                }
-                RedirectStep::Hop(next) => {
-                    if !redirect::same_origin(&fetch, &next) {
-                        redirect::only_harmless(&mut headers);
-                    }
-                    heads.push(answer.headers);
-                    (fetch, hops) = (next, hops + 1);
-                    continue;
-                }
-            }
-            answer.redirected = (hops > 0).then_some(fetch);
-            answer.hops = heads;
-            return Ok(answer);
-        }
     }
 }
 
@@ -424,9 +385,7 @@ impl OriginResponse {
             headers: head.headers,
             length,
             body,
-            redirected: None,
             hops: Vec::new(),
-            unfollowed: None,
         }
     }
 }

@@ -169,10 +169,47 @@ impl Checking<'_> {
     }
 
     fn jwt(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
-        let ca = raw.ca.map(|ca| (ca.span(), self.file(&ca)));
-        let refresh_at = raw.refresh.as_ref().map(Spanned::span);
-        let refresh = self.duration(raw.refresh, REFRESH);
-        let keys = match (raw.jwks, raw.key) {
+        let keys = self.keys(name, raw.jwks, raw.key, raw.ca, raw.refresh)?;
+        let issuer = self.needed(name, "issuer", raw.issuer)?;
+        let audience = self.needed(name, "audience", raw.audience)?;
+        let groups = match raw.groups.map(|groups| (groups.span(), groups.into_inner())) {
+            None => None,
+            Some((_, Groups::Claim(claim))) => Some(claim),
+            Some((at, Groups::Table(_))) => {
+                self.complaints.add(at, "`groups` is the name of a claim", "");
+                None
+            }
+        };
+        let algorithms = raw.algorithms;
+        if let Some(named) = &algorithms {
+            self.algorithms(named, matches!(keys, Keys::Secret(_)));
+        }
+        let require = raw.require.map(Spanned::into_inner).unwrap_or_default();
+        Some(AuthKind::Jwt(Jwt {
+            keys,
+            issuer: self.text(&issuer),
+            audience: audience.into_inner().into_vec(),
+            algorithms: algorithms.map(Spanned::into_inner).unwrap_or_default(),
+            user: raw.user.map_or_else(|| "sub".to_owned(), |user| self.text(&user)),
+            groups,
+            require: require.into_iter().map(|(claim, of)| (claim, of.into_vec())).collect(),
+            claims: raw.claims.map(Spanned::into_inner),
+        }))
+    }
+
+    /// By what tokens are verified: a set, or one key.
+    fn keys(
+        &mut self,
+        name: &Spanned<String>,
+        jwks: Option<Spanned<String>>,
+        key: Option<Spanned<String>>,
+        ca: Option<Spanned<String>>,
+        refresh: Option<Spanned<String>>,
+    ) -> Option<Keys> {
+        let ca = ca.map(|ca| (ca.span(), self.file(&ca)));
+        let refresh_at = refresh.as_ref().map(Spanned::span);
+        let refresh = self.duration(refresh, REFRESH);
+        Some(match (jwks, key) {
             (Some(jwks), None) => {
                 let text = self.text(&jwks);
                 match text.starts_with("https://") || text.starts_with("http://") {
@@ -215,32 +252,7 @@ impl Checking<'_> {
                 self.needed::<()>(name, "jwks` or `key", None);
                 return None;
             }
-        };
-        let issuer = self.needed(name, "issuer", raw.issuer)?;
-        let audience = self.needed(name, "audience", raw.audience)?;
-        let groups = match raw.groups.map(|groups| (groups.span(), groups.into_inner())) {
-            None => None,
-            Some((_, Groups::Claim(claim))) => Some(claim),
-            Some((at, Groups::Table(_))) => {
-                self.complaints.add(at, "`groups` is the name of a claim", "");
-                None
-            }
-        };
-        let algorithms = raw.algorithms;
-        if let Some(named) = &algorithms {
-            self.algorithms(named, matches!(keys, Keys::Secret(_)));
-        }
-        let require = raw.require.map(Spanned::into_inner).unwrap_or_default();
-        Some(AuthKind::Jwt(Jwt {
-            keys,
-            issuer: self.text(&issuer),
-            audience: audience.into_inner().into_vec(),
-            algorithms: algorithms.map(Spanned::into_inner).unwrap_or_default(),
-            user: raw.user.map_or_else(|| "sub".to_owned(), |user| self.text(&user)),
-            groups,
-            require: require.into_iter().map(|(claim, of)| (claim, of.into_vec())).collect(),
-            claims: raw.claims.map(Spanned::into_inner),
-        }))
+        })
     }
 
     /// Who can change a key set on its way can sign tokens.

@@ -107,6 +107,7 @@ impl Checking<'_> {
             .flatten()
             .map(|(host, url)| (self.placed(host), self.placed(url)))
             .collect();
+        let credentials = self.credentials(raw.credentials.unwrap_or_default());
         let mirror = raw.mirror.map(|mirror| self.path_mirror(mirror.into_inner()));
         let is_bounded = !origins.is_empty() || mirror.is_some();
         let is_open = raw.domains.is_none() && !is_bounded;
@@ -145,6 +146,7 @@ impl Checking<'_> {
             domains,
             is_open,
             origins,
+            credentials,
             mirror,
             forward: raw.forward,
             next_hop: raw.next_hop.and_then(|url| self.next_hop(&url)),

@@ -25,6 +25,7 @@ pub(in crate::config) struct Cache {
     pub mirror: Option<Spanned<PathMirror>>,
     pub domains: Option<Vec<Spanned<String>>>,
     pub origins: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    pub credentials: Option<BTreeMap<Spanned<String>, Spanned<Credentials>>>,
     #[serde(default)]
     pub forward: bool,
     pub next_hop: Option<Spanned<String>>,
@@ -44,6 +45,20 @@ pub(in crate::config) struct Cache {
     #[serde(default)]
     pub offline: bool,
     pub tenants: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Credentials {
+    pub kind: Spanned<String>,
+    pub username: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub token_file: Option<Spanned<String>>,
+    pub realm: Option<Spanned<String>>,
+    pub access_key: Option<Spanned<String>>,
+    pub secret_file: Option<Spanned<String>>,
+    pub region: Option<Spanned<String>>,
+    pub service: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -50,6 +50,7 @@ fn every_key_is_read() {
         fsync = false
         domains = ["*.example.com", "${HOST:-a.example}"]
         origins = { "localhost:8080" = "http://127.0.0.1:9000" }
+        credentials = { "https://a.example" = { kind = "basic", username = "u", password_file = "word.txt" }, "https://b.example" = { kind = "bearer", token_file = "t0k3n" }, "https://c.example" = { kind = "bearer", username = "u", password_file = "p2", realm = "https://auth.c.example" } }
         forward = true
         next_hop = "http://user:word@proxy:3128/"
         upstream_ca = "ca.pem"
@@ -82,7 +83,12 @@ fn every_key_is_read() {
         ("localhost:8080", "http://127.0.0.1:9000")
     );
     assert_eq!(cache.next_hop.as_ref().unwrap().text, "http://user:word@proxy:3128/");
-    assert!(!format!("{cache:?}").contains("word"), "a password is not shown");
+    assert!(!format!("{cache:?}").contains("user:word"), "a password is not shown");
+    let OriginCredentials::Token { login: Some(_), realm: Some(realm) } = &cache.credentials[2].1
+    else {
+        panic!("{:?}", cache.credentials);
+    };
+    assert_eq!(realm.text, "https://auth.c.example");
     assert_eq!(cache.allow_private.len(), 3);
     assert_eq!(cache.authorization, Authorization::Rfc9111);
     assert_eq!(texts(&cache.ecosystems), ["deb", "npm"]);
@@ -96,7 +102,7 @@ fn every_key_is_read() {
     let tenants: Vec<&str> = cache.tenants.iter().map(|(_, tenant)| tenant.as_str()).collect();
     assert_eq!(tenants, ["one", "team-a", "all"], "the narrowest first");
     let files: Vec<&Path> = config.files();
-    for file in ["c.pem", "ca.pem", "rules.toml"] {
+    for file in ["c.pem", "ca.pem", "rules.toml", "word.txt", "t0k3n", "p2"] {
         assert!(files.contains(&Path::new("/etc/dockgate").join(file).as_path()), "{file}");
     }
 }
@@ -133,6 +139,34 @@ fn every_complaint_about_a_cache_says_where_and_what_to_do() {
     for (keys, wanted) in [
         ("", "dockgate.toml:1:8: `[cache.packages]` needs `listen`"),
         ("listen = []", "dockgate.toml:1:8: `[cache.packages]` needs `listen`"),
+        (
+            "credentials = { \"https://a\" = { kind = \"digest\" } }",
+            "dockgate.toml:2:40: `digest` is no kind of credentials\n  hint: there are `basic`, `bearer` and `aws`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"basic\" } }",
+            "dockgate.toml:2:40: `basic` needs `username` and `password_file`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"bearer\", username = \"u\" } }",
+            "dockgate.toml:2:61: `username` without `password_file`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"bearer\", token_file = \"t\", realm = \"r\" } }",
+            "dockgate.toml:2:76: `realm` does nothing for `kind = \"bearer\"` with `token_file`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"aws\", access_key = \"k\" } }",
+            "`aws` needs `access_key`, `secret_file` and `region`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"bearer\", service = \"s3\" } }",
+            "`service` does nothing for `kind = \"bearer\"`",
+        ),
+        (
+            "credentials = { \"https://a\" = { kind = \"bearer\", password = \"p\" } }",
+            "unknown field `password`",
+        ),
         (
             "listen = [\"tcp://127.0.0.1:1\"]",
             "dockgate.toml:2:11: `tcp://127.0.0.1:1` is not an address to listen on",
@@ -247,7 +281,7 @@ fn the_examples_of_the_documentation_are_right() {
         .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
         .filter(|example| example.starts_with("[cache."))
         .collect();
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 7);
     for example in examples {
         let config = read(example).unwrap_or_else(|wrong| panic!("{example}\n{wrong}"));
         assert_eq!(config.caches.len(), 1);

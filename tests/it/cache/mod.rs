@@ -5,11 +5,13 @@
 
 mod between;
 mod by_path;
+mod credentials;
 mod disk;
 mod herd;
 mod liars;
 mod mirrors;
 pub mod origin;
 mod ranges;
+mod restricted;
 mod reuse;
 mod rig;

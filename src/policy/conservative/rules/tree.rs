@@ -111,36 +111,8 @@ impl Builder<'_> {
                 "",
             );
         }
-        for entry in query {
-            let param = row.query.iter().find(|param| param.name == entry.name && !param.ignored);
-            match param {
-                Some(param) => {
-                    let kind = param.json.unwrap_or(Kind::Str);
-                    let Some(rule) = self.plain(entry, kind) else { continue };
-                    if let (Some(means), Requirement::Be(_)) = (param.means, &rule.must) {
-                        operation.absent_query.push((param.name, means, rule.clone()));
-                    }
-                    operation.query.push((param.name, rule));
-                }
-                None => {
-                    let what =
-                        format!("`{}` is not a query parameter of `{}`", entry.name, raw.name);
-                    self.complaints.add(&entry.place, what, "");
-                }
-            }
-        }
-        for entry in headers {
-            match row.headers.iter().find(|header| header.name == entry.name) {
-                Some(header) => {
-                    let rule = self.plain(entry, Kind::Str);
-                    operation.headers.extend(rule.map(|rule| (header.name, rule)));
-                }
-                None => {
-                    let what = format!("`{}` is not a header of `{}`", entry.name, raw.name);
-                    self.complaints.add(&entry.place, what, "names are in lower case");
-                }
-            }
-        }
+        self.query(&mut operation, row, &raw.name, query);
+        self.headers(&mut operation, row, &raw.name, headers);
         let kind = match row.body {
             BodyKind::Json(object) => Some(Kind::Object(object)),
             BodyKind::JsonList(kind) => Some(*kind),
@@ -163,6 +135,53 @@ impl Builder<'_> {
         let paths = redact.iter().flatten();
         operation.redact = paths.map(|path| path.split('.').map(str::to_owned).collect()).collect();
         operation
+    }
+
+    fn query(
+        &mut self,
+        operation: &mut Operation,
+        row: &'static Row,
+        name: &str,
+        query: &[Named<Entry>],
+    ) {
+        for entry in query {
+            let param = row.query.iter().find(|param| param.name == entry.name && !param.ignored);
+            match param {
+                Some(param) => {
+                    let kind = param.json.unwrap_or(Kind::Str);
+                    let Some(rule) = self.plain(entry, kind) else { continue };
+                    if let (Some(means), Requirement::Be(_)) = (param.means, &rule.must) {
+                        operation.absent_query.push((param.name, means, rule.clone()));
+                    }
+                    operation.query.push((param.name, rule));
+                }
+                None => {
+                    let what = format!("`{}` is not a query parameter of `{}`", entry.name, name);
+                    self.complaints.add(&entry.place, what, "");
+                }
+            }
+        }
+    }
+
+    fn headers(
+        &mut self,
+        operation: &mut Operation,
+        row: &'static Row,
+        name: &str,
+        headers: &[Named<Entry>],
+    ) {
+        for entry in headers {
+            match row.headers.iter().find(|header| header.name == entry.name) {
+                Some(header) => {
+                    let rule = self.plain(entry, Kind::Str);
+                    operation.headers.extend(rule.map(|rule| (header.name, rule)));
+                }
+                None => {
+                    let what = format!("`{}` is not a header of `{}`", entry.name, name);
+                    self.complaints.add(&entry.place, what, "names are in lower case");
+                }
+            }
+        }
     }
 
     /// A rule for a value that is judged as a whole.
