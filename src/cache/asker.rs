@@ -4,7 +4,7 @@
 //! field of one client can change what another one gets. What is known to be harmless is listed; all
 //! else either stays behind, or tells clients apart.
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 
 /// What a field of a request is to a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl Field {
             false => Field::Unknown,
         }
     }
+}
+
+/// Whether a request may say who asks, so that the answer may be for that one alone.
+pub(super) fn says_who(request: &HeaderMap) -> bool {
+    request.keys().any(|name| matches!(Field::of(name), Field::Credential | Field::Personal))
 }
 
 /// Whether a stored object may say in clear what a field had in it: nobody's secret is in these.

@@ -16,15 +16,6 @@ sys.path.insert(0, str(HERE))
 
 from lib import subjects  # noqa: E402
 
-# what an optimal cache does of its own will: heuristic freshness, and to share what RFC 9111 §3.5 permits
-RULES = '''
-[[rule]]
-name = "suite"
-paths = ["/**"]
-heuristic = true
-'''
-
-
 def main():
     parser = argparse.ArgumentParser(prog="conformance.sh")
     parser.add_argument("suite", nargs="?", type=pathlib.Path, help="a checkout of the suite; else the package of npm")
@@ -68,9 +59,8 @@ def one(name, suite, engine, folder, args):
         stderr=subprocess.STDOUT)
     try:
         answers(f"http://127.0.0.1:{port}/state/none")
-        (folder / "rules.toml").write_text(RULES)
-        more = f'authorization = "rfc9111"\nrules = "{folder}/rules.toml"'
-        with subjects.start(name, folder / name, port, plain=True, more=more) as subject:
+        # in the configuration that one has without saying anything
+        with subjects.start(name, folder / name, port, plain=True) as subject:
             base = f"http://localhost:{subject.http}"
             # a proxy that saw its origin down before it was up needs a moment to forget it
             answers(f"{base}/state/none")

@@ -360,6 +360,35 @@ fn a_chunked_body_of_a_get_reaches_the_origin() {
 }
 
 #[test]
+fn a_cookie_keeps_nobody_from_what_was_asked_for_without_one() {
+    for (head, is_shared) in [
+        ("max-age=60", true),
+        ("max-age=60\nVary: Cookie", false),
+        ("max-age=0\nETag: \"1\"", false),
+        ("public\nETag: \"1\"", false),
+    ] {
+        let origin = echo(head);
+        let rig = Rig::new();
+        assert_eq!(rig.get(&origin, "/x").text(), "nobody");
+        rig.settle();
+        let mine = rig.ask(&origin, "GET", "/x", &["Cookie: a=b"]);
+        assert_eq!(mine.text() == "nobody", is_shared, "{head}: {mine:?}");
+        for other in ["Authorization: c", "Authorization: c\r\nCookie: a=b", "X-User: d"] {
+            rig.settle();
+            let answer = rig.ask(&origin, "GET", "/x", &[other]);
+            assert!(!answer.how().contains("; hit"), "{head}, {other}: {answer:?}");
+        }
+        // What a cookie was sent for is nobody else's.
+        rig.ask(&origin, "GET", "/y", &["Cookie: a=b"]);
+        rig.settle();
+        for other in [&[][..], &["Cookie: c=d"]] {
+            let answer = rig.ask(&origin, "GET", "/y", other);
+            assert!(answer.text() != "a=b", "{head}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn a_forward_proxy_goes_to_no_port_that_nobody_has_named() {
     let origin = Origin::always("200 OK\nCache-Control: max-age=60", b"x");
     let rig = Setup { domains: vec!["*"], ..Setup::default() }.start();
