@@ -20,6 +20,7 @@ pub mod gateway;
 
 pub mod auth;
 pub mod engine;
+mod http_client;
 pub mod policy;
 
 pub mod api;

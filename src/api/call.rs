@@ -8,7 +8,7 @@
 mod draft;
 mod render;
 
-use super::doc::{self, BadDoc, Doc};
+use super::doc::{self, Doc, Value};
 use super::endpoint::{AnswerKind, BodyKind, Class, Method, Minor, Row};
 use super::path;
 use super::query::Query;
@@ -24,6 +24,8 @@ pub use draft::{BadCall, Draft, Wanted};
 pub enum Call {
     Verbatim(Verbatim),
     Typed(Typed),
+    /// A connection in HTTP/2 with prior knowledge (RFC 9113 §3.3), whose requests nobody looks into.
+    Http2,
 }
 
 /// A request as it came, for a listener without policies.
@@ -67,6 +69,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.row,
             Call::Typed(call) => Some(call.row),
+            Call::Http2 => None,
         }
     }
 
@@ -74,7 +77,7 @@ impl Call {
     pub fn target(&self) -> &[u8] {
         match self {
             Call::Verbatim(call) => call.head.target(),
-            Call::Typed(_) => b"",
+            Call::Typed(_) | Call::Http2 => b"",
         }
     }
 
@@ -82,7 +85,7 @@ impl Call {
     pub fn drops_body(&self) -> bool {
         match self {
             Call::Verbatim(call) => call.drops_body(),
-            Call::Typed(_) => false,
+            Call::Typed(_) | Call::Http2 => false,
         }
     }
 
@@ -90,7 +93,7 @@ impl Call {
     pub fn expects_continue(&self) -> bool {
         match self {
             Call::Verbatim(call) => call.head.headers.lists("expect", "100-continue"),
-            Call::Typed(_) => false,
+            Call::Typed(_) | Call::Http2 => false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.head.closes(),
             Call::Typed(call) => call.closes,
+            Call::Http2 => true,
         }
     }
 
@@ -107,6 +111,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.head.version,
             Call::Typed(call) => call.http,
+            Call::Http2 => 1,
         }
     }
 
@@ -123,6 +128,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.head.method() == "HEAD",
             Call::Typed(call) => call.row.method == Method::Head,
+            Call::Http2 => false,
         }
     }
 
@@ -131,6 +137,7 @@ impl Call {
         match self {
             Call::Verbatim(call) => call.render(),
             Call::Typed(call) => call.render(),
+            Call::Http2 => Vec::new(),
         }
     }
 }
@@ -212,13 +219,6 @@ impl Typed {
         }
     }
 
-    pub fn doc_mut(&mut self) -> Option<&mut Doc> {
-        match &mut self.body {
-            Body::Json(doc) => Some(doc),
-            Body::None | Body::Stream(_) => None,
-        }
-    }
-
     /// The JSON body that this route has, as its kind; none where it has another body or none.
     pub fn kind(&self) -> Option<Kind> {
         match self.row.body {
@@ -228,13 +228,24 @@ impl Typed {
         }
     }
 
-    /// Puts another JSON body in the place of the client's, read by the same rules. A route without a
-    /// JSON body keeps what it has.
-    pub fn replace_doc(&mut self, json: &[u8]) -> Result<(), BadDoc> {
-        if let Some(kind) = self.kind() {
-            self.body = Body::Json(doc::parse(json, &kind)?);
+    /// The JSON body, made where the route has one and the client sent none.
+    pub fn body_mut(&mut self) -> Option<&mut Value> {
+        if self.kind().is_some() && matches!(self.body, Body::None) {
+            self.body = Body::Json(Doc { root: Value::Null, unknown: Vec::new() });
         }
-        Ok(())
+        match &mut self.body {
+            Body::Json(doc) => Some(&mut doc.root),
+            Body::None | Body::Stream(_) => None,
+        }
+    }
+
+    /// Sets or removes a header that the engine reads on this route; others are never sent.
+    pub fn set_header(&mut self, name: &'static str, value: Option<Vec<u8>>) {
+        self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        let known = self.row.headers.iter().find(|known| known.name.eq_ignore_ascii_case(name));
+        if let Some((known, value)) = known.zip(value) {
+            self.headers.push((known.name, value));
+        }
     }
 
     /// Query parameters with a value that no engine in the tables reads; they are not sent.

@@ -2,7 +2,9 @@
 //!
 //! `api::table` is written in these words and `api::call` reads them. A row is data: adding a
 //! route or a query parameter of a new engine is one line in the table, and every policy that
-//! matches on `Endpoint` or `Class` stops compiling until it has an opinion.
+//! matches on `Endpoint`, `Class` or `Makes` stops compiling until it has an opinion.
+
+use std::fmt;
 
 use super::shape::{Kind, Object};
 
@@ -80,6 +82,33 @@ pub enum Resource {
     Volume,
 }
 
+/// What a route makes, or begins, of its own: what others count, mark or clean up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Makes {
+    /// It reads, removes, or changes something that there is.
+    Nothing,
+    Container,
+    /// Other resources for a container that there is.
+    Update,
+    Exec,
+    /// An image, and containers on the way, one for each `RUN`.
+    Build,
+    /// An image, or another name for one.
+    Image,
+    Volume,
+    Network,
+    /// A container's place in another network.
+    Endpoint,
+    /// Processes, of a container that there is.
+    Running,
+    /// Containers that the engine makes by itself, on any node.
+    Service,
+    /// Whatever else a swarm has: nodes, secrets, configs, volumes of the cluster.
+    Swarm,
+    Plugin,
+    Checkpoint,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum BodyKind {
     None,
@@ -134,6 +163,28 @@ pub struct Header {
     pub names: Option<Resource>,
 }
 
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Resource::BuildId => "build",
+            Resource::Checkpoint => "checkpoint",
+            Resource::Config => "config",
+            Resource::Container => "container",
+            Resource::Exec => "exec",
+            Resource::Image => "image",
+            Resource::Network => "network",
+            Resource::Node => "node",
+            Resource::Plugin => "plugin",
+            Resource::Registry => "registry",
+            Resource::Secret => "secret",
+            Resource::Service => "service",
+            Resource::Session => "session",
+            Resource::Task => "task",
+            Resource::Volume => "volume",
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub method: Method,
@@ -145,6 +196,8 @@ pub struct Row {
     pub answer: AnswerKind,
     pub since: Minor,
     pub until: Minor,
+    /// Not there only where it must be said and is not, which does not compile (`table`).
+    pub(super) makes: Option<Makes>,
     /// What the first and the second capture of the path name.
     pub path_names: &'static [Resource],
     pub query: &'static [Param],
@@ -228,6 +281,10 @@ pub const fn row(
         answer,
         since: OLDEST,
         until: Minor::MAX,
+        makes: match method {
+            Method::Delete | Method::Get | Method::Head | Method::Options => Some(Makes::Nothing),
+            Method::Post | Method::Put => None,
+        },
         path_names: &[],
         query: &[],
         headers: &[],
@@ -235,6 +292,15 @@ pub const fn row(
 }
 
 impl Row {
+    pub fn makes(&self) -> Makes {
+        self.makes.unwrap_or(Makes::Nothing)
+    }
+
+    pub const fn making(mut self, makes: Makes) -> Self {
+        self.makes = Some(makes);
+        self
+    }
+
     pub const fn body(mut self, body: BodyKind) -> Self {
         self.body = body;
         self

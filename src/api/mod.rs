@@ -11,6 +11,7 @@ pub mod doc;
 pub mod endpoint;
 pub mod exec;
 pub mod image_ops;
+pub mod json;
 pub mod network;
 pub mod path;
 pub mod plugin;

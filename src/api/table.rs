@@ -5,7 +5,9 @@
 //! them, so that dockgate and dockerd never disagree about which route a path is. `tests.rs`
 //! compares the table with moby's specifications and with the routes that real engines register.
 
-use super::endpoint::{AnswerKind, BodyKind, Class, Header, Method, Resource, Row, h, q, row};
+use super::endpoint::{
+    AnswerKind, BodyKind, Class, Header, Makes, Method, Resource, Row, h, q, row,
+};
 use super::shape::FILTERS;
 use super::{build, container, exec, image_ops, network, plugin, swarm, system, volume};
 
@@ -16,6 +18,7 @@ use AnswerKind::{
 use BodyKind::{Json, JsonList, Raw, Tar as TarBody};
 use Class as C;
 use Endpoint as E;
+use Makes as M;
 use Method::{Delete, Get, Head, Options, Post, Put};
 
 macro_rules! endpoints {
@@ -202,12 +205,15 @@ const WEBSOCKET: &[Header] =
     &[h("origin"), h("sec-websocket-key"), h("sec-websocket-protocol"), h("sec-websocket-version")];
 
 /// First match wins, as in moby's router.
-pub static TABLE: &[Row] = &[
+pub static TABLE: &[Row] = TABLE_ROWS;
+
+const TABLE_ROWS: &[Row] = &[
     // checkpoints: before the containers, whose greedy DELETE would take theirs
     row(Get, "/containers/{name:.*}/checkpoints", E::CheckpointList, C::Checkpoint, Values)
         .of(CONTAINER)
         .query(container::CHECKPOINT_QUERY),
     row(Post, "/containers/{name:.*}/checkpoints", E::CheckpointCreate, C::Checkpoint, Nothing)
+        .making(M::Checkpoint)
         .of(CONTAINER)
         .body(Json(container::CHECKPOINT)),
     row(
@@ -256,59 +262,78 @@ pub static TABLE: &[Row] = &[
         .of(CONTAINER)
         .query(container::ARCHIVE_QUERY),
     row(Post, "/containers/create", E::ContainerCreate, C::ContainerCreate, Values)
+        .making(M::Container)
         .body(Json(container::CREATE))
         .query(container::CREATE_QUERY),
     row(Post, "/containers/{name:.*}/kill", E::ContainerKill, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER)
         .query(&[q("signal")]),
     row(Post, "/containers/{name:.*}/pause", E::ContainerPause, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER),
     row(Post, "/containers/{name:.*}/unpause", E::ContainerUnpause, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER),
     row(Post, "/containers/{name:.*}/restart", E::ContainerRestart, C::Container, Nothing)
+        .making(M::Running)
         .of(CONTAINER)
         .query(container::STOP_QUERY),
     row(Post, "/containers/{name:.*}/start", E::ContainerStart, C::Container, Nothing)
+        .making(M::Running)
         .of(CONTAINER)
         .query(container::START_QUERY),
     row(Post, "/containers/{name:.*}/stop", E::ContainerStop, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER)
         .query(container::STOP_QUERY),
     row(Post, "/containers/{name:.*}/wait", E::ContainerWait, C::Container, Values)
+        .making(M::Nothing)
         .of(CONTAINER)
         .query(container::WAIT_QUERY),
     row(Post, "/containers/{name:.*}/resize", E::ContainerResize, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER)
         .query(exec::RESIZE_QUERY),
     row(Post, "/containers/{name:.*}/attach", E::ContainerAttach, C::Container, HijackTcp)
+        .making(M::Nothing)
         .of(CONTAINER)
         .query(container::ATTACH_QUERY),
     row(Post, "/containers/{name:.*}/copy", E::ContainerCopy, C::Container, Tar)
+        .making(M::Nothing)
         .of(CONTAINER)
         .body(Json(container::COPY))
         .until(44),
     row(Post, "/containers/{name:.*}/exec", E::ContainerExec, C::Exec, Values)
+        .making(M::Exec)
         .of(CONTAINER)
         .body(Json(exec::CREATE)),
     row(Post, "/exec/{name:.*}/start", E::ExecStart, C::Exec, HijackTcp)
+        .making(M::Nothing)
         .of(EXEC)
         .body(Json(exec::START)),
     row(Post, "/exec/{name:.*}/resize", E::ExecResize, C::Exec, Nothing)
+        .making(M::Nothing)
         .of(EXEC)
         .query(exec::RESIZE_QUERY),
     row(Post, "/containers/{name:.*}/rename", E::ContainerRename, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER)
         .query(&[q("name").names(Resource::Container)]),
     row(Post, "/containers/{name:.*}/update", E::ContainerUpdate, C::Container, Values)
+        .making(M::Update)
         .of(CONTAINER)
         .body(Json(container::UPDATE)),
     row(Post, "/containers/prune", E::ContainerPrune, C::Container, Values)
+        .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Post, "/commit", E::ImageCommit, C::ContainerCreate, Values)
+        .making(M::Image)
         .body(Json(container::COMMIT))
         .query(container::COMMIT_QUERY),
     row(Put, "/containers/{name:.*}/archive", E::PutContainerArchive, C::Container, Nothing)
+        .making(M::Nothing)
         .of(CONTAINER)
         .body(TarBody)
         .query(container::ARCHIVE_PUT_QUERY),
@@ -335,20 +360,25 @@ pub static TABLE: &[Row] = &[
         .query(image_ops::ATTESTATIONS_QUERY)
         .since(55),
     row(Post, "/images/load", E::ImageLoad, C::Image, JsonStream)
+        .making(M::Image)
         .body(TarBody)
         .query(image_ops::LOAD_QUERY),
     row(Post, "/images/create", E::ImageCreate, C::Image, JsonStream)
+        .making(M::Image)
         .body(TarBody)
         .query(image_ops::CREATE_QUERY)
         .headers(image_ops::REGISTRY_HEADERS),
     row(Post, "/images/{name:.*}/push", E::ImagePush, C::Image, JsonStream)
+        .making(M::Nothing)
         .of(IMAGE)
         .query(image_ops::PUSH_QUERY)
         .headers(image_ops::REGISTRY_HEADERS),
     row(Post, "/images/{name:.*}/tag", E::ImageTag, C::Image, Nothing)
+        .making(M::Image)
         .of(IMAGE)
         .query(image_ops::TAG_QUERY),
     row(Post, "/images/prune", E::ImagePrune, C::Image, Values)
+        .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Delete, "/images/{name:.*}", E::ImageDelete, C::Image, Values)
@@ -368,15 +398,21 @@ pub static TABLE: &[Row] = &[
     row(Get, "/info", E::SystemInfo, C::Info, Values),
     row(Get, "/version", E::SystemVersion, C::Info, Values),
     row(Get, "/system/df", E::SystemDataUsage, C::System, Values).query(system::DATA_USAGE_QUERY),
-    row(Post, "/auth", E::SystemAuth, C::System, Values).body(Json(system::AUTH)),
+    row(Post, "/auth", E::SystemAuth, C::System, Values)
+        .making(M::Nothing)
+        .body(Json(system::AUTH)),
     // volumes
     row(Get, "/volumes", E::VolumeList, C::Volume, Values).query(&[q("filters").json(FILTERS)]),
     row(Get, "/volumes/{name:.*}", E::VolumeInspect, C::Volume, Values).of(VOLUME),
-    row(Post, "/volumes/create", E::VolumeCreate, C::Volume, Values).body(Json(volume::CREATE)),
+    row(Post, "/volumes/create", E::VolumeCreate, C::Volume, Values)
+        .making(M::Volume)
+        .body(Json(volume::CREATE)),
     row(Post, "/volumes/prune", E::VolumePrune, C::Volume, Values)
+        .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Put, "/volumes/{name:.*}", E::VolumeUpdate, C::Volume, Nothing)
+        .making(M::Swarm)
         .of(VOLUME)
         .body(Json(volume::UPDATE))
         .query(volume::UPDATE_QUERY)
@@ -386,34 +422,52 @@ pub static TABLE: &[Row] = &[
         .query(&[q("force")]),
     // builds
     row(Post, "/build", E::ImageBuild, C::Build, JsonStream)
+        .making(M::Build)
         .body(TarBody)
         .query(build::BUILD_QUERY)
         .headers(build::BUILD_HEADERS),
-    row(Post, "/build/prune", E::BuildPrune, C::Build, Values).query(build::PRUNE_QUERY).since(31),
-    row(Post, "/build/cancel", E::BuildCancel, C::Build, Nothing).query(build::CANCEL_QUERY),
+    row(Post, "/build/prune", E::BuildPrune, C::Build, Values)
+        .making(M::Nothing)
+        .query(build::PRUNE_QUERY)
+        .since(31),
+    row(Post, "/build/cancel", E::BuildCancel, C::Build, Nothing)
+        .making(M::Nothing)
+        .query(build::CANCEL_QUERY),
     row(Post, "/session", E::Session, C::BuildKit, HijackH2c)
+        .making(M::Nothing)
         .body(Raw)
         .headers(build::SESSION_HEADERS)
         .since(31),
-    row(Post, "/grpc", E::Grpc, C::BuildKit, HijackH2c).body(Raw),
+    row(Post, "/grpc", E::Grpc, C::BuildKit, HijackH2c).making(M::Nothing).body(Raw),
     // swarm
-    row(Post, "/swarm/init", E::SwarmInit, C::Swarm, Values).body(Json(swarm::INIT)),
-    row(Post, "/swarm/join", E::SwarmJoin, C::Swarm, Nothing).body(Json(swarm::JOIN)),
-    row(Post, "/swarm/leave", E::SwarmLeave, C::Swarm, Nothing).query(&[q("force")]),
+    row(Post, "/swarm/init", E::SwarmInit, C::Swarm, Values)
+        .making(M::Swarm)
+        .body(Json(swarm::INIT)),
+    row(Post, "/swarm/join", E::SwarmJoin, C::Swarm, Nothing)
+        .making(M::Swarm)
+        .body(Json(swarm::JOIN)),
+    row(Post, "/swarm/leave", E::SwarmLeave, C::Swarm, Nothing)
+        .making(M::Nothing)
+        .query(&[q("force")]),
     row(Get, "/swarm", E::SwarmInspect, C::Swarm, Values),
     row(Get, "/swarm/unlockkey", E::SwarmUnlockkey, C::Swarm, Values),
     row(Post, "/swarm/update", E::SwarmUpdate, C::Swarm, Nothing)
+        .making(M::Swarm)
         .body(Json(swarm::SPEC))
         .query(swarm::UPDATE_QUERY),
-    row(Post, "/swarm/unlock", E::SwarmUnlock, C::Swarm, Nothing).body(Json(swarm::UNLOCK)),
+    row(Post, "/swarm/unlock", E::SwarmUnlock, C::Swarm, Nothing)
+        .making(M::Nothing)
+        .body(Json(swarm::UNLOCK)),
     row(Get, "/services", E::ServiceList, C::Swarm, Values).query(swarm::SERVICE_LIST_QUERY),
     row(Get, "/services/{id}", E::ServiceInspect, C::Swarm, Values)
         .of(SERVICE)
         .query(swarm::SERVICE_INSPECT_QUERY),
     row(Post, "/services/create", E::ServiceCreate, C::Swarm, Values)
+        .making(M::Service)
         .body(Json(swarm::SERVICE))
         .headers(swarm::AUTH_HEADERS),
     row(Post, "/services/{id}/update", E::ServiceUpdate, C::Swarm, Values)
+        .making(M::Service)
         .of(SERVICE)
         .body(Json(swarm::SERVICE))
         .query(swarm::SERVICE_UPDATE_QUERY)
@@ -426,6 +480,7 @@ pub static TABLE: &[Row] = &[
     row(Get, "/nodes/{id}", E::NodeInspect, C::Swarm, Values).of(NODE),
     row(Delete, "/nodes/{id}", E::NodeDelete, C::Swarm, Nothing).of(NODE).query(&[q("force")]),
     row(Post, "/nodes/{id}/update", E::NodeUpdate, C::Swarm, Nothing)
+        .making(M::Swarm)
         .of(NODE)
         .body(Json(swarm::NODE))
         .query(swarm::VERSION_QUERY),
@@ -439,11 +494,13 @@ pub static TABLE: &[Row] = &[
         .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Post, "/secrets/create", E::SecretCreate, C::Swarm, Values)
+        .making(M::Swarm)
         .body(Json(swarm::SECRET))
         .since(25),
     row(Delete, "/secrets/{id}", E::SecretDelete, C::Swarm, Nothing).of(SECRET).since(25),
     row(Get, "/secrets/{id}", E::SecretInspect, C::Swarm, Values).of(SECRET).since(25),
     row(Post, "/secrets/{id}/update", E::SecretUpdate, C::Swarm, Nothing)
+        .making(M::Swarm)
         .of(SECRET)
         .body(Json(swarm::SECRET))
         .query(swarm::VERSION_QUERY)
@@ -452,11 +509,13 @@ pub static TABLE: &[Row] = &[
         .query(&[q("filters").json(FILTERS)])
         .since(30),
     row(Post, "/configs/create", E::ConfigCreate, C::Swarm, Values)
+        .making(M::Swarm)
         .body(Json(swarm::CONFIG))
         .since(30),
     row(Delete, "/configs/{id}", E::ConfigDelete, C::Swarm, Nothing).of(CONFIG).since(30),
     row(Get, "/configs/{id}", E::ConfigInspect, C::Swarm, Values).of(CONFIG).since(30),
     row(Post, "/configs/{id}/update", E::ConfigUpdate, C::Swarm, Nothing)
+        .making(M::Swarm)
         .of(CONFIG)
         .body(Json(swarm::CONFIG))
         .query(swarm::VERSION_QUERY)
@@ -472,28 +531,35 @@ pub static TABLE: &[Row] = &[
         .of(PLUGIN)
         .query(&[q("force")]),
     row(Post, "/plugins/{name:.*}/enable", E::PluginEnable, C::Plugin, Nothing)
+        .making(M::Plugin)
         .of(PLUGIN)
         .query(&[q("timeout")]),
     row(Post, "/plugins/{name:.*}/disable", E::PluginDisable, C::Plugin, Nothing)
+        .making(M::Nothing)
         .of(PLUGIN)
         .query(&[q("force").since(28)]),
     row(Post, "/plugins/pull", E::PluginPull, C::Plugin, JsonStream)
+        .making(M::Plugin)
         .body(JsonList(&plugin::PRIVILEGES))
         .query(plugin::PULL_QUERY)
         .headers(image_ops::REGISTRY_HEADERS),
     row(Post, "/plugins/{name:.*}/push", E::PluginPush, C::Plugin, JsonStream)
+        .making(M::Nothing)
         .of(PLUGIN)
         .headers(image_ops::REGISTRY_HEADERS),
     row(Post, "/plugins/{name:.*}/upgrade", E::PluginUpgrade, C::Plugin, JsonStream)
+        .making(M::Plugin)
         .of(PLUGIN)
         .body(JsonList(&plugin::PRIVILEGES))
         .query(plugin::UPGRADE_QUERY)
         .headers(image_ops::REGISTRY_HEADERS)
         .since(26),
     row(Post, "/plugins/{name:.*}/set", E::PluginSet, C::Plugin, Nothing)
+        .making(M::Plugin)
         .of(PLUGIN)
         .body(JsonList(&plugin::SETTINGS)),
     row(Post, "/plugins/create", E::PluginCreate, C::Plugin, Nothing)
+        .making(M::Plugin)
         .body(TarBody)
         .query(plugin::CREATE_QUERY),
     // networks
@@ -503,14 +569,19 @@ pub static TABLE: &[Row] = &[
     row(Get, "/networks/{id:.+}", E::NetworkInspect, C::Network, Values)
         .of(NETWORK)
         .query(network::INSPECT_QUERY),
-    row(Post, "/networks/create", E::NetworkCreate, C::Network, Values).body(Json(network::CREATE)),
+    row(Post, "/networks/create", E::NetworkCreate, C::Network, Values)
+        .making(M::Network)
+        .body(Json(network::CREATE)),
     row(Post, "/networks/{id:.*}/connect", E::NetworkConnect, C::Network, Nothing)
+        .making(M::Endpoint)
         .of(NETWORK)
         .body(Json(network::CONNECT)),
     row(Post, "/networks/{id:.*}/disconnect", E::NetworkDisconnect, C::Network, Nothing)
+        .making(M::Nothing)
         .of(NETWORK)
         .body(Json(network::DISCONNECT)),
     row(Post, "/networks/prune", E::NetworkPrune, C::Network, Values)
+        .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])
         .since(25),
     row(Delete, "/networks/{id:.*}", E::NetworkDelete, C::Network, Nothing).of(NETWORK),
@@ -526,6 +597,15 @@ pub static TABLE: &[Row] = &[
     row(Get, "/debug/pprof/{name}", E::DebugPprofLookup, C::Debug, RawStream)
         .query(system::PPROF_QUERY),
 ];
+
+/// A route that may change something does not compile without a word of what it makes.
+const _: () = {
+    let mut rows = TABLE_ROWS;
+    while let [row, rest @ ..] = rows {
+        assert!(row.makes.is_some(), "`.making(…)` is missing");
+        rows = rest;
+    }
+};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@
 mod basic;
 mod cache;
 mod certificate;
-pub(crate) mod client;
 mod external;
 mod header;
 mod identity;
@@ -25,7 +24,7 @@ pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer, PeerKey};
 pub use jwt::{BadToken, Token};
 
-use crate::config::{self, Invalid};
+use crate::config::{self, Complaints, Invalid};
 use crate::telemetry::access::Labels;
 use crate::wire::head::Lines;
 
@@ -200,16 +199,12 @@ impl Authentication {
         auths: &[config::Auth],
         known: &mut Authenticators,
     ) -> Result<Authentication, Invalid> {
-        let mut complaints = Invalid::default();
+        let mut complaints = Complaints::default();
         let mut authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)> = Vec::new();
         for auth in auths {
-            match known.get(auth) {
-                Ok(Some(authenticator)) => {
-                    authenticators.push((auth.name.as_str().into(), authenticator))
-                }
-                // Complained about already, so that nothing comes of this door.
-                Ok(None) => {}
-                Err(invalid) => complaints.extend(invalid),
+            // Without one it has been complained about already, so that no listener comes of this.
+            if let Some(Some(authenticator)) = complaints.note(known.get(auth)) {
+                authenticators.push((auth.name.as_str().into(), authenticator));
             }
         }
         let mut challenges = Vec::new();

@@ -17,7 +17,7 @@ use super::hosts::{HostSet, Pattern};
 use super::key::Scheme;
 use super::mirror::{CacheRules, Http, Origin};
 use super::target::host_key;
-use crate::config::{Authorization, Cache, CacheListen, Invalid, PathMirror, Text};
+use crate::config::{Authorization, Cache, CacheListen, Complaints, Invalid, PathMirror, Text};
 
 #[derive(Debug)]
 pub struct Understood {
@@ -34,39 +34,39 @@ pub struct Understood {
 
 impl Understood {
     pub fn of(config: &Cache) -> Result<Understood, Invalid> {
-        let mut complaints = Invalid::default();
+        let mut complaints = Complaints::default();
         let rules = match &config.rules {
             Some(file) => CacheRules::load(file),
             None => CacheRules::builtin(),
         };
-        let rules = note(&mut complaints, rules);
+        let rules = complaints.note(rules);
         let ecosystems = rules.as_ref().map(|rules| ecosystems(&config.ecosystems, rules));
-        let ecosystems = ecosystems.and_then(|all| note(&mut complaints, all)).unwrap_or_default();
+        let ecosystems = ecosystems.and_then(|all| complaints.note(all)).unwrap_or_default();
         let domains = config.domains.iter().map(pattern);
         let asked_for = config.origins.iter().map(|(host, _)| named_host(host));
         let patterns: Vec<Pattern> =
-            domains.chain(asked_for).filter_map(|one| note(&mut complaints, one)).collect();
+            domains.chain(asked_for).filter_map(|one| complaints.note(one)).collect();
         let origins: Vec<(String, Origin)> = config
             .origins
             .iter()
             .filter_map(|(host, url)| {
-                let origin = note(&mut complaints, origin(url, &config.allow_private))?;
+                let origin = complaints.note(origin(url, &config.allow_private))?;
                 Some((host, origin))
             })
             .flat_map(|(host, origin)| keys(host).map(move |key| (key, origin.clone())))
             .collect();
         for (host, _) in &config.origins {
-            note(&mut complaints, can_be_asked(host, config));
+            complaints.note(can_be_asked(host, config));
         }
         let extra_roots = match &config.upstream_ca {
-            Some(file) => note(&mut complaints, file.certificates()).unwrap_or_default(),
+            Some(file) => complaints.note(file.certificates()).unwrap_or_default(),
             None => Vec::new(),
         };
         if let Some(tls) = &config.tls {
-            note(&mut complaints, tls.cert.certificates());
-            note(&mut complaints, tls.key.private_key());
+            complaints.note(tls.cert.certificates());
+            complaints.note(tls.key.private_key());
         }
-        let next_hop = config.next_hop.as_ref().and_then(|url| note(&mut complaints, uri(url)));
+        let next_hop = config.next_hop.as_ref().and_then(|url| complaints.note(uri(url)));
         let general = fresh::FreshnessRules {
             share_authorized: config.authorization == Authorization::Rfc9111,
             // They were found to be names of fields before.
@@ -75,7 +75,7 @@ impl Understood {
         };
         let registries =
             config.mirror.as_ref().map(|mirror| registries(mirror, &config.allow_private));
-        let registries = registries.and_then(|registries| note(&mut complaints, registries));
+        let registries = registries.and_then(|registries| complaints.note(registries));
         complaints.or(())?;
         // Without a complaint there are rules.
         let rules = rules.map_or_else(CacheRules::builtin, Ok)?;
@@ -90,20 +90,16 @@ impl Understood {
     }
 }
 
-fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
-    result.map_err(|invalid| complaints.extend(invalid)).ok()
-}
-
 /// What `[cache.NAME.mirror]` says, and the names in it for the cache itself.
 fn registries(
     config: &PathMirror,
     allow_private: &[IpNet],
 ) -> Result<(HostSet, Registries), Invalid> {
-    let mut complaints = Invalid::default();
-    let named = config.hosts.iter().filter_map(|host| note(&mut complaints, named_host(host)));
+    let mut complaints = Complaints::default();
+    let named = config.hosts.iter().filter_map(|host| complaints.note(named_host(host)));
     let named = named.collect();
     let mut sites = |urls: &[Text]| -> Vec<Site> {
-        let site = |url| note(&mut complaints, site(url, allow_private));
+        let site = |url| complaints.note(site(url, allow_private));
         urls.iter().filter_map(site).collect()
     };
     let (pypi, npm, crates) = (sites(&config.pypi), sites(&config.npm), sites(&config.crates));
@@ -145,12 +141,13 @@ fn port(listen: &CacheListen) -> Option<u16> {
 
 /// Each is the name of a rule that says something of files elsewhere.
 fn ecosystems(named: &[Text], rules: &CacheRules) -> Result<Vec<String>, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     for name in named {
         if !rules.ecosystems().any(|known| known == name.text) {
             let known: Vec<String> = rules.ecosystems().map(|known| format!("`{known}`")).collect();
             let what = format!("there is no ecosystem `{}` in the rules", name.text);
-            complaints.extend(name.invalid(what, format!("there are {}", known.join(", "))));
+            let hint = format!("there are {}", known.join(", "));
+            complaints.note::<()>(Err(name.invalid(what, hint)));
         }
     }
     complaints.or(())?;

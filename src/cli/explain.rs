@@ -15,7 +15,7 @@ use crate::auth::Identity;
 use crate::config::{self, Listener};
 use crate::policy::mount_table::MountTable;
 use crate::policy::rehearsal::{Request, Verdict, explore};
-use crate::policy::{Fact, Finding, Question};
+use crate::policy::{Fact, Finding, Question, Reply};
 
 const DENIED: u8 = 3;
 const UNDECIDED: u8 = 4;
@@ -82,7 +82,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let code = match outcome.verdict {
         Verdict::Allowed(bytes) => {
             let request = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
-            said.push(format!("allowed\n\n{request}"));
+            said.push("allowed\n".to_owned());
+            let changed = outcome.edits.iter().map(|(by, edit)| format!("changed by {by}: {edit}"));
+            said.extend(changed);
+            let space = if outcome.edits.is_empty() { "" } else { "\n" };
+            said.push(format!("{space}{request}"));
             ExitCode::SUCCESS
         }
         Verdict::Denied(policy, reasons) => {
@@ -96,6 +100,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
             let nothing = "nothing else that this policy has looked at speaks against the request";
             said.push(format!("\n{nothing}"));
             ExitCode::from(UNDECIDED)
+        }
+        Verdict::Waits(policy, deeds) => {
+            said.push(format!("undecided by {policy}: it depends on what is done first\n"));
+            said.extend(deeds.iter().map(|deed| format!("it would begin with {deed}")));
+            ExitCode::from(UNDECIDED)
+        }
+        Verdict::Answered(policy, Reply { status, json }) => {
+            let body = json.map(|json| format!("\n\n{json}")).unwrap_or_default();
+            said.push(format!("answered by {policy} with {status}{body}"));
+            ExitCode::SUCCESS
         }
         Verdict::Malformed(why) => {
             said.push(format!("denied\n\n{why}"));
@@ -150,6 +164,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::Network(_)
         | Question::Volume(_)
         | Question::Exec(_)
+        | Question::List(..)
         | Question::Plugin { .. } => None,
     }
 }

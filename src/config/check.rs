@@ -6,6 +6,7 @@
 mod auth;
 mod cache;
 mod exchange;
+mod kinds;
 mod limits;
 mod listener;
 mod policy;
@@ -17,9 +18,11 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::raw::{self, Raw};
-use super::{Config, Engine, File, Invalid, Log, Place, Text};
+use super::{Complaints, Config, Engine, File, Invalid, Log, Place, SourceText, Text};
 
+pub(super) use auth::RawAuth;
 pub(super) use listener::host_of;
+pub(super) use policy::RawPolicy;
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -29,14 +32,15 @@ const MOST_CONNECTIONS: usize = 16_384;
 pub(super) struct Origin<'o> {
     /// What relative paths are relative to.
     pub folder: &'o Path,
-    /// The place of a byte.
-    pub locate: &'o dyn Fn(usize) -> Place,
+    /// What the places of complaints are in.
+    pub source: SourceText<'o>,
     /// The values of `${NAME}`.
     pub env: &'o dyn Fn(&str) -> Option<String>,
 }
 
 pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
-    let mut cx = Checking { origin, engine: String::new(), complaints: Invalid::default() };
+    let mut cx =
+        Checking { origin, engine: String::new(), complaints: Complaints::about(origin.source) };
     let engine = cx.engine(raw.engine);
     cx.engine.clone_from(&engine.url);
     let policies = cx.policies(raw.policy);
@@ -47,7 +51,7 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     let caches = cx.caches(raw.cache, &listeners, &admin);
     let drain_timeout = cx.duration(raw.drain_timeout, Duration::from_secs(30));
     if listeners.is_empty() && caches.is_empty() {
-        cx.complain(
+        cx.complaints.add(
             0..0,
             "no `[[listener]]` and no `[cache.NAME]`: nothing would run",
             "add a listener with `name` and `url`",
@@ -97,7 +101,7 @@ pub(super) fn without_file(
         listener: listener.collect(),
         ..Raw::default()
     };
-    let origin = Origin { folder: Path::new(""), locate: &|_| Place::default(), env: &|_| None };
+    let origin = Origin { folder: Path::new(""), source: SourceText::default(), env: &|_| None };
     check(raw, &origin)
 }
 
@@ -114,22 +118,17 @@ struct Checking<'o> {
     origin: &'o Origin<'o>,
     /// Its address.
     engine: String,
-    complaints: Invalid,
+    complaints: Complaints<'o>,
 }
 
 impl Checking<'_> {
-    fn complain(&mut self, at: Range<usize>, what: impl Into<String>, hint: impl Into<String>) {
-        let place = (self.origin.locate)(at.start);
-        self.complaints.extend(Invalid::at(&place, what.into(), hint.into()));
-    }
-
     fn engine(&mut self, raw: raw::Engine) -> Engine {
         let patience = self.duration(raw.patience, Duration::from_secs(10));
         let url = raw.url.unwrap_or_else(|| Spanned::new(0..0, DEFAULT_ENGINE.to_owned()));
         let expanded = self.text(&url);
         let scheme = expanded.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("unix" | "tcp" | "tls")) {
-            self.complain(
+            self.complaints.add(
                 url.span(),
                 format!("`{expanded}` is not an address of an engine"),
                 "use `unix:///path`, `tcp://host:port` or `tls://host:port`",
@@ -137,7 +136,7 @@ impl Checking<'_> {
         }
         for key in [&raw.ca, &raw.cert, &raw.key].into_iter().flatten() {
             if scheme != Some("tls") {
-                self.complain(key.span(), "`ca`, `cert` and `key` are for `tls://`", "");
+                self.complaints.add(key.span(), "`ca`, `cert` and `key` are for `tls://`", "");
             }
         }
         let ca = raw.ca.map(|ca| self.file(&ca));
@@ -145,7 +144,7 @@ impl Checking<'_> {
             (Some(cert), Some(key)) => Some((self.file(&cert), self.file(&key))),
             (None, None) => None,
             (Some(lonely), None) | (None, Some(lonely)) => {
-                self.complain(lonely.span(), "`cert` and `key` go together", "");
+                self.complaints.add(lonely.span(), "`cert` and `key` go together", "");
                 None
             }
         };
@@ -157,7 +156,7 @@ impl Checking<'_> {
         match usize::try_from(*given.get_ref()) {
             Ok(size) if size > 0 => size,
             _ => {
-                self.complain(given.span(), "must be greater than 0", "");
+                self.complaints.add(given.span(), "must be greater than 0", "");
                 default
             }
         }
@@ -167,7 +166,7 @@ impl Checking<'_> {
         let Some(given) = given else { return default };
         let text = self.text(&given);
         humantime::parse_duration(&text).unwrap_or_else(|_| {
-            self.complain(
+            self.complaints.add(
                 given.span(),
                 format!("`{text}` is not a duration"),
                 "such as `30s` or `5m`",
@@ -181,7 +180,7 @@ impl Checking<'_> {
         match u32::from_str_radix(&text, 8) {
             Ok(bits) if bits <= 0o777 => bits,
             _ => {
-                self.complain(
+                self.complaints.add(
                     mode.span(),
                     format!("`{text}` is not a file mode"),
                     "such as `0660`",
@@ -196,7 +195,7 @@ impl Checking<'_> {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         let is_path = name.trim_matches('.').is_empty();
         if is_path || name.len() > 64 || !name.bytes().all(is_plain) {
-            self.complain(
+            self.complaints.add(
                 at,
                 format!("`{name}` is not a name"),
                 "1 to 64 of letters, digits, `-`, `_` and `.`",
@@ -211,20 +210,20 @@ impl Checking<'_> {
         if found.is_none() {
             let make = if file.ends_with("group") { "groupadd" } else { "useradd" };
             let hint = format!("make it (`{make} --system {text}`), or give the number of one");
-            self.complain(who.span(), format!("no `{text}` in `{file}`"), hint);
+            self.complaints.add(who.span(), format!("no `{text}` in `{file}`"), hint);
         }
         found
     }
 
     /// A text with its place.
     fn placed(&mut self, given: &Spanned<String>) -> Text {
-        Text { text: self.text(given), place: (self.origin.locate)(given.span().start) }
+        Text { text: self.text(given), place: self.origin.source.place(given.span().start) }
     }
 
     /// A file; a relative path is relative to the configuration.
     fn file(&mut self, given: &Spanned<String>) -> File {
         let path = self.origin.folder.join(self.text(given));
-        File { path, place: (self.origin.locate)(given.span().start) }
+        File { path, place: self.origin.source.place(given.span().start) }
     }
 
     /// A string with `${NAME}` and `${NAME:-default}` replaced.
@@ -234,7 +233,7 @@ impl Checking<'_> {
         while let Some((before, tail)) = rest.split_once("${") {
             out.push_str(before);
             let Some((inside, after)) = tail.split_once('}') else {
-                self.complain(given.span(), "`${` without `}`", "");
+                self.complaints.add(given.span(), "`${` without `}`", "");
                 return out;
             };
             let (name, default) = match inside.split_once(":-") {
@@ -245,7 +244,7 @@ impl Checking<'_> {
                 Some(value) => out.push_str(&value),
                 None => match default {
                     Some(default) => out.push_str(default),
-                    None => self.complain(
+                    None => self.complaints.add(
                         given.span(),
                         format!("environment variable `{name}` is not set"),
                         format!("set it, or write `${{{name}:-default}}`"),

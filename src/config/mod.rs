@@ -6,6 +6,7 @@
 mod auth;
 mod cache;
 mod check;
+mod complaints;
 mod pem;
 mod place;
 mod policy;
@@ -17,15 +18,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
+pub use auth::*;
 pub use cache::{Authorization, Cache, CacheListen, PathMirror};
 pub use check::DEFAULT_POLICY;
+pub use complaints::{Complaints, Position, SourceText};
 pub use place::{File, Invalid, Place, Text};
-pub use policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
-pub use policy::{
-    Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template,
-    TemplatePart, Ulimit, Word,
-};
+pub use policy::*;
 pub use same::is_same;
 
 use crate::telemetry::{access, diagnostics};
@@ -46,7 +44,7 @@ pub struct Config {
     pub watch: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
     /// `unix://…`, `tcp://…` or `tls://…`; `engine::Address` reads it.
     pub url: String,
@@ -57,7 +55,7 @@ pub struct Engine {
     pub certificate: Option<(File, File)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     pub name: String,
     pub bind: Bind,
@@ -188,14 +186,25 @@ pub struct Log {
 impl Config {
     /// Every file that it names: a change of one of them is a change of the configuration.
     pub fn files(&self) -> Vec<&Path> {
-        let engine = self.engine.certificate.iter().flat_map(|(cert, key)| [cert, key]);
-        let tls = self.listeners.iter().filter_map(|one| one.tls.as_ref()).flat_map(Tls::files);
-        let auth = self.listeners.iter().flat_map(|one| &one.auth).flat_map(Auth::files);
-        let policies = self.listeners.iter().flat_map(|one| &one.policies);
-        let policies = policies.flat_map(Policy::files);
+        let listeners = self.listeners.iter().flat_map(Listener::files);
         let caches = self.caches.iter().flat_map(Cache::files);
-        let all = self.engine.ca.iter().chain(engine).chain(tls).chain(auth).chain(policies);
-        all.chain(caches).map(|file| file.path.as_path()).collect()
+        let all = self.engine.files().into_iter().chain(listeners).chain(caches);
+        all.map(|file| file.path.as_path()).collect()
+    }
+}
+
+impl Engine {
+    pub fn files(&self) -> Vec<&File> {
+        let certificate = self.certificate.iter().flat_map(|(cert, key)| [cert, key]);
+        self.ca.iter().chain(certificate).collect()
+    }
+}
+
+impl Listener {
+    pub fn files(&self) -> Vec<&File> {
+        let tls = self.tls.iter().flat_map(Tls::files);
+        let auth = self.auth.iter().flat_map(Auth::files);
+        tls.chain(auth).chain(self.policies.iter().flat_map(Policy::files)).collect()
     }
 }
 
@@ -226,11 +235,9 @@ pub fn parse(
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Invalid> {
-    let locate = |at: usize| Place::within(file, text, at);
-    let origin = check::Origin { folder, locate: &locate, env };
-    raw::parse(text)
-        .map_err(|(at, what)| Invalid::at(&locate(at), what, ""))
-        .and_then(|raw| check::check(raw, &origin))
+    let source = SourceText::new(file, text);
+    let raw = toml::from_str(text).map_err(|error| source.malformed(&error))?;
+    check::check(raw, &check::Origin { folder, source, env })
 }
 
 /// What `serve` runs without a file.

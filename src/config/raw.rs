@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Spanned, Value};
 
+use super::check::{RawAuth, RawPolicy};
 use crate::telemetry::{access, diagnostics};
 
 #[derive(Debug, Default, Deserialize)]
@@ -17,8 +18,8 @@ use crate::telemetry::{access, diagnostics};
 pub(super) struct Raw {
     pub engine: Engine,
     pub listener: Vec<Listener>,
-    pub auth: BTreeMap<Spanned<String>, Auth>,
-    pub policy: BTreeMap<Spanned<String>, Policy>,
+    pub auth: BTreeMap<Spanned<String>, RawAuth>,
+    pub policy: BTreeMap<Spanned<String>, RawPolicy>,
     pub cache: BTreeMap<Spanned<String>, cache::Cache>,
     pub limits: Limits,
     pub admin: Admin,
@@ -66,80 +67,10 @@ pub(super) struct Tls {
     pub handshake_time: Option<Spanned<String>>,
 }
 
-/// The keys of every kind; which belong to which is checked later, with their places.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Auth {
-    pub kind: Spanned<String>,
-    pub users: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
-    /// `unix-peer`: a table; `jwt`: the name of a claim.
-    pub groups: Option<Spanned<Groups>>,
-    pub user: Option<Spanned<String>>,
-    pub file: Option<Spanned<String>>,
-    pub jwks: Option<Spanned<String>>,
-    pub key: Option<Spanned<String>>,
-    pub issuer: Option<Spanned<String>>,
-    pub audience: Option<Spanned<OneOrMore>>,
-    pub algorithms: Option<Spanned<Vec<String>>>,
-    pub require: Option<Spanned<BTreeMap<String, OneOrMore>>>,
-    pub claims: Option<Spanned<Vec<String>>>,
-    pub refresh: Option<Spanned<String>>,
-    pub url: Option<Spanned<String>>,
-    pub timeout: Option<Spanned<String>>,
-    pub schemes: Option<Spanned<Vec<String>>>,
-    pub ca: Option<Spanned<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Groups {
-    Table(BTreeMap<String, String>),
-    Claim(String),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum OneOrMore {
-    One(String),
-    More(Vec<String>),
-}
-
-impl OneOrMore {
-    pub(super) fn into_vec(self) -> Vec<String> {
-        match self {
-            OneOrMore::One(one) => vec![one],
-            OneOrMore::More(more) => more,
-        }
-    }
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub listen: Vec<Spanned<String>>,
-}
-
-/// The keys of every kind; which belong to which is checked later, with their places.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Policy {
-    pub kind: Spanned<String>,
-    pub mode: Option<Spanned<String>>,
-    pub rules: Option<Spanned<String>>,
-    pub binds: Option<Vec<AllowedBind>>,
-    pub ports: Option<Spanned<String>>,
-    pub registries: Option<Spanned<Vec<Spanned<String>>>>,
-    pub no_new_privileges: Option<Spanned<bool>>,
-    pub force: Option<Spanned<limits::LimitSettings>>,
-    pub default: Option<Spanned<limits::LimitSettings>>,
-    pub max: Option<Spanned<limits::Caps>>,
-    pub users: Option<Spanned<limits::Scopes>>,
-    pub groups: Option<Spanned<limits::Scopes>>,
-    pub file: Option<Spanned<String>>,
-    pub input_bytes: Option<Spanned<i64>>,
-    pub url: Option<Spanned<String>>,
-    pub timeout: Option<Spanned<String>>,
-    pub ca: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,12 +100,4 @@ pub(super) struct Limits {
 pub(super) struct Log {
     pub format: diagnostics::Format,
     pub access: access::Format,
-}
-
-/// The file, or what is wrong with it and at which byte.
-pub(super) fn parse(text: &str) -> Result<Raw, (usize, String)> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        (at, error.message().replace('\n', ", "))
-    })
 }

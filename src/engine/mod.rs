@@ -1,4 +1,4 @@
-//! dockerd, from here: the only door through which anything is sent to it.
+//! dockerd, from here: the only way by which anything is sent to it.
 //!
 //! `gateway` sends what was permitted; dockgate's own questions go through `own`, which no client
 //! bytes can reach. What must stay true: `send` takes nothing but `Permitted<Call>`, which only
@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod change;
 mod connect;
 mod own;
 mod pool;
@@ -111,8 +112,14 @@ impl Engine {
     }
 
     /// Sends a call's head, and its body where that is JSON; gives the connection on which the
-    /// answer comes, and the rest of the body goes.
+    /// answer comes, and the rest of the body goes. One for HTTP/2 carries whatever both sides say.
     pub async fn send(&self, call: Permitted<Call>, trail: &Trail) -> Result<Conn, EngineError> {
+        if matches!(*call, Call::Http2) {
+            // What goes through it cannot say where it has been: two gateways that tunnel to each other would go
+            // on until they have no descriptors left.
+            Box::pin(self.refuse_loop()).await?;
+            return self.connect().await;
+        }
         let mut bytes = call.render();
         trail.put(&mut bytes);
         // A write that fails has not given the engine a whole request: it is safe to repeat. On a
@@ -127,15 +134,6 @@ impl Engine {
         let mut conn = self.connect().await?;
         conn.write(&bytes).await.map_err(|error| self.refused(&error))?;
         Ok(conn)
-    }
-
-    /// A connection that carries whatever both sides say, for a client that speaks HTTP/2 to a
-    /// listener without policies.
-    pub async fn tunnel(&self, _: Permitted<crate::policy::Tunnel>) -> Result<Conn, EngineError> {
-        // What goes through it cannot say where it has been: two gateways that tunnel to each other would go
-        // on until they have no descriptors left.
-        self.refuse_loop().await?;
-        self.connect().await
     }
 
     /// Takes a connection back whose answer was read to its end.

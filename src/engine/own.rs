@@ -1,4 +1,4 @@
-//! dockgate's own questions to the engine, through a door that no client bytes can reach.
+//! dockgate's own questions to the engine, on a way that no bytes of a client can take.
 //!
 //! The gateway asks for the API versions before it judges a call, for what its policies must know of
 //! a container, network or volume, and whether the engine is alive when a call has had no answer for
@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Conn, Engine, EngineError};
-use crate::api::endpoint::{Minor, Versions};
+use crate::api::endpoint::{Minor, Resource, Versions};
+use crate::api::json;
 use crate::telemetry::printable::printable;
 use crate::wire::buffer::BLOCK;
 use crate::wire::framing::Framing;
@@ -23,10 +24,10 @@ use crate::wire::trail::Trail;
 const VERSION: &str = "GET /version HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
 const PING: &str = "GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
 /// What a gateway says whose call has come back to it.
-const LOOP: u16 = 508;
+pub(super) const LOOP: u16 = 508;
 /// How the engine can tell these from the calls of clients.
-const AGENT: &str = concat!("dockgate/", env!("CARGO_PKG_VERSION"));
-const MOST_SMALL: usize = 1 << 20;
+pub(super) const AGENT: &str = concat!("dockgate/", env!("CARGO_PKG_VERSION"));
+pub(super) const MOST_SMALL: usize = 1 << 20;
 /// Of an inspect answer: a network with thousands of containers is long.
 const MOST_INSPECT: usize = 4 << 20;
 
@@ -56,6 +57,8 @@ pub enum Subject<'s> {
     Volume(&'s str),
     Image(&'s str),
     Info,
+    /// All that there is of these: what the API's list answers, with its filters as JSON.
+    List(Resource, Option<&'s str>),
 }
 
 /// As a message says what was asked.
@@ -67,6 +70,7 @@ impl fmt::Display for Subject<'_> {
             Subject::Volume(name) => write!(f, "what volume `{}` is", printable(name)),
             Subject::Image(name) => write!(f, "what image `{}` is", printable(name)),
             Subject::Info => f.write_str("how it is set up (`/info`)"),
+            Subject::List(resource, _) => write!(f, "what it has of kind {resource}"),
         }
     }
 }
@@ -87,21 +91,9 @@ impl Engine {
         subject: Subject<'_>,
         trail: &Trail,
     ) -> Result<Inspected, EngineError> {
-        let (folder, name, end) = match subject {
-            Subject::Container(name) => ("/containers/", name, "/json"),
-            Subject::Network(name) => ("/networks/", name, ""),
-            Subject::Volume(name) => ("/volumes/", name, ""),
-            Subject::Image(name) => ("/images/", name, "/json"),
-            Subject::Info => ("/info", "", ""),
-        };
-        // dockerd cleans paths after it has decoded them, and answers `..` with a redirect.
-        let is_name = name.split('/').all(|part| !matches!(part, "." | ".."));
-        if !is_name || (name.is_empty() && !matches!(subject, Subject::Info)) {
-            return Ok(Inspected::Nothing);
-        }
-        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let Some(path) = path_of(subject) else { return Ok(Inspected::Nothing) };
         let request = format!(
-            "GET /v1.{version}{folder}{name}{end} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
+            "GET /v1.{version}{path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
         );
         let (status, body) = match Box::pin(self.ask(&request, trail, MOST_INSPECT)).await {
             Err(EngineError::Silent { .. }) => {
@@ -110,7 +102,7 @@ impl Engine {
             answer => answer?,
         };
         Ok(match status {
-            200 => match serde_json::from_reader(body.as_slice()) {
+            200 => match json::read(&body) {
                 Ok(json) => Inspected::Json(json),
                 Err(error) => Inspected::Failed(format!("its answer is no JSON: {error}")),
             },
@@ -208,6 +200,37 @@ impl Engine {
     }
 }
 
+/// Where the engine tells it; none where the name cannot be one.
+fn path_of(subject: Subject<'_>) -> Option<String> {
+    let named = |folder: &str, name: &str, end: &str| {
+        let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        is_a_name(name).then(|| format!("/{folder}/{encoded}{end}"))
+    };
+    match subject {
+        Subject::Container(name) => named("containers", name, "/json"),
+        Subject::Network(name) => named("networks", name, ""),
+        Subject::Volume(name) => named("volumes", name, ""),
+        Subject::Image(name) => named("images", name, "/json"),
+        Subject::Info => Some("/info".to_owned()),
+        Subject::List(resource, filters) => {
+            let list = match resource {
+                Resource::Container => "/containers/json?all=1&filters=",
+                Resource::Image => "/images/json?filters=",
+                Resource::Network => "/networks?filters=",
+                Resource::Volume => "/volumes?filters=",
+                _ => return None,
+            };
+            let filters = utf8_percent_encode(filters.unwrap_or("{}"), NON_ALPHANUMERIC);
+            Some(format!("{list}{filters}"))
+        }
+    }
+}
+
+/// dockerd cleans paths after it has decoded them, and answers `..` with a redirect.
+pub(super) fn is_a_name(name: &str) -> bool {
+    !name.is_empty() && name.split('/').all(|part| !matches!(part, "." | ".."))
+}
+
 /// Status, body, and whether the connection can carry another call.
 type OwnReply = (u16, Vec<u8>, bool);
 
@@ -217,7 +240,11 @@ fn sent_by(request: &str, trail: &Trail) -> Vec<u8> {
     request
 }
 
-async fn exchange(conn: &mut Conn, request: &[u8], most: usize) -> std::io::Result<OwnReply> {
+pub(super) async fn exchange(
+    conn: &mut Conn,
+    request: &[u8],
+    most: usize,
+) -> std::io::Result<OwnReply> {
     conn.write(request).await?;
     read_answer(conn, most).await
 }
@@ -253,7 +280,7 @@ fn read_versions(body: &[u8]) -> Option<Versions> {
         min_api_version: String,
     }
     let minor = |version: &str| version.strip_prefix("1.")?.parse::<Minor>().ok();
-    let answer: VersionAnswer = serde_json::from_reader(body).ok()?;
+    let answer: VersionAnswer = json::read(body).ok()?;
     let newest = minor(&answer.api_version)?;
     Some(Versions { newest, oldest: minor(&answer.min_api_version).unwrap_or(0) })
 }

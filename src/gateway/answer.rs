@@ -7,14 +7,15 @@
 use super::body::{BodyError, BodyQuota};
 use super::exchange::{Both, both};
 use super::head::Connection;
+use super::items::{ItemFilter, StreamEnd};
 use super::refusal::Refusal;
 use super::request::Upload;
-use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, facts, head};
+use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, deeds, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
-use crate::api::{Call, Typed};
+use crate::api::{Call, Typed, json};
 use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::policy::{Chain, Context, Facts, Finding, Permitted, Reads, Reply, Step};
+use crate::policy::{Answer, Chain, Context, Facts, Finding, Permitted, Reads, Step};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::buffer::Buffer;
 use crate::wire::framing::Framing;
@@ -25,6 +26,8 @@ use crate::wire::trail::Trail;
 
 /// As large as Go lets a server's head be, by default.
 const MOST_HEAD: usize = 1 << 20;
+/// Of an error, which is a message.
+const MOST_ERROR: usize = 1 << 20;
 /// Of a JSON answer that a policy wants to see whole.
 const MOST_JSON: usize = 64 << 20;
 
@@ -40,6 +43,8 @@ pub(super) struct Shape {
     http: u8,
     /// The engine sees the client's own `Expect`, so its interim answers are for the client.
     is_verbatim: bool,
+    /// The connection is for HTTP/2, and nobody looks into it.
+    is_http2: bool,
     pub(super) reads_answer: Reads,
     /// What the policies were told of the engine.
     engine: Versions,
@@ -54,6 +59,7 @@ impl Shape {
             closes: call.closes(),
             http: call.http(),
             is_verbatim: matches!(**call, Call::Verbatim(_)),
+            is_http2: matches!(**call, Call::Http2),
             reads_answer: chain.reads_answer(call, cx),
             engine: cx.engine,
         }
@@ -77,6 +83,10 @@ pub(super) async fn answer(
     mut upload: Upload,
     record: &mut Record,
 ) -> AfterCall {
+    if sent.shape.is_http2 {
+        record.status = 200;
+        return AfterCall::Relay(sent.conn);
+    }
     let outcome = relay(state, client, &mut sent, &mut upload, record).await;
     let (ended, all_sent, client_ended) = match outcome {
         Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),
@@ -139,17 +149,23 @@ async fn relay(
     let answer = async {
         let head = outbound.head(&state.engine, shape).await?;
         let shape = Shape { closes: shape.closes || state.drain.is_cancelled(), ..shape };
-        if shape.reads_answer == Reads::Status {
+        let is_error = head.status >= 400
+            && !shape.is_head
+            && head.headers.get("content-type").is_some_and(is_json);
+        if shape.reads_answer == Reads::Status && !is_error {
             asked.judge(state, &head, shape, None, Vec::new()).await?;
         }
         if is_hijack(&head, shape) {
             outbound.write(&head::verbatim(&head, false)).await?;
             return Ok(Ended::Hijacked);
         }
-        if shape.reads_answer == Reads::Whole {
-            return outbound.rewritten(state, &mut asked, &head, shape).await;
+        match shape.reads_answer {
+            Reads::Whole => outbound.rewritten(state, &mut asked, &head, shape, MOST_JSON).await,
+            Reads::Nothing => outbound.streamed(&head, shape).await,
+            _ if is_error => outbound.rewritten(state, &mut asked, &head, shape, MOST_ERROR).await,
+            Reads::Items => outbound.itemised(state, &asked, &head, shape).await,
+            Reads::Errors | Reads::Status => outbound.streamed(&head, shape).await,
         }
-        outbound.streamed(&head, shape).await
     };
     let may_hijack = shape.may_hijack;
     let both = both(&mut from_client, &mut to_engine, upload, may_hijack, bytes_in, answer).await;
@@ -207,25 +223,28 @@ impl AnswerContext<'_> {
         let call = self.call.ok_or(Refusal::Answer("nobody reads it"))?;
         let version = head.headers.get("api-version");
         let api_version = version.map(|value| String::from_utf8_lossy(value).into_owned());
-        let keep = Vec::new();
         let (status, headers) = (head.status, &head.headers);
-        let mut reply = Reply { call, status, headers, api_version, json, text, keep };
+        let mut answer = Answer { call, status, headers, api_version, json, text };
         let mut facts = Facts::default();
         let mut answering = state.chain.answer();
         loop {
             let cx = facts::context(state, self.identity, shape.engine, &facts);
-            match answering.step(&mut reply, &cx) {
+            match answering.step(&mut answer, &cx) {
                 Step::Done(()) => break,
                 Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
+                Step::Answered(_) => return Err(Refusal::Answer("a policy answers it")),
                 Step::Ask(questions) => {
                     let trail = self.trail;
                     facts::find_out(state, shape.engine, questions, trail, &mut facts).await?;
                 }
+                Step::Do(wanted) => {
+                    let trail = self.trail;
+                    deeds::carry_out(state, shape.engine, wanted, trail, &mut facts).await?;
+                }
             }
         }
         self.findings.extend(answering.into_findings());
-        state.memory.keep(reply.keep);
-        Ok((reply.json, reply.text, reply.api_version))
+        Ok((answer.json, answer.text, answer.api_version))
     }
 }
 
@@ -308,13 +327,14 @@ impl Outbound<'_> {
         asked: &mut AnswerContext<'_>,
         head: &ResponseHead,
         shape: Shape,
+        most: usize,
     ) -> Result<Ended, Refusal> {
         let is_json = head.headers.get("content-type").is_some_and(is_json);
         let mut framing =
             Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
         let mut lease = None;
         let source = asked.identity.peer().source();
-        let quota = BodyQuota { state, source, lease: &mut lease, most: MOST_JSON };
+        let quota = BodyQuota { state, source, lease: &mut lease, most };
         let collected = quota.collect(&mut self.from_engine, &mut framing, None, &mut 0).await;
         let body = collected.map_err(|why| match why {
             BodyError::Full(full) => full.into(),
@@ -325,7 +345,7 @@ impl Outbound<'_> {
         // A `304` says that it is JSON, and has no body.
         let is_read = is_json && !body.is_empty() && asked.wants(state, shape, &body);
         let (json, body) = match is_read {
-            true => match serde_json::from_reader(body.as_slice()) {
+            true => match json::read(&body) {
                 Ok(json) => (Some(json), Vec::new()),
                 Err(_) => return Err(Refusal::Answer("its JSON")),
             },
@@ -346,6 +366,37 @@ impl Outbound<'_> {
         self.write(&out).await?;
         let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
         Ok(Ended::Complete { client_keeps, engine_keeps })
+    }
+
+    /// Shows a stream of JSON to the policies, value by value, and passes on what they leave of it.
+    async fn itemised(
+        &mut self,
+        state: &ListenerState,
+        asked: &AnswerContext<'_>,
+        head: &ResponseHead,
+        shape: Shape,
+    ) -> Result<Ended, Refusal> {
+        let call = asked.call.ok_or(Refusal::Answer("nobody reads it"))?;
+        let mut framing =
+            Framing::of_response(head, shape.is_head).map_err(|_| Refusal::Answer("its length"))?;
+        if framing.is_done() {
+            return self.streamed(head, shape).await;
+        }
+        // A client of HTTP/1.0 knows no chunks, and is told by the end of the connection.
+        let is_chunked = shape.http == 1 && head.version == 1;
+        let connection = Connection { keeps: is_chunked && !shape.closes, http: head.version };
+        let filter =
+            ItemFilter { state, identity: asked.identity, call, engine: shape.engine, is_chunked };
+        let first = head::streamed(head, connection, is_chunked);
+        let inbox = &mut self.from_engine;
+        match filter.pass(first, inbox, &mut framing, &mut self.to_client, self.bytes_sent).await {
+            StreamEnd::Complete => {
+                let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
+                Ok(Ended::Complete { client_keeps: connection.keeps, engine_keeps })
+            }
+            StreamEnd::Cut => Ok(Ended::Cut),
+            StreamEnd::ClientLeft => Err(Refusal::Left),
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {

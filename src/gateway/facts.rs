@@ -3,11 +3,14 @@
 //! `gateway` calls it between two steps of a decision. What must stay true: bounded in number; what
 //! cannot be found out is an `Fact::Failed`, and an engine that is away is the engine's own refusal.
 
+use std::collections::HashSet;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
@@ -21,6 +24,8 @@ use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
 const MOST_FACTS: usize = 512;
+/// How many questions of one call are on their way at one time.
+const AT_ONCE: usize = 8;
 /// How long the file system may take to say where a path leads, and the resolver where a name does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,16 +37,25 @@ pub(super) async fn find_out(
     trail: &Trail,
     facts: &mut Facts,
 ) -> Result<(), Refusal> {
+    let (mut open, mut seen) = (Vec::with_capacity(questions.len()), HashSet::new());
     for question in questions {
-        if facts.get(&question).is_some() {
-            continue;
+        if facts.get(&question).is_none() && seen.insert(question.clone()) {
+            open.push(question);
         }
-        let answer = match facts.len() < MOST_FACTS {
-            true => Box::pin(answer(state, engine, &question, trail)).await?,
-            // For the policy to refuse, or to write down.
-            false => Fact::Failed(format!("there are more than {MOST_FACTS} other questions")),
-        };
-        facts.insert(question, answer);
+    }
+    let beyond = open.split_off(open.len().min(MOST_FACTS.saturating_sub(facts.len())));
+    let asking = open.into_iter().map(|question| async move {
+        let answer = Box::pin(answer(state, engine, &question, trail)).await;
+        (question, answer)
+    });
+    let mut answers = stream::iter(asking).buffered(AT_ONCE);
+    while let Some((question, answer)) = answers.next().await {
+        facts.insert(question, answer?);
+    }
+    for question in beyond {
+        // For the policy to refuse, or to write down.
+        let why = format!("there are more than {MOST_FACTS} other questions");
+        facts.insert(question, Fact::Failed(why));
     }
     Ok(())
 }
@@ -58,6 +72,7 @@ async fn answer(
         Question::Volume(name) => Subject::Volume(name),
         Question::Image(name) => Subject::Image(name),
         Question::Info => Subject::Info,
+        Question::List(resource, filters) => Subject::List(*resource, filters.as_deref()),
         Question::HostPath(path) => return Ok(resolve(path.clone()).await),
         Question::MountsBelow(path) => {
             return Ok(mounts_below(state.engine.address(), path.clone()).await);

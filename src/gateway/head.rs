@@ -60,6 +60,23 @@ pub(super) fn rewritten(
     out
 }
 
+/// The head of a stream that policies see while it comes: its length is not known.
+pub(super) fn streamed(head: &ResponseHead, connection: Connection, is_chunked: bool) -> Vec<u8> {
+    let mut out = write(head, |name| {
+        !name.eq_ignore_ascii_case(b"content-length")
+            && !name.eq_ignore_ascii_case(b"transfer-encoding")
+            && !is_connection(name)
+    });
+    if is_chunked {
+        put_line(&mut out, "Transfer-Encoding", b"chunked");
+    }
+    if !connection.keeps {
+        put_line(&mut out, "Connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
 /// What is said of one connection and not of the next (RFC 9110 §7.6.1).
 fn is_connection(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive")

@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::{ClientConnection, ListenerState};
 use crate::auth::{AuthError, Caller};
 use crate::buildkit::refusing::{self, Deciding, H2Reply, Refuse, is_grpc};
-use crate::policy::{BUILDKIT, buildkit};
+use crate::policy::buildkit::{self, BUILDKIT};
 use crate::telemetry::access::{Labels, Record, Verdict};
 use crate::wire::head::{Lines, RequestHead, put_line};
 
@@ -33,6 +33,18 @@ pub(super) enum Speaks {
     Waits,
     /// The client has begun with the preface.
     Preface,
+}
+
+/// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).
+pub(super) fn goaway(debug: &str) -> Vec<u8> {
+    let mut out = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let length = u32::try_from(8 + debug.len()).unwrap_or(8).to_be_bytes();
+    out.extend(length.iter().skip(1));
+    out.extend([7, 0, 0, 0, 0, 0]);
+    out.extend([0, 0, 0, 0]);
+    out.extend(13u32.to_be_bytes());
+    out.extend(debug.bytes());
+    out
 }
 
 /// Serves the rest of a connection.
@@ -113,7 +125,7 @@ impl Refusing {
                         return self.turn_away(error, is_grpc(asked));
                     }
                 }
-                buildkit("HTTP/2").message()
+                buildkit::refusal("HTTP/2").message()
             }
         };
         if !is_grpc(asked) {

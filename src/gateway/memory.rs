@@ -32,8 +32,8 @@ impl Default for Memory {
 }
 
 impl Memory {
-    pub(super) fn keep(&self, facts: Vec<(Question, Fact)>) {
-        facts.into_iter().for_each(|(question, answer)| self.0.insert(question, answer));
+    pub(super) fn keep(&self, question: Question, fact: Fact) {
+        self.0.insert(question, fact);
     }
 
     pub(super) fn recall(&self, question: &Question) -> Option<Fact> {
@@ -72,7 +72,7 @@ mod tests {
         let made = Made { listener: "l".into(), user: Some("ann".into()), container: "c".into() };
         let question = || Question::Exec("e".repeat(64));
         let old = Memory::default();
-        old.keep(vec![(question(), Fact::Exec(Arc::new(made.clone())))]);
+        old.keep(question(), Fact::Exec(Arc::new(made.clone())));
         let mut lines = old.tell();
         lines.push("nonsense".to_owned());
         let new = Memory::default();

@@ -8,10 +8,12 @@ mod answer;
 mod audit;
 mod body;
 mod budget;
+mod deeds;
 mod exchange;
 mod facts;
 mod head;
 mod http2;
+mod items;
 mod memory;
 mod plugins;
 mod refusal;
@@ -37,7 +39,7 @@ use crate::policy::{Chain, Facts, Permitted, Reads, Step};
 use crate::telemetry::access::{Log, Record, Stage, Verdict};
 use crate::telemetry::metrics::Tally;
 use crate::wire::buffer::Buffer;
-use crate::wire::head::{Lines, RequestHead};
+use crate::wire::head::Lines;
 use crate::wire::io::Stream;
 use crate::wire::relay::{self, Ends};
 use crate::wire::trail::Trail;
@@ -47,7 +49,7 @@ use http2::Speaks;
 pub use memory::Memory;
 pub use plugins::{Plugin, Plugins};
 use refusal::Refusal;
-use request::{Leases, Upload, Wants, accept, parse};
+use request::{Accepted, Leases, Upload, accept, parse};
 use revoke::Session;
 
 /// What every connection of one listener shares, as the configuration has it now.
@@ -325,16 +327,16 @@ async fn call(
     let mut upload = Upload::default();
     let sent: Result<Sent, Refusal> = async {
         let mut leases = Leases::default();
-        let mut head =
-            accept(state, client, &mut leases, record).instrument(debug_span!("accept")).await?;
-        upload.wants = Wants { http: head.version, close: head.closes() };
-        let trail = request::trail(&head, record)?;
+        let mut accepted = accept(state, client, &mut leases, &mut upload, record)
+            .instrument(debug_span!("accept"))
+            .await?;
+        let trail = request::trail(&accepted, record)?;
         record.mark(Stage::Accept);
-        let identity = authenticate(state, client, &mut head, &mut leases, record)
+        let identity = authenticate(state, client, &mut accepted, &mut leases, record)
             .instrument(debug_span!("authenticate"))
             .await?;
         record.mark(Stage::Authenticate);
-        let call = parse(state, client, head, &mut upload, &mut leases.body, record)
+        let call = parse(state, client, accepted, &mut upload, &mut leases.body, record)
             .instrument(debug_span!("parse"))
             .await?;
         record.mark(Stage::Parse);
@@ -380,27 +382,27 @@ async fn call(
 async fn authenticate(
     state: &ListenerState,
     client: &mut ClientConnection,
-    head: &mut RequestHead,
+    accepted: &mut Accepted,
     leases: &mut Leases,
     record: &mut Record,
 ) -> Result<Identity, Refusal> {
-    let recognised = match remembered(state, client, &head.headers, record.started) {
+    let recognised = match remembered(state, client, accepted.headers(), record.started) {
         Some(identity) => Ok(identity),
         None => {
             if !state.authentication.is_open() {
-                request::hold(state, client, leases, head.headers.len())?;
+                request::hold(state, client, leases, accepted.headers().len())?;
             }
-            recognise(state, client, &head.headers, record.started).await
+            recognise(state, client, accepted.headers(), record.started).await
         }
     };
     if recognised.is_err() {
-        record.path = request::path_of(head.target(), false);
+        record.path = accepted.path();
     }
     let identity = recognised?;
-    client.session = Session::begin(state, client, &identity, &head.headers);
+    client.session = Session::begin(state, client, &identity, accepted.headers());
     if !state.authentication.is_open() || state.trust.is_some() {
         // It was for dockgate, and the engine has no use for it.
-        head.headers.remove("authorization");
+        accepted.headers_mut().remove("authorization");
     }
     record.identity = identity.labels();
     Ok(identity)
@@ -478,9 +480,16 @@ async fn decide(
         match deciding.step(&facts::context(state, identity, engine, &facts)) {
             Step::Done(call) => break Ok(call),
             Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
+            Step::Answered(reply) => break Err(Refusal::Answered(reply)),
             Step::Ask(questions) => {
                 let asking = facts::find_out(state, engine, questions, trail, &mut facts);
                 if let Err(refusal) = asking.await {
+                    break Err(refusal);
+                }
+            }
+            Step::Do(wanted) => {
+                let doing = Box::pin(deeds::carry_out(state, engine, wanted, trail, &mut facts));
+                if let Err(refusal) = doing.await {
                     break Err(refusal);
                 }
             }
@@ -501,8 +510,11 @@ async fn send(
 ) -> Result<Sent, Refusal> {
     let asked = match &*call {
         Call::Typed(typed) if shape.reads_answer != Reads::Nothing => Some(Box::new(typed.clone())),
-        Call::Typed(_) | Call::Verbatim(_) => None,
+        Call::Typed(_) | Call::Verbatim(_) | Call::Http2 => None,
     };
     let conn = state.engine.send(call, &trail).await?;
     Ok(Sent { conn, shape, identity, trail, call: asked })
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use crate::auth::client::{AskError, HttpClient};
+use crate::api::json;
 use crate::config::{self, Invalid};
+use crate::http_client::{AskError, HttpClient};
 use crate::policy::Fact;
 
 /// How dockerd asks for an answer in the plugins' protocol.
@@ -102,7 +103,7 @@ impl Plugin {
             AskError::Late(_) => error.to_string(),
             _ => format!("{method}: {error}"),
         })?;
-        let json = serde_json::from_reader::<_, Value>(answer.as_slice());
+        let json = json::read::<Value>(&answer);
         match (status, json) {
             (200, Ok(json)) => Ok(json),
             (200, Err(_)) => Err(format!("{method}: the answer is no JSON")),

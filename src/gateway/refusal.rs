@@ -3,22 +3,21 @@
 //! One type and one mapping: the engine's own shape (`{"message": …}`), a status, and whose doing it
 //! was. What must stay true: no message repeats a header, a body or a query value of the client.
 
-use super::audit;
 use super::body::Slow;
 use super::budget::Full;
-use super::http2::Speaks;
+use super::http2::{self, Speaks};
 use super::request::{Upload, Wants};
-use super::revoke::Session;
 use super::{AfterCall, ClientConnection, ListenerState};
 use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
 use crate::auth::AuthError;
 use crate::engine::EngineError;
-use crate::policy::{BUILDKIT, Reason};
+use crate::policy::buildkit::BUILDKIT;
+use crate::policy::{Reason, Reply};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
 use crate::wire::framing::{BadFraming, Framing};
-use crate::wire::head::{HeadError, Lines, put_line};
+use crate::wire::head::{HeadError, put_line};
 use crate::wire::pump::{Inbox, discard};
 use crate::wire::trail::BadTrail;
 
@@ -65,6 +64,9 @@ pub(super) enum Refusal {
     /// The client is told the first reason.
     #[error("{}", message(.0))]
     Denied(Vec<Reason>),
+    /// A policy has answered in the engine's place.
+    #[error("a policy has answered")]
+    Answered(Reply),
     #[error(transparent)]
     Away(#[from] EngineError),
     #[error("the engine's answer could not be understood: {0}")]
@@ -100,14 +102,14 @@ impl Refusal {
             Refusal::Away(EngineError::Silent { .. } | EngineError::Busy { .. }) => 504,
             Refusal::Away(EngineError::Loop { .. })
             | Refusal::Trail(BadTrail::Loop | BadTrail::TooLong) => 508,
+            Refusal::Answered(reply) => reply.status,
             Refusal::Http2 => 505,
         }
     }
 
     fn verdict(&self) -> Verdict {
         match self {
-            // What was asked for is so already.
-            Refusal::Denied(_) if self.status() < 300 => Verdict::Allow,
+            Refusal::Answered(_) => Verdict::Allow,
             Refusal::Denied(_) => Verdict::Deny,
             Refusal::Away(_) | Refusal::Answer(_) => Verdict::Fail,
             _ => Verdict::Reject,
@@ -154,9 +156,21 @@ impl Refusal {
         }
     }
 
+    /// JSON: the message in the engine's shape, or what a policy has answered.
+    fn body(&self) -> String {
+        match self {
+            Refusal::Answered(Reply { json: Some(json), .. }) => format!("{json}\n"),
+            Refusal::Answered(Reply { json: None, .. }) => String::new(),
+            _ => said(&self.message()),
+        }
+    }
+
     /// Whether the connection's next bytes can still be told apart.
     fn keeps_connection(&self) -> bool {
-        matches!(self, Refusal::Denied(_) | Refusal::Away(_) | Refusal::Call(_))
+        matches!(
+            self,
+            Refusal::Denied(_) | Refusal::Answered(_) | Refusal::Away(_) | Refusal::Call(_)
+        )
     }
 
     /// How to say it to a client that would take anything but HTTP/2 for an engine without BuildKit.
@@ -195,12 +209,16 @@ impl Refusal {
             _ => None,
         };
         if let Refusal::Http2 = &self {
-            return http2(state, client, record).await;
+            return AfterCall::Http2(Speaks::Preface);
         }
         if let Some(speaks) = self.in_http2(&upload, record) {
             return upgrade(client, speaks, record).await;
         }
-        let status = self.status();
+        let status = match &self {
+            // It could say who it is in HTTP/1.1.
+            Refusal::AuthError(_) if upload.is_http2 => Refusal::Http2.status(),
+            _ => self.status(),
+        };
         record.status = status;
         match &self {
             Refusal::AuthError(AuthError::Unavailable { name, why }) => {
@@ -209,10 +227,17 @@ impl Refusal {
             Refusal::AuthError(_) => {
                 tracing::info!(listener = %state.listener, client = %client.name, "{self}");
             }
-            _ if status >= 500 => {
+            _ if status >= 500 && record.verdict != Verdict::Allow => {
                 tracing::warn!(listener = %state.listener, operation = record.operation, "{self}");
             }
             _ => {}
+        }
+        if upload.is_http2 {
+            let why = match self {
+                Refusal::AuthError(_) => Refusal::Http2,
+                other => other,
+            };
+            return end_http2(client, &why.message()).await;
         }
         let wants = upload.wants;
         let may_keep = self.keeps_connection() && !wants.close && !state.drain.is_cancelled();
@@ -226,7 +251,7 @@ impl Refusal {
             _ => &[],
         };
         let wants = Wants { close: !keep, ..wants };
-        let answer = render(status, &self.message(), challenges, record.method == "HEAD", wants);
+        let answer = render(status, &self.body(), challenges, record.method == "HEAD", wants);
         record.bytes_sent += answer.len() as u64;
         let written = client.stream.split().1.write_all(&answer).await;
         if keep && written.is_ok() && !state.drain.is_cancelled() {
@@ -234,6 +259,13 @@ impl Refusal {
         }
         AfterCall::Linger
     }
+}
+
+/// A connection in HTTP/2 that goes nowhere: its client is told in the one frame that it shows.
+async fn end_http2(client: &mut ClientConnection, why: &str) -> AfterCall {
+    client.buffer.clear();
+    let _ = client.stream.split().1.write_all(&http2::goaway(why)).await;
+    AfterCall::Linger
 }
 
 /// Reads the rest of a small body away; false when that is not possible without waiting for more
@@ -254,23 +286,21 @@ async fn read_away(client: &mut ClientConnection, upload: &mut Upload) -> bool {
     matches!(tokio::time::timeout(patience, read).await, Ok(Ok(true)))
 }
 
-fn render(
-    status: u16,
-    message: &str,
-    challenges: &[String],
-    to_head: bool,
-    wants: Wants,
-) -> Vec<u8> {
-    // A `204` has neither a body nor a length of one (RFC 9110 §8.6).
-    let body = match status {
-        204 => String::new(),
-        _ => serde_json::json!({ "message": message }).to_string() + "\n",
-    };
+/// A message in the engine's own shape.
+fn said(message: &str) -> String {
+    serde_json::json!({ "message": message }).to_string() + "\n"
+}
+
+fn render(status: u16, body: &str, challenges: &[String], to_head: bool, wants: Wants) -> Vec<u8> {
     // As Go's server does: its own version for all but those that know only the old one.
     let (http, reason) = (wants.http.min(1), reason_phrase(status));
     let mut out = format!("HTTP/1.{http} {status} {reason}\r\n").into_bytes();
+    // These have neither a body nor a length of one (RFC 9110 §8.6).
+    let body = if matches!(status, 204 | 304) { "" } else { body };
     if !body.is_empty() {
         put_line(&mut out, "Content-Type", b"application/json");
+    }
+    if !matches!(status, 204 | 304) {
         put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
     }
     for challenge in challenges {
@@ -290,12 +320,16 @@ fn render(
 
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
+        201 => "Created",
         204 => "No Content",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         408 => "Request Timeout",
+        409 => "Conflict",
         413 => "Request Entity Too Large",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -313,14 +347,14 @@ fn reason_phrase(status: u16) -> &'static str {
 /// The answer to a connection too many, written before anything was read.
 pub(super) fn too_many_connections(listener: &str) -> Vec<u8> {
     let message = format!("dockgate: too many connections on listener `{listener}`");
-    render(503, &message, &[], false, Wants::default())
+    render(503, &said(&message), &[], false, Wants::default())
 }
 
 /// The answer in plain HTTP on a port for TLS, with the words of Go's server.
 pub(super) fn plain_http() -> Vec<u8> {
     let message = "dockgate: client sent an HTTP request to an HTTPS server. hint: set \
                    `DOCKER_TLS_VERIFY=1`";
-    render(400, message, &[], false, Wants::default())
+    render(400, &said(message), &[], false, Wants::default())
 }
 
 /// Gives in to an upgrade whose stream no engine gets.
@@ -333,67 +367,4 @@ async fn upgrade(client: &mut ClientConnection, speaks: Speaks, record: &mut Rec
         Ok(()) => AfterCall::Http2(speaks),
         Err(_) => AfterCall::Linger,
     }
-}
-
-/// HTTP/2 with prior knowledge: passed on where nobody has to look into it, refused in its own
-/// language otherwise.
-async fn http2(
-    state: &ListenerState,
-    client: &mut ClientConnection,
-    record: &mut Record,
-) -> AfterCall {
-    let Some((permitted, findings)) = state.chain.tunnel() else {
-        return AfterCall::Http2(Speaks::Preface);
-    };
-    record.operation = "Http2";
-    record.method = "PRI".to_owned();
-    record.path = "*".to_owned();
-    // Nobody looks into it, so it has no header that could say who asks.
-    let lines = Lines::default();
-    let recognised = match super::remembered(state, client, &lines, record.started) {
-        Some(identity) => Ok(identity),
-        None => super::recognise(state, client, &lines, record.started).await,
-    };
-    if let Err(error) = &recognised {
-        tracing::info!(listener = %state.listener, client = %client.name, "{error}");
-    }
-    if let Ok(identity) = recognised {
-        client.session = Session::begin(state, client, &identity, &lines);
-        record.identity = identity.labels();
-        record.verdict = Verdict::Allow;
-        audit::note(record, findings);
-        return match state.engine.tunnel(permitted).await {
-            Ok(conn) => {
-                record.status = 200;
-                AfterCall::Relay(conn)
-            }
-            Err(away) => {
-                tracing::warn!(listener = %state.listener, "{away}");
-                let refusal = Refusal::Away(away);
-                record.status = refusal.status();
-                (record.verdict, record.rule) = (Verdict::Fail, None);
-                client.buffer.clear();
-                let said = goaway(&refusal.message());
-                let _ = client.stream.split().1.write_all(&said).await;
-                AfterCall::Linger
-            }
-        };
-    }
-    record.status = 505;
-    client.buffer.clear();
-    let said = goaway(&format!("dockgate: {}", Refusal::Http2));
-    let _ = client.stream.split().1.write_all(&said).await;
-    AfterCall::Linger
-}
-
-/// An empty SETTINGS frame and GOAWAY with `HTTP_1_1_REQUIRED` (RFC 9113 §6.5, §6.8, §7).
-fn goaway(debug: &str) -> Vec<u8> {
-    let mut out = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let length = u32::try_from(8 + debug.len()).unwrap_or(8).to_be_bytes();
-    out.extend(length.iter().skip(1));
-    out.extend([7, 0, 0, 0, 0, 0]);
-    out.extend([0, 0, 0, 0]);
-    out.extend(13u32.to_be_bytes());
-    out.extend(debug.bytes());
-    out
 }

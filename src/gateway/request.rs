@@ -31,13 +31,16 @@ pub(super) struct Upload {
     pub waits: bool,
     /// The client asks to go on in HTTP/2.
     pub asks_h2c: bool,
+    /// The client has begun in HTTP/2.
+    pub is_http2: bool,
     /// What the client reads the answer as.
     pub wants: Wants,
 }
 
 impl Default for Upload {
     fn default() -> Upload {
-        Upload { framing: Framing::None, waits: false, asks_h2c: false, wants: Wants::default() }
+        let (framing, wants) = (Framing::None, Wants::default());
+        Upload { framing, waits: false, asks_h2c: false, is_http2: false, wants }
     }
 }
 
@@ -82,13 +85,47 @@ pub(super) async fn idle(handle: &ListenerHandle, client: &mut ClientConnection)
     matches!(tokio::time::timeout(LAST_CALL, reader.readable()).await, Ok(Ok(())))
 }
 
-/// Reads one request head.
+/// What a client has begun with.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Head(RequestHead),
+    /// The preface (RFC 9113 §3.4), still in the buffer. Nobody looks into what follows, so that there is no header that
+    /// could say who asks.
+    Http2(Lines),
+}
+
+impl Accepted {
+    pub(super) fn headers(&self) -> &Lines {
+        match self {
+            Accepted::Head(head) => &head.headers,
+            Accepted::Http2(none) => none,
+        }
+    }
+
+    pub(super) fn headers_mut(&mut self) -> &mut Lines {
+        match self {
+            Accepted::Head(head) => &mut head.headers,
+            Accepted::Http2(none) => none,
+        }
+    }
+
+    /// Without the query, for the log.
+    pub(super) fn path(&self) -> String {
+        match self {
+            Accepted::Head(head) => path_of(head.target(), false),
+            Accepted::Http2(_) => "*".to_owned(),
+        }
+    }
+}
+
+/// Reads one request head, or the preface of a connection in HTTP/2.
 pub(super) async fn accept(
     state: &ListenerState,
     client: &mut ClientConnection,
     leases: &mut Leases,
+    upload: &mut Upload,
     record: &mut Record,
-) -> Result<RequestHead, Refusal> {
+) -> Result<Accepted, Refusal> {
     let end = match read_head(state, client, &mut leases.head).await? {
         Some(end) => end,
         None => return Err(Refusal::Left),
@@ -96,8 +133,12 @@ pub(super) async fn accept(
     record.started = std::time::Instant::now();
     let bytes = client.buffer.unread().get(..end).unwrap_or_default();
     if bytes == HTTP2_PREFACE {
-        // Kept in the buffer: a tunnel sends it on.
-        return Err(Refusal::Http2);
+        if !state.chain.passes_http2() {
+            return Err(Refusal::Http2);
+        }
+        upload.is_http2 = true;
+        (record.operation, record.method) = ("Http2", "PRI".to_owned());
+        return Ok(Accepted::Http2(Lines::default()));
     }
     if end > FREE {
         let source = client.caller.peer.source();
@@ -111,13 +152,14 @@ pub(super) async fn accept(
         record.path = path_of(head.target(), false);
         return Err(Refusal::Browser);
     }
-    Ok(head)
+    upload.wants = Wants { http: head.version, close: head.closes() };
+    Ok(Accepted::Head(head))
 }
 
 /// Through which gateways a call has come; none that has come through here.
-pub(super) fn trail(head: &RequestHead, record: &mut Record) -> Result<Trail, Refusal> {
-    Trail::of(&head.headers).map_err(|bad| {
-        record.path = path_of(head.target(), false);
+pub(super) fn trail(accepted: &Accepted, record: &mut Record) -> Result<Trail, Refusal> {
+    Trail::of(accepted.headers()).map_err(|bad| {
+        record.path = accepted.path();
         bad.into()
     })
 }
@@ -211,11 +253,18 @@ fn within(bytes: usize, most: usize) -> Result<usize, Refusal> {
 pub(super) async fn parse(
     state: &ListenerState,
     client: &mut ClientConnection,
-    head: RequestHead,
+    accepted: Accepted,
     upload: &mut Upload,
     lease: &mut Option<Lease>,
     record: &mut Record,
 ) -> Result<Call, Refusal> {
+    let head = match accepted {
+        Accepted::Head(head) => head,
+        Accepted::Http2(_) => {
+            record.path = accepted.path();
+            return Ok(Call::Http2);
+        }
+    };
     if state.chain.is_empty() {
         upload.framing = Framing::of_request(&head, Dialect::AsGo)?;
         let call = Call::verbatim(head);

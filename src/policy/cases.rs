@@ -15,7 +15,7 @@ use toml::Spanned;
 use super::rehearsal::{Outcome, Request, Verdict, rehearse};
 use super::{Chain, Fact, Question, Reason};
 use crate::auth::Identity;
-use crate::config::{Invalid, Place};
+use crate::config::{Complaints, Invalid, SourceText};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,16 +68,13 @@ struct GivenEngine {
 
 /// Runs every test of a file; how many there were, or what went otherwise than expected.
 pub fn run(text: &str, file: &Path, chain: &Chain) -> Result<usize, Invalid> {
-    let at = |byte: usize| Place::within(file, text, byte);
-    let tests: File = toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        Invalid::at(&at(start), error.message().replace('\n', ", "), "")
-    })?;
-    let mut complaints = Invalid::default();
+    let source = SourceText::new(file, text);
+    let tests: File = toml::from_str(text).map_err(|error| source.malformed(&error))?;
+    let mut complaints = Complaints::about(source);
     for test in &tests.test {
         if let Err((byte, what)) = test.run(chain) {
             let what = format!("test `{}`: {what}", test.name.get_ref());
-            complaints.extend(Invalid::at(&at(byte), what, ""));
+            complaints.add(byte, what, "");
         }
     }
     complaints.or(tests.test.len())
@@ -109,7 +106,13 @@ impl Test {
                 Err((start, format!("no policy was asked, the request is refused before: {why}")))
             }
             // The file answers everything.
-            (Verdict::Undecided(..), _) => Err((start, "it was not decided".to_owned())),
+            (Verdict::Undecided(..) | Verdict::Waits(..), _) => {
+                Err((start, "it was not decided".to_owned()))
+            }
+            (Verdict::Answered(..), (_, Expect::Allow)) if self.rewritten.is_none() => Ok(()),
+            (Verdict::Answered(_, reply), (at, _)) => {
+                Err((at, format!("it was answered with {}, and nothing is sent", reply.status)))
+            }
             (Verdict::Allowed(sent), (_, Expect::Allow)) => self.compare(&sent),
             (Verdict::Denied(_, reasons), (_, Expect::Deny)) => self.is_by_rule(&reasons),
             (Verdict::Allowed(_), (at, Expect::Deny)) => Err((at, "it was allowed".to_owned())),

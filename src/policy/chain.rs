@@ -7,19 +7,17 @@
 
 use std::ops::Deref;
 
+use super::buildkit::BuildKit;
+use super::edit::{self, Edit};
 use super::named::Named;
 use super::versions::KnownVersions;
-use super::{Context, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict};
 use crate::api::doc::Value;
-use crate::api::{Call, Class, Endpoint, Typed};
+use crate::api::{Call, Typed};
 
 /// Something that every policy of its listener has allowed.
 #[derive(Debug)]
 pub struct Permitted<T>(T);
-
-/// A connection that dockgate does not look into.
-#[derive(Debug)]
-pub struct Tunnel(());
 
 /// A policy in its place.
 #[derive(Debug)]
@@ -46,8 +44,12 @@ pub struct Finding {
 pub enum Step<T> {
     /// These must be answered before the next step.
     Ask(Vec<Question>),
+    /// These must be done before the next step.
+    Do(Vec<Deed>),
     Done(T),
     Denied(Vec<Reason>),
+    /// A policy has answered by itself.
+    Answered(Reply),
 }
 
 /// A call on its way through the chain.
@@ -57,6 +59,8 @@ pub struct Deciding<'c> {
     call: Option<Call>,
     next: usize,
     findings: Vec<Finding>,
+    /// What each policy has changed, for whoever wants to see it.
+    edits: Option<Vec<(String, Edit)>>,
 }
 
 /// An answer on its way back through the chain.
@@ -86,6 +90,9 @@ impl Chain {
             links.insert(0, Link::new(Box::new(named)));
         }
         if !links.is_empty() {
+            // Where nothing is enforced, this is not either.
+            let audits = links.iter().all(|link| link.audits);
+            links.insert(0, Link { policy: Box::new(BuildKit), audits });
             links.insert(0, Link::new(Box::new(KnownVersions)));
         }
         Chain { links }
@@ -96,16 +103,19 @@ impl Chain {
     }
 
     pub fn decide(&self, call: Call) -> Deciding<'_> {
-        Deciding { links: &self.links, call: Some(call), next: 0, findings: Vec::new() }
+        Deciding {
+            links: &self.links,
+            call: Some(call),
+            next: 0,
+            findings: Vec::new(),
+            edits: None,
+        }
     }
 
-    /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it
-    /// passes as well, and is a finding.
-    pub fn tunnel(&self) -> Option<(Permitted<Tunnel>, Vec<Finding>)> {
-        if self.is_empty() {
-            return Some((Permitted(Tunnel(())), Vec::new()));
-        }
-        only_audits(&self.links).then(|| (Permitted(Tunnel(())), vec![closed_world_found(http2())]))
+    /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it passes, and is a
+    /// finding. Elsewhere each request of it is refused by itself.
+    pub fn passes_http2(&self) -> bool {
+        only_audits(&self.links)
     }
 
     /// How much of the answer to this call any policy wants to see.
@@ -120,6 +130,18 @@ impl Chain {
         self.links.iter().any(|link| {
             link.policy.reads_answer(row, cx) != Reads::Nothing && link.policy.reads_body(row, body)
         })
+    }
+
+    /// Shows one value of a stream to the policies that read it, the last one first. Those that only audit are not asked:
+    /// nothing of a stream is a finding.
+    pub fn item(&self, call: &Typed, item: &mut serde_json::Value, cx: &Context<'_>) -> Item {
+        let reads =
+            |link: &&Link| !link.audits && link.policy.reads_answer(call.row(), cx) >= Reads::Items;
+        let keeps = |link: &Link| link.policy.item(call, item, cx) == Item::Keep;
+        match self.links.iter().rev().filter(reads).all(keeps) {
+            true => Item::Keep,
+            false => Item::Drop,
+        }
     }
 
     /// Shows an answer to the policies, the last one first.
@@ -138,8 +160,14 @@ impl Deciding<'_> {
         if self.links.is_empty() {
             return Step::Done(Permitted(call));
         }
-        let Call::Typed(typed) = &mut call else {
-            return Step::Denied(vec![must_be_parsed()]);
+        let typed = match &mut call {
+            Call::Typed(typed) => typed,
+            Call::Http2 if only_audits(self.links) => {
+                self.findings.push(closed_world_found(http2()));
+                return Step::Done(Permitted(call));
+            }
+            Call::Http2 => return Step::Denied(vec![http2()]),
+            Call::Verbatim(_) => return Step::Denied(vec![must_be_parsed()]),
         };
         if self.next == 0
             && let Err(reason) = closed_world(typed)
@@ -153,21 +181,30 @@ impl Deciding<'_> {
         while let Some(link) = self.links.get(self.next) {
             let later = Later(self.links.get(self.next + 1..).unwrap_or_default());
             let here = Context { later, thorough: link.audits, ..*cx };
-            let verdict = match link.audits {
-                true => link.policy.request(&mut typed.clone(), &here),
-                false => link.policy.request(typed, &here),
-            };
-            match verdict {
-                Verdict::Continue => {}
+            match link.policy.request(typed, &here) {
+                // What only audits changes nothing, does nothing and answers nothing.
+                Verdict::Pass(_) | Verdict::Do(_) | Verdict::Answer(_) if link.audits => {}
+                Verdict::Pass(edits) => {
+                    if let Some(kept) = &mut self.edits {
+                        let named = |edit: &Edit| (link.policy.name().to_owned(), edit.clone());
+                        kept.extend(edits.iter().map(named));
+                    }
+                    edit::apply(typed, edits);
+                }
                 Verdict::Ask(questions) => {
                     self.call = Some(call);
                     return Step::Ask(questions);
+                }
+                Verdict::Do(deeds) => {
+                    self.call = Some(call);
+                    return Step::Do(deeds);
                 }
                 Verdict::Deny(reasons) if link.audits => {
                     let found = |reason| Finding::of(link, reason);
                     self.findings.extend(reasons.into_iter().map(found));
                 }
                 Verdict::Deny(reasons) => return Step::Denied(reasons),
+                Verdict::Answer(reply) => return Step::Answered(reply),
             }
             self.next += 1;
         }
@@ -184,6 +221,16 @@ impl Deciding<'_> {
         self.links.get(self.next).is_some_and(|link| link.audits)
     }
 
+    /// Keeps what is changed from here on.
+    pub fn keep_edits(&mut self) {
+        self.edits = Some(Vec::new());
+    }
+
+    /// What was changed since, and by which policy.
+    pub fn edits(&self) -> &[(String, Edit)] {
+        self.edits.as_deref().unwrap_or_default()
+    }
+
     /// What policies that only audit would have refused.
     pub fn into_findings(self) -> Vec<Finding> {
         self.findings
@@ -192,17 +239,19 @@ impl Deciding<'_> {
 
 impl Answering<'_> {
     /// Asks the policies that read this answer, the last one first.
-    pub fn step(&mut self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Step<()> {
+    pub fn step(&mut self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Step<()> {
         while let Some(link) = self.left.checked_sub(1).and_then(|index| self.links.get(index)) {
-            if link.policy.reads_answer(reply.call.row(), cx) != Reads::Nothing {
+            if link.policy.reads_answer(answer.call.row(), cx) != Reads::Nothing {
                 let verdict = match link.audits {
-                    true => self.audit(link, reply, cx),
-                    false => link.policy.answer(reply, cx),
+                    true => self.audit(link, answer, cx),
+                    false => link.policy.answer(answer, cx),
                 };
                 match verdict {
-                    Verdict::Continue => {}
+                    Verdict::Pass(_) => {}
                     Verdict::Ask(questions) => return Step::Ask(questions),
+                    Verdict::Do(deeds) => return Step::Do(deeds),
                     Verdict::Deny(reasons) => return Step::Denied(reasons),
+                    Verdict::Answer(_) => return Step::Denied(vec![has_an_answer(link)]),
                 }
             }
             self.left -= 1;
@@ -216,18 +265,27 @@ impl Answering<'_> {
     }
 
     /// An answer that an auditing policy changes or refuses goes on as it was; what it remembers stays.
-    fn audit(&mut self, link: &Link, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
-        let mut seen = reply.clone();
-        match link.policy.answer(&mut seen, cx) {
+    fn audit(&mut self, link: &Link, answer: &Answer<'_>, cx: &Context<'_>) -> Verdict {
+        match link.policy.answer(&mut answer.clone(), cx) {
             Verdict::Ask(questions) => return Verdict::Ask(questions),
+            Verdict::Do(mut deeds) => {
+                deeds.retain(|deed| deed.is_memory() && cx.facts.outcome(deed).is_none());
+                if !deeds.is_empty() {
+                    return Verdict::Do(deeds);
+                }
+            }
             Verdict::Deny(reasons) => {
                 self.findings.extend(reasons.into_iter().map(|reason| Finding::of(link, reason)));
             }
-            Verdict::Continue => {}
+            Verdict::Pass(_) | Verdict::Answer(_) => {}
         }
-        reply.keep = seen.keep;
-        Verdict::Continue
+        Verdict::pass()
     }
+}
+
+fn has_an_answer(link: &Link) -> Reason {
+    let why = format!("policy `{}` answers what the engine has answered", link.policy.name());
+    Reason { status: 500, ..Reason::new("policy.answer", "answer", why, "") }
 }
 
 impl Finding {
@@ -272,40 +330,8 @@ fn must_be_parsed() -> Reason {
     Reason::new("closed-world.call", "request", "must be parsed", "")
 }
 
-/// The refusal of BuildKit, wherever it is asked for.
-pub fn buildkit(field: &'static str) -> Reason {
-    Reason::new(
-        BUILDKIT,
-        field,
-        "BuildKit must not be used while a policy is active: dockgate cannot look into it yet",
-        "set `DOCKER_BUILDKIT=0` to use the classic builder",
-    )
-}
-
-/// The rule of that refusal.
-pub const BUILDKIT: &str = "build.buildkit";
-
-/// By its protocol, or by a build whose context travels in that protocol (`newImageBuildOptions` and
-/// `builder-next/builder.go` of moby).
-fn asks_for_buildkit(call: &Typed) -> Option<&'static str> {
-    if call.class() == Class::BuildKit {
-        return Some(call.row().path);
-    }
-    let asks =
-        |name, values: &[&str]| call.query().get(name).is_some_and(|value| values.contains(&value));
-    let is_build = call.endpoint() == Endpoint::ImageBuild;
-    match is_build {
-        true if asks("version", &["2"]) => Some("?version"),
-        true if asks("remote", &["client-session", "upload-request"]) => Some("?remote"),
-        true | false => None,
-    }
-}
-
 /// What dockgate does not know is not sent, whatever the policies are: the next engine may read it.
 fn closed_world(call: &Typed) -> Result<(), Reason> {
-    if let Some(field) = asks_for_buildkit(call) {
-        return Err(buildkit(field));
-    }
     let unknown = call.doc().map(|doc| doc.unknown.as_slice()).unwrap_or_default();
     if let Some(field) = unknown.iter().find(|field| !field.value.is_zero()) {
         return Err(Reason::new(
@@ -325,3 +351,6 @@ fn closed_world(call: &Typed) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

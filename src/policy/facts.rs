@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Deed;
+use crate::api::endpoint::Resource;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
     /// A container's inspect answer, by whatever names it: name, id or the beginning of an id.
@@ -32,6 +35,9 @@ pub enum Question {
     Addresses(String),
     /// Which container an exec was made in through this gateway, and by whom.
     Exec(String),
+    /// All that the engine has of these (containers, images, networks, volumes), as its list answers it: stopped
+    /// containers too. With a filter of the API, as its JSON.
+    List(Resource, Option<String>),
     /// What a Docker plugin, by the name of its policy, answers to this method with this JSON.
     Plugin { name: Arc<str>, method: &'static str, body: Arc<str> },
 }
@@ -59,9 +65,15 @@ pub struct Made {
     pub container: String,
 }
 
-/// What was asked for one call and answered.
+/// What came of a deed: done, or why not.
+pub type DeedResult = Result<(), String>;
+
+/// What was asked and done for one call, and what came of it.
 #[derive(Clone, Debug, Default)]
-pub struct Facts(HashMap<Question, Fact>);
+pub struct Facts {
+    answers: HashMap<Question, Fact>,
+    outcomes: Vec<(Deed, DeedResult)>,
+}
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,6 +86,7 @@ impl fmt::Display for Question {
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
             Question::MountsBelow(path) => write!(f, "what is mounted below `{}`", path.display()),
             Question::Addresses(name) => write!(f, "the addresses of `{name}`"),
+            Question::List(resource, _) => write!(f, "all of kind {resource}"),
             Question::Exec(id) => write!(f, "who made exec `{id}`"),
             Question::Plugin { name, method, .. } => write!(f, "`{method}` of plugin `{name}`"),
         }
@@ -81,19 +94,33 @@ impl fmt::Display for Question {
 }
 
 impl Facts {
+    /// What came of a deed: done, or why not. None where it was not tried yet.
+    pub fn outcome(&self, deed: &Deed) -> Option<&DeedResult> {
+        self.outcomes.iter().find(|(other, _)| other == deed).map(|(_, outcome)| outcome)
+    }
+
+    /// How many deeds were tried.
+    pub fn outcomes(&self) -> usize {
+        self.outcomes.len()
+    }
+
+    pub fn report(&mut self, deed: Deed, outcome: DeedResult) {
+        self.outcomes.push((deed, outcome));
+    }
+
     pub fn get(&self, question: &Question) -> Option<&Fact> {
-        self.0.get(question)
+        self.answers.get(question)
     }
 
     pub fn insert(&mut self, question: Question, answer: Fact) {
-        self.0.entry(question).or_insert(answer);
+        self.answers.entry(question).or_insert(answer);
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.answers.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.answers.is_empty()
     }
 }

@@ -9,9 +9,12 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod authz;
+pub mod buildkit;
 pub mod cases;
 mod chain;
 pub mod conservative;
+mod deed;
+pub mod edit;
 pub mod facts;
 mod found;
 pub mod limits;
@@ -26,9 +29,9 @@ mod versions;
 
 use std::borrow::Cow;
 
-pub use chain::{
-    BUILDKIT, Chain, Deciding, Finding, Later, Link, Permitted, Step, Tunnel, buildkit,
-};
+pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step};
+pub use deed::Deed;
+pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};
 pub use found::{FindingDetail, RequestPart, RuleFinding};
 pub use named::{Name, ResourceKind};
@@ -36,6 +39,7 @@ pub use named::{Name, ResourceKind};
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
 use crate::auth::Identity;
+use crate::config::{self, Invalid, PolicyKind};
 use crate::wire::head::Lines;
 
 /// What a policy may know besides the call.
@@ -57,9 +61,9 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     /// As in the configuration: `conservative`.
     fn name(&self) -> &str;
 
-    /// Judges a call and may change it. Policies are asked in the listener's order. One that asks for
-    /// facts has not changed the call yet, and is called again with them.
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict;
+    /// Judges a call. Policies are asked in the listener's order, each about the call as the ones before have changed
+    /// it. One that asks, or wants something done, is called again with what came of it.
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict;
 
     /// Takes off a container's create body what this policy puts on every container, so that an earlier
     /// policy sees of an existing container what its maker asked for.
@@ -80,19 +84,36 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// Looks at one JSON value of a stream (an event, a line of progress), which it may change or drop.
+    fn item(&self, _call: &Typed, _item: &mut serde_json::Value, _cx: &Context<'_>) -> Item {
+        Item::Keep
+    }
+
     /// Judges an answer and may change it. Policies are asked in reverse order.
-    fn answer(&self, _reply: &mut Reply<'_>, _cx: &Context<'_>) -> Verdict {
-        Verdict::Continue
+    fn answer(&self, _answer: &mut Answer<'_>, _cx: &Context<'_>) -> Verdict {
+        Verdict::pass()
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Verdict {
-    Continue,
-    /// One reason at least; the client is told the first.
-    Deny(Vec<Reason>),
+    /// Nothing speaks against it, with these changes. An answer is changed in place: it has none.
+    Pass(Vec<Edit>),
     /// Not without knowing this.
     Ask(Vec<Question>),
+    /// Not before this is done.
+    Do(Vec<Deed>),
+    /// One reason at least; the client is told the first.
+    Deny(Vec<Reason>),
+    /// The policy answers by itself, and the engine gets no call. Not to an answer, which there is already.
+    Answer(Reply),
+}
+
+/// What a policy answers in the engine's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub json: Option<serde_json::Value>,
 }
 
 /// Why not: the same id in the client's message, the access log, the metrics and the docs.
@@ -110,20 +131,32 @@ pub struct Reason {
     pub found: Option<Box<FindingDetail>>,
 }
 
-/// How much of an answer a policy wants to see.
+/// How much of an answer a policy wants to see. An error (status 400 or more) in JSON is shown whole to whoever wants to
+/// see anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reads {
     #[default]
     Nothing,
+    /// Of one that is an error in JSON, the whole; of others nothing.
+    Errors,
     /// Its status, before anything is passed on; the body streams past.
     Status,
+    /// Its JSON values, one by one while they come. For streams of them.
+    Items,
     /// All of it. Not for streams.
     Whole,
 }
 
+/// What becomes of one value of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    Keep,
+    Drop,
+}
+
 /// The engine's answer, as far as policies see it.
 #[derive(Clone, Debug)]
-pub struct Reply<'c> {
+pub struct Answer<'c> {
     /// What was asked, as the engine got it.
     pub call: &'c Typed,
     pub status: u16,
@@ -133,8 +166,6 @@ pub struct Reply<'c> {
     pub json: Option<serde_json::Value>,
     /// A body that is no JSON.
     pub text: Vec<u8>,
-    /// Facts to remember for later calls.
-    pub keep: Vec<(Question, Fact)>,
 }
 
 impl<'a> Context<'a> {
@@ -147,9 +178,29 @@ impl<'a> Context<'a> {
         let later = Later::default();
         Context { identity, listener, engine, facts, thorough: false, later }
     }
+
+    /// Has this done, and passes once it is; what could not be done is a refusal.
+    pub fn once(&self, deed: Deed) -> Verdict {
+        match self.facts.outcome(&deed) {
+            None => Verdict::Do(vec![deed]),
+            Some(Err(why)) => {
+                let why = format!("{deed} could not be done: {why}");
+                Verdict::deny(Reason {
+                    status: 502,
+                    ..Reason::new("policy.deed", "request", why, "")
+                })
+            }
+            Some(Ok(())) => Verdict::pass(),
+        }
+    }
 }
 
 impl Verdict {
+    /// Nothing speaks against it, and nothing is changed.
+    pub fn pass() -> Verdict {
+        Verdict::Pass(Vec::new())
+    }
+
     pub fn deny(reason: Reason) -> Verdict {
         Verdict::Deny(vec![reason])
     }
@@ -158,7 +209,7 @@ impl Verdict {
 /// Refused for these reasons, or allowed without one.
 impl From<Result<(), Reason>> for Verdict {
     fn from(result: Result<(), Reason>) -> Verdict {
-        result.map_or_else(Verdict::deny, |()| Verdict::Continue)
+        result.map_or_else(Verdict::deny, |()| Verdict::pass())
     }
 }
 
@@ -189,4 +240,26 @@ impl Reason {
         let hint = if hint.is_empty() { String::new() } else { format!(". hint: {hint}") };
         format!("dockgate: {field}: {why} (rule {rule}){hint}")
     }
+}
+
+/// A new policy is a line here. Files that the configuration names are read.
+pub fn build(
+    policy: &config::Policy,
+    around: &conservative::Surroundings,
+) -> Result<Box<dyn Policy>, Invalid> {
+    let name = &policy.name;
+    Ok(match &policy.kind {
+        PolicyKind::Conservative(settings) => {
+            Box::new(conservative::Conservative::new(name, settings, around)?)
+        }
+        PolicyKind::Limits(settings) => Box::new(limits::Limits::new(name, settings)),
+        #[cfg(feature = "rego")]
+        PolicyKind::Rego(settings) => Box::new(rego::Rego::new(name, settings, around)?),
+        #[cfg(not(feature = "rego"))]
+        PolicyKind::Rego(settings) => {
+            let hint = "build with the default features of cargo";
+            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
+        }
+        PolicyKind::Authz(_) => Box::new(authz::Authz::new(name)),
+    })
 }

@@ -140,7 +140,7 @@ impl Policy for Named {
         "named"
     }
 
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
         let endpoint = call.endpoint();
         for (_, kind, place) in PLACES.iter().filter(|(other, ..)| *other == endpoint) {
             let body = call.doc().map(|doc| &doc.root);
@@ -168,7 +168,7 @@ impl Policy for Named {
                 Err(verdict) => return verdict,
             }
         }
-        Verdict::Continue
+        Verdict::pass()
     }
 }
 

@@ -4,7 +4,7 @@
 //! the gateway, and facts from whoever asks. What must stay true: nothing here decides anything; what is not
 //! known is no answer, and least of all that there is nothing.
 
-use super::{Chain, Context, Fact, Facts, Finding, Question, Reason, Step};
+use super::{Chain, Context, Deed, Edit, Fact, Facts, Finding, Question, Reason, Reply, Step};
 use crate::api::call::{BadCall, Wanted};
 use crate::api::doc::MOST_VALUES;
 use crate::api::endpoint::KNOWN;
@@ -24,6 +24,8 @@ pub struct Request<'r> {
 #[derive(Debug)]
 pub struct Outcome {
     pub verdict: Verdict,
+    /// What was changed of the call, and by which policy.
+    pub edits: Vec<(String, Edit)>,
     /// What policies that only audit would have refused.
     pub findings: Vec<Finding>,
     /// What the policies wanted to know.
@@ -41,6 +43,10 @@ pub enum Verdict {
     Denied(String, Vec<Reason>),
     /// This policy cannot judge without answers to these.
     Undecided(String, Vec<Question>),
+    /// By this policy, which wants these done first; nothing is done here.
+    Waits(String, Vec<Deed>),
+    /// This policy answers by itself.
+    Answered(String, Reply),
     /// It could not be understood.
     Malformed(String),
 }
@@ -71,12 +77,13 @@ pub fn explore(
         Ok(call) => call,
         Err(why) => {
             let verdict = Verdict::Malformed(why);
-            return Outcome { verdict, findings: Vec::new(), asked: Vec::new() };
+            return Outcome { verdict, edits: Vec::new(), findings: Vec::new(), asked: Vec::new() };
         }
     };
     let mut facts = Facts::default();
     let mut asked = Vec::new();
     let mut deciding = chain.decide(call);
+    deciding.keep_edits();
     let mut verdict = Verdict::Malformed("the policies ask without an end".to_owned());
     for _ in 0..MOST_ROUNDS {
         match deciding.step(&Context::new(identity, listener, KNOWN, &facts)) {
@@ -103,13 +110,22 @@ pub fn explore(
                 verdict = Verdict::Allowed(permitted.render());
                 break;
             }
+            Step::Do(deeds) => {
+                verdict = Verdict::Waits(deciding.policy().to_owned(), deeds);
+                break;
+            }
+            Step::Answered(reply) => {
+                verdict = Verdict::Answered(deciding.policy().to_owned(), reply);
+                break;
+            }
             Step::Denied(reasons) => {
                 verdict = Verdict::Denied(deciding.policy().to_owned(), reasons);
                 break;
             }
         }
     }
-    Outcome { verdict, findings: deciding.into_findings(), asked }
+    let edits = deciding.edits().to_vec();
+    Outcome { verdict, edits, findings: deciding.into_findings(), asked }
 }
 
 fn parse(chain: &Chain, request: &Request<'_>) -> Result<Call, String> {

@@ -4,7 +4,7 @@
 //! versions, so each call is asked by one version that the tables know, and clients are told of no
 //! newer one. What must stay true: refusals are the engine's own words, which clients understand.
 
-use super::{Context, Policy, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Edit, Policy, Reads, Reason, Verdict};
 use crate::api::endpoint::Versions;
 use crate::api::endpoint::{Minor, NEWEST, OLDEST};
 use crate::api::{Endpoint, Row, Typed};
@@ -17,10 +17,10 @@ impl Policy for KnownVersions {
         "versions"
     }
 
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
         let spoken = spoken(cx.engine);
         match call.version() {
-            None => call.pin_version(spoken.newest),
+            None => return Verdict::Pass(vec![Edit::Version(spoken.newest)]),
             Some(minor) if minor > spoken.newest => {
                 return refuse(format!(
                     "client version 1.{minor} is too new. Maximum supported API version is 1.{}",
@@ -36,7 +36,7 @@ impl Policy for KnownVersions {
             }
             Some(_) => {}
         }
-        Verdict::Continue
+        Verdict::pass()
     }
 
     /// Most engines speak nothing that dockgate does not; their answers stream past.
@@ -48,12 +48,12 @@ impl Policy for KnownVersions {
         if tells && spoken(cx.engine) != cx.engine { Reads::Whole } else { Reads::Nothing }
     }
 
-    fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
+    fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
         let spoken = spoken(cx.engine);
-        if reply.api_version.is_some() {
-            reply.api_version = Some(format!("1.{}", spoken.newest));
+        if answer.api_version.is_some() {
+            answer.api_version = Some(format!("1.{}", spoken.newest));
         }
-        let Some(json) = &mut reply.json else { return Verdict::Continue };
+        let Some(json) = &mut answer.json else { return Verdict::pass() };
         clamp(json, spoken);
         let components = json.get_mut("Components").and_then(serde_json::Value::as_array_mut);
         for component in components.into_iter().flatten() {
@@ -63,7 +63,7 @@ impl Policy for KnownVersions {
                 clamp(details, spoken);
             }
         }
-        Verdict::Continue
+        Verdict::pass()
     }
 }
 

@@ -27,9 +27,9 @@ const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
     sockets: Vec<(String, OwnedFd)>,
-    /// Who waits for us to take over.
     /// What the process before this one remembers.
     pub(super) memory: Vec<String>,
+    /// Who waits for us to take over.
     pub(super) predecessor: Option<Predecessor>,
 }
 

@@ -13,16 +13,12 @@ use aws_lc_rs::digest;
 use crate::auth::{Authentication, Authenticators, Backoff};
 use crate::cache::front;
 use crate::cache::settings::Understood;
-use crate::config::{self, Config, Invalid, Place, PolicyKind};
+use crate::config::{self, AuthKind, Complaints, Config, Invalid, Place, PolicyKind, Revoke};
 use crate::engine::Address;
 use crate::gateway::{Plugin, Plugins};
 use crate::listener::tls::Server;
-use crate::policy::authz::{self, Authz};
-use crate::policy::conservative::{Conservative, Surroundings};
-use crate::policy::limits::Limits;
-#[cfg(feature = "rego")]
-use crate::policy::rego::Rego;
-use crate::policy::{Chain, Link, Policy, cases};
+use crate::policy::conservative::Surroundings;
+use crate::policy::{self, Chain, Link, authz, cases};
 
 #[derive(Debug)]
 pub struct Plan {
@@ -52,11 +48,7 @@ impl CachePart {
             }
             None => None,
         };
-        let mut hash = digest::Context::new(&digest::SHA256);
-        for file in config.files() {
-            hash.update(digest::digest(&digest::SHA256, &file.read()?).as_ref());
-        }
-        let fingerprint = hash.finish().as_ref().to_vec();
+        let fingerprint = fingerprint(config.files(), &[])?;
         Ok(CachePart { config: config.clone(), understood, tls, fingerprint })
     }
 }
@@ -69,7 +61,15 @@ pub(super) struct ListenerPlan {
     pub(super) authentication: Arc<Authentication>,
     pub(super) chain: Arc<Chain>,
     pub(super) plugins: Arc<Plugins>,
+    /// Where it stands, which is for its policies.
+    around: Surroundings,
+    /// Of what its files, and those of its callers and the engine hold.
+    fingerprint: Vec<u8>,
 }
+
+/// Of whom callers on a unix socket are: `auth::peer` reads them whenever they change, but not for a connection whose
+/// caller it knows already.
+const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 impl Plan {
     pub fn of(config: &Config) -> Result<Plan, Invalid> {
@@ -78,16 +78,16 @@ impl Plan {
 
     /// The same, for a process that knows who has guessed too often.
     pub(super) fn after(config: &Config, backoff: &Backoff) -> Result<Plan, Invalid> {
-        let mut complaints = Invalid::default();
-        let engine = note(&mut complaints, Address::new(&config.engine));
+        let mut complaints = Complaints::default();
+        let engine = complaints.note(Address::new(&config.engine));
         let mut authenticators = Authenticators::after(backoff);
         let parts: Vec<Option<ListenerPlan>> = config
             .listeners
             .iter()
-            .map(|one| note(&mut complaints, ListenerPlan::of(config, one, &mut authenticators)))
+            .map(|one| complaints.note(ListenerPlan::of(config, one, &mut authenticators)))
             .collect();
         let caches: Vec<Option<CachePart>> =
-            config.caches.iter().map(|one| note(&mut complaints, CachePart::of(one))).collect();
+            config.caches.iter().map(|one| complaints.note(CachePart::of(one))).collect();
         complaints.or(())?;
         // Without a complaint nothing is missing.
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");
@@ -109,34 +109,55 @@ impl ListenerPlan {
         config: &config::Listener,
         authenticators: &mut Authenticators,
     ) -> Result<ListenerPlan, Invalid> {
-        let mut complaints = Invalid::default();
+        let mut complaints = Complaints::default();
         let tls = config.tls.as_ref().map(Server::new).transpose();
-        let tls = note(&mut complaints, tls);
-        let authentication =
-            note(&mut complaints, Authentication::new(&config.auth, authenticators));
-        let chain = note(&mut complaints, chain(whole, config));
-        let plugins = note(&mut complaints, plugins(config));
+        let tls = complaints.note(tls);
+        let authentication = complaints.note(Authentication::new(&config.auth, authenticators));
+        let chain = complaints.note(chain(whole, config));
+        let plugins = complaints.note(plugins(config));
+        let files = config.files().into_iter().chain(whole.engine.files());
+        let knows_peers = |auth: &config::Auth| matches!(auth.kind, AuthKind::UnixPeer(_));
+        let accounts = if config.auth.iter().any(knows_peers) { &ACCOUNTS[..] } else { &[] };
+        let fingerprint = complaints.note(fingerprint(files.collect(), accounts));
         complaints.or(ListenerPlan {
             config: config.clone(),
             tls: tls.flatten().map(Arc::new),
             authentication: Arc::new(authentication.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
             plugins: Arc::new(plugins.unwrap_or_default()),
+            around: Surroundings::of(whole, config),
+            fingerprint: fingerprint.unwrap_or_default(),
         })
+    }
+
+    /// Whether nothing would be another with this one in its place. Where streams end with their user, everybody is
+    /// looked at again with each reload: others than we may know that somebody has gone.
+    pub(super) fn is_as(&self, other: &ListenerPlan) -> bool {
+        self.config.revoke == Revoke::Keep
+            && self.config == other.config
+            && self.around == other.around
+            && self.fingerprint == other.fingerprint
     }
 }
 
-fn note<T>(complaints: &mut Invalid, result: Result<T, Invalid>) -> Option<T> {
-    result.map_err(|invalid| complaints.extend(invalid)).ok()
+/// Of what these files hold now; of the latter it is nothing where they are not there.
+fn fingerprint(files: Vec<&config::File>, others: &[&str]) -> Result<Vec<u8>, Invalid> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut add = |bytes: &[u8]| hash.update(digest::digest(&digest::SHA256, bytes).as_ref());
+    for file in files {
+        add(&file.read()?);
+    }
+    others.iter().for_each(|other| add(&std::fs::read(other).unwrap_or_default()));
+    Ok(hash.finish().as_ref().to_vec())
 }
 
 /// A listener's policies, their files read and understood.
 pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let around = Surroundings::of(config, listener);
     let mut links = Vec::new();
     for policy in &listener.policies {
-        if let Some(built) = note(&mut complaints, build(policy, &around)) {
+        if let Some(built) = complaints.note(policy::build(policy, &around)) {
             links.push(if policy.audits { Link::auditing(built) } else { Link::new(built) });
         }
     }
@@ -146,13 +167,13 @@ pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Inva
 /// Runs the tests that stand beside the files of policies: `ours_test.toml` beside `ours.rego`. How many
 /// there were, or what went otherwise than expected.
 pub fn policy_tests(config: &Config) -> Result<usize, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let (mut count, mut done) = (0, HashSet::new());
     for listener in &config.listeners {
         let around = Surroundings::of(config, listener);
         for policy in listener.policies.iter().filter(|policy| done.insert(policy.name.clone())) {
             for file in policy.files() {
-                count += note(&mut complaints, tests_beside(file, policy, &around)).unwrap_or(0);
+                count += complaints.note(tests_beside(file, policy, &around)).unwrap_or(0);
             }
         }
     }
@@ -172,37 +193,20 @@ fn tests_beside(
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(Invalid::at(&Place::in_file(&path), error, "")),
     };
-    let chain = Chain::new(vec![Link::new(build(policy, around)?)]);
+    let chain = Chain::new(vec![Link::new(policy::build(policy, around)?)]);
     cases::run(&text, &path, &chain)
 }
 
 /// The plugins that a listener's policies ask.
 fn plugins(listener: &config::Listener) -> Result<Plugins, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let mut plugins = Plugins::default();
     for policy in &listener.policies {
         if let PolicyKind::Authz(config) = &policy.kind
-            && let Some(plugin) = note(&mut complaints, Plugin::new(config, authz::IMPLEMENTS))
+            && let Some(plugin) = complaints.note(Plugin::new(config, authz::IMPLEMENTS))
         {
             plugins.insert(&policy.name, plugin);
         }
     }
     complaints.or(plugins)
-}
-
-fn build(policy: &config::Policy, around: &Surroundings) -> Result<Box<dyn Policy>, Invalid> {
-    Ok(match &policy.kind {
-        PolicyKind::Conservative(settings) => {
-            Box::new(Conservative::new(&policy.name, settings, around)?)
-        }
-        PolicyKind::Limits(settings) => Box::new(Limits::new(&policy.name, settings)),
-        #[cfg(feature = "rego")]
-        PolicyKind::Rego(settings) => Box::new(Rego::new(&policy.name, settings, around)?),
-        #[cfg(not(feature = "rego"))]
-        PolicyKind::Rego(settings) => {
-            let hint = "build with the default features of cargo";
-            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
-        }
-        PolicyKind::Authz(_) => Box::new(Authz::new(&policy.name)),
-    })
 }

@@ -46,11 +46,18 @@ pub(super) struct World {
 
 /// One listener, and each worker's handle to it.
 struct OpenListener {
-    bind: config::Bind,
+    /// What its states were made of.
+    plan: ListenerPlan,
     listener: Listener,
     handles: Vec<Arc<ListenerHandle>>,
     budgets: Arc<Budgets>,
     drain: CancellationToken,
+}
+
+impl OpenListener {
+    fn bind(&self) -> &config::Bind {
+        &self.plan.config.bind
+    }
 }
 
 impl World {
@@ -103,31 +110,38 @@ impl World {
         let caches = self.caches.stage(plan.caches, inherited, &self.tasks)?;
         self.tighten(&plan.listeners, &staged)?;
         // From here on nothing fails.
-        let engine = Engine::new(plan.engine, config.engine.patience);
+        let stays = self.config.engine == config.engine
+            && self.config.limits == config.limits
+            && self.config.log == config.log;
+        let engine = match stays {
+            true => self.engine.for_another_worker(),
+            false => Engine::new(plan.engine, config.engine.patience),
+        };
         self.budgets.change(&config.limits);
         self.generation += 1;
         let mut old: Vec<Option<OpenListener>> = self.open_listeners.drain(..).map(Some).collect();
         let mut opened = Vec::new();
-        for (part, staged) in plan.listeners.iter().zip(staged) {
+        for (part, staged) in plan.listeners.into_iter().zip(staged) {
             let open = match staged {
                 Staged::Kept(index) => match old.get_mut(index).and_then(Option::take) {
+                    // What its callers are known by, and its connections to the engine, go on.
+                    Some(open) if stays && open.plan.is_as(&part) => open,
                     Some(open) => self.update_listener(open, part, &config, &engine),
                     None => continue,
                 },
                 Staged::Opened(listener, pending) => {
-                    let open = self.open_listener(listener, pending, part, &config, &engine);
-                    opened.push(announcement(&open.listener, part));
-                    open
+                    opened.push(announcement(&listener, &part));
+                    self.open_listener(listener, pending, part, &config, &engine)
                 }
             };
-            if let Err(error) = open.listener.socket().settle(&open.bind) {
-                tracing::error!(%error, "the file of `{}` keeps its tight mode", open.bind);
+            if let Err(error) = open.listener.socket().settle(&open.plan.config.bind) {
+                tracing::error!(%error, "the file of `{}` keeps its tight mode", open.plan.config.bind);
             }
             self.open_listeners.push(open);
         }
         for gone in old.into_iter().flatten() {
-            if !self.open_listeners.iter().any(|open| open.bind.is_same_place(&gone.bind)) {
-                inherit::forget(&gone.bind);
+            if !self.open_listeners.iter().any(|open| open.bind().is_same_place(gone.bind())) {
+                inherit::forget(gone.bind());
             }
             gone.drain.cancel();
             gone.handles.iter().for_each(|handle| handle.close());
@@ -157,7 +171,7 @@ impl World {
                 before.iter().any(|other| matches!(other, Staged::Kept(i) if i == index));
             let socket = open.listener.socket();
             // One that nobody finds any more is opened anew.
-            open.bind.is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
+            open.bind().is_same_place(bind) && !is_taken && socket.is_reachable().is_ok()
         });
         if let Some((index, open)) = kept {
             open.listener.socket().suits(&part.config).with_context(context)?;
@@ -188,7 +202,7 @@ impl World {
             let tight = socket.map_or(Ok(()), |socket| socket.tighten(&part.config.bind));
             if let Err(error) = tight {
                 for open in &self.open_listeners {
-                    let _ = open.listener.socket().settle(&open.bind);
+                    let _ = open.listener.socket().settle(&open.plan.config.bind);
                 }
                 let what = format!("the socket file of `{}` cannot be changed", part.config.name);
                 return Err(anyhow::Error::new(error).context(what));
@@ -221,10 +235,11 @@ impl World {
         &self,
         listener: Listener,
         pending: Vec<PendingListener>,
-        part: &ListenerPlan,
+        plan: ListenerPlan,
         config: &Config,
         engine: &Engine,
     ) -> OpenListener {
+        let part = &plan;
         inherit::store(&part.config.bind, listener.socket());
         let drain = self.drain.child_token();
         let budgets = Arc::new(Budgets::within(&self.budgets, &config.limits));
@@ -237,24 +252,25 @@ impl World {
             handle
         };
         let handles = pending.into_iter().enumerate().map(open_listener).collect();
-        OpenListener { bind: part.config.bind.clone(), listener, handles, budgets, drain }
+        OpenListener { plan, listener, handles, budgets, drain }
     }
 
     /// New states behind the handles of a listener that stays.
     fn update_listener(
         &self,
         open: OpenListener,
-        part: &ListenerPlan,
+        plan: ListenerPlan,
         config: &Config,
         engine: &Engine,
     ) -> OpenListener {
+        let part = &plan;
         open.listener.change(&part.config, part.tls.clone());
         open.budgets.change(&config.limits);
         for (index, handle) in open.handles.iter().enumerate() {
             let drain = handle.drain().clone();
             handle.replace(self.listener_state(part, config, engine, index, &open.budgets, drain));
         }
-        OpenListener { bind: part.config.bind.clone(), ..open }
+        OpenListener { plan, ..open }
     }
 
     fn listener_state(
@@ -296,7 +312,8 @@ impl World {
 
     /// Every listening socket, for the process that takes over.
     pub(super) fn sockets(&self) -> io::Result<Vec<(String, std::os::fd::OwnedFd)>> {
-        let listeners = self.open_listeners.iter().map(|open| (&open.bind, open.listener.socket()));
+        let listeners =
+            self.open_listeners.iter().map(|open| (open.bind(), open.listener.socket()));
         let admin = self.admin.iter().map(|(bind, socket)| (bind, socket));
         listeners
             .chain(admin)

@@ -343,7 +343,7 @@ mod tests {
                 "{line}"
             );
         }
-        let parsed: serde_json::Value = serde_json::from_reader(&*json).unwrap();
+        let parsed: serde_json::Value = std::str::from_utf8(&json).unwrap().parse().unwrap();
         for field in ["listener", "user", "method", "path", "rule", "client", "hostname", "auth"] {
             assert_eq!(parsed[field], HOSTILE, "{field}: the same to who reads it as JSON");
         }

@@ -11,6 +11,7 @@ pub mod frames;
 pub mod framing;
 pub mod head;
 pub mod io;
+pub mod items;
 pub mod pump;
 pub mod relay;
 pub mod splice;

@@ -4,18 +4,20 @@
 modes.py quick|all [NAME]...
 """
 
+import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
 import time
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from lib import subjects  # noqa: E402
 from lib.case import Wrong, case, expect, script, stored  # noqa: E402
 from lib.measure import Download, Origin, fetch, right, run  # noqa: E402
+from rawhttp import Conn  # noqa: E402
 
 MIB = 1 << 20
 
@@ -60,22 +62,19 @@ def forward_proxy(rig):
     with forward(rig, "usual", "forward = true", domains='"*"') as gate:
         expect(fetch(gate.http, f"http://{origin}/forward/c", headers={"Host": origin}).status, 403, "a port that nobody named")
         answer = tunnel(gate.http, origin)
-        if b" 403 " not in answer:
+        if " 403 " not in answer:
             raise Wrong(f"a tunnel to a port that nobody named: {answer}")
     with forward(rig, "tunnels", "forward = true", domains=f'"127.0.0.1:{rig.origin.port}"') as gate:
-        expect(tunnel(gate.http, origin), b"HTTP/1.1 200 X", "the first line through CONNECT")
+        expect(tunnel(gate.http, origin), "HTTP/1.1 200 X", "the first line through CONNECT")
 
 
 def tunnel(port, origin):
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(f"CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n".encode())
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += connection.recv(4096) or b"\r\n\r\n"
-        if b" 200 " not in answer.split(b"\r\n")[0]:
-            return answer
-        connection.sendall(f"GET /tunnel HTTP/1.1\r\nHost: {origin}\r\n\r\n".encode())
-        return connection.recv(4096).split(b"\r\n")[0]
+    """The status line behind a CONNECT, or that of its refusal."""
+    with Conn(("127.0.0.1", port), seconds=10) as connection:
+        answer = connection.send(f"CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n").head()
+        if answer.status != 200:
+            return answer.line
+        return connection.send(f"GET /tunnel HTTP/1.1\r\nHost: {origin}\r\n\r\n").head().line
 
 
 @case("no forward proxy unless the configuration says so")
@@ -86,7 +85,7 @@ def no_open_proxy(rig):
         if got.status is None or got.status < 400:
             raise Wrong(f"absolute form: status {got.status}")
         answer = tunnel(gate.http, origin)
-        if b" 200 " in answer:
+        if " 200 " in answer:
             raise Wrong(f"CONNECT: {answer}")
         expect(rig.origin.counts("/open/a")["requests"], 0, "origin requests")
 
@@ -185,15 +184,9 @@ def smuggling(rig):
     def reaches(text):
         text = text.replace("HOST", host).replace("LENGTH", str(len(INNER.replace("HOST", host))))
         before = rig.origin.counts("/smuggled")["requests"]
-        with socket.create_connection(("127.0.0.1", gate.http), 5) as connection:
-            connection.settimeout(3)
-            connection.sendall(text.encode("latin-1"))
-            connection.shutdown(socket.SHUT_WR)
-            try:
-                while connection.recv(65536):
-                    pass
-            except OSError:
-                pass
+        with Conn(("127.0.0.1", gate.http), seconds=3) as connection, contextlib.suppress(OSError):
+            connection.send(text.encode("latin-1")).half_close()
+            connection.take_all()
         return rig.origin.counts("/smuggled")["requests"] > before
 
     expect([name for name, text in SMUGGLED.items() if reaches(text)], [], "reached the origin")

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::auth_people::{gate_with, ping};
+use crate::reload::reload;
 use crate::support::engine::{plain, silent};
 use crate::support::http::answer;
 use crate::support::{Engine, Gate, wait_until};
@@ -81,6 +82,24 @@ fn an_answer_is_kept_as_long_as_it_says_for_the_same_credential() {
     assert_eq!(ping(&gate, Some("Bearer two")).0.status(), 200);
     assert_eq!(ping(&gate, None).0.status(), 200);
     assert_eq!(questions(&program).len(), 3);
+}
+
+#[test]
+fn a_reload_forgets_answers_only_where_the_listener_is_another() {
+    let program = program("200 OK", r#"{"user":"ann","ttl":600}"#);
+    let engine = Engine::start(plain::behaviour());
+    let gate = gate_asking(&engine, program.path(), "");
+    let asked = || {
+        assert_eq!(ping(&gate, Some("Bearer one")).0.status(), 200);
+        questions(&program).len()
+    };
+    assert_eq!((asked(), asked()), (1, 1));
+    reload(&gate, |text| format!("{text}\n# nothing\n"));
+    assert_eq!(asked(), 1);
+    reload(&gate, |text| {
+        text.replace("kind = \"external\"", "kind = \"external\"\ntimeout = \"4s\"")
+    });
+    assert_eq!(asked(), 2);
 }
 
 #[test]

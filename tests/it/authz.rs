@@ -20,7 +20,7 @@ fn plugin(says: impl Fn(&str, &Value) -> String + Send + Sync + 'static) -> Engi
         "/Plugin.Activate" => answer("200 OK", r#"{"Implements":["VolumeDriver","authz"]}"#),
         path => {
             let phase = path.strip_prefix("/AuthZPlugin.").unwrap();
-            answer("200 OK", &says(phase, &serde_json::from_reader(body).unwrap()))
+            answer("200 OK", &says(phase, &std::str::from_utf8(body).unwrap().parse().unwrap()))
         }
     }))
 }

@@ -35,6 +35,7 @@ mod decide;
 mod differential;
 mod ends;
 mod engine_away;
+mod examples;
 mod exhaustion;
 mod fuzz_corpus;
 mod hijack;

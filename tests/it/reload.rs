@@ -10,7 +10,7 @@ const INFO: &str = "GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n";
 const SWARM: &str = "POST /v1.41/swarm/leave HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
 
 /// Changes the gate's file and waits until it says what became of it.
-fn reload(gate: &Gate, change: impl Fn(&str) -> String) -> String {
+pub(crate) fn reload(gate: &Gate, change: impl Fn(&str) -> String) -> String {
     let text = std::fs::read_to_string(gate.config()).unwrap();
     std::fs::write(gate.config(), change(&text)).unwrap();
     let seen = gate.stderr().len();
@@ -165,11 +165,38 @@ fn streams_do_not_hold_what_was_replaced() {
         for _ in 0..4 {
             assert_eq!(gate.client().ask(INFO).0, 200);
         }
-        reload(&gate, |text| format!("{text}\n# {round}\n"));
+        reload(&gate, |text| {
+            let kept = text.lines().filter(|line| !line.starts_with("max_connections"));
+            let policies = format!("policies = []\nmax_connections = {}", 1000 + round);
+            kept.collect::<Vec<_>>().join("\n").replace("policies = []", &policies)
+        });
         wait_until("the pools of the old state are closed", || engine.open() <= streams.len() + 1);
         counts.push(engine.open() - streams.len());
     }
     assert!(counts.iter().all(|count| *count <= 1), "{counts:?}");
+}
+
+#[test]
+fn a_reload_changes_nothing_of_what_has_not_changed() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Gate::typed(&engine);
+    let mut kept = gate.client();
+    let mut asks = || {
+        assert_eq!(kept.ask(INFO).0, 200);
+        assert_eq!(gate.client().ask(INFO).0, 200);
+        engine.own_questions()
+    };
+    assert_eq!(asks(), 1, "what it speaks");
+    reload(&gate, |text| format!("{text}\n# nothing\n"));
+    assert_eq!(asks(), 1, "a listener that stays as it is has the engine that it knows");
+    // Another listener is none of its business.
+    let other = gate.dir().join("other.sock");
+    let listener =
+        format!("\n[[listener]]\nname = \"other\"\nurl = \"unix://{}\"\n", other.display());
+    reload(&gate, |text| format!("{text}{listener}policies = []\n"));
+    assert_eq!(asks(), 1);
+    reload(&gate, |text| text.replace("[engine]", "[engine]\npatience = \"77s\""));
+    assert_eq!(asks(), 2, "another engine, for all that is known");
 }
 
 #[test]

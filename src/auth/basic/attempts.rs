@@ -1,4 +1,4 @@
-//! Who has failed how often: after three failures in a row an address waits before its next attempt
+//! Who has failed how often: after ten failures in a row an address waits before its next attempt
 //! counts at all, 1 s, then 2 s, up to a minute.
 //!
 //! `Basic` begins an attempt for each password that it does not know yet; `run` keeps them over reloads and

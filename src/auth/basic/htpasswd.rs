@@ -12,7 +12,7 @@ use bcrypt::Version;
 
 use super::hash::{BCRYPT_LONGEST, Hash};
 use crate::auth::is_name;
-use crate::config::{Invalid, Place};
+use crate::config::{Complaints, Invalid, Place};
 
 /// Above OWASP's minimum; a quarter of a second on a machine of today.
 const COST: u32 = 12;
@@ -56,7 +56,7 @@ pub fn is_user(name: &str) -> bool {
 
 /// `path` stands in the complaints.
 pub(super) fn parse(path: &Path, content: &[u8]) -> Result<HashMap<String, Hash>, Invalid> {
-    let mut complaints = Invalid::default();
+    let mut complaints = Complaints::default();
     let mut users: HashMap<String, (usize, Hash)> = HashMap::new();
     for (number, line) in (1..).zip(content.split(|b| *b == b'\n')) {
         let line = line.trim_ascii_end();
@@ -65,7 +65,7 @@ pub(super) fn parse(path: &Path, content: &[u8]) -> Result<HashMap<String, Hash>
         }
         let mut complain = |what: String| {
             let hint = "make the line with `dockgate passwd USER`, or with `htpasswd -nBC 12 USER`";
-            complaints.extend(Invalid::at(&Place::new(path, number, 1), what, hint));
+            complaints.add(&Place::new(path, number, 1), what, hint);
         };
         match read(line) {
             Err(what) => complain(what),

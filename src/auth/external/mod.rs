@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::cache::VerifiedCache;
-use super::client::HttpClient;
 use super::{Asking, Authenticator, Deciding, Outcome, Validity, Who};
 use crate::config::{self, Invalid};
+use crate::http_client::HttpClient;
 use answer::ExternalAnswer;
 use question::Question;
 

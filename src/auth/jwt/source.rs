@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::keys::{Allowed, Keys};
 use super::pem;
-use crate::auth::client::HttpClient;
 use crate::config::{self, Invalid, Place};
+use crate::http_client::HttpClient;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 512 * 1024;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::mpsc;
 
-use super::filler::Job;
 use super::in_flight::InFlightBody;
+use super::job::Job;
 use crate::cache::Cache;
 use crate::cache::asker::Field;
 use crate::cache::fresh;

@@ -1,6 +1,6 @@
 //! One request to an origin, from its sending to the verdict on its answer.
 //!
-//! `serve` gives jobs to the fetch thread, and `run` is the whole story of one. What must stay true:
+//! `serve` gives jobs (`job`) to the fetch thread, and `run` is the whole story of one. What must stay true:
 //! what is committed is whole and passed every check; a disk that fails costs no client an answer;
 //! nothing is asked for again here but the rest of a body that broke off.
 
@@ -13,17 +13,15 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::time::timeout;
 
 use super::ask::{Failure, Incoming, ResponseStart, ask, prepare, resume};
-use super::flights::Flight;
 use super::in_flight::{End, FlightAnswer, Head, InFlightBody, Unstored};
+use super::job::{Job, Purpose};
 use super::judge::{is_plain_file, meta, storable};
 use crate::cache::Cache;
 use crate::cache::fresh;
-use crate::cache::key::Partition;
 use crate::cache::meta::Meta;
-use crate::cache::route::{Route, Verify};
-use crate::cache::stats::Account;
+use crate::cache::route::Verify;
 use crate::cache::store::{Body, Draft, Lock, StoredResponse};
-use crate::cache::upstream::{Fault, RequestBody};
+use crate::cache::upstream::Fault;
 
 /// A client that takes longer for a piece that passes by the disk is slow.
 const SLOW: Duration = Duration::from_millis(100);
@@ -31,30 +29,6 @@ const SLOW: Duration = Duration::from_millis(100);
 const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often a body is asked for from where it broke off.
 const MOST_RESUMPTIONS: u32 = 5;
-
-#[derive(Debug)]
-pub struct Job {
-    pub route: Route,
-    pub method: Method,
-    /// The client's own, which variants are chosen by.
-    pub request: HeaderMap,
-    /// Where an answer that others may have is kept.
-    pub common: Partition,
-    pub upload: RequestBody,
-    pub purpose: Purpose,
-    pub account: Account,
-    /// In ms since 1970.
-    pub began: u64,
-}
-
-#[derive(Debug)]
-pub enum Purpose {
-    /// Into the store, if it may be; renewing what was found there. `alone`: what comes is for one
-    /// client, and nobody waits for it.
-    Fill { flight: Flight, found: Option<StoredResponse>, alone: bool },
-    /// To one client only.
-    Pass { found: Option<StoredResponse> },
-}
 
 pub async fn run(cache: Arc<Cache>, job: Job, in_flight: Arc<InFlightBody>) {
     let flight = match &job.purpose {
@@ -97,26 +71,6 @@ async fn fly(cache: &Cache, mut job: Job, in_flight: &Arc<InFlightBody>) -> Resu
     forget(cache, &job, *status, headers).await;
     receive(cache, job, begun, in_flight).await;
     Ok(())
-}
-
-impl Job {
-    pub(super) fn found(&self) -> Option<&StoredResponse> {
-        match &self.purpose {
-            Purpose::Fill { found, .. } | Purpose::Pass { found } => found.as_ref(),
-        }
-    }
-
-    /// Whether what was found may answer in place of an error of the origin.
-    pub(super) fn may_use_stale(&self) -> bool {
-        let reuse = self
-            .found()
-            .map(|found| fresh::reuse(&found.meta, &self.request, self.began, &self.route.rules));
-        matches!(reuse, Some(fresh::Reuse::Stale { if_error: true, .. }))
-    }
-
-    pub(super) fn fills(&self) -> bool {
-        matches!(self.purpose, Purpose::Fill { .. })
-    }
 }
 
 /// Between processes that share the store, one asks.
@@ -255,32 +209,31 @@ async fn receive(cache: &Cache, job: Job, mut begun: ResponseStart, in_flight: &
         Ok(()) => take_in(cache, &job, &mut begun, in_flight, &mut draft).await,
         Err(failure) => Err(failure),
     };
-    match result {
-        Ok((length, sha256)) => match draft {
-            Some(draft) => {
-                let meta = Meta { length, sha256, ..meta };
-                let body = Body::File { file: draft.file(), start: draft.start() };
-                in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
-                cache.hot.forget(&meta.key);
-                in_flight.end(End::Whole);
-                commit(cache, &job, in_flight, draft, meta).await;
-            }
-            None => in_flight.end(End::Whole),
-        },
-        Err(failure) => {
-            match failure {
-                Failure::Origin(fault) => {
-                    tracing::warn!(url = %job.route.key.without_query(), name = fault.name(), "an answer broke off: {fault}");
-                }
-                Failure::Wrong(why) => {
-                    tracing::warn!(url = %job.route.key.without_query(), "an answer was refused: {why}");
-                }
-                Failure::Left => {
-                    tracing::debug!(url = %job.route.key.without_query(), "nobody reads an answer any more");
-                }
-            }
+    match (result, draft) {
+        (Ok((length, sha256)), Some(draft)) => {
+            let meta = Meta { length, sha256, ..meta };
+            let body = Body::File { file: draft.file(), start: draft.start() };
+            in_flight.land(StoredResponse { meta: Arc::new(meta.clone()), id: 0, body });
+            cache.hot.forget(&meta.key);
+            in_flight.end(End::Whole);
+            commit(cache, &job, in_flight, draft, meta).await;
+        }
+        (Ok(_), None) => in_flight.end(End::Whole),
+        (Err(failure), _) => {
+            log(&job, &failure);
             in_flight.end(End::Broken);
         }
+    }
+}
+
+fn log(job: &Job, failure: &Failure) {
+    let url = job.route.key.without_query();
+    match failure {
+        Failure::Origin(fault) => {
+            tracing::warn!(%url, name = fault.name(), "an answer broke off: {fault}");
+        }
+        Failure::Wrong(why) => tracing::warn!(%url, "an answer was refused: {why}"),
+        Failure::Left => tracing::debug!(%url, "nobody reads an answer any more"),
     }
 }
 

@@ -7,8 +7,8 @@
 use http::{Method, StatusCode, header};
 
 use super::ask::ResponseStart;
-use super::filler::Job;
 use super::in_flight::Unstored;
+use super::job::Job;
 use crate::cache::Cache;
 use crate::cache::fresh;
 use crate::cache::key::Key;

@@ -7,12 +7,14 @@ mod ask;
 mod filler;
 mod flights;
 mod in_flight;
+mod job;
 mod judge;
 mod thread;
 
-pub use filler::{Job, Purpose, run};
+pub use filler::run;
 pub use flights::{Flight, Flights};
 pub use in_flight::{
     BodyPart, Broken, FlightAnswer, Head, InFlightBody, Interim, Reader, Unstored,
 };
+pub use job::{Job, Purpose};
 pub use thread::Thread;

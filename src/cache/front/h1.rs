@@ -1,12 +1,15 @@
 //! A client's HTTP/1.1 connection (RFC 9112).
 //!
+//! `front` gives it a connection whose handshake is done. `call` is one call as the gateway's is: accept, parse, send,
+//! answer; what would be decided there, `serve` finds out between the last two.
 //! What must stay true: one answer for each request, in order; framing is ours and never the
 //! origin's; an answer that breaks off ends the connection, so that nobody takes it for whole.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Caller;
 use super::write::{AfterReply, TAKES_NOTHING, Written, write_interim, write_reply};
 use crate::cache::fill::Interim;
+use crate::cache::reply::Reply;
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
 use crate::cache::stats::Outcome;
 use crate::cache::{Cache, serve};
@@ -43,7 +47,7 @@ pub(super) async fn connection(
     {
         let (mut reader, mut writer) = stream.split();
         writer.be_patient(TAKES_NOTHING);
-        while let Some(end) = head(&mut reader, &mut buffer, drain).await {
+        while let Some(end) = accept(&mut reader, &mut buffer, drain).await {
             let head = buffer.unread().get(..end).unwrap_or_default();
             let is_short = end <= LONGEST_HEAD;
             if let Some(hit) = cache.hot.find(&caller, head, cache.now()).filter(|_| is_short) {
@@ -61,9 +65,8 @@ pub(super) async fn connection(
                 }
                 continue;
             }
-            // Boxed: an idle connection does not keep the room of a request.
-            let one =
-                Box::pin(exchange(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
+            // Boxed: an idle connection does not keep the memory of a request.
+            let one = Box::pin(call(cache, &caller, &mut reader, &mut writer, &mut buffer, end));
             match one.await {
                 AfterReply::Again => {}
                 AfterReply::Close => {
@@ -78,7 +81,7 @@ pub(super) async fn connection(
 }
 
 /// Waits for a whole head; none when there is nothing more to answer.
-async fn head(
+async fn accept(
     reader: &mut Reader<'_>,
     buffer: &mut Buffer,
     drain: &CancellationToken,
@@ -119,13 +122,34 @@ async fn head(
     };
     match timeout(HEAD_TIME, whole).await {
         Ok(end @ Some(_)) => end,
-        // What is there is no head: `exchange` says so.
+        // What is there is no head: `parse` says so.
         Ok(None) if !buffer.is_empty() => Some(buffer.len()),
         Ok(None) | Err(_) => None,
     }
 }
 
-async fn exchange(
+/// What a head asks for, and how it is to be answered.
+struct ParsedCall {
+    wants: Understood,
+    framing: Framing,
+    /// Where the request's body goes.
+    pieces: Option<Pieces>,
+    interims: mpsc::UnboundedReceiver<Arc<(StatusCode, HeaderMap)>>,
+    form: Form,
+}
+
+/// What the client can read, and whether it goes on.
+#[derive(Clone, Copy)]
+struct Form {
+    to_head: bool,
+    /// HTTP/1.0: no interim answers, and no chunks.
+    is_old: bool,
+    closes: bool,
+    expects: bool,
+}
+
+/// From a whole head to what becomes of the connection, in the gateway's words.
+async fn call(
     cache: &Arc<Cache>,
     caller: &Caller,
     reader: &mut Reader<'_>,
@@ -133,63 +157,99 @@ async fn exchange(
     buffer: &mut Buffer,
     end: usize,
 ) -> AfterReply {
+    let ParsedCall { wants, mut framing, pieces, interims, form } =
+        match parse(cache, caller, buffer, end) {
+            Ok(parsed) => parsed,
+            Err((refusal, to_head)) => {
+                return refuse(cache, caller, writer, refusal, to_head).await;
+            }
+        };
+    let request = match wants {
+        Understood::Request(request) => request,
+        Understood::Tunnel { host, port } => {
+            return tunnel(cache, caller, (&host, port), reader, writer, buffer).await;
+        }
+    };
+    if form.expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
+        return AfterReply::Close;
+    }
+    let mut upload_done = pieces.is_none().then_some(true);
+    let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
+    let deciding = Box::pin(serve::answer(cache, *request));
+    let upload = sending.as_mut();
+    let Some(reply) = send(writer, deciding, upload, &mut upload_done, interims, form).await else {
+        return AfterReply::Close;
+    };
+    answer(cache, writer, reply, sending.as_mut(), upload_done, form).await
+}
+
+/// The head, read and understood; or why not, and whether to HEAD.
+fn parse(
+    cache: &Cache,
+    caller: &Caller,
+    buffer: &mut Buffer,
+    end: usize,
+) -> Result<ParsedCall, (Refusal, bool)> {
     if end > LONGEST_HEAD {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let refusal = Refusal::new(status, "the head of the request is longer than 64 KiB");
-        return refuse(cache, caller, writer, refusal, false).await;
+        let what = "the head of the request is longer than 64 KiB";
+        return Err((Refusal::new(status, what), false));
     }
     let parsed = RequestHead::parse(buffer.unread().get(..end).unwrap_or_default());
     buffer.consume(end);
-    let head = match parsed {
-        Ok(head) => head,
-        Err(error) => {
-            return refuse(cache, caller, writer, Refusal::malformed(&error), false).await;
-        }
-    };
+    let head = parsed.map_err(|error| (Refusal::malformed(&error), false))?;
     let to_head = head.method() == "HEAD";
-    let mut framing = match Framing::of_request(&head, Dialect::Strict) {
-        Ok(framing) => framing,
-        Err(error) => {
-            return refuse(cache, caller, writer, Refusal::malformed(&error), to_head).await;
-        }
-    };
-    let (interim, mut interims) = mpsc::unbounded_channel();
+    let framing = Framing::of_request(&head, Dialect::Strict)
+        .map_err(|error| (Refusal::malformed(&error), to_head))?;
+    let (interim, interims) = mpsc::unbounded_channel();
     let (upload, pieces) = Upload::channel(&framing);
-    let made = Request::understand(cache, caller, &head, upload, Interim::new(interim));
-    let request = match made {
-        Ok(Understood::Request(request)) => request,
-        Ok(Understood::Tunnel { host, port }) => {
-            return tunnel(cache, caller, (&host, port), reader, writer, buffer).await;
-        }
-        Err(refusal) => return refuse(cache, caller, writer, refusal, to_head).await,
-    };
+    let wants = Request::understand(cache, caller, &head, upload, Interim::new(interim))
+        .map_err(|refusal| (refusal, to_head))?;
     let is_old = head.version == 0;
     let closes = is_old && !head.headers.lists("connection", "keep-alive")
         || head.headers.lists("connection", "close");
     let expects = !framing.is_done() && head.headers.lists("expect", "100-continue") && !is_old;
-    if expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
-        return AfterReply::Close;
-    }
-    let mut answering = Box::pin(serve::answer(cache, *request));
-    let mut upload_done = pieces.is_none().then_some(true);
-    let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
-    let mut reply = loop {
+    let form = Form { to_head, is_old, closes, expects };
+    Ok(ParsedCall { wants, framing, pieces, interims, form })
+}
+
+/// Sends the request's body on until there is a reply, and interim answers back; none when the client is gone.
+async fn send(
+    writer: &mut Writer<'_>,
+    mut deciding: Pin<Box<impl Future<Output = Reply>>>,
+    mut sending: Pin<&mut impl Future<Output = bool>>,
+    upload_done: &mut Option<bool>,
+    mut interims: mpsc::UnboundedReceiver<Arc<(StatusCode, HeaderMap)>>,
+    form: Form,
+) -> Option<Reply> {
+    let reply = loop {
         tokio::select! {
             biased;
-            Some(one) = interims.recv(), if !is_old => {
-                if write_interim(writer, &one.0, &one.1).await.is_err() {
-                    return AfterReply::Close;
-                }
+            Some(one) = interims.recv(), if !form.is_old => {
+                write_interim(writer, &one.0, &one.1).await.ok()?;
             }
-            reply = &mut answering => break reply,
-            done = &mut sending, if upload_done.is_none() => upload_done = Some(done),
+            reply = &mut deciding => break reply,
+            done = &mut sending, if upload_done.is_none() => *upload_done = Some(done),
         }
     };
     while let Ok(one) = interims.try_recv() {
-        if !is_old && write_interim(writer, &one.0, &one.1).await.is_err() {
-            return AfterReply::Close;
+        if !form.is_old {
+            write_interim(writer, &one.0, &one.1).await.ok()?;
         }
     }
+    Some(reply)
+}
+
+/// Writes the reply, and the rest of the request beside it.
+async fn answer(
+    cache: &Cache,
+    writer: &mut Writer<'_>,
+    mut reply: Reply,
+    mut sending: Pin<&mut impl Future<Output = bool>>,
+    upload_done: Option<bool>,
+    form: Form,
+) -> AfterReply {
+    let Form { to_head, is_old, closes, .. } = form;
     // A body that is not read to its end yet is in the way of the next request.
     let is_open_ended = is_old && reply.length.is_none() && !to_head;
     let next = match closes || upload_done != Some(true) || is_open_ended {

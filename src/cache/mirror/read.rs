@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::glob;
 use super::rules::{BUILTIN, CacheRules, Query, Rule, Treatment};
 use crate::cache::hosts::{HostSet, Pattern};
-use crate::config::{Invalid, Place};
+use crate::config::{Complaints, Invalid, Place, SourceText};
 
 /// A missing file may appear at any time.
 const LONGEST_NEGATIVE: Duration = Duration::from_secs(3600);
@@ -54,17 +54,17 @@ struct RawRule {
 }
 
 pub(super) fn rules(text: &str, path: &Path) -> Result<CacheRules, Invalid> {
-    let mut reading = Reading { path, text, complaints: Invalid::default() };
+    let mut reading = Reading::of(path, text);
     let mut file = reading.file()?;
     let mut builtin = None;
     if let Some(extends) = &file.extends {
         match extends.get_ref().as_str() {
             "builtin" => {
                 let path = Path::new("policies/cache-rules.toml");
-                let mut reading = Reading { path, text: BUILTIN, complaints: Invalid::default() };
+                let reading = Reading::of(path, BUILTIN);
                 builtin = Some((reading.file()?, reading));
             }
-            _ => reading.complain(extends, "must be `builtin`", ""),
+            _ => reading.complaints.add(extends, "must be `builtin`", ""),
         }
     }
     if let Some((builtin, _)) = &builtin {
@@ -78,7 +78,7 @@ pub(super) fn rules(text: &str, path: &Path) -> Result<CacheRules, Invalid> {
     for raw in &file.rule {
         if all.iter().any(|(rule, _)| rule.name == *raw.name.get_ref()) {
             let what = format!("two rules are named `{}`", raw.name.get_ref());
-            reading.complain(&raw.name, what, "");
+            reading.complaints.add(&raw.name, what, "");
         }
         all.extend(reading.rule(raw, &groups));
     }
@@ -106,23 +106,19 @@ fn assemble(all: Vec<(Rule, Vec<Regex>)>) -> Result<CacheRules, regex::Error> {
 }
 
 struct Reading<'r> {
-    path: &'r Path,
     text: &'r str,
-    complaints: Invalid,
+    source: SourceText<'r>,
+    complaints: Complaints<'r>,
 }
 
-impl Reading<'_> {
-    fn complain<T>(&mut self, at: &Spanned<T>, what: impl Into<String>, hint: &str) {
-        let place = Place::within(self.path, self.text, at.span().start);
-        self.complaints.extend(Invalid::at(&place, what.into(), hint));
+impl<'r> Reading<'r> {
+    fn of(path: &'r Path, text: &'r str) -> Reading<'r> {
+        let source = SourceText::new(path, text);
+        Reading { text, source, complaints: Complaints::about(source) }
     }
 
-    fn file(&mut self) -> Result<RawFile, Invalid> {
-        toml::from_str(self.text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let place = Place::within(self.path, self.text, at);
-            Invalid::at(&place, error.message().replace('\n', ", "), "")
-        })
+    fn file(&self) -> Result<RawFile, Invalid> {
+        toml::from_str(self.text).map_err(|error| self.source.malformed(&error))
     }
 
     fn groups(
@@ -140,7 +136,7 @@ impl Reading<'_> {
         let pattern = Pattern::parse(host.get_ref());
         if pattern.is_none() {
             let what = format!("`{}` is not a host", host.get_ref());
-            self.complain(host, what, "such as `example.com`, `*.example.com` or `*`");
+            self.complaints.add(host, what, "such as `example.com`, `*.example.com` or `*`");
         }
         pattern
     }
@@ -154,15 +150,19 @@ impl Reading<'_> {
         let patterns: Vec<Regex> =
             raw.paths.get_ref().iter().filter_map(|path| self.pattern(path)).collect();
         if raw.paths.get_ref().is_empty() {
-            self.complain(&raw.paths, "no paths: the rule says nothing", "`/**` is every path");
+            self.complaints.add(
+                &raw.paths,
+                "no paths: the rule says nothing",
+                "`/**` is every path",
+            );
         }
         let is_verified = raw.verify.is_some();
         let holds_digest = |pattern: &&Regex| pattern.capture_names().flatten().next().is_some();
         if let Some(verify) = &raw.verify {
             if verify.get_ref() != "sha256" {
-                self.complain(verify, "must be `sha256`", "");
+                self.complaints.add(verify, "must be `sha256`", "");
             } else if !patterns.iter().all(|pattern| holds_digest(&pattern)) {
-                self.complain(verify, "a path without `<sha256>` says nothing to verify", "");
+                self.complaints.add(verify, "a path without `<sha256>` says nothing to verify", "");
             }
         }
         let rule = Rule {
@@ -202,7 +202,11 @@ impl Reading<'_> {
             if let Some(value) = value
                 && !kinds.contains(&kind)
             {
-                self.complain(value, format!("`{key}` does nothing for `kind = \"{kind}\"`"), "");
+                self.complaints.add(
+                    value,
+                    format!("`{key}` does nothing for `kind = \"{kind}\"`"),
+                    "",
+                );
             }
         }
         let flags = [
@@ -213,16 +217,24 @@ impl Reading<'_> {
             if let Some(value) = value
                 && !kinds.contains(&kind)
             {
-                self.complain(value, format!("`{key}` does nothing for `kind = \"{kind}\"`"), "");
+                self.complaints.add(
+                    value,
+                    format!("`{key}` does nothing for `kind = \"{kind}\"`"),
+                    "",
+                );
             }
         }
         if let (Some(ttl), Some(_)) = (&raw.ttl, &raw.revalidate) {
-            self.complain(ttl, "`ttl` and `revalidate` contradict each other", "");
+            self.complaints.add(ttl, "`ttl` and `revalidate` contradict each other", "");
         }
         if let (Some(heuristic), true) =
             (&raw.heuristic, raw.ttl.is_some() || raw.revalidate.is_some())
         {
-            self.complain(heuristic, "`heuristic` does nothing beside `ttl` or `revalidate`", "");
+            self.complaints.add(
+                heuristic,
+                "`heuristic` does nothing beside `ttl` or `revalidate`",
+                "",
+            );
         }
     }
 
@@ -233,11 +245,11 @@ impl Reading<'_> {
             "artifact" => {
                 if let Some(elsewhere) = &raw.elsewhere {
                     if elsewhere.get_ref() != "heuristic" {
-                        self.complain(elsewhere, "must be `heuristic`", "");
+                        self.complaints.add(elsewhere, "must be `heuristic`", "");
                     }
                     if raw.hosts.is_none() {
                         let what = "`elsewhere` does nothing for a rule of all hosts";
-                        self.complain(elsewhere, what, "");
+                        self.complaints.add(elsewhere, what, "");
                     }
                 }
                 Some(Treatment::Artifact { elsewhere: raw.elsewhere.is_some() })
@@ -245,7 +257,7 @@ impl Reading<'_> {
             "pass" => Some(Treatment::PassThrough),
             other => {
                 let what = format!("`{other}` is not a kind of resource");
-                self.complain(kind, what, "`metadata`, `artifact` or `pass`");
+                self.complaints.add(kind, what, "`metadata`, `artifact` or `pass`");
                 None
             }
         }
@@ -255,7 +267,7 @@ impl Reading<'_> {
         let ttl = match &raw.revalidate {
             Some(revalidate) => {
                 if revalidate.get_ref() != "always" {
-                    self.complain(revalidate, "must be `always`", "");
+                    self.complaints.add(revalidate, "must be `always`", "");
                 }
                 Some(Duration::ZERO)
             }
@@ -278,7 +290,7 @@ impl Reading<'_> {
             Ok(pattern) => Some(pattern),
             Err(what) => {
                 let what = format!("`{}`: {what}", path.get_ref());
-                self.complain(path, what, "such as `/**/pool/**/*.{deb,dsc}`");
+                self.complaints.add(path, what, "such as `/**/pool/**/*.{deb,dsc}`");
                 None
             }
         }
@@ -293,7 +305,7 @@ impl Reading<'_> {
                 Some(Some(group)) => all.extend(group.iter().cloned()),
                 Some(None) => {
                     let what = format!("there is no group `{}` in `[hosts]`", host.get_ref());
-                    self.complain(host, what, "");
+                    self.complaints.add(host, what, "");
                 }
             }
         }
@@ -311,7 +323,7 @@ impl Reading<'_> {
                 Some(method) if is_stored || passes => methods.push(method),
                 _ => {
                     let what = format!("answers to `{}` are not stored", one.get_ref());
-                    self.complain(
+                    self.complaints.add(
                         one,
                         what,
                         "other methods than `GET` and `HEAD` are for `kind = \"pass\"`",
@@ -327,7 +339,7 @@ impl Reading<'_> {
         if let (Some(given), Some(longest)) = (&raw.negative, negative)
             && longest > LONGEST_NEGATIVE
         {
-            self.complain(given, "what is missing may appear: at most `1h`", "");
+            self.complaints.add(given, "what is missing may appear: at most `1h`", "");
         }
         negative
     }
@@ -337,7 +349,7 @@ impl Reading<'_> {
             None | Some((_, "keep")) => Query::Kept,
             Some((_, "ignore")) => Query::Ignored,
             Some((query, _)) => {
-                self.complain(query, "must be `keep` or `ignore`", "");
+                self.complaints.add(query, "must be `keep` or `ignore`", "");
                 Query::Kept
             }
         }
@@ -348,7 +360,7 @@ impl Reading<'_> {
         let duration = humantime::parse_duration(given.get_ref()).ok();
         if duration.is_none() {
             let what = format!("`{}` is not a duration", given.get_ref());
-            self.complain(given, what, "such as `30s` or `5m`");
+            self.complaints.add(given, what, "such as `30s` or `5m`");
         }
         duration
     }

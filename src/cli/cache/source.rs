@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::ScopeArgs;
 use crate::admin::MOST_UNIX_TIME;
 use crate::admin::report::{Checked, Objects};
+use crate::api::json;
 use crate::cache::store::{Disk, Scope, Store as _};
 use crate::cli::ask::{Process, ask};
 
@@ -96,8 +97,8 @@ impl Source {
         if answer.status != StatusCode::OK {
             return Err(answer.message());
         }
-        let read = serde_json::from_reader(&answer.body[..]);
-        read.map_err(|error| format!("the answer of the admin socket is not understood: {error}"))
+        json::read(&answer.body)
+            .map_err(|error| format!("the answer of the admin socket is not understood: {error}"))
     }
 }
 

@@ -1,4 +1,6 @@
 //! `[auth.*]`: each kind with its own keys and no others.
+//!
+//! Called by `check::check`. What must stay true: what the kinds are and which keys they have stands in `KINDS`, once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,17 +8,94 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::raw::{self, Groups};
 use super::super::{Auth, AuthKind, CertificateName, External, Jwt, Keys, UnixPeer};
 use super::Checking;
+use super::kinds::{self, SectionKind, section};
 use super::listener::Auths;
 
 const REFRESH: Duration = Duration::from_secs(3600);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+section! {
+    RawAuth { kind: Spanned<String>, }
+    users: Spanned<BTreeMap<String, Spanned<String>>>,
+    /// `unix-peer`: a table; `jwt`: the name of a claim.
+    groups: Spanned<Groups>,
+    user: Spanned<String>,
+    file: Spanned<String>,
+    jwks: Spanned<String>,
+    key: Spanned<String>,
+    issuer: Spanned<String>,
+    audience: Spanned<OneOrMore>,
+    algorithms: Spanned<Vec<String>>,
+    require: Spanned<BTreeMap<String, OneOrMore>>,
+    claims: Spanned<Vec<String>>,
+    refresh: Spanned<String>,
+    url: Spanned<String>,
+    timeout: Spanned<String>,
+    schemes: Spanned<Vec<String>>,
+    ca: Spanned<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum Groups {
+    Table(BTreeMap<String, String>),
+    Claim(String),
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    pub(in crate::config) fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrMore::One(one) => vec![one],
+            OneOrMore::More(more) => more,
+        }
+    }
+}
+
+/// A new way of recognising callers is a row here.
+pub(super) const KINDS: &[SectionKind<RawAuth, AuthKind>] = &[
+    SectionKind {
+        name: "unix-peer",
+        keys: &["users", "groups"],
+        check: |cx, _, raw| cx.unix_peer(raw),
+    },
+    SectionKind { name: "certificate", keys: &["user"], check: |cx, _, raw| cx.certificate(raw) },
+    SectionKind { name: "basic", keys: &["file"], check: |cx, name, raw| cx.basic(name, raw) },
+    SectionKind {
+        name: "jwt",
+        keys: &[
+            "jwks",
+            "key",
+            "issuer",
+            "audience",
+            "algorithms",
+            "user",
+            "groups",
+            "require",
+            "claims",
+            "refresh",
+            "ca",
+        ],
+        check: |cx, name, raw| cx.jwt(name, raw),
+    },
+    SectionKind {
+        name: "external",
+        keys: &["url", "timeout", "schemes", "ca"],
+        check: |cx, name, raw| cx.external(name, raw),
+    },
+];
+
 impl Checking<'_> {
-    pub(super) fn auths(&mut self, raw: BTreeMap<Spanned<String>, raw::Auth>) -> Auths {
-        let check = |(name, raw): (Spanned<String>, raw::Auth)| {
+    pub(super) fn auths(&mut self, raw: BTreeMap<Spanned<String>, RawAuth>) -> Auths {
+        let check = |(name, raw): (Spanned<String>, RawAuth)| {
             let kind = self.auth_kind(&name, raw);
             let name = name.into_inner();
             (name.clone(), kind.map(|kind| Auth { name, kind }))
@@ -24,61 +103,30 @@ impl Checking<'_> {
         raw.into_iter().map(check).collect()
     }
 
-    fn auth_kind(&mut self, name: &Spanned<String>, raw: raw::Auth) -> Option<AuthKind> {
+    fn auth_kind(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
         let kind = self.text(&raw.kind);
-        let allowed: &[&str] = match kind.as_str() {
-            "unix-peer" => &["users", "groups"],
-            "certificate" => &["user"],
-            "basic" => &["file"],
-            "jwt" => &[
-                "jwks",
-                "key",
-                "issuer",
-                "audience",
-                "algorithms",
-                "user",
-                "groups",
-                "require",
-                "claims",
-                "refresh",
-                "ca",
-            ],
-            "external" => &["url", "timeout", "schemes", "ca"],
-            _ => {
-                self.complain(
-                    raw.kind.span(),
-                    format!("there is no authenticator `{kind}`"),
-                    "`unix-peer`, `certificate`, `basic`, `jwt` or `external`",
-                );
-                return None;
-            }
+        let Some(row) = KINDS.iter().find(|row| row.name == kind) else {
+            let what = format!("there is no authenticator `{kind}`");
+            self.complaints.add(raw.kind.span(), what, kinds::names(KINDS, "or"));
+            return None;
         };
-        for (key, at) in given_keys(&raw) {
-            if !allowed.contains(&key) {
-                self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
-            }
-        }
-        match kind.as_str() {
-            "unix-peer" => self.unix_peer(raw),
-            "certificate" => self.certificate(raw),
-            "basic" => {
-                let file = self.needed(name, "file", raw.file)?;
-                Some(AuthKind::Basic(self.file(&file)))
-            }
-            "jwt" => self.jwt(name, raw),
-            _ => self.external(name, raw),
-        }
+        self.refuse_keys(row, raw.given());
+        (row.check)(self, name, raw)
     }
 
     /// A key that its kind cannot do without.
     fn needed<T>(&mut self, auth: &Spanned<String>, key: &str, given: Option<T>) -> Option<T> {
         if given.is_none() {
-            self.complain(auth.span(), format!("`[auth.{}]` needs `{key}`", auth.get_ref()), "");
+            self.complaints.add(
+                auth.span(),
+                format!("`[auth.{}]` needs `{key}`", auth.get_ref()),
+                "",
+            );
         }
         given
     }
 
-    fn unix_peer(&mut self, raw: raw::Auth) -> Option<AuthKind> {
+    fn unix_peer(&mut self, raw: RawAuth) -> Option<AuthKind> {
         let users = raw.users.map(|users| {
             let users = users.into_inner().into_iter();
             users.map(|(os, user)| (os, self.text(&user))).collect()
@@ -87,14 +135,14 @@ impl Checking<'_> {
             None => None,
             Some((_, Groups::Table(table))) => Some(table),
             Some((at, Groups::Claim(_))) => {
-                self.complain(at, "`groups` is a table: OS group to dockgate user", "");
+                self.complaints.add(at, "`groups` is a table: OS group to dockgate user", "");
                 None
             }
         };
         Some(AuthKind::UnixPeer(UnixPeer { users, groups }))
     }
 
-    fn certificate(&mut self, raw: raw::Auth) -> Option<AuthKind> {
+    fn certificate(&mut self, raw: RawAuth) -> Option<AuthKind> {
         let name = match raw.user.as_ref().map(|user| (self.text(user), user.span())) {
             None => CertificateName::Cn,
             Some((text, at)) => match text.as_str() {
@@ -103,7 +151,7 @@ impl Checking<'_> {
                 "san-dns" => CertificateName::SanDns,
                 "san-uri" => CertificateName::SanUri,
                 _ => {
-                    self.complain(
+                    self.complaints.add(
                         at,
                         format!("`{text}` is not a part of a certificate"),
                         "`cn`, `san-email`, `san-dns` or `san-uri`",
@@ -115,7 +163,12 @@ impl Checking<'_> {
         Some(AuthKind::Certificate(name))
     }
 
-    fn jwt(&mut self, name: &Spanned<String>, raw: raw::Auth) -> Option<AuthKind> {
+    fn basic(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
+        let file = self.needed(name, "file", raw.file)?;
+        Some(AuthKind::Basic(self.file(&file)))
+    }
+
+    fn jwt(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
         let ca = raw.ca.map(|ca| (ca.span(), self.file(&ca)));
         let refresh_at = raw.refresh.as_ref().map(Spanned::span);
         let refresh = self.duration(raw.refresh, REFRESH);
@@ -144,7 +197,7 @@ impl Checking<'_> {
                     true => Keys::Pem(self.file(&key)),
                     false => {
                         if text.len() < 32 {
-                            self.complain(
+                            self.complaints.add(
                                 key.span(),
                                 "a shared secret of less than 32 bytes can be guessed (RFC 7518 §3.2)",
                                 "a PEM file is named with a `/` in it or by `.pem`",
@@ -155,7 +208,7 @@ impl Checking<'_> {
                 }
             }
             (Some(_), Some(key)) => {
-                self.complain(key.span(), "`jwks` and `key` exclude each other", "");
+                self.complaints.add(key.span(), "`jwks` and `key` exclude each other", "");
                 return None;
             }
             (None, None) => {
@@ -169,7 +222,7 @@ impl Checking<'_> {
             None => None,
             Some((_, Groups::Claim(claim))) => Some(claim),
             Some((at, Groups::Table(_))) => {
-                self.complain(at, "`groups` is the name of a claim", "");
+                self.complaints.add(at, "`groups` is the name of a claim", "");
                 None
             }
         };
@@ -194,7 +247,11 @@ impl Checking<'_> {
     fn refuse_plain(&mut self, url: &Spanned<String>, text: &str) {
         let host = text.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next());
         if host.is_some_and(|host| !matches!(host, Some("127.0.0.1" | "localhost"))) {
-            self.complain(url.span(), format!("`{text}`: keys must come over `https://`"), "");
+            self.complaints.add(
+                url.span(),
+                format!("`{text}`: keys must come over `https://`"),
+                "",
+            );
         }
     }
 
@@ -214,10 +271,10 @@ impl Checking<'_> {
                     | "EdDSA"
             );
             if !is_hmac && !is_signature {
-                self.complain(named.span(), format!("`{name}` is not an algorithm"), "");
+                self.complaints.add(named.span(), format!("`{name}` is not an algorithm"), "");
             } else if is_hmac != is_secret {
                 // Else a public key would be taken for a shared secret (CVE-2015-9235).
-                self.complain(
+                self.complaints.add(
                     named.span(),
                     format!("`{name}` does not fit the configured key"),
                     "",
@@ -226,13 +283,13 @@ impl Checking<'_> {
         }
     }
 
-    fn external(&mut self, name: &Spanned<String>, raw: raw::Auth) -> Option<AuthKind> {
+    fn external(&mut self, name: &Spanned<String>, raw: RawAuth) -> Option<AuthKind> {
         let timeout = self.duration(raw.timeout, TIMEOUT);
         let url = self.needed(name, "url", raw.url)?;
         let text = self.text(&url);
         let is_https = text.starts_with("https://");
         if !is_https && !text.starts_with("unix:///") && !text.starts_with("http://") {
-            self.complain(
+            self.complaints.add(
                 url.span(),
                 format!("`{text}` is not an address of a program"),
                 "use `unix:///path`, `http://127.0.0.1:port/` or `https://…`",
@@ -255,33 +312,7 @@ impl Checking<'_> {
 
     fn unused(&mut self, at: Option<Range<usize>>, key: &str) {
         if let Some(at) = at {
-            self.complain(at, format!("`{key}` is for `https://`"), "");
+            self.complaints.add(at, format!("`{key}` is for `https://`"), "");
         }
     }
-}
-
-/// The names and places of the optional keys that are there.
-fn given_keys(raw: &raw::Auth) -> Vec<(&'static str, Range<usize>)> {
-    fn at<T>(key: &Option<Spanned<T>>) -> Option<Range<usize>> {
-        key.as_ref().map(Spanned::span)
-    }
-    let all = [
-        ("users", at(&raw.users)),
-        ("groups", at(&raw.groups)),
-        ("user", at(&raw.user)),
-        ("file", at(&raw.file)),
-        ("jwks", at(&raw.jwks)),
-        ("key", at(&raw.key)),
-        ("issuer", at(&raw.issuer)),
-        ("audience", at(&raw.audience)),
-        ("algorithms", at(&raw.algorithms)),
-        ("require", at(&raw.require)),
-        ("claims", at(&raw.claims)),
-        ("refresh", at(&raw.refresh)),
-        ("url", at(&raw.url)),
-        ("timeout", at(&raw.timeout)),
-        ("schemes", at(&raw.schemes)),
-        ("ca", at(&raw.ca)),
-    ];
-    all.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
 }

@@ -83,7 +83,11 @@ impl Checking<'_> {
             let cache = self.cache(&name, raw, &mut taken);
             if let Some(other) = all.iter().find(|other| other.dir == cache.dir) {
                 let what = format!("cache `{}` keeps its objects there too", other.name);
-                self.complain(place, what, "two caches of one process share nothing: set `dir`");
+                self.complaints.add(
+                    place,
+                    what,
+                    "two caches of one process share nothing: set `dir`",
+                );
             }
             all.push(cache);
         }
@@ -96,7 +100,7 @@ impl Checking<'_> {
         let tls = self.cache_tls(raw.tls.as_ref(), raw.listen.as_ref(), &listen);
         let size = self.byte_count(raw.size.as_ref(), SIZE);
         if let Some(given) = raw.size.as_ref().filter(|_| size < LEAST_SIZE) {
-            self.complain(
+            self.complaints.add(
                 given.span(),
                 "a cache of less than `1MB` keeps nothing",
                 "such as `50GB`",
@@ -121,7 +125,11 @@ impl Checking<'_> {
         };
         if domains.is_empty() && !is_bounded {
             let hint = "name hosts, or `\"*\"` for all";
-            self.complain(name.span(), "`domains = []` without `origins` serves nothing", hint);
+            self.complaints.add(
+                name.span(),
+                "`domains = []` without `origins` serves nothing",
+                hint,
+            );
         }
         let networks = raw.allow_private.unwrap_or_default();
         Cache {
@@ -188,7 +196,11 @@ impl Checking<'_> {
     ) -> Vec<CacheListen> {
         let Some(raw) = raw.filter(|urls| !urls.get_ref().is_empty()) else {
             let what = format!("`[cache.{}]` needs `listen`", name.get_ref());
-            self.complain(name.span(), what, "such as `listen = [\"http://127.0.0.1:3128\"]`");
+            self.complaints.add(
+                name.span(),
+                what,
+                "such as `listen = [\"http://127.0.0.1:3128\"]`",
+            );
             return Vec::new();
         };
         let mut all = Vec::new();
@@ -196,7 +208,7 @@ impl Checking<'_> {
             let Some(listen) = self.one_cache_listen(url) else { continue };
             let address = plain_address(&listen.address);
             if let Some((_, who)) = taken.iter().find(|(other, _)| *other == address) {
-                self.complain(
+                self.complaints.add(
                     url.span(),
                     format!("`{address}` is the address of {who} already"),
                     "",
@@ -226,7 +238,11 @@ impl Checking<'_> {
             return Some(CacheListen { address, has_tls });
         }
         let what = format!("`{text}` is not an address to listen on");
-        self.complain(url.span(), what, "use `http://address:port` or `https://address:port`");
+        self.complaints.add(
+            url.span(),
+            what,
+            "use `http://address:port` or `https://address:port`",
+        );
         None
     }
 
@@ -239,9 +255,9 @@ impl Checking<'_> {
         let needs_it = listen.iter().any(|one| one.has_tls);
         match (raw, urls) {
             (Some(raw), _) if !needs_it => {
-                self.complain(raw.span(), "`tls` is for `https://` in `listen`", "");
+                self.complaints.add(raw.span(), "`tls` is for `https://` in `listen`", "");
             }
-            (None, Some(urls)) if needs_it => self.complain(
+            (None, Some(urls)) if needs_it => self.complaints.add(
                 urls.span(),
                 "`https://` has no certificate",
                 "add `tls = { cert = \"…\", key = \"…\" }`; `dockgate certs DIR` makes a trial set",
@@ -264,7 +280,7 @@ impl Checking<'_> {
             let address = text.split_once("://").map_or("", |(_, rest)| rest).trim_end_matches('/');
             let host = host_of(address).unwrap_or(address).trim_matches(['[', ']']);
             if !is_loopback(host) {
-                self.complain(
+                self.complaints.add(
                     url.span(),
                     format!(
                         "`{text}` is beyond loopback, and `domains` names no hosts: an open proxy"
@@ -290,7 +306,7 @@ impl Checking<'_> {
         let text = self.text(given);
         let bytes = units::bytes(&text).and_then(|bytes| u64::try_from(bytes).ok());
         bytes.unwrap_or_else(|| {
-            self.complain(
+            self.complaints.add(
                 given.span(),
                 format!("`{text}` is not a size"),
                 "such as `24MB` or `50GB`",
@@ -304,7 +320,7 @@ impl Checking<'_> {
         let place = given.as_ref().map(Spanned::span);
         let wait = self.duration(given, default);
         if let Some(place) = place.filter(|_| wait.is_zero() || wait > LONGEST_WAIT) {
-            self.complain(place, "this is no time to wait for an origin", "at most `1h`");
+            self.complaints.add(place, "this is no time to wait for an origin", "at most `1h`");
         }
         wait
     }
@@ -314,10 +330,10 @@ impl Checking<'_> {
         let bucket = text.text.strip_prefix("s3://").map(|rest| rest.split('/').next());
         if bucket.flatten().is_none_or(str::is_empty) {
             let what = format!("`{}` is not an object store", text.text);
-            self.complain(url.span(), what, "use `s3://bucket/prefix`");
+            self.complaints.add(url.span(), what, "use `s3://bucket/prefix`");
         } else if !cfg!(feature = "object-store") {
             let hint = "build with `--features object-store`";
-            self.complain(url.span(), "this dockgate was built without `object-store`", hint);
+            self.complaints.add(url.span(), "this dockgate was built without `object-store`", hint);
         }
         text
     }
@@ -331,7 +347,7 @@ impl Checking<'_> {
         let is_known = matches!(scheme, "http" | "https" | "socks5" | "socks5h");
         if !is_known || host_of(address.trim_end_matches('/')).is_none_or(str::is_empty) {
             let hint = "use `http://host:port`, `https://host:port` or `socks5h://host:port`";
-            self.complain(url.span(), "this is not an address of a proxy", hint);
+            self.complaints.add(url.span(), "this is not an address of a proxy", hint);
         }
         Some(text)
     }
@@ -341,7 +357,7 @@ impl Checking<'_> {
         let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         if network.is_none() {
             let what = format!("`{text}` is not a network");
-            self.complain(given.span(), what, "such as `10.0.0.0/8`, or an address");
+            self.complaints.add(given.span(), what, "such as `10.0.0.0/8`, or an address");
         }
         network
     }
@@ -367,7 +383,7 @@ impl Checking<'_> {
             "rfc9111" => Authorization::Rfc9111,
             other => {
                 let what = format!("`{other}` says nothing of authorization");
-                self.complain(given.span(), what, "`private` or `rfc9111`");
+                self.complaints.add(given.span(), what, "`private` or `rfc9111`");
                 Authorization::default()
             }
         }
@@ -379,7 +395,7 @@ impl Checking<'_> {
         let of = name.strip_suffix("-cache-control").unwrap_or_default();
         if of.is_empty() || !name.bytes().all(is_token) {
             let what = format!("`{name}` is not a targeted field");
-            self.complain(field.span(), what, "such as `cdn-cache-control`");
+            self.complaints.add(field.span(), what, "such as `cdn-cache-control`");
         }
         name
     }

@@ -54,7 +54,7 @@ impl Checking<'_> {
             let shown = show_bytes(i64::try_from(least).unwrap_or(i64::MAX));
             let at = given.map_or(0..0, Spanned::span);
             let what = format!("`{name}` must be at least {FOLD} times `{of}`, that is {shown}");
-            self.complain(at, what, "one client may hold no more than half of it");
+            self.complaints.add(at, what, "one client may hold no more than half of it");
         }
     }
 

@@ -12,9 +12,10 @@ use super::super::policy::{
     Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Template, Ulimit,
     Word,
 };
-use super::super::raw::{self, limits};
+use super::super::raw::limits;
 use super::super::units;
 use super::Checking;
+use super::policy::RawPolicy;
 
 type Sizes<'r> = [(Size, Option<&'r Spanned<Value>>); 7];
 
@@ -23,7 +24,7 @@ const RESTARTS: &str = "`no`, `on-failure`, `on-failure:5`, `unless-stopped` or 
 const LEAST_MEMORY: i64 = 6 << 20;
 
 impl Checking<'_> {
-    pub(super) fn limits_policy(&mut self, raw: raw::Policy) -> LimitsPolicy {
+    pub(super) fn limits_policy(&mut self, raw: RawPolicy) -> LimitsPolicy {
         let own = limits::SubjectLimits { force: raw.force, default: raw.default, max: raw.max };
         let general = self.limit_rules(&own, None);
         let mut scopes = |scopes: Option<Spanned<limits::Scopes>>| {
@@ -63,7 +64,7 @@ impl Checking<'_> {
             let above = sizes.get(&size).zip(max.sizes.get(&size)).filter(|(own, max)| own > max);
             if let Some(((_, max), given)) = above.zip(given) {
                 let what = format!("above the `max` beside it, {}", size.show(*max));
-                self.complain(given.span(), what, "");
+                self.complaints.add(given.span(), what, "");
             }
         }
         let words = [
@@ -86,7 +87,7 @@ impl Checking<'_> {
                 let restart = self.restart(given)?;
                 let allowed = max.restart.as_deref();
                 if allowed.is_some_and(|allowed| !restart.is_within(allowed)) {
-                    self.complain(given.span(), "not among those in `max` beside it", "");
+                    self.complaints.add(given.span(), "not among those in `max` beside it", "");
                 }
                 Some(restart)
             }),
@@ -105,7 +106,7 @@ impl Checking<'_> {
         let log_size = raw.log.max_size.as_ref().and_then(|value| bytes(self, value));
         let files = raw.log.max_file.as_ref();
         if let (Some(files), None) = (files, log_size) {
-            self.complain(files.span(), "`max-file` without `max-size` limits nothing", "");
+            self.complaints.add(files.span(), "`max-file` without `max-size` limits nothing", "");
         }
         Caps {
             sizes: self.sizes([
@@ -156,12 +157,12 @@ impl Checking<'_> {
             _ => None,
         };
         let Some(bytes) = read else {
-            self.complain(given.span(), "not a size", "such as `\"512m\"` or `\"2g\"`");
+            self.complaints.add(given.span(), "not a size", "such as `\"512m\"` or `\"2g\"`");
             return None;
         };
         if !range.contains(&bytes) {
             let least = units::show_bytes(*range.start());
-            self.complain(given.span(), format!("must be at least {least}"), "");
+            self.complaints.add(given.span(), format!("must be at least {least}"), "");
             return None;
         }
         Some(bytes)
@@ -177,7 +178,7 @@ impl Checking<'_> {
         // The least that the kernel takes is 1 ms of 100 ms.
         let read = units::cpus(&text).filter(|nano| *nano >= 10_000_000);
         if read.is_none() {
-            self.complain(given.span(), "not a number of CPUs", "0.01 or more, such as 1.5");
+            self.complaints.add(given.span(), "not a number of CPUs", "0.01 or more, such as 1.5");
         }
         read
     }
@@ -190,7 +191,7 @@ impl Checking<'_> {
     ) -> Option<i64> {
         let read = given.get_ref().as_integer().filter(|number| range.contains(number));
         if read.is_none() {
-            self.complain(given.span(), "not such a number", hint);
+            self.complaints.add(given.span(), "not such a number", hint);
         }
         read
     }
@@ -216,11 +217,11 @@ impl Checking<'_> {
             };
             let Some(ulimit) = read.filter(is_right) else {
                 let hint = "a number, `\"SOFT:HARD\"`, or -1 for no limit";
-                self.complain(value.span(), "not a ulimit", hint);
+                self.complaints.add(value.span(), "not a ulimit", hint);
                 continue;
             };
             if max.ulimits.get(&name).is_some_and(|cap| unsigned(ulimit.hard) > unsigned(*cap)) {
-                self.complain(value.span(), "above the `max` beside it", "");
+                self.complaints.add(value.span(), "above the `max` beside it", "");
             }
             ulimits.insert(name, ulimit);
         }
@@ -229,7 +230,7 @@ impl Checking<'_> {
 
     fn ulimit_name(&mut self, name: &Spanned<String>) -> String {
         if name.get_ref().is_empty() || !name.get_ref().bytes().all(|b| b.is_ascii_lowercase()) {
-            self.complain(name.span(), "not the name of a ulimit", "such as `nofile`");
+            self.complaints.add(name.span(), "not the name of a ulimit", "such as `nofile`");
         }
         name.get_ref().clone()
     }
@@ -242,7 +243,7 @@ impl Checking<'_> {
                 _ => continue,
             };
             if cap.is_some_and(|cap| own.is_none_or(|own| own > cap)) {
-                self.complain(value.span(), "above the `max` beside it", "");
+                self.complaints.add(value.span(), "above the `max` beside it", "");
             }
         }
         let text = |cx: &mut Self, text: &Spanned<String>| cx.expand(text.span(), text.get_ref());
@@ -260,7 +261,7 @@ impl Checking<'_> {
         let restart = Restart::parse(given.get_ref());
         if restart.is_none() {
             let what = format!("`{}` is not a restart policy", given.get_ref());
-            self.complain(given.span(), what, RESTARTS);
+            self.complaints.add(given.span(), what, RESTARTS);
         }
         restart
     }
@@ -272,7 +273,7 @@ impl Checking<'_> {
         let mut templates = BTreeMap::new();
         for (name, text) in raw {
             if name.get_ref().is_empty() || name.get_ref().contains('=') {
-                self.complain(name.span(), "a name is not empty and holds no `=`", "");
+                self.complaints.add(name.span(), "a name is not empty and holds no `=`", "");
             }
             templates.insert(name.get_ref().clone(), self.template(text, true));
         }
@@ -284,12 +285,12 @@ impl Checking<'_> {
         match Template::parse(&text) {
             Ok(template) if !template.is_empty() || may_be_empty => template,
             Ok(template) => {
-                self.complain(given.span(), "must not be empty", "leave it out");
+                self.complaints.add(given.span(), "must not be empty", "leave it out");
                 template
             }
             Err(what) => {
                 let hint = "`{user}`, `{listener}` or `{claims.NAME}`; `{{` for a brace";
-                self.complain(given.span(), what, hint);
+                self.complaints.add(given.span(), what, hint);
                 Template::default()
             }
         }
@@ -316,7 +317,7 @@ impl Checking<'_> {
         };
         let cap = raw.max.as_ref().and_then(|max| max.get_ref().swap.as_ref().map(Spanned::span));
         for at in [setting(&raw.force), setting(&raw.default), cap].into_iter().flatten() {
-            self.complain(at, "`swap` without a limit of `memory`", "set `memory` too");
+            self.complaints.add(at, "`swap` without a limit of `memory`", "set `memory` too");
         }
     }
 

@@ -29,14 +29,14 @@ impl Checking<'_> {
             let at = one.name.span();
             let listener = self.listener(one, auths, policies);
             if listeners.iter().any(|other| other.name == listener.name) {
-                self.complain(
+                self.complaints.add(
                     at.clone(),
                     format!("two listeners are named `{}`", listener.name),
                     "",
                 );
             }
             if listeners.iter().any(|other| other.bind.is_same_place(&listener.bind)) {
-                self.complain(
+                self.complaints.add(
                     at,
                     format!("listener `{}` has the address of another", listener.name),
                     "",
@@ -83,7 +83,7 @@ impl Checking<'_> {
             other => {
                 let what = format!("`{other}` is nothing that becomes of a stream");
                 let hint = "`keep`: it goes on; `cut`: it ends when a reload takes its user away";
-                self.complain(given.span(), what, hint);
+                self.complaints.add(given.span(), what, hint);
                 Revoke::default()
             }
         }
@@ -95,7 +95,7 @@ impl Checking<'_> {
             let what = format!("`{bind}` is the engine's own address");
             let hint = "listen elsewhere, and let `engine.url` be dockerd's address (without it: \
                         `DOCKER_HOST`, or the usual socket)";
-            self.complain(url.span(), what, hint);
+            self.complaints.add(url.span(), what, hint);
         }
     }
 
@@ -109,7 +109,7 @@ impl Checking<'_> {
         use super::super::AuthKind;
         let text = self.text(name);
         let Some((_, auth)) = auths.iter().find(|(other, _)| *other == text) else {
-            self.complain(
+            self.complaints.add(
                 name.span(),
                 format!("there is no `[auth.{text}]`"),
                 "`auth` lists names of `[auth.*]` tables",
@@ -120,12 +120,12 @@ impl Checking<'_> {
         let is_inherited = listener.url.get_ref().starts_with("systemd:");
         let client_ca = listener.tls.as_ref().is_some_and(|tls| tls.get_ref().client_ca.is_some());
         match auth.kind {
-            AuthKind::UnixPeer(_) if !is_unix && !is_inherited => self.complain(
+            AuthKind::UnixPeer(_) if !is_unix && !is_inherited => self.complaints.add(
                 name.span(),
                 format!("`{text}` recognises nobody here: only a unix socket tells who connected"),
                 "",
             ),
-            AuthKind::Certificate(_) if !client_ca => self.complain(
+            AuthKind::Certificate(_) if !client_ca => self.complaints.add(
                 name.span(),
                 format!("`{text}` recognises nobody here: no client shows a certificate"),
                 "set `client_ca` and `client_auth` in `[listener.tls]`",
@@ -140,13 +140,17 @@ impl Checking<'_> {
         let unix_keys = [&raw.mode, &raw.owner, &raw.group];
         if !url.starts_with("unix://") {
             for unused in unix_keys.into_iter().flatten() {
-                self.complain(unused.span(), "`mode`, `owner` and `group` are for `unix://`", "");
+                self.complaints.add(
+                    unused.span(),
+                    "`mode`, `owner` and `group` are for `unix://`",
+                    "",
+                );
             }
         }
         if let Some(tls) = &raw.tls
             && !(url.starts_with("tls://") || url.starts_with("systemd:"))
         {
-            self.complain(tls.span(), "`[listener.tls]` is for `tls://`", "");
+            self.complaints.add(tls.span(), "`[listener.tls]` is for `tls://`", "");
         }
         if let Some(name) = url.strip_prefix("systemd:") {
             return Bind::Inherited { name: name.to_owned() };
@@ -164,7 +168,7 @@ impl Checking<'_> {
             Some(("tcp", address)) => self.tcp(&raw.url, address),
             Some(("tls", address)) => {
                 if raw.tls.is_none() {
-                    self.complain(
+                    self.complaints.add(
                         raw.url.span(),
                         format!("`{url}` has no certificate"),
                         "add `[listener.tls]` with `cert` and `key`; `dockgate certs DIR` makes a trial set",
@@ -173,7 +177,7 @@ impl Checking<'_> {
                 self.tcp(&raw.url, address)
             }
             _ => {
-                self.complain(
+                self.complaints.add(
                     raw.url.span(),
                     format!("`{url}` is not an address to listen on"),
                     "use `unix:///path`, `tcp://address:port`, `tls://address:port` or `systemd:NAME`",
@@ -186,14 +190,18 @@ impl Checking<'_> {
     fn absolute(&mut self, url: &Spanned<String>, path: &str) {
         if !path.starts_with('/') {
             let what = format!("`{}`: the path must be absolute", url.get_ref());
-            self.complain(url.span(), what, "");
+            self.complaints.add(url.span(), what, "");
         }
     }
 
     fn tcp(&mut self, url: &Spanned<String>, address: &str) -> Bind {
         if host_of(address).is_none() {
             let what = format!("`{}` names no port", url.get_ref());
-            self.complain(url.span(), what, "use `tcp://address:port` or `tls://address:port`");
+            self.complaints.add(
+                url.span(),
+                what,
+                "use `tcp://address:port` or `tls://address:port`",
+            );
         }
         Bind::Tcp { address: address.to_owned() }
     }
@@ -202,7 +210,7 @@ impl Checking<'_> {
     fn refuse_open(&mut self, raw: &raw::Listener, address: &str, has_auth: bool) {
         let Some(host) = host_of(address) else { return };
         if !is_loopback(host) && !has_auth && !raw.insecure {
-            self.complain(
+            self.complaints.add(
                 raw.url.span(),
                 format!("`{}` is beyond loopback and has no authentication", raw.url.get_ref()),
                 "add `auth`, listen on 127.0.0.1 or a unix socket, or say `insecure = true`",
@@ -217,7 +225,7 @@ impl Checking<'_> {
         let crl = raw.crl.as_ref().map(|crl| self.file(crl));
         let wanted = raw.client_auth.as_ref().map(|wanted| (self.text(wanted), wanted.span()));
         if let (Some(crl), None) = (&raw.crl, &raw.client_ca) {
-            self.complain(crl.span(), "`crl` without `client_ca` revokes nothing", "");
+            self.complaints.add(crl.span(), "`crl` without `client_ca` revokes nothing", "");
         }
         let client = match (wanted.as_ref().map(|(text, at)| (text.as_str(), at)), ca) {
             (None | Some(("none", _)), None) => ClientAuth::None,
@@ -225,11 +233,15 @@ impl Checking<'_> {
             (None | Some(("required", _)), Some((ca, _))) => ClientAuth::Required { ca, crl },
             (Some(("optional", _)), Some((ca, _))) => ClientAuth::Optional { ca, crl },
             (Some(("none", _)), Some((_, at))) => {
-                self.complain(at, "`client_ca` with `client_auth = \"none\"` is never asked", "");
+                self.complaints.add(
+                    at,
+                    "`client_ca` with `client_auth = \"none\"` is never asked",
+                    "",
+                );
                 ClientAuth::None
             }
             (Some(("required" | "optional", at)), None) => {
-                self.complain(
+                self.complaints.add(
                     at.clone(),
                     "clients are to show certificates that nobody can have signed",
                     "set `client_ca`",
@@ -237,7 +249,7 @@ impl Checking<'_> {
                 ClientAuth::None
             }
             (Some((other, at)), _) => {
-                self.complain(
+                self.complaints.add(
                     at.clone(),
                     format!("`{other}` is not a way to ask for certificates"),
                     "`none`, `optional` or `required`",
@@ -270,7 +282,7 @@ impl Checking<'_> {
             }
             Some(("tcp", address)) => {
                 if host_of(address).is_some_and(|host| !is_loopback(host)) {
-                    self.complain(
+                    self.complaints.add(
                         given.span(),
                         format!("`{url}`: the admin socket is for this machine only"),
                         "listen on 127.0.0.1 or a unix socket",
@@ -279,7 +291,7 @@ impl Checking<'_> {
                 self.tcp(given, address)
             }
             _ => {
-                self.complain(
+                self.complaints.add(
                     given.span(),
                     format!("`{url}` is not an address to listen on"),
                     "use `unix:///path` or `tcp://127.0.0.1:port`",

@@ -1,4 +1,6 @@
 //! `[policy.*]`: each kind with its own keys and no others.
+//!
+//! Called by `check::check`. What must stay true: what the kinds are and which keys they have stands in `KINDS`, once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,7 +11,8 @@ use toml::Spanned;
 
 use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
 use super::super::raw;
-use super::Checking;
+use super::kinds::{self, SectionKind, section};
+use super::{Checking, DEFAULT_POLICY};
 
 /// Of one evaluation in Rego; an honest one takes well below a thousandth of it.
 const REGO_TIME: Duration = Duration::from_millis(100);
@@ -20,11 +23,52 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
 
-const KINDS: [&str; 4] = ["conservative", "limits", "rego", "authz"];
+section! {
+    RawPolicy { kind: Spanned<String>, mode: Option<Spanned<String>>, }
+    rules: Spanned<String>,
+    binds: Vec<raw::AllowedBind>,
+    ports: Spanned<String>,
+    registries: Spanned<Vec<Spanned<String>>>,
+    no_new_privileges: Spanned<bool>,
+    force: Spanned<raw::limits::LimitSettings>,
+    default: Spanned<raw::limits::LimitSettings>,
+    max: Spanned<raw::limits::Caps>,
+    users: Spanned<raw::limits::Scopes>,
+    groups: Spanned<raw::limits::Scopes>,
+    file: Spanned<String>,
+    input_bytes: Spanned<i64>,
+    url: Spanned<String>,
+    timeout: Spanned<String>,
+    ca: Spanned<String>,
+}
+
+/// A new policy is a row here.
+pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
+    SectionKind {
+        name: DEFAULT_POLICY,
+        keys: &["rules", "binds", "ports", "registries", "no_new_privileges"],
+        check: |cx, _, raw| Some(PolicyKind::Conservative(Box::new(cx.conservative(raw)))),
+    },
+    SectionKind {
+        name: "limits",
+        keys: &["force", "default", "max", "users", "groups"],
+        check: |cx, _, raw| Some(PolicyKind::Limits(Box::new(cx.limits_policy(raw)))),
+    },
+    SectionKind {
+        name: "rego",
+        keys: &["file", "timeout", "input_bytes"],
+        check: |cx, _, raw| cx.rego(raw).map(PolicyKind::Rego),
+    },
+    SectionKind {
+        name: "authz",
+        keys: &["url", "timeout", "ca"],
+        check: |cx, name, raw| cx.authz(name, raw).map(PolicyKind::Authz),
+    },
+];
 
 impl Checking<'_> {
-    pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, raw::Policy>) -> Policies {
-        let check = |(name, raw): (Spanned<String>, raw::Policy)| {
+    pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, RawPolicy>) -> Policies {
+        let check = |(name, raw): (Spanned<String>, RawPolicy)| {
             let audits = self.audits(raw.mode.as_ref());
             let kind = self.policy_kind(&name, raw);
             let name = name.into_inner();
@@ -40,10 +84,11 @@ impl Checking<'_> {
             return policy.clone();
         }
         match text.as_str() {
-            "conservative" => Some(Policy::conservative()),
-            "limits" | "rego" | "authz" => {
+            DEFAULT_POLICY => Some(Policy::conservative()),
+            kind if is_kind(kind) => {
                 let hint = format!("write `[policy.{text}]` with `kind = \"{text}\"`");
-                self.complain(name.span(), format!("policy `{text}` needs its own section"), hint);
+                let what = format!("policy `{text}` needs its own section");
+                self.complaints.add(name.span(), what, hint);
                 None
             }
             _ => {
@@ -53,41 +98,30 @@ impl Checking<'_> {
         }
     }
 
-    fn policy_kind(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<PolicyKind> {
+    fn policy_kind(&mut self, name: &Spanned<String>, raw: RawPolicy) -> Option<PolicyKind> {
         let kind = self.text(&raw.kind);
-        let allowed: &[&str] = match kind.as_str() {
-            "conservative" => &["rules", "binds", "ports", "registries", "no_new_privileges"],
-            "limits" => &["force", "default", "max", "users", "groups"],
-            "rego" => &["file", "timeout", "input_bytes"],
-            "authz" => &["url", "timeout", "ca"],
-            _ => {
-                self.no_such_kind(raw.kind.span(), &kind);
-                return None;
-            }
+        let Some(row) = KINDS.iter().find(|row| row.name == kind) else {
+            self.no_such_kind(raw.kind.span(), &kind);
+            return None;
         };
-        for (key, at) in given_keys(&raw) {
-            if !allowed.contains(&key) {
-                self.complain(at, format!("`{key}` is not a key of `kind = \"{kind}\"`"), "");
-            }
-        }
+        self.refuse_keys(row, raw.given());
         // A listener that names a kind means that kind, and would get another.
-        let (named, is_kind) = (name.get_ref(), KINDS.contains(&name.get_ref().as_str()));
-        if is_kind && *named != kind {
+        let named = name.get_ref();
+        if is_kind(named) && *named != kind {
             let what = format!("`{named}` is a kind, and this policy is of kind `{kind}`");
-            self.complain(name.span(), what, "give the policy another name");
+            self.complaints.add(name.span(), what, "give the policy another name");
         }
-        match kind.as_str() {
-            "authz" => self.authz(name, raw).map(PolicyKind::Authz),
-            "limits" => Some(PolicyKind::Limits(Box::new(self.limits_policy(raw)))),
-            "rego" => self.rego(raw).map(PolicyKind::Rego),
-            _ => Some(PolicyKind::Conservative(Box::new(self.conservative(raw)))),
-        }
+        (row.check)(self, name, raw)
     }
 
-    fn authz(&mut self, name: &Spanned<String>, raw: raw::Policy) -> Option<Authz> {
+    fn authz(&mut self, name: &Spanned<String>, raw: RawPolicy) -> Option<Authz> {
         let timeout = self.duration(raw.timeout, PATIENCE);
         let Some(url) = raw.url else {
-            self.complain(name.span(), format!("`[policy.{}]` needs `url`", name.get_ref()), "");
+            self.complaints.add(
+                name.span(),
+                format!("`[policy.{}]` needs `url`", name.get_ref()),
+                "",
+            );
             return None;
         };
         let text = self.text(&url);
@@ -97,17 +131,17 @@ impl Checking<'_> {
             // Who can change an answer on its way decides in the plugin's place.
             Some(_) => {
                 let what = "a plugin beyond this machine must be asked over `https://`";
-                self.complain(url.span(), what, "");
+                self.complaints.add(url.span(), what, "");
             }
             None if text.starts_with("unix:///") || text.starts_with("https://") => {}
-            None => self.complain(
+            None => self.complaints.add(
                 url.span(),
                 format!("`{text}` is not an address of a plugin"),
                 "use `unix:///run/docker/plugins/NAME.sock`, `http://127.0.0.1:port` or `https://…`",
             ),
         }
         if let (Some(ca), false) = (&raw.ca, text.starts_with("https://")) {
-            self.complain(ca.span(), "`ca` is for `https://`", "");
+            self.complaints.add(ca.span(), "`ca` is for `https://`", "");
         }
         let ca = raw.ca.map(|ca| self.file(&ca));
         Some(Authz { url: self.placed(&url), timeout, ca })
@@ -116,12 +150,12 @@ impl Checking<'_> {
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
         match kind {
             "namespace" | "transparent-cache" | "temporary-listener" => {
-                self.complain(at, format!("policy `{kind}` is not built yet"), "");
+                self.complaints.add(at, format!("policy `{kind}` is not built yet"), "");
             }
-            _ => self.complain(
+            _ => self.complaints.add(
                 at,
                 format!("there is no policy `{kind}`"),
-                "kinds: `conservative`, `limits`, `rego` and `authz`; `policies = []` is a pass-through",
+                format!("kinds: {}; `policies = []` is a pass-through", kinds::names(KINDS, "and")),
             ),
         }
     }
@@ -134,14 +168,14 @@ impl Checking<'_> {
                 "audit" => true,
                 _ => {
                     let what = format!("`{text}` is not a mode");
-                    self.complain(at, what, "`enforce` or `audit`");
+                    self.complaints.add(at, what, "`enforce` or `audit`");
                     false
                 }
             },
         }
     }
 
-    fn conservative(&mut self, raw: raw::Policy) -> Conservative {
+    fn conservative(&mut self, raw: RawPolicy) -> Conservative {
         Conservative {
             rules: raw.rules.map(|rules| self.file(&rules)),
             binds: self.binds(raw.binds.unwrap_or_default()),
@@ -153,9 +187,13 @@ impl Checking<'_> {
         }
     }
 
-    fn rego(&mut self, raw: raw::Policy) -> Option<Rego> {
+    fn rego(&mut self, raw: RawPolicy) -> Option<Rego> {
         let Some(file) = raw.file else {
-            self.complain(raw.kind.span(), "`kind = \"rego\"` needs `file`", "the policy in Rego");
+            self.complaints.add(
+                raw.kind.span(),
+                "`kind = \"rego\"` needs `file`",
+                "the policy in Rego",
+            );
             return None;
         };
         Some(Rego {
@@ -179,7 +217,7 @@ impl Checking<'_> {
                     bind.host.display(),
                     open.host.display()
                 );
-                self.complain(span, what, "give one of them away, or make them neighbours");
+                self.complaints.add(span, what, "give one of them away, or make them neighbours");
             }
         }
         binds
@@ -193,7 +231,7 @@ impl Checking<'_> {
                 .components()
                 .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         if !is_plain || path == Path::new("/") {
-            self.complain(
+            self.complaints.add(
                 raw.host.span(),
                 format!("`{host}` is not a directory that can be given away"),
                 "an absolute path without `..`, and not `/`",
@@ -205,12 +243,16 @@ impl Checking<'_> {
                 "ro" => false,
                 "rw" => true,
                 _ => {
-                    self.complain(at, format!("`{text}` is not a mode of a bind"), "`ro` or `rw`");
+                    self.complaints.add(
+                        at,
+                        format!("`{text}` is not a mode of a bind"),
+                        "`ro` or `rw`",
+                    );
                     false
                 }
             },
         };
-        let place = (self.origin.locate)(raw.host.span().start);
+        let place = self.origin.source.place(raw.host.span().start);
         AllowedBind { host: path.components().collect(), writable, place }
     }
 
@@ -223,7 +265,7 @@ impl Checking<'_> {
             _ => match text.split_once('-').map(|(low, high)| (low.parse(), high.parse())) {
                 Some((Ok(low), Ok(high))) if 0 < low && low <= high => Ports::Between(low, high),
                 _ => {
-                    self.complain(
+                    self.complaints.add(
                         given.span(),
                         format!("`{text}` says nothing of ports"),
                         "`none`, `random`, `any`, or a range such as `20000-29999`",
@@ -235,28 +277,6 @@ impl Checking<'_> {
     }
 }
 
-/// Which keys stand in a section, besides those that every kind has.
-fn given_keys(raw: &raw::Policy) -> Vec<(&'static str, Range<usize>)> {
-    fn at<T>(value: Option<&Spanned<T>>) -> Option<Range<usize>> {
-        value.map(Spanned::span)
-    }
-    let binds = raw.binds.as_ref().map(|binds| binds.first().map_or(0..0, |bind| bind.host.span()));
-    let keys = [
-        ("rules", at(raw.rules.as_ref())),
-        ("binds", binds),
-        ("ports", at(raw.ports.as_ref())),
-        ("registries", at(raw.registries.as_ref())),
-        ("no_new_privileges", at(raw.no_new_privileges.as_ref())),
-        ("force", at(raw.force.as_ref())),
-        ("default", at(raw.default.as_ref())),
-        ("max", at(raw.max.as_ref())),
-        ("users", at(raw.users.as_ref())),
-        ("groups", at(raw.groups.as_ref())),
-        ("file", at(raw.file.as_ref())),
-        ("input_bytes", at(raw.input_bytes.as_ref())),
-        ("url", at(raw.url.as_ref())),
-        ("timeout", at(raw.timeout.as_ref())),
-        ("ca", at(raw.ca.as_ref())),
-    ];
-    keys.into_iter().filter_map(|(key, at)| Some((key, at?))).collect()
+fn is_kind(name: &str) -> bool {
+    KINDS.iter().any(|kind| kind.name == name)
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::api::Typed;
 use crate::api::table::Endpoint;
 use crate::auth::Identity;
-use crate::policy::Reply;
+use crate::policy::Answer;
 use crate::wire::head::{Lines, RequestHead, find_end};
 
 /// As Go writes it: what is empty is left out, bytes are base64.
@@ -75,15 +75,15 @@ impl PluginRequest {
         })
     }
 
-    pub(super) fn answered(self, reply: &Reply<'_>) -> PluginRequest {
-        let json = reply.json.as_ref();
+    pub(super) fn answered(self, answer: &Answer<'_>) -> PluginRequest {
+        let json = answer.json.as_ref();
         let body = || json.map(|json| json.to_string().into_bytes()).unwrap_or_default();
         // What Go's server adds behind the handler, where plugins have had their say.
         let added = ["Connection", "Content-Length", "Date", "Transfer-Encoding"];
         PluginRequest {
-            response_status_code: Some(reply.status),
-            response_body: Bytes(shown(reply.call, body)),
-            response_headers: flat(reply.headers, &added),
+            response_status_code: Some(answer.status),
+            response_body: Bytes(shown(answer.call, body)),
+            response_headers: flat(answer.headers, &added),
             ..self
         }
     }

@@ -10,7 +10,7 @@ mod message;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Context, Fact, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Fact, Policy, Question, Reads, Reason, Verdict};
 use crate::api::endpoint::AnswerKind;
 use crate::api::table::Endpoint;
 use crate::api::{Row, Typed};
@@ -56,7 +56,7 @@ impl Authz {
         };
         match said {
             Ok(PluginResponse { err: Some(err), .. }) => self.failed(&err),
-            Ok(PluginResponse { allow: true, .. }) => Verdict::Continue,
+            Ok(PluginResponse { allow: true, .. }) => Verdict::pass(),
             Ok(PluginResponse { msg, .. }) => {
                 let why = format!("authorization denied by plugin {}: {msg}", self.name);
                 Verdict::deny(Reason::new(phase.rule, "", why, ""))
@@ -78,7 +78,7 @@ impl Policy for Authz {
         &self.name
     }
 
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
         self.ask(&REQUEST, PluginRequest::of(call, cx.identity).as_ref(), cx)
     }
 
@@ -99,8 +99,8 @@ impl Policy for Authz {
         }
     }
 
-    fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
-        let asked = PluginRequest::of(reply.call, cx.identity).map(|asked| asked.answered(reply));
+    fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
+        let asked = PluginRequest::of(answer.call, cx.identity).map(|asked| asked.answered(answer));
         self.ask(&RESPONSE, asked.as_ref(), cx)
     }
 }

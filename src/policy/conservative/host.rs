@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::judge::{Edit, Judge, Judgement, yes};
+use super::judge::{Judge, Judgement, yes};
 use super::rules::{Allowed, Scalar};
 use super::{Conservative, count, state};
 use crate::api::doc::Value;
 use crate::api::endpoint::Minor;
 use crate::config::AllowedBind;
+use crate::policy::edit::Edit;
 use crate::policy::mounts::{self, BINDS, MOUNTS, Mount, MountSource};
 use crate::policy::{Context, Fact, Question};
 
@@ -361,7 +362,7 @@ fn can_force(judge: &mut Judge<'_>, cx: &Context<'_>) -> Result<bool, Judgement>
 }
 
 fn force_read_only(judge: &mut Judge<'_>, mount: &Mount<'_>, source: &Path) {
-    judge.edits.push(Edit::Version(FORCES));
+    judge.edit(Edit::LeastVersion(FORCES));
     let options = vec![
         ("Propagation".into(), Value::String("rprivate".to_owned())),
         ("ReadOnlyForceRecursive".into(), Value::Bool(true)),

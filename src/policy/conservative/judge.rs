@@ -4,6 +4,8 @@
 //! What must stay true: every value of the call that is not zero meets a rule or is a reason; a rule that
 //! lacks a fact asks for it, and nothing is allowed meanwhile.
 
+mod calls;
+mod here;
 mod names;
 
 use std::collections::{HashMap, HashSet};
@@ -12,12 +14,11 @@ use std::sync::Arc;
 
 use super::pinned::Pinned;
 use super::reference::Reference;
-use super::rules::{Absent, Allowed, Node, Operation, PathRule, Requirement, Rule};
+use super::rules::{Allowed, Node, Requirement, Rule};
 use super::{Conservative, host, plain, published, registry, seen, state};
-use crate::api::doc::{self, Value};
-use crate::api::endpoint::{Minor, Resource};
-use crate::api::shape::Kind;
-use crate::api::{Endpoint, Row, Typed};
+use crate::api::Endpoint;
+use crate::api::doc::Value;
+use crate::policy::edit::{Edit, Segment};
 use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
 
 /// Of one call: a create body may name many volumes and containers, and each of these others.
@@ -33,7 +34,7 @@ const MOST_REASONS: usize = 1024;
 pub(super) struct Judge<'j> {
     pub reasons: Vec<Reason>,
     pub asks: HashSet<Question>,
-    pub edits: Vec<Edit>,
+    pub corrections: Vec<Correction>,
     /// What was written in a create body where an id is sent.
     pub pinned: Vec<Pinned>,
     /// What was found of containers, by id. One that is still being judged counts as allowed: it refers to
@@ -45,6 +46,8 @@ pub(super) struct Judge<'j> {
     pub is_made: bool,
     /// What it refers to may be gone, and may be named: it is only to end.
     pub is_to_end: bool,
+    /// The engine would have nothing to do: what is to go is not there.
+    pub is_done: bool,
     /// How many things lead to this one.
     pub depth: usize,
     /// Where in the container something of the host is mounted that is sure to be read-only as a whole.
@@ -67,15 +70,11 @@ pub(super) struct Judge<'j> {
 
 /// A change of the call, for when nothing speaks against it.
 #[derive(Debug)]
-pub(super) enum Edit {
-    Name(usize, String),
-    Query(&'static str, String),
-    Body(Vec<OwnStep>, Option<Value>),
+pub(super) enum Correction {
+    Edit(Edit),
     Pin(Pin),
     /// The bind of this index goes, and this is among the mounts instead.
     Mount(usize, Value),
-    /// An API version of at least this.
-    Version(Minor),
 }
 
 /// The id of a network that was judged, beside its name.
@@ -99,12 +98,6 @@ enum PathStep<'j> {
     Query(&'static str),
     Header(&'static str),
     Name(&'j str),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum OwnStep {
-    Key(String),
-    Index(usize),
 }
 
 /// Whether a predicate holds.
@@ -178,157 +171,6 @@ impl<'j> Judge<'j> {
         let causes = self.causes.get(before..).unwrap_or_default().to_vec();
         self.judged.insert(thing, (holds.clone(), causes));
         holds
-    }
-
-    /// Follows a call through the rules of its operation.
-    pub(super) fn call(
-        &mut self,
-        with: &Conservative,
-        operation: &'j Operation,
-        call: &'j Typed,
-        cx: &Context<'_>,
-    ) {
-        let row = call.row();
-        self.operation = row.endpoint.id();
-        self.path_names(with, operation, row, call, cx);
-        for (name, value) in call.query().iter() {
-            let Some(param) = row.query.iter().find(|param| param.name == name) else { continue };
-            self.path.push(PathStep::Query(param.name));
-            let rule = operation.query.iter().find(|(known, _)| *known == param.name);
-            let value = query_value(value, param.json);
-            self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
-            self.path.pop();
-        }
-        // What must be there is missed when it is not.
-        for (name, rule) in operation.query.iter().filter(|(_, rule)| rule.demands()) {
-            if call.query().get(name).is_none() {
-                self.path.push(PathStep::Query(name));
-                self.whole(with, Some(rule), &Value::Null, cx);
-                self.path.pop();
-            }
-        }
-        self.left_out(with, operation, call, cx);
-        for (name, value) in call.headers() {
-            // The client's name for itself means nothing to the engine.
-            let Some(header) = row.headers.iter().find(|header| header.name == name) else {
-                continue;
-            };
-            self.path.push(PathStep::Header(header.name));
-            let rule = operation.headers.iter().find(|(known, _)| *known == header.name);
-            let value = Value::String(String::from_utf8_lossy(value).into_owned());
-            self.whole(with, rule.map(|(_, rule)| rule), &value, cx);
-            self.path.pop();
-        }
-        if let Some(doc) = call.doc() {
-            self.body(with, &operation.body, &doc.root, cx);
-        }
-    }
-
-    /// What the engine puts where the client says nothing is judged as if the client had said it.
-    fn left_out(
-        &mut self,
-        with: &Conservative,
-        operation: &'j Operation,
-        call: &'j Typed,
-        cx: &Context<'_>,
-    ) {
-        for (name, means, rule) in &operation.absent_query {
-            if call.query().get(name).is_none_or(str::is_empty) {
-                self.path.push(PathStep::Query(name));
-                self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
-                self.path.pop();
-            }
-        }
-        for Absent { path, means, rule } in &operation.absent_body {
-            let said = call.doc().and_then(|doc| doc.at(path));
-            if said.is_none_or(Value::is_zero) {
-                self.path.extend(path.iter().map(|name| PathStep::Key(name)));
-                self.whole(with, Some(rule), &Value::String((*means).to_owned()), cx);
-                self.path.clear();
-            }
-        }
-    }
-
-    /// Follows a body through its rules.
-    pub(super) fn body(
-        &mut self,
-        with: &Conservative,
-        node: &'j Node,
-        body: &'j Value,
-        cx: &Context<'_>,
-    ) {
-        self.body = Some(body);
-        self.walk(with, node, body, cx);
-    }
-
-    fn path_names(
-        &mut self,
-        with: &Conservative,
-        operation: &'j Operation,
-        row: &'static Row,
-        call: &'j Typed,
-        cx: &Context<'_>,
-    ) {
-        let (Some(rule), Some(name)) = (&operation.path, call.names().first()) else { return };
-        self.path.push(PathStep::Name(name));
-        match rule {
-            PathRule::Is(rule) => self.whole(with, Some(rule), &Value::String(name.clone()), cx),
-            PathRule::Own => self.own(with, row, name, call, cx),
-            PathRule::OwnToEnd => {
-                self.is_to_end = true;
-                self.own(with, row, name, call, cx);
-                self.is_to_end = false;
-            }
-        }
-        self.path.pop();
-    }
-
-    /// What the path names, and its id in the name's place.
-    fn own(
-        &mut self,
-        with: &Conservative,
-        row: &'static Row,
-        name: &str,
-        call: &Typed,
-        cx: &Context<'_>,
-    ) {
-        match row.path_names.first() {
-            Some(Resource::Container) => {
-                let holds = state::container(self, with, name, cx);
-                if let (Judgement::Yes, Some(id)) = (&holds, state::id_of_container(name, cx)) {
-                    self.edits.push(Edit::Name(0, id));
-                    self.starts(row.endpoint, name, cx);
-                }
-                self.not_own("container.not-own", holds, cx);
-            }
-            Some(Resource::Network) => {
-                let holds = state::network(self, with, name, cx);
-                if let (Judgement::Yes, Some((_, id))) = (&holds, state::network_of(name, cx)) {
-                    if row.endpoint == Endpoint::NetworkConnect {
-                        self.edits.push(Edit::Pin(Pin::Connect { id: id.clone() }));
-                    }
-                    self.edits.push(Edit::Name(0, id));
-                }
-                self.not_own("network.not-own", holds, cx);
-            }
-            Some(Resource::Volume) => {
-                let holds = state::volume(self, with, name, cx);
-                // The engine's own answer to `volume rm --force` of one that is not there.
-                let is_done = call.query().get("force").is_some_and(is_true);
-                match holds {
-                    Judgement::Absent(_) if row.endpoint == Endpoint::VolumeDelete && is_done => {
-                        self.push(Reason { status: 204, ..Reason::new("name.absent", "", "", "") });
-                    }
-                    holds => self.not_own("volume.not-own", holds, cx),
-                }
-            }
-            Some(Resource::Exec) => {
-                if let Some(reason) = state::exec(self, name, cx) {
-                    self.refuse(reason, None, &Value::Null, cx);
-                }
-            }
-            _ => self.not_own("rules.own", Judgement::No, cx),
-        }
     }
 
     fn not_own(&mut self, id: &'static str, holds: Judgement, cx: &Context<'_>) {
@@ -590,90 +432,10 @@ impl<'j> Judge<'j> {
             policy.get("Name").and_then(Value::as_str) == Some("on-failure") && count == 0;
         if is_endless && !self.is_made {
             let mut steps = self.own_path();
-            steps.push(OwnStep::Key("MaximumRetryCount".to_owned()));
-            self.edits.push(Edit::Body(steps, Some(Value::Number(most.into()))));
+            steps.push(Segment::Key("MaximumRetryCount".into()));
+            self.edit(Edit::Body(steps, Some(Value::Number(most.into()))));
         }
         yes((0..=most).contains(&count))
-    }
-
-    /// The body that is judged.
-    pub(super) fn whole_body(&self) -> Option<&'j Value> {
-        self.body
-    }
-
-    /// Puts a mount in the place of the bind or mount that is judged.
-    pub(super) fn mount_here(&mut self, mount: Value) {
-        match self.path.last() {
-            _ if self.is_made => {}
-            Some(PathStep::Index(index)) if self.path.iter().any(|step| step.is("Binds")) => {
-                self.edits.push(Edit::Mount(*index, mount));
-            }
-            _ => self.edits.push(Edit::Body(self.own_path(), Some(mount))),
-        }
-    }
-
-    /// The value at a key of what is judged, once it is allowed.
-    pub(super) fn put_here(&mut self, key: &str, value: Value) {
-        if !self.is_made {
-            let mut steps = self.own_path();
-            steps.push(OwnStep::Key(key.to_owned()));
-            self.edits.push(Edit::Body(steps, Some(value)));
-        }
-    }
-
-    /// Puts another text in the place of the value that is judged, once it is allowed.
-    pub(super) fn replace_here(&mut self, key: Option<&str>, text: String) {
-        if self.is_made {
-            return;
-        }
-        let mut steps = self.own_path();
-        steps.extend(key.map(|key| OwnStep::Key(key.to_owned())));
-        self.edits.push(Edit::Body(steps, Some(Value::String(text))));
-    }
-
-    /// Whether what the call makes has the name in it. Clients take a `404` to a create for a missing image, and pull.
-    fn is_named_in_a_whole(&self) -> bool {
-        self.is_made
-            || [Endpoint::ContainerCreate, Endpoint::ImageBuild]
-                .iter()
-                .any(|one| one.id() == self.operation)
-    }
-
-    fn drop_here(&mut self) {
-        let steps = self.own_path();
-        self.edits.push(Edit::Body(steps, None));
-    }
-
-    fn own_path(&self) -> Vec<OwnStep> {
-        let own = |step: &PathStep<'_>| match step {
-            PathStep::Key(key) | PathStep::Each(key) => Some(OwnStep::Key((*key).to_owned())),
-            PathStep::Index(index) => Some(OwnStep::Index(*index)),
-            PathStep::Query(_) | PathStep::Header(_) | PathStep::Name(_) => None,
-        };
-        self.path.iter().filter_map(own).collect()
-    }
-
-    /// Where the judge stands, as messages say it.
-    fn here(&self) -> String {
-        let step = |step: &PathStep<'_>| match step {
-            PathStep::Key(key) | PathStep::Each(key) => doc::clipped(key).into_owned(),
-            PathStep::Index(index) => index.to_string(),
-            PathStep::Query(name) => format!("?{name}"),
-            PathStep::Header(name) => format!("header `{name}`"),
-            PathStep::Name(name) => format!("`{}`", doc::clipped(name)),
-        };
-        self.path.iter().map(step).collect::<Vec<_>>().join(".")
-    }
-
-    /// Where the judge stands, as files of rules say it.
-    fn place(&self) -> String {
-        let step = |step: &PathStep<'j>| match step {
-            PathStep::Key(key) => Some(*key),
-            PathStep::Each(_) | PathStep::Index(_) => Some("*"),
-            PathStep::Query(name) | PathStep::Header(name) => Some(*name),
-            PathStep::Name(_) => None,
-        };
-        self.path.iter().filter_map(step).collect::<Vec<_>>().join(".")
     }
 }
 
@@ -684,15 +446,4 @@ pub(super) fn yes(holds: bool) -> Judgement {
 /// The engine's own answer to a name that means nothing.
 fn absent(words: String) -> Reason {
     Reason { status: 404, ..Reason::new("name.absent", "", words, "") }
-}
-
-/// moby's `httputils.BoolValue`.
-fn is_true(value: &str) -> bool {
-    !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
-}
-
-/// As dockerd reads it: JSON where it decodes JSON, text otherwise.
-fn query_value(text: &str, json: Option<Kind>) -> Value {
-    let parsed = json.and_then(|kind| doc::parse(text.as_bytes(), &kind).ok());
-    parsed.map_or_else(|| Value::String(text.to_owned()), |doc| doc.root)
 }

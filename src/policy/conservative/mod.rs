@@ -28,7 +28,8 @@ use std::sync::Arc;
 
 use super::facts::Made;
 use super::{
-    Context, Fact, Name, Policy, Question, Reads, Reason, Reply, RequestPart, RuleFinding, Verdict,
+    Answer, Context, Deed, Fact, Name, Policy, Question, Reads, Reason, Reply, RequestPart,
+    RuleFinding, Verdict,
 };
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, AllowedBind, Invalid, Ports};
@@ -118,30 +119,24 @@ impl Policy for Conservative {
         &self.name
     }
 
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
         let Some(operation) = self.rules.operations.get(&call.endpoint()) else {
             return Verdict::Deny(self.refuse(call, cx));
         };
         let mut judge = Judge::default();
         judge.call(self, operation, call, cx);
-        let Judge { reasons, asks, edits, pinned, .. } = judge;
+        let Judge { reasons, asks, corrections, pinned, is_done, .. } = judge;
         if !reasons.is_empty() && (asks.is_empty() || !cx.thorough) {
             return Verdict::Deny(reasons);
         }
         if !asks.is_empty() {
             return Verdict::Ask(asks.into_iter().collect());
         }
-        edit::apply(call, edits);
-        if call.endpoint() == Endpoint::ContainerCreate
-            && let Some(doc) = call.doc_mut()
-        {
-            pinned::keep(&mut doc.root, pinned);
+        if is_done {
+            return Verdict::Answer(Reply { status: 204, json: None });
         }
-        edit::fill(call, &operation.fills);
-        if self.no_new_privileges && call.endpoint() == Endpoint::ContainerCreate {
-            edit::add_no_new_privileges(call);
-        }
-        Verdict::Continue
+        let adds = self.no_new_privileges;
+        Verdict::Pass(edit::edits(call, operation, corrections, pinned, adds))
     }
 
     fn names(&self) -> Vec<Name> {
@@ -164,10 +159,11 @@ impl Policy for Conservative {
         redacts || !SHOWS.contains(&row.endpoint) || pinned::may_concern(body)
     }
 
-    fn answer(&self, reply: &mut Reply<'_>, cx: &Context<'_>) -> Verdict {
-        let endpoint = reply.call.endpoint();
-        let Some(json) = reply.json.as_mut().filter(|_| (200..300).contains(&reply.status)) else {
-            return Verdict::Continue;
+    fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
+        let endpoint = answer.call.endpoint();
+        let Some(json) = answer.json.as_mut().filter(|_| (200..300).contains(&answer.status))
+        else {
+            return Verdict::pass();
         };
         if endpoint == Endpoint::ContainerInspect {
             pinned::show(json);
@@ -177,18 +173,19 @@ impl Policy for Conservative {
         }
         if endpoint == Endpoint::ContainerExec
             && let Some(id) = json.get("Id").and_then(|id| id.as_str())
-            && let Some(container) = reply.call.names().first()
+            && let Some(container) = answer.call.names().first()
         {
             let (listener, user) = (cx.listener.to_owned(), cx.identity.user().map(str::to_owned));
             let made = Made { listener, user, container: container.clone() };
-            reply.keep.push((Question::Exec(id.to_owned()), Fact::Exec(Arc::new(made))));
+            let (question, fact) = (Question::Exec(id.to_owned()), Fact::Exec(Arc::new(made)));
+            return cx.once(Deed::Remember(question, fact));
         }
-        Verdict::Continue
+        Verdict::pass()
     }
 }
 
 /// One step of judging, where tests count them.
-fn count() {
+pub(super) fn count() {
     #[cfg(test)]
     tests::steps::count();
 }

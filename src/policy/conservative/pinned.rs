@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::api::doc::Value;
+use crate::policy::edit::{Edit, keys};
 
 /// How a text begins that is ours.
 const MARK: &str = "dockgate:";
@@ -35,17 +36,17 @@ struct Kept<'k> {
     pinned: Vec<Pinned>,
 }
 
-/// Puts into a create body what was written in it.
-pub(super) fn keep(create: &mut Value, mut pinned: Vec<Pinned>) {
+/// What is to stand in a create body of what was written in it.
+pub(super) fn kept(create: &Value, mut pinned: Vec<Pinned>) -> Option<Edit> {
+    const PLACE: [&str; 2] = ["HostConfig", "ContainerIDFile"];
     pinned.retain(|one| one.sent != one.asked);
     if pinned.is_empty() {
-        return;
+        return None;
     }
-    let Some(place) = create.at_mut(&["HostConfig", "ContainerIDFile"]) else { return };
-    let kept = Kept { file: place.as_str().unwrap_or_default().into(), pinned };
-    if let Ok(text) = serde_json::to_string(&kept) {
-        *place = Value::String(format!("{MARK}{text}"));
-    }
+    let file = PLACE.iter().try_fold(create, |value, key| value.get(key)).and_then(Value::as_str);
+    let kept = Kept { file: file.unwrap_or_default().into(), pinned };
+    let text = serde_json::to_string(&kept).ok()?;
+    Some(Edit::Body(keys(&PLACE), Some(Value::String(format!("{MARK}{text}")))))
 }
 
 /// Shows an inspect answer as the user wrote it.
@@ -79,13 +80,14 @@ mod tests {
     fn kept(host_config: &str, pinned: &[(&str, &str)]) -> String {
         let body = format!(r#"{{"HostConfig":{host_config}}}"#);
         let kind = crate::api::shape::Kind::Object(crate::api::container::CREATE);
-        let mut doc = crate::api::doc::parse(body.as_bytes(), &kind).unwrap();
+        let doc = crate::api::doc::parse(body.as_bytes(), &kind).unwrap();
         let pinned = pinned
             .iter()
             .map(|(sent, asked)| Pinned { sent: (*sent).to_owned(), asked: (*asked).to_owned() });
-        keep(&mut doc.root, pinned.collect());
-        let place = doc.root.at_mut(&["HostConfig", "ContainerIDFile"]).unwrap();
-        place.as_str().unwrap_or_default().to_owned()
+        match super::kept(&doc.root, pinned.collect()) {
+            Some(Edit::Body(_, Some(text))) => text.as_str().unwrap_or_default().to_owned(),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -107,7 +109,8 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_where_nothing_was_named_and_other_answers_stay() {
-        assert_eq!(kept(r#"{"ContainerIDFile":"/c"}"#, &[("ID", "ID")]), "/c");
+        let same = Pinned { sent: "ID".to_owned(), asked: "ID".to_owned() };
+        assert_eq!(super::kept(&Value::Null, vec![same]), None);
         for mut answer in [
             json!({}),
             json!(null),

@@ -269,7 +269,9 @@ mod tests {
                     Verdict::Allowed(_) => None,
                     Verdict::Denied(_, reasons) => Some(reasons[0].message()),
                     Verdict::Malformed(why) => panic!("{why}"),
-                    Verdict::Undecided(_, questions) => panic!("{questions:?}"),
+                    other @ (Verdict::Undecided(..)
+                    | Verdict::Waits(..)
+                    | Verdict::Answered(..)) => panic!("{other:?}"),
                 }
             };
         let at = |addresses: &[&str]| {

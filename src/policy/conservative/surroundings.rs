@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Bind, Config, Listener};
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// Whether paths of the engine's host can be looked at from here.
     pub shares_host: bool,

@@ -4,12 +4,12 @@
 //! because the engine refuses more `NanoCpus` than its machine has.
 
 use super::Judged;
-use super::endpoints::Makes;
 use super::numbers::stays;
 use super::rules::{Rules, above};
 use super::sheet::{NumberField, NumberFields, slot};
 use crate::api::Typed;
 use crate::api::doc::Value;
+use crate::api::endpoint::Makes;
 use crate::config::Size;
 use crate::policy::{Fact, Question, Reason};
 

@@ -4,7 +4,6 @@
 //! the caps by every spelling of it, and what would mean "unlimited" is set or refused, never passed on.
 
 mod cpus;
-mod endpoints;
 mod log;
 mod marks;
 mod memory;
@@ -19,12 +18,13 @@ mod tmpfs;
 mod ulimits;
 mod words;
 
+use super::edit::{self, Edit};
 use super::{Context, Name, Policy, Reason, Verdict};
 use crate::api::Typed;
 use crate::api::doc::Value;
+use crate::api::endpoint::Makes;
 use crate::api::query::Query;
 use crate::config::{LimitRules, LimitsPolicy, Word};
-use endpoints::Makes;
 use rules::Rules;
 use sheet::NumberFields;
 
@@ -45,22 +45,17 @@ impl Policy for Limits {
         &self.name
     }
 
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
-        let makes = endpoints::makes(call.endpoint());
-        if makes == Makes::Nothing {
-            return Verdict::Continue;
-        }
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
+        let makes = call.row().makes();
         let rules = Rules::of(&self.settings, cx);
         let asked =
             cpus::asks(&rules, call, makes).or_else(|| published::asks(&rules, call, makes));
         if let Some(question) = asked {
             return Verdict::Ask(vec![question]);
         }
-        let mut reasons = Vec::new();
-        for judged in judge(&rules, call, makes) {
-            reasons.extend(judged.err());
-        }
-        if reasons.is_empty() { Verdict::Continue } else { Verdict::Deny(reasons) }
+        let (judged, edits) = judge(&rules, call, makes);
+        let reasons: Vec<_> = judged.into_iter().filter_map(Result::err).collect();
+        if reasons.is_empty() { Verdict::Pass(edits) } else { Verdict::Deny(reasons) }
     }
 
     fn names(&self) -> Vec<Name> {
@@ -79,15 +74,23 @@ impl Policy for Limits {
 
 type Judged = Result<(), Reason>;
 
-fn judge(rules: &Rules<'_>, call: &mut Typed, makes: Makes) -> Vec<Judged> {
+/// What is against the call, and what it is changed to.
+fn judge(rules: &Rules<'_>, call: &Typed, makes: Makes) -> (Vec<Judged>, Vec<Edit>) {
     let path = call.row().path;
     let name = call.names().first().cloned().unwrap_or_default();
+    let unchanged = |judged| (vec![judged], Vec::new());
     match makes {
-        Makes::Nothing => Vec::new(),
-        Makes::Service => vec![rules.no_services(path)],
-        Makes::Endpoint => vec![network::connect(rules, &name)],
-        Makes::Running => vec![published::start(rules, &name)],
-        Makes::Build => build(rules, call.query_mut()),
+        Makes::Nothing | Makes::Image | Makes::Swarm | Makes::Plugin | Makes::Checkpoint => {
+            (Vec::new(), Vec::new())
+        }
+        Makes::Service => unchanged(rules.no_services(path)),
+        Makes::Endpoint => unchanged(network::connect(rules, &name)),
+        Makes::Running => unchanged(published::start(rules, &name)),
+        Makes::Build => {
+            let mut query = call.query().clone();
+            let judged = build(rules, &mut query);
+            (judged, edit::between_queries(call.query(), &query))
+        }
         Makes::Container => body(call, |root| create(rules, root)),
         Makes::Update => body(call, |root| update(rules, root, &name)),
         Makes::Exec => {
@@ -100,9 +103,13 @@ fn judge(rules: &Rules<'_>, call: &mut Typed, makes: Makes) -> Vec<Judged> {
     }
 }
 
-/// Without a body there is nothing to make, and the engine says so.
-fn body(call: &mut Typed, judge: impl FnOnce(&mut Value) -> Vec<Judged>) -> Vec<Judged> {
-    call.doc_mut().map(|doc| judge(&mut doc.root)).unwrap_or_default()
+/// Without a body there is nothing to make, and the engine says so. The limits are written into a copy, and the edits
+/// are what makes the call's own body the same.
+fn body(call: &Typed, judge: impl FnOnce(&mut Value) -> Vec<Judged>) -> (Vec<Judged>, Vec<Edit>) {
+    let Some(doc) = call.doc() else { return (Vec::new(), Vec::new()) };
+    let mut root = doc.root.clone();
+    let judged = judge(&mut root);
+    (judged, edit::between(&doc.root, root))
 }
 
 fn build(rules: &Rules<'_>, query: &mut Query) -> Vec<Judged> {

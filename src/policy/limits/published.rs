@@ -5,10 +5,10 @@
 //! that was replaced, is counted again when it starts.
 
 use super::Judged;
-use super::endpoints::Makes;
 use super::rules::Rules;
 use crate::api::Typed;
 use crate::api::doc::Value;
+use crate::api::endpoint::Makes;
 use crate::policy::ports::Published;
 use crate::policy::{Fact, Question, Reason};
 
@@ -30,10 +30,14 @@ pub(super) fn asks(rules: &Rules<'_>, call: &Typed, makes: Makes) -> Option<Ques
         | Makes::Update
         | Makes::Exec
         | Makes::Build
+        | Makes::Image
         | Makes::Volume
         | Makes::Network
         | Makes::Endpoint
-        | Makes::Service => return None,
+        | Makes::Service
+        | Makes::Swarm
+        | Makes::Plugin
+        | Makes::Checkpoint => return None,
     };
     rules.cx.facts.get(&question).is_none().then_some(question)
 }

@@ -59,7 +59,9 @@ fn refused(chain: &Chain, line: &str, body: &str) -> Option<String> {
         rehearsal::Verdict::Allowed(_) => None,
         rehearsal::Verdict::Denied(_, reasons) => Some(reasons[0].rule.to_string()),
         rehearsal::Verdict::Malformed(why) => panic!("{line}: {why}"),
-        rehearsal::Verdict::Undecided(_, questions) => panic!("{questions:?}"),
+        other @ (rehearsal::Verdict::Undecided(..)
+        | rehearsal::Verdict::Waits(..)
+        | rehearsal::Verdict::Answered(..)) => panic!("{other:?}"),
     }
 }
 

@@ -60,10 +60,10 @@ impl Rego {
         })
     }
 
-    fn judge(&self, call: &mut Typed, cx: &Context<'_>) -> Result<Option<Verdict>, Reason> {
+    fn judge(&self, call: &Typed, cx: &Context<'_>) -> Result<Verdict, Reason> {
         let binds = match binds::of(call, cx.facts, self.shares_host) {
             Ok(binds) => binds,
-            Err(binds::Open::Ask(questions)) => return Ok(Some(Verdict::Ask(questions))),
+            Err(binds::Open::Ask(questions)) => return Ok(Verdict::Ask(questions)),
             Err(binds::Open::Unknown(why)) => return Err(self.refuse(call, why)),
         };
         let input = input::of(call, cx, binds, self.input_bytes).map_err(|TooLarge| {
@@ -72,16 +72,15 @@ impl Rego {
         let said = self.evaluate(input).map_err(|why| self.refuse(call, why))?;
         if !said.deny.is_empty() {
             let reasons = said.deny.into_iter().map(|message| self.refuse(call, message));
-            return Ok(Some(Verdict::Deny(reasons.collect())));
+            return Ok(Verdict::Deny(reasons.collect()));
         }
         if !said.allow {
             let why = format!("is not allowed by `{}.allow`", self.compiled.package);
             return Err(self.refuse(call, why));
         }
-        if let Some(operations) = said.patch {
-            patch::apply(&operations, call).map_err(|why| self.refuse(call, why))?;
-        }
-        Ok(None)
+        let Some(operations) = said.patch else { return Ok(Verdict::pass()) };
+        let edits = patch::edits(&operations, call).map_err(|why| self.refuse(call, why))?;
+        Ok(Verdict::Pass(edits))
     }
 
     /// Whatever comes in here, what comes out is a word of the policy or the reason why there is none.
@@ -116,11 +115,8 @@ impl Policy for Rego {
         &self.name
     }
 
-    fn request(&self, call: &mut Typed, cx: &Context<'_>) -> Verdict {
-        match self.judge(call, cx) {
-            Ok(verdict) => verdict.unwrap_or(Verdict::Continue),
-            Err(reason) => Verdict::deny(reason),
-        }
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
+        self.judge(call, cx).unwrap_or_else(Verdict::deny)
     }
 }
 

@@ -54,6 +54,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Addresses(_)
         | Question::Info
         | Question::Exec(_)
+        | Question::List(..)
         | Question::Plugin { .. } => Fact::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);
@@ -63,7 +64,11 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
 fn allowed(said: Decision) -> String {
     match said {
         Decision::Allowed(bytes) => String::from_utf8(bytes).unwrap(),
-        other @ (Decision::Denied(..) | Decision::Undecided(..) | Decision::Malformed(_)) => {
+        other @ (Decision::Denied(..)
+        | Decision::Undecided(..)
+        | Decision::Waits(..)
+        | Decision::Answered(..)
+        | Decision::Malformed(_)) => {
             panic!("{other:?}")
         }
     }
@@ -72,7 +77,11 @@ fn allowed(said: Decision) -> String {
 fn denied(said: Decision) -> Vec<String> {
     match said {
         Decision::Denied(_, reasons) => reasons.iter().map(Reason::message).collect(),
-        other @ (Decision::Allowed(_) | Decision::Undecided(..) | Decision::Malformed(_)) => {
+        other @ (Decision::Allowed(_)
+        | Decision::Undecided(..)
+        | Decision::Waits(..)
+        | Decision::Answered(..)
+        | Decision::Malformed(_)) => {
             panic!("{other:?}")
         }
     }
@@ -142,9 +151,11 @@ fn bind_mounts_are_seen_however_they_are_written_and_where_they_lead() {
 fn a_call_passes_only_if_allow_is_true_and_deny_is_empty() {
     let said = |text: &str| match ask(&chain(text), "GET /v1.45/info", "") {
         Decision::Allowed(_) => Vec::new(),
-        other @ (Decision::Denied(..) | Decision::Undecided(..) | Decision::Malformed(_)) => {
-            denied(other)
-        }
+        other @ (Decision::Denied(..)
+        | Decision::Undecided(..)
+        | Decision::Waits(..)
+        | Decision::Answered(..)
+        | Decision::Malformed(_)) => denied(other),
     };
     for text in [
         "package dockgate\nallow := true",

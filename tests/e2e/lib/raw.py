@@ -2,115 +2,31 @@
 
 import json
 import os
-import socket
+import pathlib
+import sys
 import time
 
-SECONDS = 15
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
+
+import rawhttp  # noqa: E402
 
 
-class Answer:
-    def __init__(self, line, headers, body):
-        self.line, self.headers, self.body = line, headers, body
-        self.status = int(line.split(" ")[1]) if line.startswith("HTTP/") else 0
-
-    def header(self, name):
-        return next((v for k, v in self.headers if k.lower() == name.lower()), None)
-
-    def json(self):
-        return json.loads(self.body)
-
+class Answer(rawhttp.Answer):
     def show(self, body=True):
         print("  <", self.line)
         for name, value in self.headers:
             if name.lower() != "date":
                 print(f"  < {name}: {value}")
         if body:
-            print("  <", repr(self.body.decode(errors="replace")))
+            print("  <", repr(self.text))
         return self
 
 
-class Conn:
+class Conn(rawhttp.Conn):
+    Answer = Answer
+
     def __init__(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(os.environ["E2E_SOCK"])
-        self.buffer = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.sock.close()
-
-    def send(self, data):
-        self.sock.sendall(data if isinstance(data, bytes) else data.encode())
-        return self
-
-    def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
-
-    def fill(self):
-        data = self.sock.recv(65536)
-        self.buffer += data
-        return bool(data)
-
-    def take(self, size):
-        while len(self.buffer) < size:
-            if not self.fill():
-                raise EOFError(f"end of stream after {self.buffer!r}")
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
-        return data
-
-    def take_line(self):
-        while b"\n" not in self.buffer:
-            if not self.fill():
-                raise EOFError(f"end of stream after {self.buffer!r}")
-        line, _, self.buffer = self.buffer.partition(b"\n")
-        return line.rstrip(b"\r").decode()
-
-    def take_all(self):
-        """Everything up to the other side's end of stream."""
-        while self.fill():
-            pass
-        data, self.buffer = self.buffer, b""
-        return data
-
-    def head(self):
-        """A status line and headers; what follows stays where it is."""
-        line, headers = self.take_line(), []
-        while field := self.take_line():
-            name, _, value = field.partition(":")
-            headers.append((name, value.strip()))
-        return Answer(line, headers, b"")
-
-    def answer(self, method="GET"):
-        """A whole answer, its body as its framing says."""
-        a = self.head()
-        if method == "HEAD" or a.status in (101, 204, 304) or 100 <= a.status < 200:
-            return a
-        if (a.header("Transfer-Encoding") or "").lower() == "chunked":
-            while size := int(self.take_line().split(";")[0], 16):
-                a.body += self.take(size)
-                self.take_line()
-            while self.take_line():
-                pass
-        elif a.header("Content-Length") is not None:
-            a.body = self.take(int(a.header("Content-Length")))
-        else:
-            a.body = self.take_all()
-        return a
-
-    def ended(self, seconds):
-        """Has the other side closed? Waits a little for it."""
-        self.sock.settimeout(seconds)
-        try:
-            return self.sock.recv(1) == b""
-        except socket.timeout:
-            return False
-        except ConnectionResetError:
-            return True
-        finally:
-            self.sock.settimeout(SECONDS)
+        super().__init__(os.environ["E2E_SOCK"])
 
 
 def call(method, path, body=None):

@@ -3,29 +3,20 @@
 reset.py SOCKET BASE_IMAGE_ID
 """
 
-import http.client
-import json
-import socket
+import pathlib
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
+
+from rawhttp import Conn  # noqa: E402
+
 sock, base = sys.argv[1], sys.argv[2]
-
-
-class Unix(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
-        self.sock.connect(sock)
-
-
-conn = Unix("engine")
+conn = Conn(sock, seconds=60)
 
 
 def call(method, path):
-    conn.request(method, path)
-    response = conn.getresponse()
-    body = response.read()
-    return json.loads(body) if response.status == 200 and body else None
+    answer = conn.send(f"{method} {path} HTTP/1.1\r\nHost: engine\r\nContent-Length: 0\r\n\r\n").answer(method)
+    return answer.json() if answer.status == 200 and answer.body else None
 
 
 for c in call("GET", "/containers/json?all=1") or []:

@@ -11,7 +11,7 @@ use jsonwebtoken::Algorithm;
 use super::super::keys::Allowed;
 use super::super::source::{Fetched, KeySource, Pace};
 use super::*;
-use crate::auth::client::HttpClient;
+use crate::http_client::HttpClient;
 
 const NEVER: Duration = Duration::from_secs(1_000_000);
 const ALWAYS: Duration = Duration::ZERO;

@@ -6,7 +6,7 @@
 use super::super::pinned::Pinned;
 use super::super::reference::{self, Reference};
 use super::super::{Conservative, state};
-use super::{Edit, Judge, Judgement, PathStep, Pin, SHORT_ID, yes};
+use super::{Correction, Edit, Judge, Judgement, PathStep, Pin, SHORT_ID, yes};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::policy::{Context, Fact, Question, Reason};
@@ -72,8 +72,9 @@ impl Judge<'_> {
             match self.network(with, name, cx) {
                 Judgement::Yes => {
                     let known = state::network_of(name, cx).filter(|_| !self.is_made);
-                    let pin = |(_, id)| Edit::Pin(Pin::Endpoint { key: name.to_string(), id });
-                    self.edits.extend(known.map(pin));
+                    let pin =
+                        |(_, id)| Correction::Pin(Pin::Endpoint { key: name.to_string(), id });
+                    self.corrections.extend(known.map(pin));
                 }
                 Judgement::Unknown => all = Judgement::Unknown,
                 no => return no,
@@ -142,7 +143,7 @@ impl Judge<'_> {
             _ => reference.with_id(id),
         };
         if let Some(PathStep::Query(name)) = self.path.last() {
-            return self.edits.push(Edit::Query(name, sent));
+            return self.edit(Edit::Query((*name).into(), Some(sent)));
         }
         // Links of the default bridge are shown with names anyway.
         if field == Some("VolumesFrom") {
@@ -161,9 +162,9 @@ impl Judge<'_> {
                     "could be the beginning of another's id by the time a step of the build starts";
                 return Judgement::Because(why.to_owned()).of(&name);
             }
-            Some(PathStep::Query(param)) => self.edits.push(Edit::Query(param, id)),
+            Some(PathStep::Query(param)) => self.edit(Edit::Query((*param).into(), Some(id))),
             Some(PathStep::Key("NetworkMode")) if !self.is_made => {
-                self.edits.push(Edit::Pin(Pin::OnlyEndpoint { name, id }));
+                self.corrections.push(Correction::Pin(Pin::OnlyEndpoint { name, id }));
             }
             _ => self.replace_here(None, id),
         }

@@ -54,6 +54,8 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ("name.absent", "what the call names does not exist; to the client it is the engine's own 404"),
     ("network.not-own", "the network could not have been made here"),
     ("network.name-taken", "there is a network of that name (409, in the engine's words)"),
+    ("policy.answer", "a policy answered what the engine had answered; a fault of dockgate (500)"),
+    ("policy.deed", "what a policy wants done first could not be done on the engine (502)"),
     ("rego.*", "a policy `rego`: [what it says](policies/rego.md)"),
     ("rules.operation", "the file of rules does not have the operation"),
     (

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::allowed::{self, Allowed};
 use super::{Requirement, Rule};
 use crate::api::doc::Value;
-use crate::config::{Invalid, Place};
+use crate::config::{Complaints, Invalid, Place, SourceText};
 
 /// What `extends` may name, and what is compiled in.
 const BUILTIN: &str = include_str!("../../../../policies/conservative.toml");
@@ -74,33 +74,20 @@ impl Raw {
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Raw, Invalid> {
-        let table = DeTable::parse(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let what = error.message().replace('\n', ", ");
-            Invalid::at(&Place::within(path, text, at), what, "")
-        })?;
-        let mut reading = Reading { path, text, complaints: Invalid::default() };
+        let source = SourceText::new(path, text);
+        let table = DeTable::parse(text).map_err(|error| source.malformed(&error))?;
+        let mut reading = Reading { source, complaints: Complaints::about(source) };
         let raw = reading.file(table.get_ref());
         reading.complaints.or(raw)
     }
 }
 
 struct Reading<'r> {
-    path: &'r Path,
-    text: &'r str,
-    complaints: Invalid,
+    source: SourceText<'r>,
+    complaints: Complaints<'r>,
 }
 
 impl Reading<'_> {
-    fn place(&self, at: usize) -> Place {
-        Place::within(self.path, self.text, at)
-    }
-
-    fn complain(&mut self, at: usize, what: impl Into<String>, hint: &str) {
-        let place = self.place(at);
-        self.complaints.extend(Invalid::at(&place, what.into(), hint));
-    }
-
     fn file(&mut self, table: &DeTable<'_>) -> Raw {
         let mut raw = Raw::default();
         let mut only = None;
@@ -108,7 +95,7 @@ impl Reading<'_> {
             match key.get_ref().as_ref() {
                 "extends" => {
                     if self.string(value).as_deref() != Some(BUILTIN_NAME) {
-                        self.complain(value.span().start, "must be `conservative`", "");
+                        self.complaints.add(value.span().start, "must be `conservative`", "");
                     } else if let Ok(builtin) = Raw::builtin() {
                         raw = builtin;
                     }
@@ -118,7 +105,7 @@ impl Reading<'_> {
                 other => {
                     let what = format!("`{other}` is not a part of a file of rules");
                     let hint = "parts: `extends`, `only`, `[refuse.ID]`, `[group.NAME]` and `[operation.ID]`";
-                    self.complain(key.span().start, what, hint);
+                    self.complaints.add(key.span().start, what, hint);
                 }
             }
         }
@@ -127,7 +114,7 @@ impl Reading<'_> {
                 if !raw.operations.iter().any(|operation| operation.name == *id) {
                     let what = format!("`{id}` is not an operation of what the file extends");
                     let hint = "`only` chooses among operations that are allowed there";
-                    self.complaints.extend(Invalid::at(place, what, hint));
+                    self.complaints.add(place, what, hint);
                 }
             }
             let (listed, left_out) = std::mem::take(&mut raw.operations)
@@ -142,7 +129,7 @@ impl Reading<'_> {
                     "refuse" => self.refusal(&mut raw, name, value),
                     "group" => {
                         let entries = self.entries(value);
-                        let place = self.place(name.span().start);
+                        let place = self.source.place(name.span().start);
                         if let Some(group) = named(&mut raw.groups, name, place) {
                             merge_entries(group, entries);
                         }
@@ -175,7 +162,7 @@ impl Reading<'_> {
                 "operations" => refusal.operations = self.placed_strings(value),
                 "why" => refusal.why = self.string(value).unwrap_or_default(),
                 "hint" => refusal.hint = self.string(value).unwrap_or_default(),
-                other => self.complain(
+                other => self.complaints.add(
                     key.span().start,
                     format!("`{other}` says nothing of a refusal"),
                     "",
@@ -183,9 +170,9 @@ impl Reading<'_> {
             }
         }
         if refusal.why.is_empty() {
-            self.complain(name.span().start, "a refusal needs `why`", "");
+            self.complaints.add(name.span().start, "a refusal needs `why`", "");
         }
-        let place = self.place(name.span().start);
+        let place = self.source.place(name.span().start);
         // An operation that this file refuses is refused, whatever it extends.
         raw.operations.retain(|one| !refusal.operations.iter().any(|(id, _)| *id == one.name));
         raw.refuse.push(Named { name: name.get_ref().to_string(), place, value: refusal });
@@ -198,7 +185,7 @@ impl Reading<'_> {
         for refusal in &mut raw.refuse {
             refusal.value.operations.retain(|(other, _)| *other != id);
         }
-        let place = self.place(name.span().start);
+        let place = self.source.place(name.span().start);
         let mut read = RawOperation::default();
         for (key, value) in keys {
             match key.get_ref().as_ref() {
@@ -210,7 +197,7 @@ impl Reading<'_> {
                 other => {
                     let what = format!("`{other}` says nothing of an operation");
                     let hint = "`path`, `query`, `headers`, `body` or `redact`";
-                    self.complain(key.span().start, what, hint);
+                    self.complaints.add(key.span().start, what, hint);
                 }
             }
         }
@@ -231,7 +218,7 @@ impl Reading<'_> {
         match self.entry(value)? {
             Entry::Rule { rule, fill: None } => Some(RawPath::Is(rule)),
             Entry::Rule { .. } | Entry::Group(_) => {
-                self.complain(value.span().start, "`group` and `fill` are for bodies", "");
+                self.complaints.add(value.span().start, "`group` and `fill` are for bodies", "");
                 None
             }
         }
@@ -240,7 +227,7 @@ impl Reading<'_> {
     fn entries(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<Named<Entry>> {
         let keys = self.table(value).unwrap_or_default();
         let entry = |(key, value): Item<'_>| {
-            let place = self.place(key.span().start);
+            let place = self.source.place(key.span().start);
             let value = self.entry(value)?;
             Some(Named { name: key.get_ref().to_string(), place, value })
         };
@@ -256,7 +243,7 @@ impl Reading<'_> {
                 "zero" => Requirement::BeZero,
                 _ => {
                     let hint = "`any`, `zero`, `drop`, or a table";
-                    self.complain(at, format!("`{word}` is not a rule"), hint);
+                    self.complaints.add(at, format!("`{word}` is not a rule"), hint);
                     return None;
                 }
             };
@@ -293,13 +280,13 @@ impl Reading<'_> {
                 word => match allowed::read(word, value.get_ref()) {
                     Ok(Some(one)) => allowed.push(one),
                     Ok(None) => {
-                        self.complain(
+                        self.complaints.add(
                             key.span().start,
                             format!("there is no predicate `{word}`"),
                             allowed::WORDS,
                         );
                     }
-                    Err(what) => self.complain(value_at, what, ""),
+                    Err(what) => self.complaints.add(value_at, what, ""),
                 },
             }
         }
@@ -309,10 +296,10 @@ impl Reading<'_> {
         match (&rule.must, allowed.is_empty()) {
             (Requirement::BeAnything, false) => rule.must = Requirement::Be(allowed),
             (_, true) => {}
-            (_, false) => self.complain(at, "`zero` and `null` stand alone", ""),
+            (_, false) => self.complaints.add(at, "`zero` and `null` stand alone", ""),
         }
         if rule.id.is_empty() && !matches!(rule.must, Requirement::BeAnything) {
-            self.complain(at, "a rule that can refuse needs an id", "add `rule = \"…\"`");
+            self.complaints.add(at, "a rule that can refuse needs an id", "add `rule = \"…\"`");
         }
         if rule.why.is_empty() {
             rule.why = why(&rule.must);
@@ -324,7 +311,7 @@ impl Reading<'_> {
         match value.get_ref() {
             DeValue::Table(table) => Some(in_order(table)),
             _ => {
-                self.complain(value.span().start, "must be a table", "");
+                self.complaints.add(value.span().start, "must be a table", "");
                 None
             }
         }
@@ -333,7 +320,7 @@ impl Reading<'_> {
     fn string(&mut self, value: &Spanned<DeValue<'_>>) -> Option<String> {
         let text = value.get_ref().as_str().map(str::to_owned);
         if text.is_none() {
-            self.complain(value.span().start, "must be a string", "");
+            self.complaints.add(value.span().start, "must be a string", "");
         }
         text
     }
@@ -341,7 +328,7 @@ impl Reading<'_> {
     fn integer(&mut self, value: &Spanned<DeValue<'_>>) -> Option<i64> {
         let number = allowed::integer(value.get_ref());
         if number.is_none() {
-            self.complain(value.span().start, "must be an integer", "");
+            self.complaints.add(value.span().start, "must be an integer", "");
         }
         number
     }
@@ -352,12 +339,12 @@ impl Reading<'_> {
 
     fn placed_strings(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, Place)> {
         let DeValue::Array(items) = value.get_ref() else {
-            self.complain(value.span().start, "must be a list of strings", "");
+            self.complaints.add(value.span().start, "must be a list of strings", "");
             return Vec::new();
         };
         let mut strings = Vec::new();
         for item in items.iter() {
-            let place = self.place(item.span().start);
+            let place = self.source.place(item.span().start);
             strings.extend(self.string(item).map(|text| (text, place)));
         }
         strings

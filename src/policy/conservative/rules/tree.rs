@@ -12,13 +12,13 @@ use crate::api::doc::Value;
 use crate::api::endpoint::{BodyKind, Row};
 use crate::api::shape::Kind;
 use crate::api::{Endpoint, table};
-use crate::config::{Invalid, Place};
+use crate::config::{Complaints, Invalid, Place};
 
 /// Groups within groups.
 const MOST_DEPTH: usize = 4;
 
 pub(super) fn grow(raw: Raw) -> Result<Rules, Invalid> {
-    let mut growing = Builder { groups: &raw.groups, complaints: Invalid::default() };
+    let mut growing = Builder { groups: &raw.groups, complaints: Complaints::default() };
     let mut rules = Rules {
         operations: BTreeMap::new(),
         refused: BTreeMap::new(),
@@ -69,7 +69,7 @@ fn mounts_of_made(create: &Operation) -> Option<Rule> {
 
 struct Builder<'r> {
     groups: &'r [Named<Vec<Named<Entry>>>],
-    complaints: Invalid,
+    complaints: Complaints<'r>,
 }
 
 /// A path through a body with what its end is.
@@ -87,15 +87,11 @@ enum TargetStep {
 }
 
 impl Builder<'_> {
-    fn complain(&mut self, place: &Place, what: impl Into<String>, hint: &str) {
-        self.complaints.extend(Invalid::at(place, what.into(), hint));
-    }
-
     fn row(&mut self, id: &str, place: &Place) -> Option<&'static Row> {
         let row = table::TABLE.iter().find(|row| row.endpoint.id() == id);
         if row.is_none() {
             let hint = "operation ids are those of moby's OpenAPI files, such as `ContainerCreate`";
-            self.complain(place, format!("there is no operation `{id}`"), hint);
+            self.complaints.add(place, format!("there is no operation `{id}`"), hint);
         }
         row
     }
@@ -109,7 +105,11 @@ impl Builder<'_> {
             RawPath::Is(rule) => PathRule::Is(rule.clone()),
         });
         if path.is_some() && row.path_names.is_empty() {
-            self.complain(&raw.place, format!("the path of `{}` names nothing", raw.name), "");
+            self.complaints.add(
+                &raw.place,
+                format!("the path of `{}` names nothing", raw.name),
+                "",
+            );
         }
         for entry in query {
             let param = row.query.iter().find(|param| param.name == entry.name && !param.ignored);
@@ -125,7 +125,7 @@ impl Builder<'_> {
                 None => {
                     let what =
                         format!("`{}` is not a query parameter of `{}`", entry.name, raw.name);
-                    self.complain(&entry.place, what, "");
+                    self.complaints.add(&entry.place, what, "");
                 }
             }
         }
@@ -137,7 +137,7 @@ impl Builder<'_> {
                 }
                 None => {
                     let what = format!("`{}` is not a header of `{}`", entry.name, raw.name);
-                    self.complain(&entry.place, what, "names are in lower case");
+                    self.complaints.add(&entry.place, what, "names are in lower case");
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Builder<'_> {
             None => {
                 if let Some(entry) = body.first() {
                     let what = format!("`{}` has no JSON body", raw.name);
-                    self.complain(&entry.place, what, "");
+                    self.complaints.add(&entry.place, what, "");
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Builder<'_> {
                 Some(rule.clone())
             }
             Entry::Rule { .. } | Entry::Group(_) => {
-                self.complain(&entry.place, "`group` and `fill` are for bodies", "");
+                self.complaints.add(&entry.place, "`group` and `fill` are for bodies", "");
                 None
             }
         }
@@ -203,11 +203,11 @@ impl Builder<'_> {
         depth: usize,
     ) {
         let Some(group) = self.groups.iter().find(|group| group.name == *name) else {
-            self.complain(&entry.place, format!("there is no group `{name}`"), "");
+            self.complaints.add(&entry.place, format!("there is no group `{name}`"), "");
             return;
         };
         if depth == MOST_DEPTH {
-            self.complain(&entry.place, format!("group `{name}` holds itself"), "");
+            self.complaints.add(&entry.place, format!("group `{name}` holds itself"), "");
             return;
         }
         for inner in &group.value {
@@ -233,7 +233,7 @@ impl Builder<'_> {
         let target = match find(path, root) {
             Ok(target) => target,
             Err(what) => {
-                return self.complain(&entry.place, what, "see the Engine API's definition");
+                return self.complaints.add(&entry.place, what, "see the Engine API's definition");
             }
         };
         self.suit(entry, rule, target.kind);
@@ -247,7 +247,7 @@ impl Builder<'_> {
                     operation.fills.retain(|(other, _)| *other != fields);
                     operation.fills.push((fields, value.clone()));
                 }
-                _ => self.complain(
+                _ => self.complaints.add(
                     &entry.place,
                     "`fill` is for a text or a bool outside of lists",
                     "",
@@ -268,7 +268,11 @@ impl Builder<'_> {
         for one in allowed {
             if !suits(one, kind) {
                 let what = format!("`{}` can never be {}", entry.name, one.describe());
-                self.complain(&entry.place, what, "the predicate is for values of another type");
+                self.complaints.add(
+                    &entry.place,
+                    what,
+                    "the predicate is for values of another type",
+                );
             }
         }
     }

@@ -29,7 +29,9 @@ fn sent(
         }
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
         Verdict::Malformed(why) => panic!("{why}"),
-        Verdict::Undecided(..) => panic!("every question has an answer"),
+        other @ (Verdict::Undecided(..) | Verdict::Waits(..) | Verdict::Answered(..)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -161,7 +163,9 @@ fn ports_are_counted_with_those_of_the_image() {
             Verdict::Allowed(_) => None,
             Verdict::Denied(_, reasons) => Some(reasons[0].message()),
             Verdict::Malformed(why) => panic!("{why}"),
-            Verdict::Undecided(_, questions) => panic!("{questions:?}"),
+            other @ (Verdict::Undecided(..) | Verdict::Waits(..) | Verdict::Answered(..)) => {
+                panic!("{other:?}")
+            }
         }
     };
     let all =

@@ -44,7 +44,9 @@ fn rule(line: &str, body: &str) -> Option<String> {
         Verdict::Allowed(_) => None,
         Verdict::Denied(_, reasons) => Some(reasons[0].rule.to_string()),
         Verdict::Malformed(why) => panic!("{why}"),
-        Verdict::Undecided(..) => panic!("every question has an answer"),
+        other @ (Verdict::Undecided(..) | Verdict::Waits(..) | Verdict::Answered(..)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -47,7 +47,9 @@ fn sent(
         }
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
         Verdict::Malformed(why) => panic!("{why}"),
-        Verdict::Undecided(_, questions) => panic!("{questions:?}"),
+        other @ (Verdict::Undecided(..) | Verdict::Waits(..) | Verdict::Answered(..)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -133,7 +135,9 @@ fn a_container_is_judged_again_at_each_use() {
             Verdict::Allowed(_) => Ok(()),
             Verdict::Denied(_, reasons) => Err(reasons[0].message()),
             Verdict::Malformed(why) => panic!("{why}"),
-            Verdict::Undecided(_, questions) => panic!("{questions:?}"),
+            other @ (Verdict::Undecided(..) | Verdict::Waits(..) | Verdict::Answered(..)) => {
+                panic!("{other:?}")
+            }
         }
     };
     let plain = |source: &str| json!({ "Binds": [format!("{source}:/c:ro")] });

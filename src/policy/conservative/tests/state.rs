@@ -17,6 +17,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::MountsBelow(_)
             | Question::Addresses(_)
             | Question::Exec(_)
+            | Question::List(..)
             | Question::Plugin { .. } => None,
         };
         found.map_or(Fact::Absent, |json| Fact::Json(Arc::new(json.clone())))
@@ -54,7 +55,9 @@ pub(super) fn decide(line: &str, body: &str, things: Value) -> Result<String, St
         Verdict::Allowed(bytes) => Ok(String::from_utf8(bytes).unwrap()),
         Verdict::Denied(_, reasons) => Err(reasons[0].message()),
         Verdict::Malformed(why) => panic!("{why}"),
-        Verdict::Undecided(..) => panic!("every question has an answer"),
+        other @ (Verdict::Undecided(..) | Verdict::Waits(..) | Verdict::Answered(..)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP asked of others: key sets, and programs and plugins that decide outside.
 //!
-//! `jwt` and `external` use it, and `gateway::plugins`. What must stay true: an answer is bounded in size and time, no
+//! `auth::jwt` and `auth::external` use it, and `gateway::plugins`. What must stay true: an answer is bounded in size and time, no
 //! redirect is followed, and a server's certificate is verified. No connection is kept: its task
 //! would live on one worker's runtime and be used from another's.
 
@@ -96,7 +96,7 @@ impl HttpClient {
     }
 
     /// GET; the body of a 200, at most `most` bytes.
-    pub(super) async fn get(&self, most: usize) -> Result<Vec<u8>, AskError> {
+    pub(crate) async fn get(&self, most: usize) -> Result<Vec<u8>, AskError> {
         match self.ask(self.request(Method::GET, self.uri.clone(), JSON, None)?, most).await? {
             (200, body) => Ok(body),
             (status, _) => Err(AskError::Status(status)),
@@ -104,7 +104,7 @@ impl HttpClient {
     }
 
     /// POST of JSON; status and body.
-    pub(super) async fn post_json(
+    pub(crate) async fn post_json(
         &self,
         body: Vec<u8>,
         most: usize,

@@ -1,0 +1,106 @@
+//! What dockgate changes on the engine by itself, for a policy that wants it done.
+//!
+//! `gateway::deeds` calls it. What must stay true: as for `own`, requests are constants but for names, which are encoded
+//! whole; none is sent twice; nobody waits longer than the engine answers others.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::own::{AGENT, LOOP, MOST_SMALL, exchange, is_a_name};
+use super::{Engine, EngineError};
+use crate::api::endpoint::{Minor, Resource};
+use crate::api::json;
+use crate::wire::trail::Trail;
+
+/// Done, or why not, in the engine's words.
+type Changed = Result<(), String>;
+
+impl Engine {
+    /// Removes something by its id or name; what is gone already is removed.
+    pub async fn remove(
+        &self,
+        version: Minor,
+        resource: Resource,
+        name: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        let (folder, end) = match resource {
+            Resource::Container => ("containers", "?force=1&v=1"),
+            Resource::Image => ("images", "?force=1"),
+            Resource::Network => ("networks", ""),
+            Resource::Volume => ("volumes", ""),
+            other => return Ok(Err(format!("of kind {other} nothing is removed"))),
+        };
+        if !is_a_name(name) {
+            return Ok(Err("that is no name".to_owned()));
+        }
+        let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+        let line = format!("DELETE /v1.{version}/{folder}/{name}{end}");
+        Ok(match self.change(&line, None, trail).await? {
+            (200 | 204 | 404, _) => Ok(()),
+            (status, body) => Err(words(status, &body)),
+        })
+    }
+
+    /// Unpacks a tar archive in a container below this path.
+    pub async fn put_archive(
+        &self,
+        version: Minor,
+        container: &str,
+        path: &str,
+        tar: &[u8],
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        if !is_a_name(container) {
+            return Ok(Err("that is no name".to_owned()));
+        }
+        let container = utf8_percent_encode(container, NON_ALPHANUMERIC);
+        let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
+        let line = format!("PUT /v1.{version}/containers/{container}/archive?path={path}");
+        Ok(match self.change(&line, Some(tar), trail).await? {
+            (200, _) => Ok(()),
+            (status, body) => Err(words(status, &body)),
+        })
+    }
+
+    /// On a connection of its own: one of the pool could close in this moment, and nobody could tell whether the
+    /// request was read.
+    async fn change(
+        &self,
+        line: &str,
+        body: Option<&[u8]>,
+        trail: &Trail,
+    ) -> Result<(u16, Vec<u8>), EngineError> {
+        let mut request = format!(
+            "{line} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\nConnection: close\r\n"
+        );
+        if let Some(body) = body {
+            request += "Content-Type: application/x-tar\r\n";
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
+        request += "\r\n";
+        let mut request = request.into_bytes();
+        trail.put(&mut request);
+        request.extend_from_slice(body.unwrap_or_default());
+        let mut conn = self.connect().await?;
+        let mut exchanging = std::pin::pin!(exchange(&mut conn, &request, MOST_SMALL));
+        let answer = loop {
+            match tokio::time::timeout(self.patience(), exchanging.as_mut()).await {
+                Ok(answer) => break answer,
+                // Some of it takes its time: only an engine that answers nobody is given up.
+                Err(_) if self.is_alive().await => {}
+                Err(_) => return Err(self.silent()),
+            }
+        };
+        match answer.map_err(|error| self.refused(&error))? {
+            (LOOP, ..) => Err(EngineError::Loop { address: self.place() }),
+            (status, body, _) => Ok((status, body)),
+        }
+    }
+}
+
+/// The engine's message, or the status where it has none.
+fn words(status: u16, body: &[u8]) -> String {
+    let answer: Option<serde_json::Value> = json::read(body).ok();
+    let message = answer.as_ref().and_then(|answer| answer.get("message")?.as_str());
+    message.map_or_else(|| format!("the engine answered {status}"), str::to_owned)
+}
