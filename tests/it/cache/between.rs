@@ -162,11 +162,24 @@ fn neither_the_rest_nor_a_part_nor_a_confirmation_is_chosen_by_one_client() {
 
 #[test]
 fn no_credential_is_to_be_read_in_the_store() {
-    let fields =
-        ["Private-Token", "X-Api-Key", "X-Remote-User", "Ocp-Apim-Subscription-Key", "Strange"];
-    for field in fields {
+    let fields = [
+        "Authorization",
+        "CF-Access-Client-Secret",
+        "Cookie",
+        "DPoP",
+        "From",
+        "Ocp-Apim-Subscription-Key",
+        "Origin",
+        "Private-Token",
+        "Strange",
+        "X-Api-Key",
+        "X-Remote-User",
+        "X-SSL-Client-Cert",
+        "X-User",
+    ];
+    for (field, vary) in fields.into_iter().flat_map(|field| [(field, field), (field, "Accept")]) {
         let origin =
-            Origin::always(&format!("200 OK\nCache-Control: max-age=60\nVary: {field}"), b"x");
+            Origin::always(&format!("200 OK\nCache-Control: max-age=60\nVary: {vary}"), b"x");
         let rig = Rig::new();
         let line = format!("{field}: hunter2");
         for expected in ["uri-miss", "hit"] {
