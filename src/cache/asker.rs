@@ -65,6 +65,11 @@ pub(super) fn without_credentials(request: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Whether a request may say who asks, so that the answer may be for that one alone.
+pub(super) fn says_who(request: &HeaderMap) -> bool {
+    request.keys().any(|name| matches!(Field::of(name), Field::Credential | Field::Personal))
+}
+
 /// Whether a stored object may say in clear what a field had in it: nobody's secret is in these.
 pub(super) fn is_public(name: &HeaderName) -> bool {
     const PUBLIC: [HeaderName; 4] =

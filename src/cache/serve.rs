@@ -121,10 +121,24 @@ impl Case<'_> {
     async fn look_up(&self) -> Option<StoredResponse> {
         let mine = self.find(&self.route.key).await;
         let is_own = self.route.key.partition != self.common;
-        if mine.is_some() || !is_own || !self.route.rules.share_authorized {
+        let shares = self.route.rules.share_authorized;
+        if mine.is_some() || !is_own || !(shares || self.brings_only_cookies()) {
             return mine;
         }
-        self.find(&Key { partition: self.common, ..self.route.key.clone() }).await
+        let common = self.find(&Key { partition: self.common, ..self.route.key.clone() }).await?;
+        (shares || self.is_given_to_everybody(&common)).then_some(common)
+    }
+
+    fn brings_only_cookies(&self) -> bool {
+        let headers = &self.request.headers;
+        headers.contains_key(header::COOKIE) && !headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// Whether it was asked for without a cookie, and its origin has said for how long it is good: an origin
+    /// that chooses by cookies says so by `Vary` (RFC 9110 §12.5.5). The other way round nothing is shared.
+    fn is_given_to_everybody(&self, common: &StoredResponse) -> bool {
+        let says = fresh::says_how_long(&common.meta.headers, &self.route.rules);
+        says && matches!(self.judge(common), Reuse::Fresh { .. })
     }
 
     async fn find(&self, key: &Key) -> Option<StoredResponse> {

@@ -4,6 +4,7 @@
 //! unbounded, a half-close is never turned into a full close, and no byte is held back while the
 //! other side could have it.
 
+mod acked;
 pub mod address;
 pub mod buffer;
 pub mod chunked;

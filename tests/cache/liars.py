@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import pathlib
 import re
+import socket
 import ssl
 import sys
 import time
@@ -324,6 +325,60 @@ def slow_client(rig):
     expect(right(got, path, 16 * MIB), True, f"complete and right ({got.error})")
     expect(rig.origin.counts(path)["requests"], 1, "origin requests")
     slow.close()
+
+
+@case("clients that read nothing of what is not stored cost little and keep nobody from the host")
+def idle_readers(rig):
+    # in KiB: the aim is 64; with HTTP/2 each has a connection of its own here, which is most of it
+    for kind, most in (("http", 128), ("https", 160), ("h2", 256)):
+        with rig.gate() as gate:
+            expect(fetch(gate.http, f"/idle/{kind}/first?size=1K").status, 200, "status")
+            before = gate.resident()
+            clients = [idle_reader(gate, kind, f"/idle/{kind}?size=16M&cc=no-store") for _ in range(300)]
+            for client in clients:
+                client.recv(1)
+            expect(fetch(gate.http, f"/idle/{kind}/other?size=1K").status, 200, "status of another one meanwhile")
+            each = settled(lambda: (gate.resident() - before) * 1e6 / 1024 / len(clients))
+            print(f"     {kind}: {each:.0f} KiB each")
+            if each > most:
+                raise Wrong(f"{kind}: a client costs {each:.0f} KiB, and may {most}")
+            for client in clients:
+                client.close()
+
+
+def idle_reader(gate, kind, target):
+    """A client that asks and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    port = gate.http if kind == "http" else gate.https
+    client.connect(("127.0.0.1", port))
+    if kind != "http":
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+        if kind == "h2":
+            trust.set_alpn_protocols(["h2"])
+        client = trust.wrap_socket(client)
+    if kind != "h2":
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        return client
+    # literal fields without Huffman (RFC 7541 6.2.2); SETTINGS and HEADERS of stream 1 with their ends
+    fields = {":method": "GET", ":scheme": "https", ":path": target, ":authority": f"127.0.0.1:{port}"}
+    block = b"".join(b"\0" + bytes([len(text)]) + text.encode() if text is name else bytes([len(text)]) + text.encode()
+                     for name, value in fields.items() for text in (name, value))
+    client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+                   + len(block).to_bytes(3, "big") + bytes([1, 5, 0, 0, 0, 1]) + block)
+    return client
+
+
+def settled(measure):
+    """What is measured when it does not grow any more."""
+    last = measure()
+    while True:
+        time.sleep(0.5)
+        now = measure()
+        if now <= last:
+            return now
+        last = now
 
 
 @case("one connection, many requests of all kinds: each answer is framed once and right")

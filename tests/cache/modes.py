@@ -216,7 +216,8 @@ def shared_folder(rig):
         text = (one.dir / "dockgate.toml").read_text().replace(f"{one.dir}/", f"{two.dir}/")
         for port, other in ((one.http, two.http), (one.https, two.https)):
             text = text.replace(f'://127.0.0.1:{port}"', f'://127.0.0.1:{other}"', 1)
-        (two.dir / "dockgate.toml").write_text(text)
+        # a port that nothing here listens on is asked for by a forward proxy only
+        (two.dir / "dockgate.toml").write_text(f"{text}\nforward = true\n")
         two.run()
         downloads = run([Download(gate.http, path + query, headers=host) for gate in (one, two) for _ in range(5)])
         expect(sum(right(got, path, 4 * MIB) for got in downloads), 10, "complete and right")

@@ -3,8 +3,8 @@
 //   node score.mjs SUITE_DIR RESULTS.json [THRESHOLDS]
 //
 // A test passes when its own result and those of all it depends on are `true`. Tests for browsers only are part of the
-// totals, as in the suite's own figures. THRESHOLDS has lines `required N` and `optimal N`: with fewer it ends with
-// status 1.
+// totals, as in the suite's own figures. THRESHOLDS has lines `required N of TOTAL` and `optimal N of TOTAL`: with fewer it
+// ends with status 1. Lines with another total are about another version of the suite.
 
 import fs from 'node:fs'
 import path from 'node:path'
@@ -48,11 +48,17 @@ console.log(Object.keys(kinds).map(kind => {
 }).join(', '))
 
 if (thresholdsFile) {
+  let judged = false
   for (const line of fs.readFileSync(thresholdsFile, 'utf8').split('\n')) {
-    const [kind, least] = line.split('#')[0].trim().split(/\s+/)
-    if (!kind) continue
+    const [kind, least, , total] = line.split('#')[0].trim().split(/\s+/)
+    if (!kind || kinds[kind].length !== Number(total)) continue
+    judged = true
     const enough = passed(kind) >= Number(least)
     if (!enough) process.exitCode = 1
     console.log(`${enough ? 'ok' : 'FAIL'} conformance-${kind} (${passed(kind)} pass, at least ${least} are to)`)
+  }
+  if (!judged) {
+    console.log('FAIL conformance: no line of the thresholds is about a suite of so many tests')
+    process.exitCode = 1
   }
 }

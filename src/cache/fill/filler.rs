@@ -261,18 +261,21 @@ async fn take_in(
         // What nobody will ever read is not fetched to its end.
         let next = match draft {
             Some(_) => begun.body.next().await,
-            None => tokio::select! {
-                biased;
-                next = begun.body.next() => next,
-                () = in_flight.deserted() => return Err(Failure::Left),
-            },
+            None => {
+                has_room(in_flight, &mut begun.body).await?;
+                tokio::select! {
+                    biased;
+                    next = begun.body.next() => next,
+                    () = in_flight.deserted() => return Err(Failure::Left),
+                }
+            }
         };
         match next {
             Some(Ok(piece)) => {
                 length += piece.len() as u64;
                 job.account.fetched(piece.len() as u64);
                 hash.update(&piece);
-                keep(cache, piece, length, in_flight, draft, &mut begun.body).await?;
+                keep(cache, piece, length, in_flight, draft);
             }
             Some(Err(Failure::Origin(fault))) => {
                 let may = length > resumed && resumptions < MOST_RESUMPTIONS;
@@ -299,20 +302,16 @@ async fn take_in(
 }
 
 /// Puts a piece where readers find it: into the draft, or, when the disk does not take it, past it.
-async fn keep(
+fn keep(
     cache: &Cache,
     piece: Bytes,
     length: u64,
-    in_flight: &Arc<InFlightBody>,
+    in_flight: &InFlightBody,
     draft: &mut Option<Draft>,
-    body: &mut Incoming,
-) -> Result<(), Failure> {
+) {
     if let Some(writing) = draft {
         match writing.append(&piece) {
-            Ok(()) => {
-                in_flight.written(length);
-                return Ok(());
-            }
+            Ok(()) => return in_flight.written(length),
             Err(error) => {
                 not_taken(cache, &error);
                 in_flight.pass_from(length - piece.len() as u64);
@@ -321,23 +320,25 @@ async fn keep(
             }
         }
     }
-    let mut passing = std::pin::pin!(in_flight.pass(piece));
-    let is_read = match timeout(SLOW, &mut passing).await {
+    in_flight.pass(piece);
+}
+
+/// Waits until the next piece of what passes by the disk can be had: nothing lies in memory before that.
+async fn has_room(in_flight: &InFlightBody, body: &mut Incoming) -> Result<(), Failure> {
+    let mut room = std::pin::pin!(in_flight.room());
+    let is_read = match timeout(SLOW, &mut room).await {
         Ok(is_read) => is_read,
         // A slow client is not to keep others from the host.
         Err(_) => tokio::select! {
             biased;
-            is_read = &mut passing => is_read,
+            is_read = &mut room => is_read,
             () = body.wanted() => {
                 body.release();
-                passing.await
+                room.await
             }
         },
     };
-    match is_read {
-        true => Ok(()),
-        false => Err(Failure::Left),
-    }
+    is_read.then_some(()).ok_or(Failure::Left)
 }
 
 /// Why the store does not take it.

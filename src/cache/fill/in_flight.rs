@@ -21,9 +21,9 @@ use crate::cache::meta::Meta;
 use crate::cache::store::{Lock, StoredResponse};
 use crate::cache::upstream::Fault;
 
-/// What may lie in memory on its way through, in bytes: at first, and for readers that empty it faster than
-/// it fills.
-const FIRST_WINDOW: u64 = 64 * 1024;
+/// What may lie in memory on its way through, in bytes: at first, when that is one piece, and for readers that
+/// empty it faster than it fills.
+const FIRST_WINDOW: u64 = 16 * 1024;
 const LARGEST_WINDOW: u64 = 512 * 1024;
 /// How long one reader may hold up others, where no file lies between.
 const STOPPED: Duration = Duration::from_secs(5);
@@ -244,10 +244,8 @@ impl InFlightBody {
         passage.start = offset;
     }
 
-    /// Hands a piece on, when there is room; false when nobody is left to read it.
-    pub(super) async fn pass(&self, piece: Bytes) -> bool {
-        let length = piece.len() as u64;
-        let mut piece = Some(piece);
+    /// Waits until there is room for a piece; false when nobody is left to read it.
+    pub(super) async fn room(&self) -> bool {
         let mut patience = std::pin::pin!(tokio::time::sleep(STOPPED));
         let mut was_full = false;
         loop {
@@ -258,13 +256,12 @@ impl InFlightBody {
                     return false;
                 }
                 passage.trim();
-                let held = passage.held();
-                if was_full && held == 0 {
-                    passage.window = (passage.window * 2).min(LARGEST_WINDOW);
+                let unread = passage.unread();
+                if was_full && unread == 0 {
+                    passage.widen();
                 }
-                if held < passage.window {
-                    passage.pieces.extend(piece.take());
-                    break;
+                if unread < passage.window {
+                    return true;
                 }
             }
             was_full = true;
@@ -276,8 +273,13 @@ impl InFlightBody {
                 }
             }
         }
+    }
+
+    /// Hands a piece on; there is room for it.
+    pub(super) fn pass(&self, piece: Bytes) {
+        let length = piece.len() as u64;
+        self.passage().pieces.push_back(piece);
         self.state.send_modify(|state| state.written += length);
-        true
     }
 
     /// Returns when nobody reads it any more.
@@ -310,8 +312,18 @@ impl Default for Passage {
 }
 
 impl Passage {
-    fn held(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    /// Not by what only the socket's buffer has taken: a reader of next to nothing has read that, too.
+    fn widen(&mut self) {
+        let passed = self.start - self.begins.unwrap_or(0).min(self.start);
+        let most = LARGEST_WINDOW.min(passed / 8).max(self.window);
+        self.window = (self.window * 2).min(most);
+    }
+
+    /// By the slowest one. Of the last piece that is a byte, which waits for the verdict.
+    fn unread(&self) -> u64 {
+        let held: u64 = self.pieces.iter().map(|piece| piece.len() as u64).sum();
+        let slowest = self.readers.iter().map(|(_, at)| *at).min().unwrap_or(0);
+        (self.start + held).saturating_sub(slowest.max(self.start))
     }
 
     /// One that has stopped holds up no other: it loses its seat, and what it has not read.
@@ -416,8 +428,7 @@ impl Reader {
     /// Goes on from another byte.
     pub fn go_to(&mut self, at: u64) {
         self.at = at;
-        self.tell(&mut self.in_flight.passage());
-        self.in_flight.moved.notify_waiters();
+        self.tell();
     }
 
     /// How much of the body can be read.
@@ -428,6 +439,8 @@ impl Reader {
     /// The next part before `end` (where the reader's range ends; none: the body's end), as soon as it
     /// is there; none behind the last one.
     pub async fn next(&mut self, end: Option<u64>) -> Result<Option<BodyPart>, Broken> {
+        // What was given out last lay in memory until now: only now there is room for more.
+        self.tell();
         loop {
             let (readable, whole, length) = {
                 let state = self.state.borrow_and_update();
@@ -459,7 +472,7 @@ impl Reader {
     }
 
     fn take(&mut self, until: u64) -> Result<BodyPart, Broken> {
-        let mut passage = self.in_flight.passage();
+        let passage = self.in_flight.passage();
         let file_ends = passage.begins.unwrap_or(u64::MAX);
         let piece = if self.at < file_ends {
             let length = until.min(file_ends) - self.at;
@@ -474,16 +487,17 @@ impl Reader {
             BodyPart::File { length, .. } => *length,
             BodyPart::Bytes(bytes) => bytes.len() as u64,
         };
-        self.tell(&mut passage);
-        drop(passage);
-        self.in_flight.moved.notify_waiters();
         Ok(piece)
     }
 
-    fn tell(&self, passage: &mut Passage) {
-        if let Some(place) = passage.readers.iter_mut().find(|(other, _)| *other == self.id) {
-            place.1 = self.at;
-        }
+    /// Says where it is.
+    fn tell(&self) {
+        let mut passage = self.in_flight.passage();
+        let place = passage.readers.iter_mut().find(|(id, at)| *id == self.id && *at != self.at);
+        let Some(place) = place else { return };
+        place.1 = self.at;
+        drop(passage);
+        self.in_flight.moved.notify_waiters();
     }
 }
 

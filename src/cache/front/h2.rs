@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
@@ -18,10 +18,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Caller;
+use super::progress::Progress;
 use super::write::TAKES_NOTHING;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
@@ -30,17 +30,15 @@ use crate::cache::stats::Account;
 use crate::cache::target::RawRequest;
 use crate::cache::upstream::RequestBody;
 use crate::cache::{Cache, serve};
-use crate::wire::buffer::{Buffer, give_block, take_block};
+use crate::wire::buffer::Buffer;
 use crate::wire::io::Stream;
 
-/// Between the socket and hyper.
-const PIPE: usize = 256 * 1024;
+/// Between the socket and hyper, and what is carried at once: a client that reads nothing costs that.
+const PIPE: usize = 16 * 1024;
 const MOST_STREAMS: u32 = 100;
 /// What one stream may have waiting for room.
-const SEND_BUFFER: usize = 32 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
 const LONGEST_HEAD: u32 = 64 * 1024;
-/// A peer that has vanished is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub(super) async fn connection(
     cache: &Arc<Cache>,
@@ -50,20 +48,23 @@ pub(super) async fn connection(
 ) {
     let (near, far) = tokio::io::duplex(PIPE);
     let cache = Arc::clone(cache);
+    let client = Arc::new(Progress::default());
+    let seen = Arc::clone(&client);
     let service = service_fn(move |request| {
-        let (cache, caller) = (Arc::clone(&cache), caller.clone());
-        async move { Ok::<_, Infallible>(respond(&cache, &caller, request).await) }
+        let (cache, caller, client) = (Arc::clone(&cache), caller.clone(), Arc::clone(&client));
+        async move { Ok::<_, Infallible>(respond(&cache, &caller, &client, request).await) }
     });
     let mut serving = std::pin::pin!(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LONGEST_HEAD)
             .max_send_buf_size(SEND_BUFFER)
+            // No `keep_alive_interval`: the answer to a ping waits behind all that a slow client has still to
+            // read. That a peer has vanished is what TCP notices.
             .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
             .serve_connection(TokioIo::new(far), service)
     );
-    let mut pumping = std::pin::pin!(pump(stream, near));
+    let mut pumping = std::pin::pin!(pump(stream, near, &seen));
     let mut draining = false;
     loop {
         tokio::select! {
@@ -80,7 +81,7 @@ pub(super) async fn connection(
 }
 
 /// Carries bytes between the socket and hyper's end of the pipe.
-async fn pump(mut stream: Stream, pipe: DuplexStream) {
+async fn pump(mut stream: Stream, pipe: DuplexStream, client: &Progress) {
     let (mut from_hyper, mut to_hyper) = tokio::io::split(pipe);
     {
         let (mut reader, mut writer) = stream.split();
@@ -96,14 +97,16 @@ async fn pump(mut stream: Stream, pipe: DuplexStream) {
             let _ = to_hyper.shutdown().await;
         };
         let down = async {
-            let mut block = take_block();
+            let mut block = vec![0; PIPE];
             while let Ok(read @ 1..) = from_hyper.read(&mut block).await {
                 let bytes = block.get(..read).unwrap_or_default();
-                if writer.write_all(bytes).await.is_err() {
+                client.is_written_to.store(true, Ordering::Relaxed);
+                let written = writer.write_all(bytes).await;
+                client.is_written_to.store(false, Ordering::Relaxed);
+                if written.is_err() {
                     break;
                 }
             }
-            give_block(block);
             let _ = writer.close_write().await;
         };
         // When hyper has said its last word nobody listens any more.
@@ -120,6 +123,7 @@ type Response = http::Response<Sending>;
 async fn respond(
     cache: &Arc<Cache>,
     caller: &Caller,
+    client: &Arc<Progress>,
     request: http::Request<Incoming>,
 ) -> Response {
     let (head, body) = request.into_parts();
@@ -130,7 +134,7 @@ async fn respond(
     };
     let understood = understand(cache, caller, &head, upload);
     if let Some(pieces) = pieces {
-        tokio::spawn(send_up(body, pieces));
+        tokio::spawn(send_up(body, pieces, Arc::clone(client)));
     }
     let reply = match understood {
         Ok(Understood::Request(request)) => serve::answer(cache, *request).await,
@@ -140,7 +144,7 @@ async fn respond(
         }
         Err(refusal) => refusal.reply(cache, &caller.tenant),
     };
-    send(cache, reply, to_head)
+    send(cache, client, reply, to_head)
 }
 
 fn understand(
@@ -175,17 +179,19 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-async fn send_up(mut body: Incoming, pieces: Pieces) {
-    while let Some(frame) = body.frame().await {
-        let piece = match frame {
-            Ok(frame) => match frame.into_data() {
+async fn send_up(mut body: Incoming, pieces: Pieces, client: Arc<Progress>) {
+    loop {
+        let piece = match client.patiently(body.frame()).await {
+            Some(None) => break,
+            None => Err("the client sends nothing".to_owned()),
+            Some(Some(Ok(frame))) => match frame.into_data() {
                 // An empty one would say that this was all.
                 Ok(bytes) if bytes.is_empty() => continue,
                 Ok(bytes) => Ok(bytes),
                 // Trailers are dropped (RFC 9110 §6.5.1).
                 Err(_) => continue,
             },
-            Err(error) => Err(error.to_string()),
+            Some(Some(Err(error))) => Err(error.to_string()),
         };
         let is_end = piece.is_err();
         if pieces.send(piece).await.is_err() || is_end {
@@ -195,7 +201,7 @@ async fn send_up(mut body: Incoming, pieces: Pieces) {
     let _ = pieces.send(Ok(Bytes::new())).await;
 }
 
-fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
+fn send(cache: &Arc<Cache>, client: &Arc<Progress>, reply: Reply, to_head: bool) -> Response {
     let Reply { status, mut headers, body, length, account, stored, reason: _ } = reply;
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     headers.remove(KEEP_ALIVE);
@@ -205,9 +211,9 @@ fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
     }
     let (pieces, receiver) = mpsc::channel(1);
     if has_body {
-        let cache = Arc::clone(cache);
+        let (cache, client) = (Arc::clone(cache), Arc::clone(client));
         tokio::spawn(async move {
-            let is_whole = send_body(body, pieces, account).await;
+            let is_whole = send_body(body, pieces, &client, account).await;
             if let (false, Some(key)) = (is_whole, stored) {
                 cache.damaged(&key).await;
             }
@@ -222,18 +228,23 @@ fn send(cache: &Arc<Cache>, reply: Reply, to_head: bool) -> Response {
 }
 
 /// Whether the body was whole; the client may have left before its end.
-async fn send_body(mut body: Body, pieces: mpsc::Sender<Bytes>, account: Account) -> bool {
+async fn send_body(
+    mut body: Body,
+    pieces: mpsc::Sender<Bytes>,
+    client: &Progress,
+    account: Account,
+) -> bool {
     let mut sent = 0;
     let is_whole = loop {
         match body.next().await {
-            Ok(Some(mut chunk)) => match send_chunk(&mut chunk, &pieces, &mut sent).await {
+            Ok(Some(mut chunk)) => match send_chunk(&mut chunk, &pieces, client, &mut sent).await {
                 Ok(true) => {}
                 Ok(false) => break true,
                 Err(Broken) => break false,
             },
             Ok(None) => {
                 // Only now it has an end: see `Sending`.
-                let _ = timeout(TAKES_NOTHING, pieces.send(Bytes::new())).await;
+                let _ = client.patiently(pieces.send(Bytes::new())).await;
                 break true;
             }
             Err(Broken) => break false,
@@ -247,6 +258,7 @@ async fn send_body(mut body: Body, pieces: mpsc::Sender<Bytes>, account: Account
 async fn send_chunk(
     chunk: &mut Chunk,
     pieces: &mpsc::Sender<Bytes>,
+    client: &Progress,
     sent: &mut u64,
 ) -> Result<bool, Broken> {
     const BLOCK: usize = 16 * 1024;
@@ -262,9 +274,9 @@ async fn send_chunk(
         };
         let length = bytes.len();
         // A client that opens no window must not keep the origin's connection.
-        match timeout(TAKES_NOTHING, pieces.send(bytes)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return Ok(false),
+        match client.patiently(pieces.send(bytes)).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return Ok(false),
         }
         *sent += length as u64;
         if !chunk.advance(length) {

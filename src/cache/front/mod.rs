@@ -6,6 +6,7 @@
 
 mod h1;
 mod h2;
+mod progress;
 mod write;
 
 use std::net::IpAddr;

@@ -10,8 +10,9 @@ mod rules;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::asker;
 use super::fresh;
-use super::key::{Key, Partition, Scheme};
+use super::key::{Key, Scheme};
 use super::route::{Fetch, Kind, Mirror, RequestTarget, Route};
 pub use rules::CacheRules;
 use rules::{Query, Rule, Treatment};
@@ -84,7 +85,7 @@ impl Mirror for Http {
         let is_known = found.as_ref().is_some_and(|found| found.is_known);
         let (kind, mut rules) = self.freshness(rule, is_known);
         // What is asked for with credentials may be anything: its origin says how long, or nobody.
-        let is_shared = asked.partition == Partition::Shared;
+        let is_shared = !asker::says_who(asked.headers);
         if self.guesses && is_shared && rule.is_none() {
             rules.heuristic = true;
             rules.heuristic_most = LONGEST_GUESS;

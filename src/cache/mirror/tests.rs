@@ -32,6 +32,12 @@ fn asked<'a>(
     }
 }
 
+fn fields(name: &'static str) -> HeaderMap {
+    [(http::HeaderName::from_static(name), http::HeaderValue::from_static("x"))]
+        .into_iter()
+        .collect()
+}
+
 fn route(mirror: &Http, host: &str, path: &str) -> Route {
     mirror.route(&asked(&Method::GET, host, path, &HeaderMap::new())).unwrap()
 }
@@ -241,44 +247,42 @@ fn a_hash_in_the_path_is_what_the_body_is_to_have() {
 #[test]
 fn unknown_hosts_of_ecosystems_that_an_operator_names_are_believed_for_a_while() {
     let named = builtin().with_ecosystems(vec!["deb".to_owned(), "npm".to_owned()]);
-    let rules = |host, path, partition| {
-        let headers = HeaderMap::new();
-        let asked = RequestTarget { partition, ..asked(&Method::GET, host, path, &headers) };
-        named.route(&asked).unwrap().rules
+    let rules = |host, path, field| {
+        let asked = fields(field);
+        named.route(&self::asked(&Method::GET, host, path, &asked)).unwrap().rules
     };
     let (deb, rpm, npm) = ("/pool/a/a_1_all.deb", "/a-1.rpm", "/x/-/x-1.0.0.tgz");
     let hour = Duration::from_secs(3600);
-    for (host, path, partition, undated) in [
-        ("mirror.example", deb, Partition::Shared, hour),
-        ("mirror.example", npm, Partition::Shared, hour),
-        ("mirror.example", rpm, Partition::Shared, Duration::ZERO),
-        ("mirror.example", "/dists/sid/InRelease", Partition::Shared, Duration::ZERO),
-        ("mirror.example", "/x", Partition::Shared, Duration::ZERO),
-        ("deb.debian.org", deb, Partition::Shared, Duration::ZERO),
-        ("mirror.example", deb, Partition::Own(1), Duration::ZERO),
+    for (host, path, field, undated) in [
+        ("mirror.example", deb, "user-agent", hour),
+        ("mirror.example", npm, "user-agent", hour),
+        ("mirror.example", rpm, "user-agent", Duration::ZERO),
+        ("mirror.example", "/dists/sid/InRelease", "user-agent", Duration::ZERO),
+        ("mirror.example", "/x", "user-agent", Duration::ZERO),
+        ("deb.debian.org", deb, "user-agent", Duration::ZERO),
+        ("mirror.example", deb, "authorization", Duration::ZERO),
     ] {
-        let rules = rules(host, path, partition);
-        assert_eq!(rules.heuristic_undated, undated, "{host} {path} {partition}");
+        let rules = rules(host, path, field);
+        assert_eq!(rules.heuristic_undated, undated, "{host} {path} {field}");
     }
 }
 
 #[test]
 fn what_no_rule_is_about_is_guessed_for_minutes_and_never_with_credentials() {
     let mirror = builtin().guessing();
-    let rules = |path, partition| {
-        let headers = HeaderMap::new();
-        let asked = asked(&Method::GET, "mirror.example", path, &headers);
-        mirror.route(&RequestTarget { partition, ..asked }).unwrap().rules
+    let rules = |path, field| {
+        let headers = fields(field);
+        mirror.route(&asked(&Method::GET, "mirror.example", path, &headers)).unwrap().rules
     };
-    let guessed = rules("/x", Partition::Shared);
+    let guessed = rules("/x", "user-agent");
     assert!(guessed.heuristic && guessed.heuristic_most == Duration::from_secs(300));
     assert!(guessed.heuristic_undated.is_zero(), "what does not say when it changed");
-    assert!(!rules("/x", Partition::Own(1)).heuristic);
-    assert!(
-        !rules("/simple/x/", Partition::Shared).heuristic,
-        "an index of which a rule says more"
-    );
-    let version = rules("/pool/a/a_1_all.deb", Partition::Shared);
+    assert!(rules("/x", "test-id").heuristic, "what nobody knows says nothing of who asks");
+    for credential in ["authorization", "cookie", "private-token", "x-anything"] {
+        assert!(!rules("/x", credential).heuristic, "{credential}");
+    }
+    assert!(!rules("/simple/x/", "user-agent").heuristic, "an index of which a rule says more");
+    let version = rules("/pool/a/a_1_all.deb", "user-agent");
     assert_eq!(version.heuristic_most, Duration::from_secs(24 * 3600), "by its own rule");
 }
 

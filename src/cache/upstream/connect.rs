@@ -4,6 +4,7 @@
 //! that. What must stay true: it is done within `connect_timeout` or fails; the certificate is
 //! verified for the name in the URL, also behind a proxy; the guard is asked before anybody connects.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::{fmt, io};
 
 use http::uri::Authority;
 use http::{Extensions, Uri};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -120,7 +121,7 @@ impl Service<Uri> for Way {
                 None => {
                     let stream = dial(host(&uri), port(&uri), Some(&way.guard)).await?;
                     let stream = MaybeHttpsStream::Http(TokioIo::new(stream));
-                    Ok(Transport { stream, to_proxy: false, served: Served::default() })
+                    Ok(Transport { stream, to_proxy: false, served: Served::default(), came: 0 })
                 }
                 Some(_) if !way.guard.permits_name(host(&uri)) => {
                     let why = "no proxy is asked for it".to_owned();
@@ -159,7 +160,7 @@ impl Way {
                 (stream.map_err(|error| failed(chain(&*error)))?, true)
             }
         };
-        Ok(Transport { stream, to_proxy, served: Served::default() })
+        Ok(Transport { stream, to_proxy, served: Served::default(), came: 0 })
     }
 }
 
@@ -186,6 +187,8 @@ pub(super) struct Transport {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     to_proxy: bool,
     served: Served,
+    /// Bytes, since something was sent last.
+    came: usize,
 }
 
 /// Whether an answer has come over a connection: then it may be one that is about to be closed as idle.
@@ -213,13 +216,35 @@ impl Connection for Transport {
     }
 }
 
+/// What is read at once at first, however much hyper would take: for a client that reads nothing of a body which no
+/// disk takes, two pieces lie here, one of them in hyper.
+const PIECE: usize = 8 * 1024;
+/// Behind what was sent last: what comes after that is read by somebody.
+const AT_FIRST: usize = 256 * 1024;
+
+thread_local! {
+    /// A cursor's room can be made smaller in `unsafe` code only; so what is read there is copied.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into());
+}
+
 impl Read for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let this = &mut *self;
+        let stream = Pin::new(&mut this.stream);
+        if buf.remaining() <= PIECE || this.came >= AT_FIRST {
+            return stream.poll_read(cx, buf);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut piece = ReadBuf::new(scratch);
+            std::task::ready!(stream.poll_read(cx, piece.unfilled()))?;
+            buf.put_slice(piece.filled());
+            this.came += piece.filled().len();
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
@@ -229,6 +254,7 @@ impl Write for Transport {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.came = 0;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -249,6 +275,7 @@ impl Write for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.came = 0;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

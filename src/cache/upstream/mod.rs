@@ -429,8 +429,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const READ_BUFFER: usize = 128 * 1024;
 /// The longest head of an answer.
 const HEAD_BYTES: u32 = 64 * 1024;
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// More than all streams together may have: clients that read nothing keep no other one from the connection.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 
 #[cfg(test)]
 mod tests;

@@ -162,11 +162,24 @@ fn neither_the_rest_nor_a_part_nor_a_confirmation_is_chosen_by_one_client() {
 
 #[test]
 fn no_credential_is_to_be_read_in_the_store() {
-    let fields =
-        ["Private-Token", "X-Api-Key", "X-Remote-User", "Ocp-Apim-Subscription-Key", "Strange"];
-    for field in fields {
+    let fields = [
+        "Authorization",
+        "CF-Access-Client-Secret",
+        "Cookie",
+        "DPoP",
+        "From",
+        "Ocp-Apim-Subscription-Key",
+        "Origin",
+        "Private-Token",
+        "Strange",
+        "X-Api-Key",
+        "X-Remote-User",
+        "X-SSL-Client-Cert",
+        "X-User",
+    ];
+    for (field, vary) in fields.into_iter().flat_map(|field| [(field, field), (field, "Accept")]) {
         let origin =
-            Origin::always(&format!("200 OK\nCache-Control: max-age=60\nVary: {field}"), b"x");
+            Origin::always(&format!("200 OK\nCache-Control: max-age=60\nVary: {vary}"), b"x");
         let rig = Rig::new();
         let line = format!("{field}: hunter2");
         for expected in ["uri-miss", "hit"] {
@@ -357,6 +370,35 @@ fn a_chunked_body_of_a_get_reaches_the_origin() {
     client.write(b"4\r\nbody\r\n0\r\n\r\n");
     let answer = client.answer(false);
     assert_eq!(answer.text(), "body", "{answer:?}");
+}
+
+#[test]
+fn a_cookie_keeps_nobody_from_what_was_asked_for_without_one() {
+    for (head, is_shared) in [
+        ("max-age=60", true),
+        ("max-age=60\nVary: Cookie", false),
+        ("max-age=0\nETag: \"1\"", false),
+        ("public\nETag: \"1\"", false),
+    ] {
+        let origin = echo(head);
+        let rig = Rig::new();
+        assert_eq!(rig.get(&origin, "/x").text(), "nobody");
+        rig.settle();
+        let mine = rig.ask(&origin, "GET", "/x", &["Cookie: a=b"]);
+        assert_eq!(mine.text() == "nobody", is_shared, "{head}: {mine:?}");
+        for other in ["Authorization: c", "Authorization: c\r\nCookie: a=b", "X-User: d"] {
+            rig.settle();
+            let answer = rig.ask(&origin, "GET", "/x", &[other]);
+            assert!(!answer.how().contains("; hit"), "{head}, {other}: {answer:?}");
+        }
+        // What a cookie was sent for is nobody else's.
+        rig.ask(&origin, "GET", "/y", &["Cookie: a=b"]);
+        rig.settle();
+        for other in [&[][..], &["Cookie: c=d"]] {
+            let answer = rig.ask(&origin, "GET", "/y", other);
+            assert!(answer.text() != "a=b", "{head}: {answer:?}");
+        }
+    }
 }
 
 #[test]

@@ -411,12 +411,8 @@ fn a_head_that_is_no_head_is_a_502_that_says_so() {
 }
 
 #[test]
-fn an_origin_that_says_nothing_is_a_504_and_one_that_stops_is_no_whole_body() {
-    let settings = upstream::UpstreamSettings {
-        head_timeout: Duration::from_millis(300),
-        idle_body_timeout: Duration::from_millis(300),
-        ..upstream::UpstreamSettings::default()
-    };
+fn an_origin_that_says_nothing_is_a_504() {
+    let settings = upstream::UpstreamSettings { head_timeout: BRIEF, ..never() };
     let rig = Setup { upstream: settings, ..Setup::default() }.start();
     let silent = Origin::new(|_, _, _| {
         loop {
@@ -426,14 +422,36 @@ fn an_origin_that_says_nothing_is_a_504_and_one_that_stops_is_no_whole_body() {
     let answer = rig.get(&silent, "/x");
     assert_eq!(answer.status, 504);
     assert!(answer.how().contains("head-timeout"), "{}", answer.how());
+}
+
+#[test]
+fn an_origin_that_stops_is_no_whole_body() {
+    let settings = upstream::UpstreamSettings { idle_body_timeout: BRIEF, ..never() };
+    let rig = Setup { upstream: settings, ..Setup::default() }.start();
     let drips = Origin::new(|_, _, stream| {
         breaks_off(stream, "Cache-Control: max-age=60", 12);
         loop {
             std::thread::park();
         }
     });
-    assert!(failed(&rig.get(&drips, "/x")));
+    let answer = rig.get(&drips, "/x");
+    assert!(failed(&answer), "{answer:?}");
     rig.settle();
+}
+
+/// Comes to its end in any case: it is what a test waits for.
+const BRIEF: Duration = Duration::from_millis(300);
+
+/// Settings with which nothing else takes too long, however busy the machine is.
+fn never() -> upstream::UpstreamSettings {
+    let never = Duration::from_secs(3600);
+    upstream::UpstreamSettings {
+        connect_timeout: never,
+        head_timeout: never,
+        idle_body_timeout: never,
+        queue_timeout: never,
+        ..upstream::UpstreamSettings::default()
+    }
 }
 
 #[test]
@@ -458,11 +476,7 @@ fn clients_that_read_nothing_keep_nobody_from_the_host() {
         let answer = if asked.target == "/x" { large } else { whole("200 OK", b"y") };
         stream.write_all(&answer).is_ok()
     });
-    let settings = upstream::UpstreamSettings {
-        per_host: 1,
-        queue_timeout: Duration::from_secs(20),
-        ..upstream::UpstreamSettings::default()
-    };
+    let settings = upstream::UpstreamSettings { per_host: 1, ..never() };
     let rig = Setup { upstream: settings, ..Setup::default() }.start();
     let mut idle: Vec<_> = (0..20).map(|_| rig.client()).collect();
     for client in &mut idle {

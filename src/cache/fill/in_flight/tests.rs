@@ -73,7 +73,8 @@ proptest! {
                     let piece = Bytes::copy_from_slice(&body[at..at + size]);
                     at += size;
                     if fails.is_some_and(|fails| index >= fails) {
-                        assert!(in_flight.pass(piece).await, "somebody reads");
+                        assert!(in_flight.room().await, "somebody reads");
+                        in_flight.pass(piece);
                     } else {
                         in_flight.written(at as u64);
                     }
@@ -118,11 +119,48 @@ async fn a_reader_that_has_stopped_is_left_behind_where_it_holds_up_others() {
     };
     let filling = async {
         for _ in 0..64 {
-            assert!(in_flight.pass(Bytes::from(vec![0; 64 * 1024])).await);
+            assert!(in_flight.room().await);
+            in_flight.pass(Bytes::from(vec![0; 64 * 1024]));
         }
         in_flight.end(End::Whole);
     };
     let (got, ()) = tokio::join!(reading, filling);
     assert_eq!(got, 64 * 64 * 1024);
     assert!(stopped.next(None).await.is_err(), "and does not take the rest for all");
+}
+
+/// How much of a body in pieces lies in memory when its only reader has taken so many of them and no more.
+async fn held(piece: usize, taken: usize) -> u64 {
+    let (in_flight, mut reader) = InFlightBody::begin();
+    in_flight.answer(FlightAnswer::New(head(None)));
+    in_flight.pass_from(0);
+    let filling = async {
+        loop {
+            assert!(in_flight.room().await);
+            in_flight.pass(Bytes::from(vec![0; piece]));
+        }
+    };
+    let reading = async {
+        for _ in 0..taken {
+            reader.next(None).await.unwrap();
+        }
+        // What it has taken last is still its own.
+        tokio::time::sleep(STOPPED * 10).await;
+    };
+    tokio::select! {
+        () = filling => {}
+        () = reading => {}
+    }
+    let passage = in_flight.passage();
+    passage.pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_in_memory_for_a_reader_follows_what_it_takes() {
+    const PIECE: usize = 8 * 1024;
+    for (taken, most) in [(0, 16), (1, 16), (12, 16), (100, 128), (1000, 512)] {
+        let held = held(PIECE, taken).await;
+        assert!(held <= most * 1024, "{taken}: {held}");
+    }
+    assert!(held(PIECE, 1000).await > 256 * 1024, "one that takes much waits for nothing");
 }

@@ -81,7 +81,7 @@ fn what_is_no_place_to_go_is_the_answer() {
 fn tls_is_not_left_and_may_be_entered() {
     let next = after("https://a.example/", "http://a.example/");
     assert_eq!(next, None);
-    assert!(matches!(after("http://a.example/", "https://a.example/"), Some(_)));
+    assert!(after("http://a.example/", "https://a.example/").is_some());
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn the_caller_allows_hosts() {
     };
     let from = fetch("http://a.example/");
     let next = |location| next(&from, StatusCode::SEE_OTHER, &head(&[location]), &follow);
-    assert!(matches!(next("https://B.example:1/"), Some(_)));
+    assert!(next("https://B.example:1/").is_some());
     assert_eq!(next("http://b.example:1/"), None);
     assert_eq!(next("https://b.example/"), None);
 }

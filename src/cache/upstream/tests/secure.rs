@@ -152,6 +152,24 @@ async fn http_2_by_alpn_on_one_connection() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_reads_hold_up_no_other_on_their_connection() {
+    let trust = trust("localhost", &["h2"]);
+    let (address, connections) = h2(&trust).await;
+    let upstream = both(trusting(&trust));
+    let fetch = localhost(address);
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        let body = RequestBody::Whole(vec![b'x'; 2 << 20].into());
+        let sent = upstream.send(&fetch, Method::POST, head(&[]), body, None, None);
+        unread.push(sent.await.unwrap());
+    }
+    let mut answer = upstream.get_with(&fetch, &[]).await.unwrap();
+    assert!(answer.body.text().await.unwrap().ends_with("/x"));
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(unread.len(), 20);
+}
+
+#[tokio::test]
 async fn a_wrong_length_over_http_2_is_a_broken_body() {
     let trust = trust("localhost", &["h2"]);
     let (address, _) = h2(&trust).await;
