@@ -3,5 +3,4 @@
 //! `gateway` hands connections over whose client speaks it. What must stay true: nothing here reaches an
 //! engine, and everything is bounded: streams, heads, what is on its way, and how long nothing useful comes.
 
-mod pipe;
 pub mod refusing;

@@ -16,21 +16,24 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::pipe::{HELD, carry};
 use crate::wire::buffer::Buffer;
-use crate::wire::io::Stream;
+use crate::wire::io::{HyperStream, Stream};
 
 /// More than a build opens at once.
 const MOST_STREAMS: u32 = 32;
 const LONGEST_HEAD: u32 = 64 * 1024;
 /// Of request bodies, which nobody reads.
 const WINDOW: u32 = 64 * 1024;
+/// What waits to be sent, or is read and thrown away.
+const HELD: usize = 32 * 1024;
+/// How long a client may read nothing of what it is told.
+const TAKES_NOTHING: Duration = Duration::from_secs(10);
 /// How long a connection may ask nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it has to end once it was told to.
@@ -68,7 +71,6 @@ pub async fn serve(
     refuse: Arc<dyn Refuse>,
     drain: &CancellationToken,
 ) {
-    let (near, far) = tokio::io::duplex(HELD);
     let (asks, mut asked) = watch::channel(());
     let service = service_fn(move |request: Request<Incoming>| {
         asks.send_replace(());
@@ -83,39 +85,19 @@ pub async fn serve(
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_send_buf_size(HELD)
-            .serve_connection(TokioIo::new(far), service),
+            .serve_connection(HyperStream::new(stream, read, TAKES_NOTHING), service),
     );
-    let mut carrying = std::pin::pin!(carry(stream, read, near));
-    let mut is_over = false;
     loop {
         tokio::select! {
-            _ = &mut serving => {
-                is_over = true;
-                break;
-            }
-            () = &mut carrying => return,
+            _ = &mut serving => return,
             () = drain.cancelled() => break,
             asked = timeout(PATIENCE, asked.changed()) => if !matches!(asked, Ok(Ok(()))) {
                 break;
             },
         }
     }
-    if !is_over {
-        serving.as_mut().graceful_shutdown();
-    }
-    let ending = async move {
-        if !is_over {
-            let _ = serving.as_mut().await;
-        }
-        // Its end of the pipe with it; what it has written last is still on its way.
-        drop(serving);
-        std::future::pending().await
-    };
-    tokio::select! {
-        () = carrying => {}
-        () = ending => {}
-        () = tokio::time::sleep(LAST_WORDS) => {}
-    }
+    serving.as_mut().graceful_shutdown();
+    let _ = timeout(LAST_WORDS, serving).await;
 }
 
 /// Holds a connection on which the client waits to be asked, which never happens.

@@ -8,19 +8,25 @@
 //! up for nothing, twice a call. Here a socket is watched for input only, and for room only while
 //! there is none.
 
+mod hyper_stream;
+
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::acked::unacknowledged;
 use super::tls::TlsSession;
+pub use hyper_stream::HyperStream;
 
 /// What the kernel may hold for a receiver that is slower than we are.
 const BUSY_BYTES: usize = 1 << 20;
@@ -53,6 +59,49 @@ pub struct Writer<'a> {
     patience: Option<Duration>,
     /// What the kernel may hold; 0 where that was not said yet.
     buffer: usize,
+    /// Since a write found it full.
+    wait: Option<Wait>,
+    /// Of a wait that has an end.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a peer has let a write wait.
+struct Wait {
+    began: Instant,
+    last_taken: Instant,
+    /// Unacknowledged, when it was last looked at.
+    left: Option<u32>,
+    is_timed: bool,
+}
+
+impl Wait {
+    fn new() -> Wait {
+        let began = Instant::now();
+        Wait { began, last_taken: began, left: None, is_timed: false }
+    }
+
+    /// Whether the peer has taken nothing for so long. Less than what makes room may have been taken.
+    fn is_over(&mut self, socket: BorrowedFd<'_>, patience: Duration) -> bool {
+        let now = unacknowledged(socket);
+        if now.zip(self.left).is_some_and(|(now, left)| now < left) {
+            self.last_taken = Instant::now();
+        }
+        self.left = now;
+        self.last_taken.elapsed() >= patience
+    }
+}
+
+/// A system call, however often a signal interrupts it.
+fn call_through(
+    socket: BorrowedFd<'_>,
+    call: &mut dyn FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        match call(socket) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 impl Stream {
@@ -152,7 +201,10 @@ impl Stream {
     }
 
     pub fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
-        (Reader(self), Writer { stream: self, room: None, patience: None, buffer: 0 })
+        let stream = &*self;
+        let writer =
+            Writer { stream, room: None, patience: None, buffer: 0, wait: None, timer: None };
+        (Reader(stream), writer)
     }
 
     /// Whether the peer is still there and has said nothing: what a kept connection must be before
@@ -372,65 +424,84 @@ impl Writer<'_> {
         &mut self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        loop {
-            match call(self.stream.as_fd()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                done => return done,
+        // One that was given up while it waited has nothing to do with this one.
+        self.wait = None;
+        poll_fn(|cx| self.poll_write_with(cx, &mut call)).await
+    }
+
+    /// The same; while it is pending, the wait goes on with the next call.
+    fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &mut dyn FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if self.wait.is_none() {
+            match call_through(self.stream.as_fd(), call) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
             }
+            self.wait = Some(Wait::new());
         }
-        let room = match &mut self.room {
-            Some(room) => room,
-            none => {
-                // The first time: this stream is busy, and each wait for room costs both sides a
-                // context switch. Refused past `net.core.wmem_max`, and then it stays as it is.
-                // One that is given up some time begins with `FIRST_BYTES` (`hold_little`).
-                self.buffer = if self.patience.is_none() { BUSY_BYTES } else { FIRST_BYTES };
-                if self.patience.is_none() {
-                    let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);
-                }
-                let again = self.stream.as_fd().try_clone_to_owned()?;
-                none.insert(watch(again, Interest::WRITABLE)?)
-            }
+        let done = ready!(self.poll_room(cx, call));
+        self.wait = None;
+        Poll::Ready(done)
+    }
+
+    fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &mut dyn FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.watch_room()?;
+        let (Some(room), Some(wait)) = (&self.room, &mut self.wait) else {
+            return Poll::Ready(Err(io::ErrorKind::Other.into()));
         };
-        let began = Instant::now();
-        let (mut last_taken, mut left) = (began, None);
         loop {
-            let writable = match self.patience {
-                None => room.writable().await,
-                Some(patience) => match timeout(TRY_AGAIN.min(patience), room.writable()).await {
-                    Ok(ready) => ready,
-                    Err(_) => match call(self.stream.as_fd()) {
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            // Less than what makes room may have been taken.
-                            let now = unacknowledged(self.stream.as_fd());
-                            if now.zip(left).is_some_and(|(now, left)| now < left) {
-                                last_taken = Instant::now();
-                            }
-                            left = now;
-                            if last_taken.elapsed() >= patience {
-                                return Err(io::ErrorKind::TimedOut.into());
-                            }
-                            continue;
+            if let Poll::Ready(ready) = room.poll_write_ready(cx) {
+                match ready?.try_io(|socket| call_through(socket.as_fd(), call)) {
+                    Ok(done) => {
+                        if self.buffer < BUSY_BYTES && wait.began.elapsed() < MOMENT {
+                            self.buffer *= 2;
+                            let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);
                         }
-                        done => return done,
-                    },
-                },
-            };
-            let mut ready = writable?;
-            match ready.try_io(|socket| call(socket.as_fd())) {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(done) => {
-                    if self.buffer < BUSY_BYTES && began.elapsed() < MOMENT {
-                        self.buffer *= 2;
-                        let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);
+                        return Poll::Ready(done);
                     }
-                    return done;
+                    Err(_still_full) => continue,
                 }
-                Err(_still_full) => {}
+            }
+            let Some(patience) = self.patience else { return Poll::Pending };
+            let next = Instant::now() + TRY_AGAIN.min(patience);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            if !wait.is_timed {
+                timer.as_mut().reset(next);
+                wait.is_timed = true;
+            }
+            ready!(timer.as_mut().poll(cx));
+            timer.as_mut().reset(next);
+            match call_through(self.stream.as_fd(), call) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if wait.is_over(self.stream.as_fd(), patience) {
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                }
+                done => return Poll::Ready(done),
             }
         }
+    }
+
+    fn watch_room(&mut self) -> io::Result<()> {
+        if self.room.is_none() {
+            // The first time: this stream is busy, and each wait for room costs both sides a
+            // context switch. Refused past `net.core.wmem_max`, and then it stays as it is.
+            // One that is given up some time begins with `FIRST_BYTES` (`hold_little`).
+            self.buffer = if self.patience.is_none() { BUSY_BYTES } else { FIRST_BYTES };
+            if self.patience.is_none() {
+                let _ = sockopt::set_socket_send_buffer_size(self.stream, self.buffer);
+            }
+            let again = self.stream.as_fd().try_clone_to_owned()?;
+            self.room = Some(watch(again, Interest::WRITABLE)?);
+        }
+        Ok(())
     }
 
     /// Stops watching for room: the stream pauses.

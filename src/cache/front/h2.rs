@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,8 +14,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -30,11 +28,8 @@ use crate::cache::stats::Account;
 use crate::cache::target::RawRequest;
 use crate::cache::upstream::RequestBody;
 use crate::cache::{Cache, serve};
-use crate::wire::buffer::Buffer;
-use crate::wire::io::Stream;
+use crate::wire::io::{HyperStream, Stream};
 
-/// Between the socket and hyper, and what is carried at once: a client that reads nothing costs that.
-const PIPE: usize = 16 * 1024;
 const MOST_STREAMS: u32 = 100;
 /// What one stream may have waiting for room.
 const SEND_BUFFER: usize = 16 * 1024;
@@ -42,19 +37,18 @@ const LONGEST_HEAD: u32 = 64 * 1024;
 
 pub(super) async fn connection(
     cache: &Arc<Cache>,
-    stream: Stream,
+    mut stream: Stream,
     caller: Caller,
     drain: &CancellationToken,
 ) {
-    let (near, far) = tokio::io::duplex(PIPE);
     let cache = Arc::clone(cache);
-    let client = Arc::new(Progress::default());
-    let seen = Arc::clone(&client);
+    let socket = HyperStream::new(&mut stream, Vec::new(), TAKES_NOTHING);
+    let client = Arc::new(Progress::new(socket.waits()));
     let service = service_fn(move |request| {
         let (cache, caller, client) = (Arc::clone(&cache), caller.clone(), Arc::clone(&client));
         async move { Ok::<_, Infallible>(respond(&cache, &caller, &client, request).await) }
     });
-    let mut serving = std::pin::pin!(
+    let mut serving = Box::pin(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LONGEST_HEAD)
@@ -62,59 +56,19 @@ pub(super) async fn connection(
             // No `keep_alive_interval`: the answer to a ping waits behind all that a slow client has still to
             // read. That a peer has vanished is what TCP notices.
             .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(far), service)
+            .serve_connection(socket, service),
     );
-    let mut pumping = std::pin::pin!(pump(stream, near, &seen));
     let mut draining = false;
     loop {
         tokio::select! {
             _ = &mut serving => break,
-            () = &mut pumping => return,
             () = drain.cancelled(), if !draining => {
                 draining = true;
                 serving.as_mut().graceful_shutdown();
             }
         }
     }
-    // What hyper has written last is still in the pipe.
-    pumping.await;
-}
-
-/// Carries bytes between the socket and hyper's end of the pipe.
-async fn pump(mut stream: Stream, pipe: DuplexStream, client: &Progress) {
-    let (mut from_hyper, mut to_hyper) = tokio::io::split(pipe);
-    {
-        let (mut reader, mut writer) = stream.split();
-        writer.be_patient(TAKES_NOTHING);
-        let up = async {
-            let mut buffer = Buffer::new();
-            while let Ok(1..) = buffer.fill(&mut reader, PIPE).await {
-                if to_hyper.write_all(buffer.unread()).await.is_err() {
-                    return;
-                }
-                buffer.clear();
-            }
-            let _ = to_hyper.shutdown().await;
-        };
-        let down = async {
-            let mut block = vec![0; PIPE];
-            while let Ok(read @ 1..) = from_hyper.read(&mut block).await {
-                let bytes = block.get(..read).unwrap_or_default();
-                client.is_written_to.store(true, Ordering::Relaxed);
-                let written = writer.write_all(bytes).await;
-                client.is_written_to.store(false, Ordering::Relaxed);
-                if written.is_err() {
-                    break;
-                }
-            }
-            let _ = writer.close_write().await;
-        };
-        // When hyper has said its last word nobody listens any more.
-        tokio::select! {
-            () = down => {}
-            () = async { up.await; std::future::pending().await } => {}
-        }
-    }
+    drop(serving);
     stream.say_end();
 }
 

@@ -3,6 +3,7 @@
 //! `h2` asks before it gives up a stream. What must stay true: a stream waits as long as its client does anything
 //! with any other one, because a slow client has one wire for all; and pings are nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::time::timeout;
@@ -14,10 +15,14 @@ pub(super) struct Progress {
     /// Pieces of bodies so far.
     moved: AtomicU64,
     /// The socket is waited for: whoever writes to it judges better.
-    pub(super) is_written_to: AtomicBool,
+    is_written_to: Arc<AtomicBool>,
 }
 
 impl Progress {
+    pub(super) fn new(is_written_to: Arc<AtomicBool>) -> Progress {
+        Progress { moved: AtomicU64::new(0), is_written_to }
+    }
+
     /// Takes a step of one of the streams; none when the client does nothing at all.
     pub(super) async fn patiently<T>(&self, step: impl Future<Output = T>) -> Option<T> {
         let mut step = std::pin::pin!(step);
