@@ -30,9 +30,6 @@ pub struct RequestTarget<'a> {
 }
 
 pub trait Mirror: Debug + Send + Sync {
-    /// For `Cache-Status`, logs and statistics.
-    fn name(&self) -> &str;
-
     fn route(&self, asked: &RequestTarget<'_>) -> Option<Route>;
 }
 

@@ -81,10 +81,6 @@ impl ByPath {
 }
 
 impl Mirror for ByPath {
-    fn name(&self) -> &str {
-        "by-path"
-    }
-
     fn route(&self, asked: &RequestTarget<'_>) -> Option<Route> {
         let (_, path) = asked.path.split_once('/')?;
         let (root, rest) = path.split_at_checked(path.find('/')?)?;

@@ -76,10 +76,6 @@ impl Http {
 }
 
 impl Mirror for Http {
-    fn name(&self) -> &str {
-        "http"
-    }
-
     fn route(&self, asked: &RequestTarget<'_>) -> Option<Route> {
         let (scheme, host) = self.origin(asked);
         let found = self.rules.find(asked, host);

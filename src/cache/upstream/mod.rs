@@ -49,7 +49,7 @@ pub use aws::Signer;
 pub use body::{AnswerBody, RequestBody};
 pub use fault::Fault;
 pub use proxies::Proxies;
-pub use redirect::{Allowed, Follow, Unfollowed, resolve};
+pub use redirect::{Allowed, Follow, resolve};
 
 use circuit::Circuits;
 use connect::{Connector, Served, port_is_sound};
@@ -127,12 +127,8 @@ pub struct OriginResponse {
     /// The body's length, if it was declared; of an answer to HEAD it is what GET would have.
     pub length: Option<u64>,
     pub body: AnswerBody,
-    /// The last request, if redirects were followed.
-    pub redirected: Option<Fetch>,
     /// The heads of redirects that were followed.
     pub hops: Vec<HeaderMap>,
-    /// Why this redirect was not followed although the route says so.
-    pub unfollowed: Option<Unfollowed>,
 }
 
 #[derive(Clone)]
@@ -389,9 +385,7 @@ impl OriginResponse {
             headers: head.headers,
             length,
             body,
-            redirected: None,
             hops: Vec::new(),
-            unfollowed: None,
         }
     }
 }

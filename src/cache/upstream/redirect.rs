@@ -35,48 +35,23 @@ impl fmt::Debug for Follow {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfollowed {
-    #[error("redirect-host-not-allowed")]
-    Host,
-    #[error("redirect-leaves-tls")]
-    Tls,
-    #[error("redirect-invalid")]
-    Invalid,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum RedirectStep {
-    Answer,
-    Hop(Fetch),
-    Unfollowed(Unfollowed),
-}
-
+/// Where an answer leads on to, if it does and may.
 pub(super) fn next(
     from: &Fetch,
     status: StatusCode,
     headers: &HeaderMap,
     follow: &Follow,
-) -> RedirectStep {
+) -> Option<Fetch> {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return RedirectStep::Answer;
+        return None;
     }
     let mut locations = headers.get_all(LOCATION).into_iter();
     let next = match (locations.next(), locations.next()) {
-        (None, _) => return RedirectStep::Answer,
-        (Some(location), None) => resolve(from, location.as_bytes()),
-        (Some(_), Some(_)) => None,
+        (Some(location), None) => resolve(from, location.as_bytes())?,
+        (None, _) | (Some(_), Some(_)) => return None,
     };
-    match next {
-        None => RedirectStep::Unfollowed(Unfollowed::Invalid),
-        Some(next) if from.scheme == Scheme::Https && next.scheme == Scheme::Http => {
-            RedirectStep::Unfollowed(Unfollowed::Tls)
-        }
-        Some(next) if !(follow.allowed)(next.scheme, &next.host) => {
-            RedirectStep::Unfollowed(Unfollowed::Host)
-        }
-        Some(next) => RedirectStep::Hop(next),
-    }
+    let leaves_tls = from.scheme == Scheme::Https && next.scheme == Scheme::Http;
+    (!leaves_tls && (follow.allowed)(next.scheme, &next.host)).then_some(next)
 }
 
 pub(super) fn same_origin(one: &Fetch, other: &Fetch) -> bool {

@@ -49,7 +49,6 @@ impl Upstream {
             let (once, hears) = (std::mem::take(&mut body), on_interim.clone());
             let mut answer = shared.once(&so_far.fetch, &method, sent, once, hears).await?;
             match (source.next(&so_far, answer.status, &answer.headers), source.credentials) {
-                (Step::Unfollowed(why), _) => answer.unfollowed = Some(why),
                 (Step::Fault(fault), _) => return Err(fault),
                 (Step::Hop(next), _) => {
                     if !redirect::same_origin(&so_far.fetch, &next) {
@@ -73,7 +72,6 @@ impl Upstream {
             if so_far.sent.is_some() {
                 TO_US.iter().for_each(|name| drop(answer.headers.remove(name)));
             }
-            answer.redirected = (so_far.hops > 0).then_some(so_far.fetch);
             answer.hops = heads;
             return Ok(answer);
         }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::challenge::{Challenge, NoToken};
 use super::credentials::{How, OriginCredentials};
 use super::fault::Fault;
-use super::redirect::{self, Follow, RedirectStep, Unfollowed};
+use super::redirect::{self, Follow};
 use crate::cache::route::Fetch;
 
 /// A question that may take more than one call. Without `follow` and `credentials` it takes one.
@@ -38,8 +38,6 @@ pub(super) struct SoFar {
 pub(super) enum Step {
     /// The last answer is the answer.
     Answer,
-    /// So it is, although it is a redirect.
-    Unfollowed(Unfollowed),
     /// The same is to be asked here.
     Hop(Fetch),
     /// The same is to be asked again with the token that this request gives.
@@ -80,12 +78,11 @@ impl Source<'_> {
         }
         let Some(follow) = self.follow else { return Step::Answer };
         match redirect::next(&so_far.fetch, status, headers, follow) {
-            RedirectStep::Answer => Step::Answer,
-            RedirectStep::Unfollowed(why) => Step::Unfollowed(why),
-            RedirectStep::Hop(_) if so_far.hops == follow.most => {
+            None => Step::Answer,
+            Some(_) if so_far.hops == follow.most => {
                 Step::Fault(Fault::TooManyRedirects(so_far.hops))
             }
-            RedirectStep::Hop(next) => Step::Hop(next),
+            Some(next) => Step::Hop(next),
         }
     }
 }

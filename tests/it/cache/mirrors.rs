@@ -18,10 +18,6 @@ use super::rig::{Rig, Setup};
 struct Toy(String);
 
 impl Mirror for Toy {
-    fn name(&self) -> &str {
-        "toy"
-    }
-
     fn route(&self, asked: &RequestTarget<'_>) -> Option<Route> {
         let path = asked.path.strip_prefix("/toy")?;
         Some(Route {

@@ -24,7 +24,7 @@ fn head(locations: &[&str]) -> HeaderMap {
     locations.iter().map(|text| (LOCATION, HeaderValue::from_str(text).unwrap())).collect()
 }
 
-fn after(from: &str, location: &str) -> RedirectStep {
+fn after(from: &str, location: &str) -> Option<Fetch> {
     next(&fetch(from), StatusCode::FOUND, &head(&[location]), &anywhere())
 }
 
@@ -50,7 +50,7 @@ fn references_are_resolved() {
         ("https://[2001:DB8::1]:8443/", "https://[2001:db8::1]:8443/"),
     ] {
         match after("https://a.example/one/two?q", location) {
-            RedirectStep::Hop(next) => assert_eq!(url(&next), expected, "{location}"),
+            Some(next) => assert_eq!(url(&next), expected, "{location}"),
             other => assert!(expected.is_empty(), "{location}: {other:?}"),
         }
     }
@@ -69,19 +69,19 @@ fn what_is_no_place_to_go_is_the_answer() {
         "javascript:x",
     ] {
         let next = after("https://a.example/", location);
-        assert_eq!(next, RedirectStep::Unfollowed(Unfollowed::Invalid), "{location}");
+        assert_eq!(next, None, "{location}");
     }
     let from = fetch("https://a.example/");
     let two = head(&["/x", "/y"]);
     let next = next(&from, StatusCode::FOUND, &two, &anywhere());
-    assert_eq!(next, RedirectStep::Unfollowed(Unfollowed::Invalid));
+    assert_eq!(next, None);
 }
 
 #[test]
 fn tls_is_not_left_and_may_be_entered() {
     let next = after("https://a.example/", "http://a.example/");
-    assert_eq!(next, RedirectStep::Unfollowed(Unfollowed::Tls));
-    assert!(matches!(after("http://a.example/", "https://a.example/"), RedirectStep::Hop(_)));
+    assert_eq!(next, None);
+    assert!(after("http://a.example/", "https://a.example/").is_some());
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn the_caller_allows_hosts() {
     };
     let from = fetch("http://a.example/");
     let next = |location| next(&from, StatusCode::SEE_OTHER, &head(&[location]), &follow);
-    assert!(matches!(next("https://B.example:1/"), RedirectStep::Hop(_)));
-    assert_eq!(next("http://b.example:1/"), RedirectStep::Unfollowed(Unfollowed::Host));
-    assert_eq!(next("https://b.example/"), RedirectStep::Unfollowed(Unfollowed::Host));
+    assert!(next("https://B.example:1/").is_some());
+    assert_eq!(next("http://b.example:1/"), None);
+    assert_eq!(next("https://b.example/"), None);
 }
 
 #[test]
@@ -102,12 +102,9 @@ fn only_redirects_lead_on() {
     let from = fetch("http://a.example/");
     for status in [200, 201, 300, 304, 305, 404] {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(next(&from, status, &head(&["/x"]), &anywhere()), RedirectStep::Answer);
+        assert_eq!(next(&from, status, &head(&["/x"]), &anywhere()), None);
     }
-    assert_eq!(
-        next(&from, StatusCode::FOUND, &HeaderMap::new(), &anywhere()),
-        RedirectStep::Answer
-    );
+    assert_eq!(next(&from, StatusCode::FOUND, &HeaderMap::new(), &anywhere()), None);
 }
 
 #[test]
@@ -129,7 +126,7 @@ proptest! {
         let location = HeaderValue::from_bytes(location.as_bytes()).unwrap();
         let headers = HeaderMap::from_iter([(LOCATION, location)]);
         let from = fetch("http://a.example/one/two");
-        if let RedirectStep::Hop(next) = next(&from, StatusCode::FOUND, &headers, &anywhere()) {
+        if let Some(next) = next(&from, StatusCode::FOUND, &headers, &anywhere()) {
             let path = next.target.split('?').next().unwrap();
             prop_assert!(path.starts_with('/'));
             prop_assert!(!path.split('/').any(|segment| segment == "." || segment == ".."));

@@ -24,7 +24,7 @@ async fn a_request_is_sent_as_given_with_our_mark() {
     assert_eq!(answer.headers["etag"], "\"e\"");
     assert_eq!(answer.length, Some(5));
     assert_eq!(answer.body.text().await.unwrap(), "hello");
-    assert_eq!((answer.redirected, answer.unfollowed), (None, None));
+    assert!(answer.hops.is_empty());
     let head = origin.heads().concat();
     let mut lines: Vec<_> = head.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.remove(0), "GET /a%20b/c?d=e HTTP/1.1");

@@ -30,8 +30,8 @@ async fn the_answer_is_that_of_the_last_url() {
     let fields = [("authorization", "Basic eDp5")];
     let mut answer = get(&fetch(Scheme::Http, &origin.host(), "/a/one"), &fields).await.unwrap();
     assert_eq!(answer.body.text().await.unwrap(), "here");
-    assert_eq!(answer.redirected.unwrap().target, "/three?x");
-    assert_eq!(origin.heads().len(), 3);
+    assert_eq!((answer.hops.len(), origin.heads().len()), (2, 3));
+    assert!(origin.heads()[2].starts_with("GET /three?x "));
     for head in origin.heads() {
         assert!(head.contains("authorization: Basic eDp5"), "the same origin may know it: {head}");
     }
@@ -45,7 +45,7 @@ async fn credentials_do_not_cross_to_another_port() {
     let secrets = [("authorization", "Basic eDp5"), ("cookie", "a=b"), ("x-token", "t")];
     let fields = [&secrets[..], &[("accept", "x/y"), ("range", "bytes=1-")]].concat();
     let answer = get(&fetch(Scheme::Http, &origin.host(), "/"), &fields).await.unwrap();
-    assert_eq!(answer.redirected.unwrap().host, other.host());
+    assert_eq!(answer.hops.len(), 1);
     let seen = other.heads().concat();
     for (name, _) in secrets {
         assert!(!seen.contains(name), "{seen}");
@@ -66,9 +66,8 @@ async fn a_loop_of_redirects_ends() {
 async fn a_host_that_is_not_allowed_is_the_clients_business() {
     let origin = Origin::saying(lead_to("http://localhost:1/")).await;
     let answer = get(&fetch(Scheme::Http, &origin.host(), "/"), &[]).await.unwrap();
-    assert_eq!((answer.status.as_u16(), answer.unfollowed), (302, Some(Unfollowed::Host)));
+    assert_eq!((answer.status.as_u16(), answer.hops.len()), (302, 0));
     assert_eq!(answer.headers["location"], "http://localhost:1/");
-    assert_eq!(Unfollowed::Host.to_string(), "redirect-host-not-allowed");
 }
 
 #[tokio::test]
