@@ -369,7 +369,9 @@ impl<'b> TarHeader<'b> {
                 prefix => Ok([prefix, name].join(&b'/')),
             },
             // Older than formats: what is there is not looked at by Go, and may be by others.
-            _ if self.field(257..500).iter().all(|byte| *byte == 0) => Ok(name.to_vec()),
+            magic if magic.iter().chain(self.field(345..500)).all(|byte| *byte == 0) => {
+                Ok(name.to_vec())
+            }
             _ => Err(TarError::Ambiguous),
         }
     }

@@ -182,6 +182,40 @@ fn a_global_header_of_git_names_nothing() {
     assert_eq!(all(&archive).unwrap(), ["File a 0"]);
 }
 
+/// GNU tar, as in builds by hand: long names, links to them and large numbers in each of its formats.
+#[test]
+fn what_tar_writes_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = format!("{}/{}", "f".repeat(90), "g".repeat(60));
+    std::fs::create_dir_all(dir.path().join(&folder)).unwrap();
+    let file = format!("{folder}/{}", "h".repeat(120));
+    std::fs::write(dir.path().join(&file), [1; 700]).unwrap();
+    std::fs::hard_link(dir.path().join(&file), dir.path().join("hard")).unwrap();
+    std::os::unix::fs::symlink(&file, dir.path().join("soft")).unwrap();
+    for (format, long) in [("gnu", true), ("posix", true), ("ustar", false), ("v7", false)] {
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["--format", format, "--sort=name", "-c", "-C"]).arg(dir.path());
+        let names: &[&str] = if long { &["."] } else { &["hard"] };
+        let made = tar.args(names).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let found = all(&made.stdout).unwrap();
+        if !long {
+            assert_eq!(found, ["File hard 700"], "{format}");
+            continue;
+        }
+        let (f, g) = folder.split_once('/').unwrap();
+        let wanted = [
+            "Directory ./ 0".to_owned(),
+            format!("Directory ./{f}/ 0"),
+            format!("Directory ./{f}/{g}/ 0"),
+            format!("File ./{file} 700"),
+            format!("HardLink ./hard ./{file} 0"),
+            format!("Symlink ./soft {file} 0"),
+        ];
+        assert_eq!(found, wanted, "{format}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic_and_cuts_do_not_matter(
