@@ -40,7 +40,8 @@ impl Default for Passage {
 }
 
 impl Passage {
-    /// For readers that are faster than the origin, and not by what only the socket's buffer has taken: a reader of next to nothing has read that, too.
+    /// For readers that are faster than the origin, and not by what only the socket's buffer has taken: one that
+    /// reads next to nothing has taken that, too.
     pub(super) fn widen(&mut self) {
         let passed = self.start - self.begins.unwrap_or(0).min(self.start);
         let most = LARGEST_WINDOW.min(passed / 8).max(self.window);
