@@ -6,7 +6,6 @@
 //! with a length gets the last byte, and one without the end, only after the verdict that the whole
 //! is right.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,15 +15,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::passage::Passage;
 use crate::cache::fresh::{self, NotStored};
 use crate::cache::meta::Meta;
 use crate::cache::store::{Lock, StoredResponse};
 use crate::cache::upstream::Fault;
 
-/// What may lie in memory on its way through, in bytes: at first, when that is one piece, and for readers that
-/// empty it faster than it fills.
-const FIRST_WINDOW: u64 = 16 * 1024;
-const LARGEST_WINDOW: u64 = 512 * 1024;
 /// How long one reader may hold up others, where no file lies between.
 const STOPPED: Duration = Duration::from_secs(5);
 
@@ -118,20 +114,6 @@ impl Unstored {
 pub(super) enum End {
     Whole,
     Broken,
-}
-
-/// What passes through memory.
-#[derive(Debug)]
-struct Passage {
-    window: u64,
-    /// Where memory takes over from the file.
-    begins: Option<u64>,
-    /// The first byte that is still held.
-    start: u64,
-    pieces: VecDeque<Bytes>,
-    /// Where each reader is.
-    readers: Vec<(u64, u64)>,
-    next_reader: u64,
 }
 
 impl InFlightBody {
@@ -295,70 +277,6 @@ impl InFlightBody {
 
     fn passage(&self) -> MutexGuard<'_, Passage> {
         self.passage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Passage {
-    fn default() -> Passage {
-        Passage {
-            window: FIRST_WINDOW,
-            begins: None,
-            start: 0,
-            pieces: VecDeque::new(),
-            readers: Vec::new(),
-            next_reader: 0,
-        }
-    }
-}
-
-impl Passage {
-    /// Not by what only the socket's buffer has taken: a reader of next to nothing has read that, too.
-    fn widen(&mut self) {
-        let passed = self.start - self.begins.unwrap_or(0).min(self.start);
-        let most = LARGEST_WINDOW.min(passed / 8).max(self.window);
-        self.window = (self.window * 2).min(most);
-    }
-
-    /// By the slowest one. Of the last piece that is a byte, which waits for the verdict.
-    fn unread(&self) -> u64 {
-        let held: u64 = self.pieces.iter().map(|piece| piece.len() as u64).sum();
-        let slowest = self.readers.iter().map(|(_, at)| *at).min().unwrap_or(0);
-        (self.start + held).saturating_sub(slowest.max(self.start))
-    }
-
-    /// One that has stopped holds up no other: it loses its seat, and what it has not read.
-    fn leave_behind(&mut self) {
-        let slowest = self.readers.iter().map(|(_, at)| *at).min();
-        let fastest = self.readers.iter().map(|(_, at)| *at).max();
-        if slowest < fastest {
-            self.readers.retain(|(_, at)| Some(*at) != slowest);
-        }
-    }
-
-    /// Lets go of what every reader has.
-    fn trim(&mut self) {
-        let Some(slowest) = self.readers.iter().map(|(_, at)| *at).min() else { return };
-        while let Some(piece) = self.pieces.front() {
-            let end = self.start + piece.len() as u64;
-            if end > slowest {
-                break;
-            }
-            self.start = end;
-            self.pieces.pop_front();
-        }
-    }
-
-    fn at(&self, offset: u64) -> Option<Bytes> {
-        let mut start = self.start;
-        for piece in &self.pieces {
-            let end = start + piece.len() as u64;
-            if (start..end).contains(&offset) {
-                let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
-                return (skip < piece.len()).then(|| piece.slice(skip..));
-            }
-            start = end;
-        }
-        None
     }
 }
 

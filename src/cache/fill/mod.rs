@@ -9,6 +9,7 @@ mod flights;
 mod in_flight;
 mod job;
 mod judge;
+mod passage;
 mod thread;
 
 pub use filler::run;

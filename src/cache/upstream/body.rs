@@ -44,22 +44,33 @@ impl RequestBody {
     }
 
     pub(super) fn sent(self) -> (Sent, Progress) {
-        let progress = Progress(Arc::new(Mutex::new(Instant::now())));
+        let waits = Waits { since: Instant::now(), for_client: false };
+        let progress = Progress(Arc::new(Mutex::new(waits)));
         (Sent { body: self, progress: progress.clone() }, progress)
     }
 }
 
-/// When the last piece of a request's body was taken.
+/// Since when the origin is waited for.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
+pub(super) struct Progress(Arc<Mutex<Waits>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    /// When the last piece of a request's body was taken.
+    since: Instant,
+    /// The next one has not come: no host is to blame for its client.
+    for_client: bool,
+}
 
 impl Progress {
-    pub(super) fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn since(&self) -> Instant {
+        let waits = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waits.for_client { Instant::now() } else { waits.since }
     }
 
-    fn note(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn note(&self, for_client: bool) {
+        let waits = Waits { since: Instant::now(), for_client };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = waits;
     }
 }
 
@@ -82,7 +93,10 @@ impl Body for Sent {
             RequestBody::Empty => return Poll::Ready(None),
             RequestBody::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
             RequestBody::Stream { pieces, length } => {
-                let piece = std::task::ready!(pieces.poll_recv(cx));
+                let Poll::Ready(piece) = pieces.poll_recv(cx) else {
+                    self.progress.note(true);
+                    return Poll::Pending;
+                };
                 match (piece, length) {
                     (Some(Ok(bytes)), Some(left)) => match left.checked_sub(bytes.len() as u64) {
                         Some(rest) => {
@@ -104,7 +118,7 @@ impl Body for Sent {
         if matches!(self.body, RequestBody::Whole(_)) || piece.is_none() {
             self.body = RequestBody::Empty;
         }
-        self.progress.note();
+        self.progress.note(false);
         Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 

@@ -318,7 +318,8 @@ impl Shared {
         }
     }
 
-    /// A long request body is no slow head: the wait begins anew with each of its pieces.
+    /// A long request body is no slow head: the wait begins anew with each of its pieces, and not before the client
+    /// has sent it.
     async fn head(
         &self,
         client: &OriginClient,
@@ -342,7 +343,7 @@ impl Shared {
                     return Err(Unanswered { fault: Fault::before_head(&error), on_kept });
                 }
                 Err(_) => {
-                    let later = progress.last() + wait;
+                    let later = progress.since() + wait;
                     if later <= until {
                         let fault = Fault::HeadTimeout(wait);
                         return Err(Unanswered { fault, on_kept: false });
