@@ -92,7 +92,7 @@ pub const IMAGE: Marks = Marks::Text(Resource::Image, Form::Image);
 #[derive(Debug)]
 pub struct FoundName<'a> {
     /// Where, from the answer's root.
-    pub place: &'a [Step],
+    pub place: &'a [PlaceStep],
     pub resource: Resource,
     pub form: Form,
     /// The whole text, which may be changed.
@@ -102,7 +102,7 @@ pub struct FoundName<'a> {
 
 /// One step of the way to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PlaceStep {
     Field(&'static str),
     /// Any element of a list.
     Element,
@@ -160,17 +160,17 @@ impl fmt::Display for FoundName<'_> {
 }
 
 /// A place in the notation of `tests/data/answers.tsv`: `[].Networks{}.NetworkID`.
-pub struct Place<'a>(pub &'a [Step]);
+pub struct Place<'a>(pub &'a [PlaceStep]);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, step) in self.0.iter().enumerate() {
             match step {
-                Step::Field(name) if index == 0 => f.write_str(name)?,
-                Step::Field(name) => write!(f, ".{name}")?,
-                Step::Element => f.write_str("[]")?,
-                Step::Entry => f.write_str("{}")?,
-                Step::Key => f.write_str("{key}")?,
+                PlaceStep::Field(name) if index == 0 => f.write_str(name)?,
+                PlaceStep::Field(name) => write!(f, ".{name}")?,
+                PlaceStep::Element => f.write_str("[]")?,
+                PlaceStep::Entry => f.write_str("{}")?,
+                PlaceStep::Key => f.write_str("{key}")?,
             }
         }
         Ok(())
@@ -251,7 +251,7 @@ fn in_phrase(text: &str, (start, end): (&str, &str), form: Form) -> Option<Range
 }
 
 struct Walk<'v> {
-    place: Vec<Step>,
+    place: Vec<PlaceStep>,
     visit: &'v mut dyn FnMut(FoundName<'_>),
 }
 
@@ -267,22 +267,22 @@ impl Walk<'_> {
             (Marks::Fields(fields), Value::Object(map)) => {
                 for (name, marks) in fields {
                     if let Some(value) = map.get_mut(*name) {
-                        self.below(Step::Field(name), *marks, value);
+                        self.below(PlaceStep::Field(name), *marks, value);
                     }
                 }
             }
             (Marks::Each(marks), Value::Array(list)) => {
                 for value in list {
-                    self.below(Step::Element, *marks, value);
+                    self.below(PlaceStep::Element, *marks, value);
                 }
             }
             (Marks::Values(marks), Value::Object(map)) => {
                 for (_, value) in map {
-                    self.below(Step::Entry, *marks, value);
+                    self.below(PlaceStep::Entry, *marks, value);
                 }
             }
             (Marks::Keys(resource, form), Value::Object(map)) => {
-                self.place.push(Step::Key);
+                self.place.push(PlaceStep::Key);
                 for (mut key, value) in mem::take(map) {
                     self.text(resource, form, &mut key);
                     map.insert(key, value);
@@ -300,7 +300,7 @@ impl Walk<'_> {
         }
     }
 
-    fn below(&mut self, step: Step, marks: Marks, value: &mut Value) {
+    fn below(&mut self, step: PlaceStep, marks: Marks, value: &mut Value) {
         self.place.push(step);
         self.value(marks, value);
         self.place.pop();

@@ -358,6 +358,8 @@ fn a_cache_that_comes_back_goes_on_counting() {
     std::fs::write(cached.gate.config(), config).unwrap();
     cached.reload();
     assert_eq!(of(&cached.metrics()), 1.0);
+    let said = || cached.gate.stderr().matches(" cache=main").count();
+    wait_until("the new address is told", || said() == 2);
     get(&address(&cached.gate, "main"), HOST, "/a");
     cached.stats_of(2);
     assert_eq!(cached.origin.count(), 1);

@@ -1,3 +1,5 @@
+//! Writes that wait, by a clock that the test turns.
+
 use super::*;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::super::answer::{Marks, Place, Step};
+use super::super::super::answer::{Marks, Place, PlaceStep};
 use super::*;
 
 const ANSWERS: &str = include_str!("../../../../tests/data/answers.tsv");
@@ -175,8 +175,8 @@ fn places(row: &Row) -> BTreeSet<String> {
     found
 }
 
-fn collect(marks: Marks, place: &mut Vec<Step>, found: &mut BTreeSet<String>) {
-    let mut below = |step: Step, marks: Marks, place: &mut Vec<Step>| {
+fn collect(marks: Marks, place: &mut Vec<PlaceStep>, found: &mut BTreeSet<String>) {
+    let mut below = |step: PlaceStep, marks: Marks, place: &mut Vec<PlaceStep>| {
         place.push(step);
         collect(marks, place, found);
         place.pop();
@@ -185,17 +185,17 @@ fn collect(marks: Marks, place: &mut Vec<Step>, found: &mut BTreeSet<String>) {
         Marks::Nothing => {}
         Marks::Text(..) => drop(found.insert(Place(place).to_string())),
         Marks::Keys(..) => {
-            place.push(Step::Key);
+            place.push(PlaceStep::Key);
             found.insert(Place(place).to_string());
             place.pop();
         }
         Marks::Fields(fields) => {
             for (name, marks) in fields {
-                below(Step::Field(name), *marks, place);
+                below(PlaceStep::Field(name), *marks, place);
             }
         }
-        Marks::Each(marks) => below(Step::Element, *marks, place),
-        Marks::Values(marks) => below(Step::Entry, *marks, place),
+        Marks::Each(marks) => below(PlaceStep::Element, *marks, place),
+        Marks::Values(marks) => below(PlaceStep::Entry, *marks, place),
         Marks::All(all) => all.iter().for_each(|marks| collect(*marks, place, found)),
         Marks::When(_, cases) => cases.iter().for_each(|(_, marks)| collect(*marks, place, found)),
     }
