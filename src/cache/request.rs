@@ -198,7 +198,8 @@ impl Refusal {
 }
 
 fn not_served(host: &str) -> Refusal {
-    let why = format!("`{host}` is not a host of this cache. hint: add it to `domains`");
+    let hint = "as it stands here, with its port, it has to be in `origins` or `domains`";
+    let why = format!("`{host}` is not a host of this cache. hint: {hint}");
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, &why)
 }
 

@@ -19,10 +19,16 @@ const MOST_ANSWER: usize = 64 << 20;
 #[derive(Debug, clap::Args)]
 pub(super) struct Process {
     /// Configuration file, which says where the admin socket is.
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/dockgate/dockgate.toml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/dockgate/dockgate.toml"
+    )]
     pub(super) config: PathBuf,
     /// The admin socket, `unix:///path`, instead of what the file says.
-    #[arg(long, value_name = "URL", value_parser = path_of_url)]
+    #[arg(long, global = true, value_name = "URL", value_parser = path_of_url)]
     pub(super) socket: Option<PathBuf>,
 }
 

@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ask::{self, AdminReply, Process};
-use super::out::{self, Stop};
+use super::out;
 use crate::admin::MOST_TIME;
 use crate::admin::report::Listeners;
 
@@ -18,7 +18,7 @@ pub(super) struct Args {
     command: ListenerCommand,
     #[command(flatten)]
     process: Process,
-    /// Answer in JSON.
+    /// Answer in JSON: what is open, or `done` and `message`.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -46,13 +46,22 @@ enum ListenerCommand {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    match ask::wait(tell(args)) {
+    let result = ask::wait(tell(args));
+    if args.json && !matches!(args.command, ListenerCommand::Ls) {
+        let (done, message) = match &result {
+            Ok(message) => (true, message),
+            Err(why) => (false, why),
+        };
+        let said = serde_json::json!({ "done": done, "message": message }).to_string();
+        return out::end(&said, ExitCode::from(u8::from(!done)));
+    }
+    match result {
         Ok(said) => out::end(said.trim_end(), ExitCode::SUCCESS),
-        Err(stop) => stop.code(),
+        Err(why) => super::failure(&why),
     }
 }
 
-async fn tell(args: &Args) -> Result<String, Stop> {
+async fn tell(args: &Args) -> Result<String, String> {
     let answer = match &args.command {
         ListenerCommand::Ls => ask(args, Method::GET, &[]).await?,
         ListenerCommand::Open { name, like, url, mode } => {
@@ -65,9 +74,9 @@ async fn tell(args: &Args) -> Result<String, Stop> {
     };
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     match (answer.status == StatusCode::OK, &args.command) {
-        (false, _) => Err(Stop::Failed(answer.message())),
-        (true, _) if args.json => Ok(body),
-        (true, ListenerCommand::Ls) => Ok(table(&body)?),
+        (false, _) => Err(answer.message()),
+        (true, ListenerCommand::Ls) if args.json => Ok(body),
+        (true, ListenerCommand::Ls) => table(&body),
         (true, _) => Ok(answer.message()),
     }
 }

@@ -223,8 +223,11 @@ impl Tls {
 
 /// Reads and checks a file.
 pub fn load(path: &Path) -> Result<Config, Invalid> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Invalid::at(&Place::in_file(path), error.to_string(), ""))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let hint = if is_missing { "another one is named with `-c FILE`" } else { "" };
+        Invalid::at(&Place::in_file(path), error.to_string(), hint)
+    })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&text, path, folder, &|name| std::env::var(name).ok())
 }

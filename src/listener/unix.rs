@@ -170,7 +170,7 @@ fn refuse_living(path: &Path) -> io::Result<()> {
         return Err(in_the_way(NO_SOCKET));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(in_the_way("another process listens there")),
+        Ok(_) => Err(in_the_way("another process listens there. hint: `ss -xlp` tells which")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Err(error) => Err(error),
     }

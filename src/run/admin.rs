@@ -173,7 +173,7 @@ impl View {
 
 fn report(open: &OpenListener) -> ListenerReport {
     ListenerReport {
-        name: open.name.clone(),
+        name: open.label(),
         url: open.url(),
         like: open.runtime().map(|runtime| runtime.like.clone()),
     }

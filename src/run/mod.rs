@@ -74,6 +74,7 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     backoff.learn(&inherited.memory);
     let plan = Plan::after(&config, &backoff, &inherited.runtime_listeners())?;
     inherited.keep_wanted(&config, &plan.runtime_listeners());
+    plan.closed.iter().for_each(|line| tracing::warn!("{line}"));
     let (log, writer) = Log::start(config.log.access)?;
     let main = Builder::new_current_thread().enable_all().build()?;
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
@@ -191,7 +192,8 @@ fn try_reload(
     watch.follow(source.files(&config));
     let runtime: Vec<_> = world.runtime_listeners().cloned().collect();
     let plan = Plan::after(&config, &world.backoff, &runtime);
-    let plan = plan.map_err(|invalid| invalid.to_string())?;
+    let mut plan = plan.map_err(|invalid| invalid.to_string())?;
+    let closed = std::mem::take(&mut plan.closed);
     let applied = world.apply(config, plan, &mut Inherited::default());
     world.backoff.prune();
     let opened = applied.map_err(|error| format!("{error:#}"))?;
@@ -202,7 +204,8 @@ fn try_reload(
     let parts = [("listeners", names), ("caches", world.caches.names())];
     let parts = parts.iter().filter(|(_, names)| !names.is_empty());
     let said: Vec<_> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
-    Ok(format!("reloaded: {}", said.join("; ")))
+    let closed = closed.iter().map(|line| format!("\n{line}"));
+    Ok(format!("reloaded: {}{}", said.join("; "), closed.collect::<String>()))
 }
 
 fn warn(config: &Config) {

@@ -115,6 +115,14 @@ impl OpenListener {
         self.plan()?.runtime.as_ref()
     }
 
+    /// Without the address, of which a cache may have several.
+    pub(super) fn label(&self) -> String {
+        match &self.served {
+            Served::Gateway(_) => self.name.clone(),
+            Served::Cache(cache) => format!("cache {}", cache.name),
+        }
+    }
+
     /// Where it listens, with the port that it really has.
     pub(super) fn url(&self) -> String {
         match self.served {
@@ -127,7 +135,7 @@ impl OpenListener {
     pub(super) fn shown(&self) -> String {
         match &self.served {
             Served::Gateway(_) => format!("listener {}", self.name),
-            Served::Cache(cache) => format!("cache {} {}", cache.name, self.url()),
+            Served::Cache(_) => format!("{} {}", self.label(), self.url()),
         }
     }
 

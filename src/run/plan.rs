@@ -27,6 +27,8 @@ pub struct Plan {
     pub(super) engine: Address,
     pub(super) listeners: Vec<ListenerPlan>,
     pub(super) caches: Vec<CachePart>,
+    /// Of those that were opened at run time, what is said of each that goes.
+    pub(super) closed: Vec<String>,
 }
 
 /// One cache's.
@@ -88,6 +90,7 @@ impl Plan {
             .iter()
             .map(|one| complaints.note(ListenerPlan::of(config, one, &mut authenticators)))
             .collect();
+        let mut closed = Vec::new();
         for one in runtime {
             match as_configured(config, one) {
                 Ok(like) => {
@@ -95,7 +98,7 @@ impl Plan {
                     let runtime = Some(one.clone());
                     parts.push(complaints.note(plan.map(|plan| ListenerPlan { runtime, ..plan })));
                 }
-                Err(why) => tracing::warn!("listener `{}` is closed: {why}", one.name),
+                Err(why) => closed.push(format!("listener `{}` is closed: {why}", one.name)),
             }
         }
         let caches: Vec<Option<CachePart>> =
@@ -105,7 +108,7 @@ impl Plan {
         let missing = || Invalid::at(&config::Place::default(), "an incomplete plan", "");
         let engine = engine.ok_or_else(missing)?;
         let caches = caches.into_iter().flatten().collect();
-        Ok(Plan { engine, listeners: parts.into_iter().flatten().collect(), caches })
+        Ok(Plan { engine, listeners: parts.into_iter().flatten().collect(), caches, closed })
     }
 
     pub(super) fn runtime_listeners(&self) -> Vec<RuntimeListener> {
@@ -189,7 +192,12 @@ impl ListenerPlan {
 fn as_configured(whole: &Config, wanted: &RuntimeListener) -> Result<config::Listener, String> {
     let like = whole.listeners.iter().find(|listener| listener.name == wanted.like);
     let like = like.ok_or_else(|| {
-        format!("there is no listener `{}` in the configuration for it to be like", wanted.like)
+        let is_cache = whole.caches.iter().any(|cache| cache.name == wanted.like);
+        let hint = if is_cache { ". hint: that is a cache" } else { "" };
+        format!(
+            "there is no listener `{}` in the configuration for it to be like{hint}",
+            wanted.like
+        )
     })?;
     // Elsewhere other things guard it than the mode of a file, or nothing does.
     let bind = wanted.bind(&like.bind).ok_or_else(|| {

@@ -34,7 +34,7 @@ fn gate(policies: &'static str) -> (Engine, Gate) {
 /// `dockgate listener`: whether it was done, and what was said.
 fn listener(gate: &Gate, arguments: &[&str]) -> (bool, String) {
     let config = gate.config();
-    let all = [&["listener", "-c", config.to_str().unwrap()], arguments].concat();
+    let all = [&["listener"], arguments, &["-c", config.to_str().unwrap()]].concat();
     let output = dockgate(&all).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), text(&said))
@@ -110,6 +110,8 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         let (done, said) = listener(&gate, &["open", name, "--like", like, "--url", url]);
         assert!(!done && said.contains(why), "{name} {like} {url}: {said}");
     }
+    let json = listener(&gate, &["close", "none", "--json"]).1;
+    assert!(json.starts_with("{\"done\":false,\"message\":"), "{json}");
     for (name, why) in [("it", "is in the configuration"), ("none", "there is no listener")] {
         let (done, said) = listener(&gate, &["close", name]);
         assert!(!done && said.contains(why), "{name}: {said}");

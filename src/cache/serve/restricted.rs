@@ -35,7 +35,9 @@ impl Case<'_> {
         | Reuse::WhileRevalidating { ttl, .. }
         | Reuse::Stale { ttl, .. }) = self.judge(&found);
         self.cache.store.touch(found.id);
-        let status = CacheStatus { detail: Some("permitted".to_owned()), ..from_store(ttl) };
+        // For how long it is good no other one need know: the origin is asked each time.
+        let detail = Some("permitted".to_owned());
+        let status = CacheStatus { detail, ttl: None, ..from_store(ttl) };
         self.stored(&found, Outcome::Hit, status).await
     }
 

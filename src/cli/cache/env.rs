@@ -29,7 +29,7 @@ impl EnvArgs {
     pub(super) fn text(&self) -> Result<String, String> {
         let config = config::load(&self.config).map_err(|invalid| invalid.to_string())?;
         let cache = self.chosen(&config.caches)?;
-        Ok(text(cache, self.at.as_deref(), self.ca.as_deref()))
+        text(cache, self.at.as_deref(), self.ca.as_deref())
     }
 
     fn chosen<'c>(&self, caches: &'c [Cache]) -> Result<&'c Cache, String> {
@@ -45,16 +45,18 @@ impl EnvArgs {
     }
 }
 
-fn text(cache: &Cache, at: Option<&str>, ca: Option<&Path>) -> String {
+fn text(cache: &Cache, at: Option<&str>, ca: Option<&Path>) -> Result<String, String> {
     let mut out = Out(String::new());
     let named = at.or_else(|| cache.mirror.as_ref()?.hosts.first().map(|host| host.text.as_str()));
     // A certificate need not be trusted for what is plain.
     let by_choice = |one: &&CacheListen| (one.address().is_none(), one.has_tls);
-    let Some(listen) = cache.listen.iter().min_by_key(by_choice) else { return out.0 };
+    let Some(listen) = cache.listen.iter().min_by_key(by_choice) else { return Ok(out.0) };
     let scheme = if listen.has_tls { "https" } else { "http" };
     let Some(host) = named.map(str::to_owned).or_else(|| reachable(listen)) else {
-        out.note("the address is not in this file: say it with `--at HOST`");
-        return out.0;
+        return Err(format!(
+            "cache `{}` is on `{listen}`, which these clients cannot ask. hint: `--at HOST`, if something leads there",
+            cache.name
+        ));
     };
     let base = format!("{scheme}://{host}");
     if cache.forward {
@@ -67,7 +69,7 @@ fn text(cache: &Cache, at: Option<&str>, ca: Option<&Path>) -> String {
     if out.0.is_empty() {
         out.note("clients ask by the names of `domains` and `origins`: lead those here by DNS");
     }
-    out.0
+    Ok(out.0)
 }
 
 fn proxy(out: &mut Out, base: &str) {
@@ -199,7 +201,7 @@ mod tests {
         let text = format!("[cache.x]\n{keys}");
         let config = config::parse(&text, Path::new("d.toml"), Path::new("/etc"), &|_| None);
         let config = config.unwrap_or_else(|invalid| panic!("{keys}\n{invalid}"));
-        super::text(&config.caches[0], at, ca.map(Path::new))
+        super::text(&config.caches[0], at, ca.map(Path::new)).unwrap()
     }
 
     const PLAIN: &str = "listen = [\"http://0.0.0.0:3128\"]\n";
@@ -263,5 +265,16 @@ mod tests {
         assert!(args(None).chosen(&config.caches).unwrap_err().contains("`a`, `b`"));
         assert!(args(Some("c")).chosen(&config.caches).is_err());
         assert!(args(None).chosen(&[]).is_err());
+    }
+
+    #[test]
+    fn a_socket_that_clients_cannot_ask_is_no_address() {
+        let text = "[cache.local]\nlisten = [\"unix:///run/c.sock\"]\nforward = true\n";
+        let config = config::parse(text, Path::new("t"), Path::new(""), &|_| None).unwrap();
+        let why = super::text(&config.caches[0], None, None).unwrap_err();
+        assert!(why.contains("`unix:///run/c.sock`") && why.contains("hint: `--at HOST`"), "{why}");
+        assert!(
+            super::text(&config.caches[0], Some("a:80"), None).unwrap().contains("http://a:80")
+        );
     }
 }
