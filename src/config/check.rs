@@ -179,9 +179,9 @@ impl Checking<'_> {
 
     fn mode(&mut self, mode: &Spanned<String>) -> u32 {
         let text = self.text(mode);
-        match u32::from_str_radix(&text, 8) {
-            Ok(bits) if bits <= 0o777 => bits,
-            _ => {
+        match super::runtime::file_mode(&text) {
+            Some(bits) => bits,
+            None => {
                 self.complaints.add(
                     mode.span(),
                     format!("`{text}` is not a file mode"),

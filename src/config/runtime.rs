@@ -22,6 +22,12 @@ pub struct RuntimeListener {
     pub mode: Option<u32>,
 }
 
+/// Octal, of a file.
+pub(super) fn file_mode(text: &str) -> Option<u32> {
+    let is_octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777)
+}
+
 impl RuntimeListener {
     /// A listener as somebody asks for it, or what is wrong with that.
     pub fn new(
@@ -39,8 +45,10 @@ impl RuntimeListener {
         let Some(path) = url.strip_prefix("unix://").filter(|path| path.starts_with('/')) else {
             return Err(format!("`{url}` is not a place for it. hint: use `unix:///path`"));
         };
-        let octal = |mode: &str| u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o777);
-        let mode = match mode.map(|mode| (mode, octal(mode))) {
+        if path.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err("there is a control character in the path".to_owned());
+        }
+        let mode = match mode.map(|mode| (mode, file_mode(mode))) {
             Some((mode, None)) => {
                 return Err(format!("`{mode}` is not a file mode. hint: such as `0660`"));
             }
@@ -96,10 +104,12 @@ mod tests {
             ("a", "unix:///j", Some("888")),
             ("a", "unix:///j", Some("1777")),
             ("a", "unix:///j", Some("")),
+            ("a", "unix:///j", Some("+666")),
         ] {
             let refused = new(name, url, mode);
             assert!(refused.is_err_and(|why| why.contains("hint: ")), "{name} {url} {mode:?}");
         }
+        assert!(new("a", "unix:///a\nb", None).is_err());
         assert!(new(&"n".repeat(65), "unix:///j", None).is_err());
     }
 

@@ -5,6 +5,7 @@
 //! bounded, and neither an error nor a panic of one connection ends the listener or keeps a place in it.
 
 mod connections;
+mod folder;
 mod inherited;
 mod service;
 mod tcp;
@@ -117,6 +118,13 @@ impl Socket {
     pub fn own(&self) {
         if let Kind::Unix { file: Some(file) } = &self.kind {
             file.own();
+        }
+    }
+
+    /// Removes the socket's file now, unless it is another process's: nobody connects any more.
+    pub fn remove(&self) {
+        if let Kind::Unix { file: Some(file) } = &self.kind {
+            file.remove();
         }
     }
 

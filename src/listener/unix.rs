@@ -1,42 +1,55 @@
 //! Unix listeners: a socket file with the owner, group and mode that were asked for.
 //!
 //! What must stay true: the file is never reachable with any other mode, a file left by a dead
-//! process is replaced in one step, and one that a living process serves is left alone.
+//! process is replaced in one step, and one that a living process serves is left alone; whoever may write to
+//! its folder leads nothing that is done here to another place.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use super::folder::{Workshop, open_folder};
 use crate::auth::Peer;
 
 const NO_SOCKET: &str = "a file that is not a socket is in the way";
+const LIVING: &str = "another process listens there. hint: `ss -xlp` tells which";
+/// What a client's `sockaddr_un` holds (unix(7)), without the last zero.
+const LONGEST_PATH: usize = 107;
 
 /// The file of a listening socket; removed with it, unless another process has put its own there.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    inode: u64,
+    /// The folder that it was put into, wherever that is now.
+    folder: OwnedFd,
+    /// Of the device and of the file.
+    identity: (u64, u64),
     is_left: AtomicBool,
 }
 
 impl SocketFile {
     /// The file of a socket that another process bound.
     pub(super) fn of(path: &Path) -> io::Result<SocketFile> {
+        let folder = open_folder(path.parent().unwrap_or(Path::new("/")), false)?;
         let found = fs::symlink_metadata(path)?;
         if !found.file_type().is_socket() {
             return Err(in_the_way(NO_SOCKET));
         }
         // Not ours to remove as long as the other process may go on.
         let is_left = AtomicBool::new(true);
-        Ok(SocketFile { path: path.to_owned(), inode: found.ino(), is_left })
+        Ok(SocketFile { path: path.to_owned(), folder, identity: identity(&found), is_left })
     }
 
     /// Takes away what a new mode does not have; all but the owner's, when the owner changes.
@@ -67,7 +80,7 @@ impl SocketFile {
         let file = rustix::fs::open(&self.path, flags, Mode::empty())?;
         let held = Held { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), _file: file };
         let data = fs::metadata(&held)?;
-        match data.ino() == self.inode {
+        match identity(&data) == self.identity {
             true => Ok((held, data)),
             false => Err(io::Error::other("its socket file was replaced")),
         }
@@ -78,7 +91,16 @@ impl SocketFile {
     }
 
     pub(super) fn is_there(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode)
+        fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity)
+    }
+
+    /// Removes it, if it is still this one.
+    pub(super) fn remove(&self) {
+        let name = name_of(&self.path);
+        let found = statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if found.is_ok_and(|file| (file.st_dev, file.st_ino) == self.identity) {
+            let _ = unlinkat(&self.folder, name, AtFlags::empty());
+        }
     }
 
     /// Does not remove it at the end.
@@ -117,21 +139,17 @@ pub(super) fn bind(
     owner: Option<u32>,
     group: Option<u32>,
 ) -> io::Result<(OwnedFd, SocketFile)> {
-    remove_empty_directory(path);
+    if path.as_os_str().len() > LONGEST_PATH {
+        let why = format!("its path has more than {LONGEST_PATH} bytes: no client can connect");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let folder = open_folder(path.parent().unwrap_or(Path::new("/")), true)?;
+    remove_empty_directory(&folder, path);
     refuse_living(path)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    make_folder(folder)?;
-    // Made under another name, in a folder that only we can enter, and moved into place: no moment
-    // with the wrong mode, and a stale file is replaced in the same step.
-    let workshop = folder.join(format!(".dockgate-{}", std::process::id()));
-    let made = prepare(&workshop, path, mode, owner, group);
-    let _ = fs::remove_dir_all(&workshop);
-    let (listener, inode) = made?;
+    let (listener, identity) = prepare(&folder, name_of(path), mode, owner, group)?;
     listener.set_nonblocking(true)?;
-    Ok((
-        listener.into(),
-        SocketFile { path: path.to_owned(), inode, is_left: AtomicBool::new(false) },
-    ))
+    let (path, is_left) = (path.to_owned(), AtomicBool::new(false));
+    Ok((listener.into(), SocketFile { path, folder, identity, is_left }))
 }
 
 /// Whoever connected, by `SO_PEERCRED`. A process of another pid namespace has no pid here.
@@ -142,26 +160,25 @@ pub(super) fn peer(socket: &OwnedFd) -> Peer {
     })
 }
 
+/// Made in a folder that only we can enter, and moved into place: no moment with the wrong mode, and a stale file
+/// is replaced in the same step.
 fn prepare(
-    workshop: &Path,
-    path: &Path,
+    folder: &OwnedFd,
+    name: &OsStr,
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
-) -> io::Result<(UnixListener, u64)> {
-    let _ = fs::remove_dir_all(workshop);
-    fs::create_dir(workshop)?;
-    fs::set_permissions(workshop, fs::Permissions::from_mode(0o700))?;
-    // Short: a socket address holds 107 bytes.
-    let draft = workshop.join("s");
+) -> io::Result<(UnixListener, (u64, u64))> {
+    let workshop = Workshop::make(folder)?;
+    let draft = workshop.path().join("s");
     let listener = UnixListener::bind(&draft)?;
     fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
     if owner.is_some() || group.is_some() {
         chown(&draft, owner, group)?;
     }
-    let inode = fs::metadata(&draft)?.ino();
-    fs::rename(&draft, path)?;
-    Ok((listener, inode))
+    let identity = identity(&fs::metadata(&draft)?);
+    renameat(workshop.fd(), "s", folder, name)?;
+    Ok((listener, identity))
 }
 
 fn refuse_living(path: &Path) -> io::Result<()> {
@@ -169,38 +186,40 @@ fn refuse_living(path: &Path) -> io::Result<()> {
     if !found.file_type().is_socket() {
         return Err(in_the_way(NO_SOCKET));
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(in_the_way("another process listens there. hint: `ss -xlp` tells which")),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) => Err(error),
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&client, &SocketAddrUnix::new(path)?) {
+        // Full: whoever accepts nothing holds nobody up.
+        Ok(()) | Err(Errno::AGAIN) => Err(in_the_way(LIVING)),
+        Err(Errno::CONNREFUSED) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// For a container that binds a socket which is not there an engine makes a directory in its place. Only an empty
 /// one goes: rmdir(2) removes no other, and follows no link.
-fn remove_empty_directory(path: &Path) {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) && fs::remove_dir(path).is_ok()
-    {
+fn remove_empty_directory(folder: &OwnedFd, path: &Path) {
+    if unlinkat(folder, name_of(path), AtFlags::REMOVEDIR).is_ok() {
         tracing::info!("`{}` was an empty directory; a socket takes its place", path.display());
     }
+}
+
+fn name_of(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or(OsStr::from_bytes(b"."))
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 fn in_the_way(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, what)
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-}
-
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if !self.is_left.load(Relaxed) && self.is_there() {
-            let _ = fs::remove_file(&self.path);
+        if !self.is_left.load(Relaxed) {
+            self.remove();
         }
     }
 }
@@ -247,6 +266,34 @@ mod tests {
         std::os::unix::fs::symlink(&empty, &link).unwrap();
         assert!(bind(&link, 0o600, None, None).is_err(), "a link is no directory");
         assert!(empty.is_dir());
+    }
+
+    #[test]
+    fn a_living_socket_whose_backlog_is_full_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = || socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let (server, address) = (socket(), SocketAddrUnix::new(&path).unwrap());
+        rustix::net::bind(&server, &address).unwrap();
+        rustix::net::listen(&server, 0).unwrap();
+        let waiting: Vec<_> = (0..8).map(|_| socket()).collect();
+        let full = waiting.iter().any(|client| connect(client, &address) == Err(Errno::AGAIN));
+        assert!(full, "the kernel takes all of them");
+        let refused = bind(&path, 0o600, None, None).unwrap_err();
+        assert_eq!(refused.to_string(), LIVING);
+    }
+
+    #[test]
+    fn a_path_that_no_client_can_name_is_refused_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let length = LONGEST_PATH - dir.path().as_os_str().len() - "/new/".len();
+        let long = dir.path().join("new").join("n".repeat(length + 1));
+        assert!(bind(&long, 0o600, None, None).is_err());
+        assert!(!dir.path().join("new").exists());
+        let longest = dir.path().join("new").join("n".repeat(length));
+        let _bound = bind(&longest, 0o600, None, None).unwrap();
+        std::os::unix::net::UnixStream::connect(&longest).unwrap();
     }
 
     #[test]

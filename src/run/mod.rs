@@ -37,7 +37,7 @@ use handover::{Predecessor, Program};
 use inherit::Inherited;
 use signals::{SignalEvent, Signals};
 use watch::Watch;
-use world::World;
+use world::{Applied, World};
 
 /// Where the configuration comes from, now and at a reload.
 #[derive(Debug)]
@@ -74,15 +74,15 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     backoff.learn(&inherited.memory);
     let plan = Plan::after(&config, &backoff, &inherited.runtime_listeners())?;
     inherited.keep_wanted(&config, &plan.runtime_listeners());
-    plan.closed.iter().for_each(|line| tracing::warn!("{line}"));
     let (log, writer) = Log::start(config.log.access)?;
     let main = Builder::new_current_thread().enable_all().build()?;
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
     let signals = main.block_on(async { Signals::new() })?;
     let (commands, requests) = Commands::new();
-    let (world, opened) = World::new(config, plan, log, backoff, commands, &mut inherited)?;
+    let (world, applied) = World::new(config, plan, log, backoff, commands, &mut inherited)?;
     warn(&world.config);
-    opened.iter().for_each(|line| announce(line));
+    applied.opened.iter().for_each(|line| announce(line));
+    applied.closed.iter().for_each(|line| tracing::warn!("{line}"));
     main.block_on(live(world, requests, signals, source, &program, inherited.predecessor))?;
     // What reads a whole cache for an operator who has left is not waited for.
     main.shutdown_background();
@@ -192,11 +192,10 @@ fn try_reload(
     watch.follow(source.files(&config));
     let runtime: Vec<_> = world.runtime_listeners().cloned().collect();
     let plan = Plan::after(&config, &world.backoff, &runtime);
-    let mut plan = plan.map_err(|invalid| invalid.to_string())?;
-    let closed = std::mem::take(&mut plan.closed);
+    let plan = plan.map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
     world.backoff.prune();
-    let opened = applied.map_err(|error| format!("{error:#}"))?;
+    let Applied { opened, closed } = applied.map_err(|error| format!("{error:#}"))?;
     warn(&world.config);
     opened.iter().for_each(|line| announce(line));
     let names: Vec<&str> =

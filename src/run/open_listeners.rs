@@ -78,6 +78,9 @@ pub(super) struct Staged {
     pending: Vec<PendingListener>,
 }
 
+/// Those that cannot be open, and why.
+pub(super) type LeftOut = Vec<(String, anyhow::Error)>;
+
 /// What makes a service of a plan: the rest of the world.
 pub(super) trait Serve {
     fn drain(&self) -> CancellationToken;
@@ -160,7 +163,8 @@ impl OpenListeners {
         self.0.iter()
     }
 
-    /// Opens what is not open yet, and nobody accepts from it.
+    /// Opens what is not open yet, and nobody accepts from it. Of those that were opened at run time, what cannot be
+    /// open any more is left out: whoever can write to its folder holds up nothing else.
     pub(super) fn stage(
         &self,
         wanted: Vec<Wanted>,
@@ -168,17 +172,25 @@ impl OpenListeners {
         inherited: &mut Inherited,
         workers: &[Worker],
         tasks: &TaskTracker,
-    ) -> anyhow::Result<Vec<Staged>> {
-        let mut staged: Vec<Staged> = Vec::new();
+    ) -> anyhow::Result<(Vec<Staged>, LeftOut)> {
+        let (mut staged, mut left_out) = (Vec::<Staged>::new(), LeftOut::new());
         for one in wanted {
-            let what = one.what();
+            let (what, is_runtime) = (one.what(), one.is_runtime());
             let is_taken = |at: usize| staged.iter().any(|other| other.before == Some(at));
             let before = self.socket_for(&one.bind, &is_taken);
             let ready = self.stage_one(one, before, engine, inherited, workers, tasks);
-            staged.push(ready.with_context(|| format!("{what} cannot be opened"))?);
+            match ready.and_then(|ready| ready.tighten().map(|()| ready)) {
+                Ok(ready) => staged.push(ready),
+                Err(error) if is_runtime => left_out.push((what, error)),
+                Err(error) => {
+                    for open in &self.0 {
+                        let _ = open.socket().settle(&open.bind);
+                    }
+                    return Err(error.context(format!("{what} cannot be opened")));
+                }
+            }
         }
-        self.tighten(&staged)?;
-        Ok(staged)
+        Ok((staged, left_out))
     }
 
     /// One whose socket can go on.
@@ -210,7 +222,8 @@ impl OpenListeners {
             }
         };
         wanted.refuse_beyond_loopback(listener.socket())?;
-        let goes_on = match (&wanted.service, open.map(|open| &open.served)) {
+        let before_it = open.filter(|open| open.key == wanted.key).map(|open| &open.served);
+        let goes_on = match (&wanted.service, before_it) {
             (WantedService::Gateway(_), Some(Served::Gateway(_))) => true,
             (WantedService::Cache(cache), Some(Served::Cache(other))) => Arc::ptr_eq(cache, other),
             _ => false,
@@ -221,21 +234,6 @@ impl OpenListeners {
             false => workers.iter().map(watch).collect::<io::Result<_>>()?,
         };
         Ok(Staged { wanted, listener, before, pending })
-    }
-
-    /// The files' modes get tighter before the new rules stand, and looser afterwards: at no time is
-    /// a socket open to more than its rules, old or new, are meant for.
-    fn tighten(&self, staged: &[Staged]) -> anyhow::Result<()> {
-        for one in staged {
-            if let Err(error) = one.listener.socket().tighten(&one.wanted.bind) {
-                for open in &self.0 {
-                    let _ = open.socket().settle(&open.bind);
-                }
-                let what = format!("the socket file of {} cannot be changed", one.wanted.what());
-                return Err(anyhow::Error::new(error).context(what));
-            }
-        }
-        Ok(())
     }
 
     /// Puts them in place of those that were there, of which only what `stays` is kept beside them. Nothing
@@ -274,6 +272,10 @@ impl OpenListeners {
             if !self.0.iter().any(|open| open.key == one.key) {
                 inherit::forget(&one.key);
             }
+            if !self.0.iter().any(|open| open.bind.is_same_place(&one.bind)) {
+                // Not only when the last worker has let go of it: whoever is told that it is closed may look.
+                one.socket().remove();
+            }
             one.end();
         }
     }
@@ -284,10 +286,18 @@ impl OpenListeners {
 }
 
 impl Staged {
+    /// The file's mode gets tighter before the new rules stand, and looser afterwards: at no time is a
+    /// socket open to more than its rules, old or new, are meant for.
+    fn tighten(&self) -> anyhow::Result<()> {
+        let tight = self.listener.socket().tighten(&self.wanted.bind);
+        tight.with_context(|| "its socket file cannot be changed".to_owned())
+    }
+
     fn serve(self, before: Option<OpenListener>, world: &dyn Serve) -> OpenListener {
         let Staged { wanted, listener, pending, .. } = self;
+        let goes_on = pending.is_empty();
         let before = match before {
-            Some(open) if open.is_as(&wanted.service, world) => return open,
+            Some(open) if goes_on && open.is_as(&wanted.service, world) => return open,
             before => before,
         };
         listener.change(wanted.max_connections, wanted.tls);
@@ -295,7 +305,7 @@ impl Staged {
             (
                 WantedService::Gateway(plan),
                 Some(OpenListener { served: Served::Gateway(gateway), drain, .. }),
-            ) => (Served::Gateway(Box::new(world.update(*gateway, *plan))), drain),
+            ) if goes_on => (Served::Gateway(Box::new(world.update(*gateway, *plan))), drain),
             (service, before) => {
                 if let Some(before) = before {
                     before.end();
@@ -350,6 +360,10 @@ fn start(
 }
 
 impl Wanted {
+    fn is_runtime(&self) -> bool {
+        matches!(&self.service, WantedService::Gateway(plan) if plan.runtime.is_some())
+    }
+
     pub(super) fn listener(plan: ListenerPlan) -> Wanted {
         let bind = plan.config.bind.clone();
         Wanted {

@@ -15,7 +15,7 @@ use super::caches::Caches;
 use super::commands::Commands;
 use super::inherit::Inherited;
 use super::open_listeners::{
-    Gateway, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
+    Gateway, LeftOut, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
 };
 use super::own_address;
 use super::plan::{ListenerPlan, Plan};
@@ -63,7 +63,7 @@ impl World {
         backoff: Backoff,
         commands: Commands,
         inherited: &mut Inherited,
-    ) -> anyhow::Result<(World, Vec<String>)> {
+    ) -> anyhow::Result<(World, Applied)> {
         let stop = CancellationToken::new();
         let workers: Result<Vec<Worker>, _> =
             (0..workers()).map(|_| Worker::spawn(stop.clone())).collect();
@@ -92,18 +92,18 @@ impl World {
     }
 
     /// Opens what is new, then puts everything in place of what there was; on an error nothing has
-    /// changed. Gives a line for each listener that was opened.
+    /// changed.
     pub(super) fn apply(
         &mut self,
         config: Config,
         plan: Plan,
         inherited: &mut Inherited,
-    ) -> anyhow::Result<Vec<String>> {
+    ) -> anyhow::Result<Applied> {
         let caches = self.caches.stage(plan.caches, &self.tasks)?;
         let wanted = plan.listeners.into_iter().map(Wanted::listener);
         let wanted =
             wanted.chain(caches.iter().flat_map(|cache| self.caches.wanted(cache))).collect();
-        let staged = self.stage(wanted, &plan.engine, inherited)?;
+        let (staged, left_out) = self.stage(wanted, &plan.engine, inherited)?;
         let admin = self.stage_admin(&config, &plan.engine, inherited)?;
         // From here on nothing fails.
         let goes_on = self.config.engine == config.engine
@@ -118,7 +118,9 @@ impl World {
         self.admin = admin;
         self.config = config;
         self.caches.replace(caches);
-        Ok(self.replace(staged, goes_on, |_| false))
+        let opened = self.replace(staged, goes_on, |_| false);
+        let left_out = left_out.iter().map(|(what, why)| format!("{what} is closed: {why:#}"));
+        Ok(Applied { opened, closed: plan.closed.into_iter().chain(left_out).collect() })
     }
 
     /// Opens one beside those that there are.
@@ -137,7 +139,10 @@ impl World {
         let plan = ListenerPlan::like(&self.config, wanted, &self.backoff)?;
         let address = self.engine.address().clone();
         let wanted = vec![Wanted::listener(plan)];
-        let staged = self.stage(wanted, &address, &mut Inherited::default())?;
+        let (staged, left_out) = self.stage(wanted, &address, &mut Inherited::default())?;
+        if let Some((what, error)) = left_out.into_iter().next() {
+            return Err(error.context(format!("{what} cannot be opened")));
+        }
         Ok(self.replace(staged, true, |_| true).concat())
     }
 
@@ -164,7 +169,7 @@ impl World {
         wanted: Vec<Wanted>,
         engine: &Address,
         inherited: &mut Inherited,
-    ) -> anyhow::Result<Vec<Staged>> {
+    ) -> anyhow::Result<(Vec<Staged>, LeftOut)> {
         self.open_listeners.stage(wanted, engine, inherited, &self.workers, &self.tasks)
     }
 
@@ -237,6 +242,13 @@ impl World {
         self.drain.cancel();
         self.tasks.close();
     }
+}
+
+/// What has changed of the sockets, a line for each.
+pub(super) struct Applied {
+    pub(super) opened: Vec<String>,
+    /// Of those that were opened at run time.
+    pub(super) closed: Vec<String>,
 }
 
 /// Makes services of plans, as the world is now.

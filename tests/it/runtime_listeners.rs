@@ -74,7 +74,7 @@ fn one_is_as_the_listener_that_it_is_like_until_it_is_closed() {
     let (done, said) = listener(&gate, &["close", "job"]);
     assert!(done && said.contains("closed listener `job`"), "{said}");
     assert_eq!(names(&gate), ["it"]);
-    wait_until("its file goes", || !path.exists());
+    assert!(!path.exists(), "before it is said");
     stream.send("still here");
     assert_eq!(text(&stream.exactly(10)), "still here");
     stream.end_writing();
@@ -148,6 +148,59 @@ fn a_reload_gives_it_the_new_rules_and_closes_it_with_the_listener_that_it_is_li
     assert!(said.contains("listener `job` is closed: there is no listener `it`"), "{said}");
     wait_until("its file goes", || !path.exists());
     assert_eq!(names(&gate), ["other"]);
+}
+
+#[test]
+fn who_breaks_its_file_holds_up_no_reload_and_no_restart() {
+    let (_engine, mut gate) = gate("[]");
+    let (plain, folder) = (open(&gate, "plain"), open(&gate, "folder"));
+    let fine = open(&gate, "fine");
+    std::fs::remove_file(&plain).unwrap();
+    std::fs::write(&plain, "mine").unwrap();
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    let said = reload(&gate, |text| text.replace("policies = []", "policies = [\"conservative\"]"));
+    for name in ["plain", "folder"] {
+        assert!(
+            said.contains(&format!("listener `{name}` is closed: a file that is not")),
+            "{said}"
+        );
+    }
+    assert_eq!(names(&gate), ["it", "fine"]);
+    assert_eq!(Conn::unix(&fine).ask(SWARM).0, 403, "the new rules stand");
+    assert_eq!(std::fs::read_to_string(&plain).unwrap(), "mine");
+    std::fs::remove_file(&fine).unwrap();
+    std::fs::write(&fine, "mine").unwrap();
+    gate.signal("USR2");
+    let new = successor(&gate);
+    wait_until("the old process ends", || !gate.is_running());
+    assert_eq!(names(&gate), ["it"]);
+    end(new);
+    wait_until("the new process ends", || !is_running(new));
+}
+
+#[test]
+fn a_connection_stays_with_the_rules_of_its_listener_when_another_takes_the_place() {
+    let (_engine, gate) = gate("[\"conservative\"]");
+    let path = open(&gate, "job");
+    let mut kept = Conn::unix(&path);
+    assert_eq!(kept.ask(SWARM).0, 403);
+    let said = reload(&gate, |text| {
+        let at = path.display();
+        format!("{text}\n[[listener]]\nname = \"open\"\nurl = \"unix://{at}\"\nmode = \"0600\"\n")
+    });
+    assert!(
+        said.contains("listener `job` is closed: listener `open` of the configuration"),
+        "{said}"
+    );
+    assert_eq!(Conn::unix(&path).ask(SWARM).0, 200, "the new one's rules");
+    assert_eq!(mode(&path), 0o600);
+    // It may have ended; what it may say is said under the old rules.
+    if kept.try_send(SWARM).is_ok()
+        && let Some(head) = kept.try_head()
+    {
+        assert!(head.first.contains(" 403 "), "{}", head.first);
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub use surroundings::Surroundings;
 #[derive(Debug)]
 pub struct Conservative {
     name: String,
-    rules: Rules,
+    rules: Arc<Rules>,
     registries: Registries,
     ports: Ports,
     binds: Vec<AllowedBind>,
@@ -56,13 +56,9 @@ impl Conservative {
         settings: &config::Conservative,
         around: &Surroundings,
     ) -> Result<Conservative, Invalid> {
-        let rules = match &settings.rules {
-            Some(file) => Rules::load(file)?,
-            None => Rules::builtin()?,
-        };
         Ok(Conservative {
             name: name.to_owned(),
-            rules,
+            rules: Rules::shared(settings.rules.as_ref())?,
             registries: Registries::new(settings.registries.clone()),
             ports: settings.ports,
             binds: settings.binds.clone(),

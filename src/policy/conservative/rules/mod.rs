@@ -7,6 +7,7 @@
 mod allowed;
 mod page;
 mod read;
+mod shared;
 mod tree;
 mod write;
 
@@ -23,7 +24,7 @@ use crate::policy::Name;
 use crate::policy::named::each_field;
 
 pub(super) use allowed::{Allowed, Pattern, Scalar};
-use read::Raw;
+use read::{BUILTIN, Raw};
 pub(super) use write::quote;
 
 #[derive(Debug)]
@@ -115,10 +116,9 @@ impl Rules {
         tree::grow(Raw::builtin()?)
     }
 
-    pub(super) fn load(file: &File) -> Result<Rules, Invalid> {
-        let text = String::from_utf8(file.read()?)
-            .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))?;
-        Rules::parse(&text, &file.path)
+    fn text(file: &File) -> Result<String, Invalid> {
+        String::from_utf8(file.read()?)
+            .map_err(|_| file.invalid(format!("`{}` is not UTF-8", file.path.display()), ""))
     }
 
     /// By which rules something is judged that this operation makes: also where the operation itself is

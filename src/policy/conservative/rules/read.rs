@@ -16,7 +16,7 @@ use crate::api::doc::Value;
 use crate::config::{Complaints, Invalid, Place, SourceText};
 
 /// What `extends` may name, and what is compiled in.
-const BUILTIN: &str = include_str!("../../../../policies/conservative.toml");
+pub(super) const BUILTIN: &str = include_str!("../../../../policies/conservative.toml");
 const BUILTIN_NAME: &str = "conservative";
 
 type Word<'t> = Spanned<Cow<'t, str>>;
