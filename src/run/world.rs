@@ -103,9 +103,9 @@ impl World {
         let wanted = plan.listeners.into_iter().map(Wanted::listener);
         let wanted =
             wanted.chain(caches.iter().flat_map(|cache| self.caches.wanted(cache))).collect();
-        let (staged, left_out) = self.stage(wanted, &plan.engine, inherited)?;
         let admin = self.stage_admin(&config, &plan.engine, inherited)?;
-        // From here on nothing fails.
+        // The last that can fail: it makes files' modes tighter.
+        let (staged, left_out) = self.stage(wanted, &plan.engine, inherited)?;
         let goes_on = self.config.engine == config.engine
             && self.config.limits == config.limits
             && self.config.log == config.log;

@@ -52,6 +52,29 @@ fn policies_change_for_the_next_call_and_a_stream_goes_on() {
 }
 
 #[test]
+fn a_mode_is_as_it_was_when_something_else_cannot_be_opened() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Gate::pass(&engine);
+    std::fs::write(gate.dir().join("plain"), "").unwrap();
+    for other in [
+        format!("[admin]\nlisten = [\"unix://{}/plain\"]", gate.dir().display()),
+        format!("[[listener]]\nname = \"z\"\nurl = \"unix://{}/plain\"", gate.dir().display()),
+    ] {
+        let before = std::fs::read_to_string(gate.config()).unwrap();
+        let said = reload(&gate, |text| {
+            format!(
+                "{}\n{other}\n",
+                text.replace("policies = []", "policies = []\nmode = \"0600\"")
+            )
+        });
+        assert!(said.contains("not reloaded, nothing has changed"), "{said}");
+        let mode = std::fs::metadata(gate.socket()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660, "{other}");
+        std::fs::write(gate.config(), before).unwrap();
+    }
+}
+
+#[test]
 fn listeners_come_and_go_and_the_others_keep_their_sockets() {
     use std::os::unix::fs::MetadataExt as _;
     let engine = Engine::start(plain::behaviour());
