@@ -330,7 +330,7 @@ def slow_client(rig):
 @case("clients that read nothing of what is not stored cost little and keep nobody from the host")
 def idle_readers(rig):
     # in KiB: the aim is 64; with HTTP/2 each has a connection of its own here, which is most of it
-    for kind, most in (("http", 128), ("https", 160), ("h2", 256)):
+    for kind, most in (("http", 128), ("https", 160), ("h2", 200)):
         with rig.gate() as gate:
             expect(fetch(gate.http, f"/idle/{kind}/first?size=1K").status, 200, "status")
             before = gate.resident()
