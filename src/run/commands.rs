@@ -44,3 +44,24 @@ impl Control for Commands {
         Box::pin(async move { self.give(Command::Open(listener)).await.map(drop) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_when_nobody_is_there_any_more_is_told() {
+        let (commands, requests) = Commands::new();
+        let asking = tokio::spawn({
+            let commands = commands.clone();
+            async move { commands.give(Command::Reload).await }
+        });
+        while requests.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(requests);
+        let stopping = Err("dockgate is stopping".to_owned());
+        assert_eq!(asking.await.unwrap(), stopping, "waiting already");
+        assert_eq!(commands.give(Command::Close("a".to_owned())).await, stopping);
+    }
+}

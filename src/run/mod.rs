@@ -128,6 +128,8 @@ async fn live(
         }
         asker.map(|asker| asker.send(result));
     };
+    // Whoever still asks for something is told that nobody does it any more, and holds up no drain.
+    drop(requests);
     admin.let_go();
     match most {
         // The service goes on, in another process: `STOPPING=1` would be the end of that one too.

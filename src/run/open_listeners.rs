@@ -396,7 +396,7 @@ impl Wanted {
     }
 }
 
-/// Of a key: `inherited` may have it.
+/// Opens a socket, or takes the one that was inherited by this key.
 pub(super) fn open_socket(bind: &Bind, key: &str, inherited: &mut Inherited) -> io::Result<Socket> {
     let found = inherited.find(bind, key);
     let was_found = found.is_some();
