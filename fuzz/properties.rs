@@ -4,17 +4,22 @@
 //! Each takes arbitrary bytes and panics when a property is broken. Where a parser has a renderer, the
 //! property is that both agree: what was rendered parses to the same again.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use dockgate::api::buildkit::SOLVE;
 use dockgate::api::call::Wanted;
+use dockgate::api::doc::proto;
 use dockgate::api::doc::{MOST_VALUES, Value};
+use dockgate::api::dockerfile::{self, BuildSettings, Builder};
 use dockgate::api::query::Query;
 use dockgate::api::shape::Kind;
 use dockgate::api::{Call, Draft, container, doc as json, path};
 use dockgate::auth::{Authorization, Token};
+use dockgate::buildkit::messages::Messages;
 use dockgate::cache::fresh::{self, FreshnessRules, Reuse};
 use dockgate::cache::key::{Key, Partition, Scheme};
 use dockgate::cache::meta::{Meta, Stored};
@@ -72,6 +77,74 @@ pub fn target_path(data: &[u8]) {
     let again = path::parse(rendered.as_bytes()).expect("what was encoded parses");
     assert_eq!((again.version, &again.path), (target.version, &target.path), "{rendered}");
     assert_eq!(again.query, "", "no path makes a query");
+}
+
+/// A Dockerfile: never a panic; and an address that all can see is found, or nothing is said at all.
+pub fn dockerfile(data: &[u8]) {
+    let args = BTreeMap::from([("A".to_owned(), "b".to_owned())]);
+    for builder in [Builder::Classic, Builder::BuildKit] {
+        let with = BuildSettings { builder, args: &args, target: "" };
+        let _ = dockerfile::fetches(data, &with);
+        let plain = [b"FROM scratch\nADD http://10.0.0.1/ /x\n", data].concat();
+        if let Ok(found) = dockerfile::fetches(&plain, &with)
+            && !found.is_empty()
+        {
+            assert!(found.iter().any(|one| one.name.known == "http://10.0.0.1/"), "{found:?}");
+        }
+    }
+}
+
+/// A protobuf message: never a panic, and what is read leaves as something that is read the same.
+pub fn protobuf(data: &[u8]) {
+    let Ok(doc) = proto::parse(4096, data, SOLVE) else { return };
+    let rendered = proto::render(&doc.root, SOLVE);
+    let again = proto::parse(4096, &rendered, SOLVE).expect("what was written is read");
+    assert_eq!(again.root, doc.root);
+    assert_eq!(again.unknown, [], "what is unknown does not leave");
+}
+
+/// An operation of LLB: what is taken of it leaves exactly as it came, because its digest is its name.
+pub fn llb(data: &[u8]) {
+    let length = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        let mut left = bytes.len();
+        while left >= 0x80 {
+            out.push((left & 0x7f) as u8 | 0x80);
+            left >>= 7;
+        }
+        out.push(left as u8);
+        out
+    };
+    // SolveRequest.Definition (2), Definition.def (1)
+    let definition = [&[0x0a][..], &length(data), data].concat();
+    let request = [&[0x12][..], &length(&definition), &definition].concat();
+    let Ok(doc) = proto::parse(4096, &request, SOLVE) else { return };
+    if doc.unknown.is_empty() {
+        assert_eq!(proto::render(&doc.root, SOLVE), request);
+    }
+}
+
+/// gRPC's framing: the messages are the same however they are cut, and none is longer than allowed.
+pub fn grpc_framing(data: &[u8]) {
+    let read = |cut: usize| {
+        let (mut messages, mut seen) = (Messages::new(64), Vec::new());
+        for piece in data.chunks(cut) {
+            messages.push(piece);
+            loop {
+                match messages.next() {
+                    Ok(Some(message)) => seen.push(message),
+                    Ok(None) => break,
+                    Err(reply) => return (seen, Some(reply)),
+                }
+            }
+        }
+        (seen, None)
+    };
+    let whole = read(data.len().max(1));
+    assert!(whole.0.iter().all(|message| message.len() <= 64));
+    for cut in [1, 3, 7] {
+        assert_eq!(read(cut), whole, "{cut}");
+    }
 }
 
 /// A query: parsed, rendered, parsed to the same.

@@ -11,13 +11,13 @@ if [ ! -x "$venv/bin/moto_server" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" -q --disable-pip-version-check install 'moto[server]'
 fi
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(PYTHONPATH=tests/lib PYTHONDONTWRITEBYTECODE=1 python3 -c 'import ports; print(ports.free_port())')
 log=$(mktemp)
 "$venv/bin/moto_server" -H 127.0.0.1 -p "$port" > "$log" 2>&1 &
 server=$!
 trap 'kill "$server"; rm -f "$log"' EXIT
 endpoint=http://127.0.0.1:$port
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     curl -sf -o /dev/null -X PUT "$endpoint/bucket" && break
     kill -0 "$server" || { cat "$log"; exit 1; }
     sleep 0.2

@@ -48,8 +48,10 @@ end_to_end() { as_root env PATH="$PATH" tests/e2e/run.sh "$@"; }
 step end_to_end "$tier" # `all` contains the quick ones
 caching_proxy() { as_root env PATH="$PATH" tests/cache/run.sh "$@"; }
 step caching_proxy "$tier"
-attack_vectors() { as_root env PATH="$PATH" tests/vectors/run.py; }
-step attack_vectors
+registries() { as_root env PATH="$PATH" tests/registry/run.sh "$@"; }
+step registries "$tier"
+attack_vectors() { as_root env PATH="$PATH" tests/vectors/run.py --tier "$1"; }
+step attack_vectors "$tier"
 
 # ---- fuzzing: 20 s a target, only where the tools are ----
 

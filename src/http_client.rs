@@ -1,6 +1,6 @@
 //! HTTP asked of others: key sets, and programs and plugins that decide outside.
 //!
-//! `auth::jwt` and `auth::external` use it, and `gateway::plugins`. What must stay true: an answer is bounded in size and time, no
+//! `auth::jwt` and `auth::external` use it, `gateway::plugins`, and `cache::registry::ecr`. What must stay true: an answer is bounded in size and time, no
 //! redirect is followed, and a server's certificate is verified. No connection is kept: its task
 //! would live on one worker's runtime and be used from another's.
 
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -120,12 +120,29 @@ impl HttpClient {
         body: Vec<u8>,
         most: usize,
     ) -> Result<(u16, Vec<u8>), AskError> {
+        self.ask(self.request(Method::POST, self.at(path)?, accept, Some(body))?, most).await
+    }
+
+    /// Without a body, with these fields as well; to a path of this server, or to the URL itself; status and body.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: Option<&str>,
+        headers: HeaderMap,
+        most: usize,
+    ) -> Result<(u16, Vec<u8>), AskError> {
+        let uri = path.map_or_else(|| Ok(self.uri.clone()), |path| self.at(path))?;
+        let mut request = self.request(method, uri, JSON, None)?;
+        request.headers_mut().extend(headers);
+        self.ask(request, most).await
+    }
+
+    fn at(&self, path: &str) -> Result<Uri, AskError> {
         let malformed = |error: &dyn Error| AskError::Unreachable(error.to_string());
         let mut parts = self.uri.clone().into_parts();
         parts.path_and_query =
             Some(PathAndQuery::try_from(path).map_err(|error| malformed(&error))?);
-        let uri = Uri::from_parts(parts).map_err(|error| malformed(&error))?;
-        self.ask(self.request(Method::POST, uri, accept, Some(body))?, most).await
+        Uri::from_parts(parts).map_err(|error| malformed(&error))
     }
 
     async fn ask(

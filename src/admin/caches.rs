@@ -76,7 +76,7 @@ async fn ls(caches: &[Arc<Cache>], mut asked: AdminQuery) -> Answered {
     let scope = asked.scope().map_err(bad)?.unwrap_or(Scope::Everything);
     let (after, most) = asked.page().map_err(bad)?;
     let page = cache.store.list(&scope, after.as_deref(), most).await.map_err(failed)?;
-    json(&Objects::from(page))
+    json(&Objects::of(page, |key| cache.called(key)))
 }
 
 async fn verify(caches: &[Arc<Cache>], mut asked: AdminQuery) -> Answered {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
+use crate::cache::key::Key;
 use crate::cache::meta::Stored;
 use crate::cache::stats::Sums;
 use crate::cache::store::{Listed, Page, Verified};
@@ -66,6 +67,9 @@ pub struct Objects {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Object {
     pub url: String,
+    /// What clients of a registry call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `shared`, or whose it is.
     pub partition: String,
     /// `artifact` or `metadata`.
@@ -127,8 +131,16 @@ impl Saving {
 
 impl From<Page<Listed>> for Objects {
     fn from(page: Page<Listed>) -> Objects {
+        Objects::of(page, |_| None)
+    }
+}
+
+impl Objects {
+    /// `called`: what clients call it.
+    pub fn of(page: Page<Listed>, called: impl Fn(&Key) -> Option<String>) -> Objects {
         let object = |listed: Listed| Object {
             url: listed.key.to_string(),
+            name: called(&listed.key),
             partition: listed.key.partition.to_string(),
             kind: match listed.kind {
                 Stored::Artifact => "artifact".to_owned(),

@@ -18,7 +18,7 @@ use super::table::Endpoint;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
 
-pub use draft::{BadCall, Draft, Wanted};
+pub use draft::{BadCall, Draft, Wanted, grpc, grpc_from_json};
 
 #[derive(Debug)]
 pub enum Call {
@@ -42,12 +42,16 @@ pub struct Typed {
     http: u8,
     version: Option<Minor>,
     names: Vec<String>,
+    /// As the client has written them.
+    asked_names: Vec<String>,
     query: Query,
     headers: Vec<(&'static str, Vec<u8>)>,
     /// The client asked to take the connection over; dockerd looks for the header, not its value.
     upgrade: bool,
     closes: bool,
     strangers: Vec<String>,
+    /// What policies have noted for when the answer comes.
+    notes: Vec<(&'static str, String)>,
     body: Body,
 }
 
@@ -57,6 +61,8 @@ enum Body {
     Json(Doc),
     /// Bytes that follow the head as they come; their framing was checked by the strict rules.
     Stream(Framing),
+    /// Of a build, the context that is looked into: it is sent on unpacked, and in chunks where HTTP has them.
+    Context(Framing),
 }
 impl Call {
     pub fn verbatim(head: RequestHead) -> Call {
@@ -152,6 +158,23 @@ impl Verbatim {
 }
 
 impl Typed {
+    /// Whether its body is a build's context that is looked into, and unpacked, on its way.
+    pub fn has_open_context(&self) -> bool {
+        matches!(self.body, Body::Context(_))
+    }
+
+    /// Whether a context that is looked into goes on in chunks: nobody knows how long it is unpacked. HTTP/1.0 has none.
+    pub fn sends_chunks(&self) -> bool {
+        self.http > 0 && matches!(&self.body, Body::Context(framing) if !framing.is_done())
+    }
+
+    /// The body is a build's context, and is to be looked into.
+    pub(crate) fn open_context(&mut self) {
+        if let Body::Stream(framing) = &self.body {
+            self.body = Body::Context(framing.clone());
+        }
+    }
+
     pub fn row(&self) -> &'static Row {
         self.row
     }
@@ -192,6 +215,13 @@ impl Typed {
         &self.names
     }
 
+    /// What stands in the path now, and what the client has written there.
+    pub fn renamed(&self) -> impl Iterator<Item = (&str, &str)> {
+        let both = self.names.iter().zip(&self.asked_names);
+        both.map(|(name, asked)| (name.as_str(), asked.as_str()))
+            .filter(|(name, asked)| name != asked)
+    }
+
     /// Puts another name in the place of one that the path holds.
     pub fn set_name(&mut self, index: usize, name: String) {
         if let Some(old) = self.names.get_mut(index) {
@@ -201,6 +231,15 @@ impl Typed {
 
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    /// What a policy has noted beside the call.
+    pub fn note(&self, name: &str) -> Option<&str> {
+        self.notes.iter().find(|(other, _)| *other == name).map(|(_, text)| text.as_str())
+    }
+
+    pub fn add_note(&mut self, name: &'static str, text: String) {
+        self.notes.push((name, text));
     }
 
     pub fn query_mut(&mut self) -> &mut Query {
@@ -215,7 +254,7 @@ impl Typed {
     pub fn doc(&self) -> Option<&Doc> {
         match &self.body {
             Body::Json(doc) => Some(doc),
-            Body::None | Body::Stream(_) => None,
+            Body::None | Body::Stream(_) | Body::Context(_) => None,
         }
     }
 
@@ -224,6 +263,7 @@ impl Typed {
         match self.row.body {
             BodyKind::Json(object) => Some(Kind::Object(object)),
             BodyKind::JsonList(kind) => Some(*kind),
+            BodyKind::Message(shape) => Some(Kind::Object(shape)),
             BodyKind::None | BodyKind::Tar | BodyKind::Raw => None,
         }
     }
@@ -235,7 +275,7 @@ impl Typed {
         }
         match &mut self.body {
             Body::Json(doc) => Some(&mut doc.root),
-            Body::None | Body::Stream(_) => None,
+            Body::None | Body::Stream(_) | Body::Context(_) => None,
         }
     }
 

@@ -6,6 +6,8 @@
 //! what it does not know: each is a way to show a policy one body and dockerd another. What must stay
 //! true: one reading only; known keys leave in the engine's spelling; unknown ones never leave.
 
+pub mod proto;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -48,6 +50,8 @@ pub struct Unknown {
 pub enum BadDoc {
     #[error("invalid JSON body: {0}")]
     Json(String),
+    #[error("invalid protobuf message: {0}")]
+    Proto(String),
     #[error("the JSON body has more than {0} values")]
     TooManyValues(usize),
 }
@@ -92,7 +96,7 @@ pub fn clipped(key: &str) -> Cow<'_, str> {
 /// Takes out the fields that an API version does not have yet.
 pub fn drop_newer(value: &mut Value, kind: &Kind, version: Minor) {
     match (value, kind) {
-        (Value::Object(entries), Kind::Object(fields)) => {
+        (Value::Object(entries), Kind::Object(fields) | Kind::Encoded(fields)) => {
             let field = |name: &str| fields.iter().find(|field| field.name == name);
             entries.retain(|(name, _)| field(name).is_none_or(|field| field.since <= version));
             for (name, value) in entries {
@@ -287,8 +291,9 @@ impl Seed<'_> {
             | (_, Value::Null)
             | (Kind::Bool, Value::Bool(_))
             | (Kind::Float, Value::Number(_))
-            | (Kind::Str, Value::String(_)) => Ok(value),
-            (Kind::Int, Value::Number(number)) if !number.is_f64() => Ok(value),
+            | (Kind::Str | Kind::Bytes, Value::String(_)) => Ok(value),
+            (Kind::Int | Kind::Int32, Value::Number(number)) if !number.is_f64() => Ok(value),
+            (Kind::Enum(names), Value::String(name)) if names.contains(&name.as_str()) => Ok(value),
             // Engine 29 takes nothing but a list here, and older ones take both for the same.
             (Kind::StrOrList, Value::String(_)) => Ok(Value::List(vec![value])),
             _ => Err(self.mismatch()),
@@ -298,12 +303,20 @@ impl Seed<'_> {
     fn mismatch<E: serde::de::Error>(&self) -> E {
         let wanted = match self.kind {
             Kind::Bool => "a boolean",
-            Kind::Int => "an integer",
+            Kind::Int | Kind::Int32 => "an integer",
             Kind::Float => "a number",
             Kind::Str => "a string",
+            Kind::Bytes => "a string in base64",
+            Kind::Enum(names) => {
+                return E::custom(format!(
+                    "`{}` must be one of `{}`",
+                    self.reading.here(),
+                    names.join("`, `")
+                ));
+            }
             Kind::StrOrList => "a string or a list of strings",
             Kind::List(_) => "a list",
-            Kind::Map(_) | Kind::Object(_) => "an object",
+            Kind::Map(_) | Kind::Object(_) | Kind::Encoded(_) => "an object",
             Kind::Any => "any JSON",
         };
         E::custom(format!("`{}` must be {wanted}", self.reading.here()))
@@ -371,7 +384,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
         match self.kind {
-            Kind::Object(fields) => read_struct(fields, self.reading, map),
+            Kind::Object(fields) | Kind::Encoded(fields) => read_struct(fields, self.reading, map),
             Kind::Map(kind) => read_map(kind, self.reading, map),
             Kind::Any => read_map(&Kind::Any, self.reading, map),
             _ => Err(self.mismatch()),

@@ -52,7 +52,7 @@ pub enum Class {
     /// `/distribution` and `/images/search`: the engine asks a registry for the client.
     Registry,
     Build,
-    /// `/session` and `/grpc`: HTTP/2 inside a hijacked connection.
+    /// `/session` and `/grpc`, HTTP/2 inside a hijacked connection, and each gRPC method in it.
     BuildKit,
     Network,
     Volume,
@@ -65,6 +65,8 @@ pub enum Class {
 /// The kinds of thing that a name or id in a request can mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
+    /// What a build has left in the engine's content store, by its digest.
+    BuildContent,
     BuildId,
     Checkpoint,
     Config,
@@ -116,6 +118,8 @@ pub enum BodyKind {
     Json(&'static Object),
     /// A JSON body whose root is a list (plugin privileges and settings).
     JsonList(&'static super::shape::Kind),
+    /// A protobuf message behind gRPC's framing.
+    Message(&'static Object),
     Tar,
     /// Bytes whose meaning dockgate does not know (HTTP/2 behind an upgrade).
     Raw,
@@ -131,6 +135,8 @@ pub enum AnswerKind {
     /// Bytes of a log or a profile, in chunks.
     RawStream,
     Tar,
+    /// Messages of gRPC, one or many.
+    Grpc,
     HijackTcp,
     HijackH2c,
     WebSocket,
@@ -167,6 +173,7 @@ pub struct Header {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Resource::BuildContent => "content",
             Resource::BuildId => "build",
             Resource::Checkpoint => "checkpoint",
             Resource::Config => "config",

@@ -6,10 +6,12 @@
 
 pub mod answer;
 pub mod build;
+pub mod buildkit;
 pub mod call;
 pub mod container;
 pub mod container_answer;
 pub mod doc;
+pub mod dockerfile;
 pub mod endpoint;
 pub mod exec;
 pub mod grammar;

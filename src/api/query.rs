@@ -72,6 +72,12 @@ impl Query {
         self.0.push((name.to_owned(), value));
     }
 
+    /// Gives a parameter these values and no others.
+    pub fn set_all(&mut self, name: &str, values: Vec<String>) {
+        self.0.retain(|(n, _)| n != name);
+        self.0.extend(values.into_iter().map(|value| (name.to_owned(), value)));
+    }
+
     /// Reads values that are JSON as dockerd reads bodies, and writes them anew.
     pub fn rewrite_json(&mut self, kind: impl Fn(&str) -> Option<Kind>) -> Result<(), BadQuery> {
         for (name, value) in &mut self.0 {

@@ -22,6 +22,10 @@ pub struct Field {
     pub means: Option<&'static str>,
     /// Sent by real clients and read by no engine that dockgate knows: dropped.
     pub ignored: bool,
+    /// In a protobuf message; 0 elsewhere.
+    pub number: u32,
+    /// Of its message's `oneof`, of which there is one at most.
+    pub one_of: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +33,14 @@ pub enum Kind {
     Bool,
     /// Go refuses `1.0` and `1e3` here, and so does dockgate.
     Int,
+    /// protobuf's `int32` and `uint32`, of which Go takes the lower half without a word.
+    Int32,
     Float,
     Str,
+    /// protobuf's `bytes`: a string in base64.
+    Bytes,
+    /// A name; its number in protobuf is its place in this list.
+    Enum(&'static [&'static str]),
     /// A string, or a list of them (`Cmd`, `Entrypoint`: moby's `strslice`).
     StrOrList,
     /// Any JSON, kept as it is (what only plugins read).
@@ -39,10 +49,27 @@ pub enum Kind {
     /// A Go map: keys are the user's own.
     Map(&'static Kind),
     Object(&'static Object),
+    /// `bytes` that hold a message of this shape, whose digest others refer to.
+    Encoded(&'static Object),
 }
 
 pub const fn f(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, since: OLDEST, until: Minor::MAX, names: None, means: None, ignored: false }
+    Field {
+        name,
+        kind,
+        since: OLDEST,
+        until: Minor::MAX,
+        names: None,
+        means: None,
+        ignored: false,
+        number: 0,
+        one_of: false,
+    }
+}
+
+/// A field of a protobuf message, by its number.
+pub const fn n(number: u32, name: &'static str, kind: Kind) -> Field {
+    Field { number, ..f(name, kind) }
 }
 
 impl Field {
@@ -61,6 +88,10 @@ impl Field {
     /// What it means to leave it out.
     pub const fn means(mut self, default: &'static str) -> Self {
         self.means = Some(default);
+        self
+    }
+    pub const fn one_of(mut self) -> Self {
+        self.one_of = true;
         self
     }
     pub const fn ignored(mut self) -> Self {

@@ -5,13 +5,17 @@
 //! them, so that dockgate and dockerd never disagree about which route a path is. `tests.rs`
 //! compares the table with moby's specifications and with the routes that real engines register.
 
+mod ids;
+
+pub use ids::Endpoint;
+
 use super::endpoint::{
     AnswerKind, BodyKind, Class, Header, Makes, Method, Resource, Row, h, q, row,
 };
 use super::shape::FILTERS;
 use super::{
-    build, container, container_answer, exec, image_ops, network, plugin, swarm, swarm_answer,
-    system, volume,
+    build, buildkit, container, container_answer, exec, image_ops, network, plugin, swarm,
+    swarm_answer, system, volume,
 };
 
 use AnswerKind::{
@@ -23,171 +27,6 @@ use Class as C;
 use Endpoint as E;
 use Makes as M;
 use Method::{Delete, Get, Head, Options, Post, Put};
-
-macro_rules! endpoints {
-    ($($(#[$meta:meta])* $name:ident),* $(,)?) => {
-        /// One route of the Engine API, by its operation id in moby's OpenAPI files.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Endpoint {
-            $($(#[$meta])* $name,)*
-        }
-
-        impl Endpoint {
-            pub const ALL: &[Endpoint] = &[$(Endpoint::$name,)*];
-
-            /// The name that configuration, logs and metrics use.
-            pub const fn id(self) -> &'static str {
-                match self {
-                    $(Endpoint::$name => stringify!($name),)*
-                }
-            }
-        }
-    };
-}
-
-endpoints! {
-    ContainerList,
-    ContainerCreate,
-    ContainerInspect,
-    ContainerTop,
-    ContainerLogs,
-    ContainerChanges,
-    ContainerExport,
-    ContainerStats,
-    ContainerResize,
-    ContainerStart,
-    ContainerStop,
-    ContainerRestart,
-    ContainerKill,
-    ContainerUpdate,
-    ContainerRename,
-    ContainerPause,
-    ContainerUnpause,
-    ContainerAttach,
-    ContainerAttachWebsocket,
-    ContainerWait,
-    ContainerDelete,
-    ContainerArchiveInfo,
-    ContainerArchive,
-    PutContainerArchive,
-    ContainerPrune,
-    ContainerExec,
-    ExecStart,
-    ExecResize,
-    ExecInspect,
-    ImageList,
-    ImageBuild,
-    BuildPrune,
-    ImageCreate,
-    ImageInspect,
-    ImageAttestations,
-    ImageHistory,
-    ImagePush,
-    ImageTag,
-    ImageDelete,
-    ImageSearch,
-    ImagePrune,
-    ImageCommit,
-    ImageGet,
-    ImageGetAll,
-    ImageLoad,
-    DistributionInspect,
-    Session,
-    SystemAuth,
-    SystemInfo,
-    SystemVersion,
-    SystemPing,
-    SystemPingHead,
-    SystemEvents,
-    SystemDataUsage,
-    VolumeList,
-    VolumeCreate,
-    VolumeInspect,
-    VolumeUpdate,
-    VolumeDelete,
-    VolumePrune,
-    NetworkList,
-    NetworkInspect,
-    NetworkDelete,
-    NetworkCreate,
-    NetworkConnect,
-    NetworkDisconnect,
-    NetworkPrune,
-    PluginList,
-    GetPluginPrivileges,
-    PluginPull,
-    PluginInspect,
-    PluginDelete,
-    PluginEnable,
-    PluginDisable,
-    PluginUpgrade,
-    PluginCreate,
-    PluginPush,
-    PluginSet,
-    NodeList,
-    NodeInspect,
-    NodeDelete,
-    NodeUpdate,
-    SwarmInspect,
-    SwarmInit,
-    SwarmJoin,
-    SwarmLeave,
-    SwarmUpdate,
-    SwarmUnlockkey,
-    SwarmUnlock,
-    ServiceList,
-    ServiceCreate,
-    ServiceInspect,
-    ServiceDelete,
-    ServiceUpdate,
-    ServiceLogs,
-    TaskList,
-    TaskInspect,
-    TaskLogs,
-    SecretList,
-    SecretCreate,
-    SecretInspect,
-    SecretDelete,
-    SecretUpdate,
-    ConfigList,
-    ConfigCreate,
-    ConfigInspect,
-    ConfigDelete,
-    ConfigUpdate,
-
-    // Routes without an operation id, because no specification has them; the source is moby's
-    // router of the same name (`api/server/router/*`, from 29 on `daemon/server/router/*`).
-    /// checkpoint router, experimental engines only
-    CheckpointList,
-    /// checkpoint router
-    CheckpointCreate,
-    /// checkpoint router
-    CheckpointDelete,
-    /// container router up to engine 25; an error since API 1.24
-    ContainerCopy,
-    /// build router
-    BuildCancel,
-    /// grpc router
-    Grpc,
-    /// network router: `/networks/`, the twin of `/networks`
-    NetworkListSlash,
-    /// system router: `OPTIONS` of any path
-    SystemOptions,
-    /// debug router, engines in debug mode only
-    DebugVars,
-    /// debug router
-    DebugPprofIndex,
-    /// debug router
-    DebugPprofCmdline,
-    /// debug router
-    DebugPprofProfile,
-    /// debug router
-    DebugPprofSymbol,
-    /// debug router
-    DebugPprofTrace,
-    /// debug router: any other profile by its name
-    DebugPprofLookup,
-}
 
 const CONTAINER: &[Resource] = &[Resource::Container];
 const EXEC: &[Resource] = &[Resource::Exec];
@@ -655,6 +494,11 @@ const TABLE_ROWS: &[Row] = &[
     row(Get, "/debug/pprof/{name}", E::DebugPprofLookup, C::Debug, RawStream)
         .query(system::PPROF_QUERY),
 ];
+
+/// All that a client may ask for: the routes, and the methods of gRPC.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(buildkit::METHODS)
+}
 
 /// A route that may change something does not compile without a word of what it makes.
 const _: () = {

@@ -5,50 +5,28 @@
 //! what is said to each request; here is how it is said (gRPC over HTTP/2, `PROTOCOL-HTTP2.md` of grpc:
 //! a response of trailers only). What must stay true: no request's body is read.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio::sync::watch;
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::H2Limits;
+use super::terminate::{self, Begin, H2Reply, Judge, OpenAlready};
 use crate::wire::buffer::Buffer;
 use crate::wire::io::{HyperStream, Stream};
 
-/// More than a build opens at once.
-const MOST_STREAMS: u32 = 32;
-const LONGEST_HEAD: u32 = 64 * 1024;
-/// Of request bodies, which nobody reads.
-const WINDOW: u32 = 64 * 1024;
-/// What waits to be sent, or is read and thrown away.
-const HELD: usize = 32 * 1024;
 /// How long a client may read nothing of what it is told.
 const TAKES_NOTHING: Duration = Duration::from_secs(10);
 /// How long a connection may ask nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it has to end once it was told to.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// What a client may say that waits to be asked.
+const HELD: usize = 32 * 1024;
 /// A gRPC server that nobody asks anything: the build that it is for is refused within this.
 const LONGEST_SESSION: Duration = Duration::from_secs(60);
-
-/// What a request is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum H2Reply {
-    /// With this code, such as 7 for `PERMISSION_DENIED`.
-    Grpc { code: u8, message: String },
-    /// In the engine's own shape.
-    Json { status: u16, message: String, challenges: Vec<String> },
-}
 
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = H2Reply> + Send + 'a>>;
 
@@ -57,11 +35,12 @@ pub trait Refuse: Send + Sync + 'static {
     fn decide<'a>(&'a self, asked: &'a http::request::Parts) -> Deciding<'a>;
 }
 
-/// Whether a request is a call of a gRPC method.
-pub fn is_grpc(asked: &http::request::Parts) -> bool {
-    let kind = asked.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    matches!(rest, Some([] | [b'+' | b';', ..]))
+struct Refusing(Arc<dyn Refuse>);
+
+impl Judge for Refusing {
+    fn begin<'a>(&'a self, asked: &'a http::request::Parts) -> BoxFuture<'a, Begin> {
+        Box::pin(async { Begin::Answer(self.0.decide(asked).await) })
+    }
 }
 
 /// Serves a client's connection to its end; `read` is what was read of it already.
@@ -71,33 +50,21 @@ pub async fn serve(
     refuse: Arc<dyn Refuse>,
     drain: &CancellationToken,
 ) {
-    let (asks, mut asked) = watch::channel(());
-    let service = service_fn(move |request: Request<Incoming>| {
-        asks.send_replace(());
-        let refuse = Arc::clone(&refuse);
-        async move { Ok::<_, Infallible>(respond(&*refuse, request).await) }
-    });
-    let mut serving = Box::pin(
-        http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MOST_STREAMS)
-            .max_header_list_size(LONGEST_HEAD)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_send_buf_size(HELD)
-            .serve_connection(HyperStream::new(stream, read, TAKES_NOTHING), service),
-    );
-    loop {
-        tokio::select! {
-            _ = &mut serving => return,
-            () = drain.cancelled() => break,
-            asked = timeout(PATIENCE, asked.changed()) => if !matches!(asked, Ok(Ok(()))) {
-                break;
-            },
-        }
+    let server = Box::new(TokioIo::new(HyperStream::new(stream, read, TAKES_NOTHING)));
+    let judge = Arc::new(Refusing(refuse));
+    terminate::serve(server, Box::new(OpenAlready(None)), judge, drain, limits()).await;
+}
+
+/// Less than where calls go on: no request's body is read.
+fn limits() -> H2Limits {
+    H2Limits {
+        streams: 32,
+        connection_window: 64 * 1024,
+        send_bytes: 32 * 1024,
+        first_request: Some(PATIENCE),
+        between_requests: Some(PATIENCE),
+        ..H2Limits::default()
     }
-    serving.as_mut().graceful_shutdown();
-    let _ = timeout(LAST_WORDS, serving).await;
 }
 
 /// Holds a connection on which the client waits to be asked, which never happens.
@@ -118,77 +85,12 @@ pub async fn hold(stream: &mut Stream, drain: &CancellationToken) {
     }
 }
 
-async fn respond(refuse: &dyn Refuse, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (asked, _) = request.into_parts();
-    let answer = refuse.decide(&asked).await;
-    render(answer, asked.method == Method::HEAD)
-}
-
-fn render(answer: H2Reply, to_head: bool) -> Response<Full<Bytes>> {
-    match answer {
-        H2Reply::Grpc { code, message } => {
-            let mut response = Response::new(Full::default());
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", HeaderValue::from(u16::from(code)));
-            let message = utf8_percent_encode(&message, MESSAGE).to_string();
-            if let Ok(message) = HeaderValue::from_str(&message) {
-                headers.insert("grpc-message", message);
-            }
-            response
-        }
-        H2Reply::Json { status, message, challenges } => {
-            let body = serde_json::json!({ "message": message }).to_string() + "\n";
-            let length = body.len();
-            let body = if to_head { Full::default() } else { Full::from(body) };
-            let mut response = Response::new(body);
-            *response.status_mut() =
-                StatusCode::from_u16(status).unwrap_or(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(header::CONTENT_LENGTH, length.into());
-            for challenge in challenges {
-                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-                    headers.append(header::WWW_AUTHENTICATE, challenge);
-                }
-            }
-            response
-        }
-    }
-}
-
-/// All but printable ASCII, and the sign that says so.
-const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
     use super::*;
-
-    #[test]
-    fn a_grpc_answer_is_one_of_trailers_only_with_its_message_escaped() {
-        let said = H2Reply::Grpc { code: 7, message: "100 % „no“\n".to_owned() };
-        let response = render(said, false);
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["grpc-status"], "7");
-        let message = &response.headers()["grpc-message"];
-        assert_eq!(message, "100 %25 %E2%80%9Eno%E2%80%9C%0A");
-        assert!(hyper::body::Body::is_end_stream(response.body()));
-    }
-
-    #[test]
-    fn a_grpc_call_is_known_by_its_content_type() {
-        let is = |kind: &str| {
-            is_grpc(
-                &Request::builder().header("content-type", kind).body(()).unwrap().into_parts().0,
-            )
-        };
-        assert!(is("application/grpc") && is("application/grpc+proto"));
-        assert!(is("application/grpc;x=y") && !is("application/grpc-web") && !is("text/plain"));
-        assert!(!is_grpc(&Request::new(()).into_parts().0));
-    }
 
     struct Never;
     impl Refuse for Never {

@@ -274,7 +274,10 @@ mod tests {
     use super::*;
 
     fn caller(scheme: Scheme, server_name: Option<&str>) -> Caller {
-        Caller { scheme, server_name: server_name.map(Arc::from), tenant: "-".into() }
+        {
+            let who = Arc::new(crate::auth::Caller::new(crate::auth::Peer::Unknown, Vec::new()));
+            Caller { scheme, server_name: server_name.map(Arc::from), tenant: "-".into(), who }
+        }
     }
 
     fn key(path: &str) -> Key {

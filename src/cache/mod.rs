@@ -21,6 +21,7 @@ mod operate;
 mod partition;
 mod passes;
 pub mod range;
+pub mod registry;
 pub mod reply;
 pub mod request;
 pub mod route;
@@ -44,18 +45,23 @@ use tokio_util::task::TaskTracker;
 
 use asker::Field;
 use by_path::ByPath;
-use fill::{Flights, Thread};
+use fill::{Checks, Flights, Thread};
 use hosts::HostSet;
 use hot::Hot;
 use key::{Key, Partition, Scheme};
 use partition::{Partitions, Secret};
 use passes::Passes;
+use registry::Registry;
 use request::Request;
 use route::{Kind, Mirror, Route};
 use stats::Stats;
 use store::Store;
 use target::{Arrival, Named, RawRequest};
 use upstream::{Fault, Upstream};
+
+use crate::auth::Grants;
+use crate::telemetry::access::Log;
+use crate::telemetry::registries::RegistryNumbers;
 
 /// Who asks where no network of `tenants` has the address.
 const NOBODY: &str = "-";
@@ -70,10 +76,14 @@ pub struct Cache {
     upstream: Upstream,
     pub hot: Hot,
     flights: Flights,
+    /// Of what is stored, what was found right lately.
+    checks: Checks,
     passes: Passes,
     pub stats: Arc<Stats>,
     secret: Secret,
     thread: Thread,
+    /// What speaks to its clients in its place.
+    registry: Option<Arc<Registry>>,
     via: HeaderValue,
     /// When an error of the disk was last written down, in ms since 1970.
     disk_told: AtomicU64,
@@ -120,6 +130,7 @@ impl Cache {
         name: &str,
         settings: CacheSettings,
         mirrors: Vec<Arc<dyn Mirror>>,
+        registry: Option<Arc<Registry>>,
         store: Arc<dyn Store>,
         secret: &[u8],
         upstream: Upstream,
@@ -136,14 +147,45 @@ impl Cache {
             store,
             upstream,
             flights: Flights::default(),
+            checks: Checks::default(),
             passes: Passes::default(),
             stats,
             secret: Secret::new(secret),
             thread: Thread::spawn(name, tasks)?,
+            registry,
             via,
             disk_told: AtomicU64::new(0),
             origin_told: AtomicU64::new(0),
         })
+    }
+
+    /// Where records of requests go, where there are some: those of registries.
+    pub fn log_to(&self, log: Log) {
+        if let Some(registry) = &self.registry {
+            registry.log_to(log);
+        }
+    }
+
+    /// By which tokens engines come to a registry for what namespaces have.
+    pub fn takes_grants(&self, grants: &Arc<Grants>) {
+        if let Some(registry) = &self.registry {
+            registry.takes_grants(grants);
+        }
+    }
+
+    /// Of what it has done as a registry.
+    pub fn registry_numbers(&self) -> Option<RegistryNumbers> {
+        self.registry.as_ref().map(|registry| registry.numbers())
+    }
+
+    /// As clients of a registry call what is stored under this key.
+    pub fn called(&self, key: &Key) -> Option<String> {
+        self.registry.as_ref()?.called(key)
+    }
+
+    /// What it is called in the configuration.
+    pub fn table(&self) -> &'static str {
+        if self.registry.is_some() { "registry" } else { "cache" }
     }
 
     /// In ms since 1970.
@@ -182,7 +224,7 @@ impl Cache {
     ) -> Vec<(String, Option<String>)> {
         let request = match route.kind {
             // Who asks decides whether there is an answer, not which.
-            Kind::Restricted => Cow::Owned(asker::without_credentials(request)),
+            Kind::Restricted | Kind::Permitted => Cow::Owned(asker::without_credentials(request)),
             _ => Cow::Borrowed(request),
         };
         fresh::variant(names, &request, &|name, value| {
@@ -206,11 +248,24 @@ impl Cache {
             (false, _) => self.mirrors.iter().find_map(|mirror| mirror.route(&asked))?,
         };
         route.rules.negative = route.negative;
+        if let Some(other) = request.kept_for.as_ref().and_then(|kept| kept.source.as_ref()) {
+            route.source = other.fetch.clone();
+            route.failed = Some(Arc::clone(&other.failed));
+        }
         match &route.kind {
             Kind::Artifact => route.rules.artifact = true,
             Kind::Restricted => {
                 route.rules.artifact = true;
                 route.key.partition = self.secret.restricted();
+            }
+            Kind::Permitted => {
+                route.rules.artifact = true;
+                let kept_for = request.kept_for.as_ref();
+                let whose = kept_for.map_or("", |kept_for| &kept_for.whose);
+                route.key.partition = self.secret.permitted(whose);
+                if !kept_for.is_some_and(|kept_for| kept_for.is_proven) {
+                    route.kind = Kind::Restricted;
+                }
             }
             Kind::Metadata { ttl, stale } => {
                 route.rules.ttl = *ttl;
@@ -241,7 +296,7 @@ impl Cache {
 
     /// What is stored under a URL is not to be used again, by nobody.
     async fn forget(&self, key: &Key) {
-        if let Err(error) = self.purge_url(key).await {
+        if let Err(error) = self.forget_url(key).await {
             self.disk_failed(&error);
         }
     }

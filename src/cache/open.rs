@@ -12,6 +12,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use tokio_util::task::TaskTracker;
 
+use super::registry::Registry;
 use super::settings::Understood;
 use super::stats::Stats;
 use super::store::{self, Disk, Store};
@@ -61,8 +62,28 @@ impl Cache {
             id,
             by_path: understood.by_path.clone(),
         };
-        let mirrors = vec![Arc::clone(&understood.http) as _];
-        Cache::new(&config.name, settings, mirrors, store, &secret, upstream, stats, tasks)
+        let registry = match &understood.registry {
+            Some(settings) => Some(Arc::new(
+                Registry::new(&config.name, settings, &secret)
+                    .ok_or_else(|| io::Error::other("its secret makes no key"))?,
+            )),
+            None => None,
+        };
+        let mirrors = match &registry {
+            Some(registry) => vec![registry.mirror()],
+            None => vec![Arc::clone(&understood.http) as _],
+        };
+        Cache::new(
+            &config.name,
+            settings,
+            mirrors,
+            registry,
+            store,
+            &secret,
+            upstream,
+            stats,
+            tasks,
+        )
     }
 }
 

@@ -4,26 +4,67 @@
 //! memory when the operator is told so; what was target for before something is removed is not stored
 //! after it.
 
+use std::collections::BTreeSet;
 use std::io;
 
-use super::Cache;
 use super::key::{Key, Partition, Scheme};
 use super::store::{Purged, Scope};
 use super::target::host_key;
+use super::{Cache, registry};
+
+/// Of a list, at a time.
+const PAGE: usize = 1000;
 
 impl Cache {
     pub async fn purge(&self, scope: &Scope) -> io::Result<Purged> {
         // Whatever the scope: what is on its way ends for its readers and is not kept.
         self.flights.outdate(|_| true);
         self.hot.clear();
-        let purged = self.store.purge(scope).await;
+        let shared = self.shared_below(scope).await?;
+        let mut purged = self.store.purge(scope).await;
+        for blob in shared {
+            // Another repository that has it has it fetched anew.
+            let blob = self.store.purge(&Scope::Prefix(blob)).await?;
+            purged = purged.map(|all| Purged {
+                objects: all.objects + blob.objects,
+                bytes: all.bytes + blob.bytes,
+            });
+        }
+        self.registry.iter().for_each(|registry| registry.purged());
         // What came to memory meanwhile may have been found before it was removed.
         self.hot.clear();
         purged
     }
 
-    /// Every response to one URL, whoever's it is; how many.
+    /// What repositories in a scope have that is kept once for all of them, as URLs.
+    async fn shared_below(&self, scope: &Scope) -> io::Result<BTreeSet<String>> {
+        let mut shared = BTreeSet::new();
+        // Of the others, what is shared lies where the rest does.
+        let (Some(_), Scope::Prefix(_)) = (&self.registry, scope) else { return Ok(shared) };
+        let mut after = None;
+        loop {
+            let page = self.store.list(scope, after.as_deref(), PAGE).await?;
+            shared.extend(page.items.iter().filter_map(|one| registry::shared(&one.key)));
+            after = page.next;
+            if after.is_none() {
+                return Ok(shared);
+            }
+        }
+    }
+
+    /// Every response to one URL, whoever's it is, and what that has in common with others; how many.
     pub async fn purge_url(&self, key: &Key) -> io::Result<u64> {
+        let removed = self.forget_url(key).await?;
+        self.registry.iter().for_each(|registry| registry.purged());
+        let shared = self.registry.as_ref().and_then(|_| registry::shared(key));
+        match shared.and_then(|url| self.key_of(&url)).filter(|shared| shared.path != key.path) {
+            Some(shared) => Ok(removed + self.forget_url(&shared).await?),
+            None => Ok(removed),
+        }
+    }
+
+    /// Every response to one URL, whoever's it is; how many.
+    pub(super) async fn forget_url(&self, key: &Key) -> io::Result<u64> {
         let is_same = |other: &Key| Key { partition: key.partition, ..other.clone() } == *key;
         self.flights.outdate(is_same);
         self.hot.forget(key);

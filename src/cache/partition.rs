@@ -53,6 +53,12 @@ impl Secret {
         Partition::Own(first(hmac::sign(&self.key, b"restricted").as_ref()))
     }
 
+    /// Of what is kept once for those who have shown that they may have it of one upstream.
+    pub(super) fn permitted(&self, whose: &str) -> Partition {
+        let tag = hmac::sign(&self.key, format!("permitted {whose}").as_bytes());
+        Partition::Own(first(tag.as_ref()))
+    }
+
     fn partition(&self, headers: &HeaderMap, fields: &[(&HeaderName, Field)]) -> Partition {
         if fields.is_empty() {
             return Partition::Shared;

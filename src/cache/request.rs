@@ -5,6 +5,7 @@
 //! connection fields have been taken out.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -16,9 +17,11 @@ use super::fresh;
 use super::front::Caller;
 use super::key::{Key, Partition, Scheme};
 use super::reply::{Body, Reply};
+use super::route::Fetch;
 use super::stats::Outcome;
 use super::target::{self, Arrival, Named, RawRequest, Resource};
 use super::upstream::RequestBody;
+use crate::auth;
 use crate::wire::framing::Framing;
 use crate::wire::head::RequestHead;
 
@@ -39,6 +42,26 @@ pub struct Request {
     pub upload: RequestBody,
     pub tenant: Arc<str>,
     pub interim: Interim,
+    pub caller: Arc<auth::Caller>,
+    /// Of whom it is, where the URL alone does not say that: of `Kind::Permitted`.
+    pub kept_for: Option<KeptFor>,
+}
+
+/// Whose store something is in, and whether this caller's way to it has been shown.
+#[derive(Clone, Debug)]
+pub struct KeptFor {
+    pub whose: Arc<str>,
+    /// Where not, the origin is asked before any of it is given: it is `Kind::Restricted`.
+    pub is_proven: bool,
+    /// Who is asked for it in the place of the URL's own host.
+    pub source: Option<Arc<OtherSource>>,
+}
+
+#[derive(Debug)]
+pub struct OtherSource {
+    pub fetch: Fetch,
+    /// When its answer broke off or was wrong, in ms since 1970.
+    pub failed: Arc<AtomicU64>,
 }
 
 /// What a client wants.
@@ -135,6 +158,8 @@ impl Request {
                 return Ok(Understood::Tunnel { host, port });
             }
             Named::Tunnel { host, port } => return Err(no_tunnel(&host, port)),
+            // By whatever name clients call a registry.
+            Named::Resource(resource) if cache.registry.is_some() => resource,
             Named::Resource(resource) if is_ours(&resource) => resource,
             // As a tunnel: else whoever may ask could speak with any port behind us.
             Named::Resource(resource)
@@ -161,6 +186,8 @@ impl Request {
             upload,
             tenant: Arc::clone(&caller.tenant),
             interim,
+            caller: Arc::clone(&caller.who),
+            kept_for: None,
         })))
     }
 

@@ -7,6 +7,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct Route {
     pub kind: Kind,
     /// Whom to ask, and what for.
     pub source: Fetch,
+    /// Where it is noted when what comes from there breaks off or is wrong, in ms since 1970.
+    pub failed: Option<Arc<AtomicU64>>,
     /// The SHA-256 that the body must have before it is committed.
     pub verify: Option<[u8; 32]>,
     /// Makes the stored body out of the origin's (only documents: it is held in memory).
@@ -63,6 +66,8 @@ pub enum Kind {
     /// Never changes, and is stored once for all; but a caller is given it only after the origin has said, to
     /// the caller's own credentials, that this one may have it.
     Restricted,
+    /// As `Restricted`, but that this caller may have it is known already: whoever makes the request has asked.
+    Permitted,
     /// Never stored.
     PassThrough,
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod fetch;
 mod restricted;
+mod sound;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::fill::{self, Flight, FlightAnswer, Head, InFlightBody, Job, Purpose, 
 use super::fresh::{self, CacheStatus, Forwarded, Reuse};
 use super::key::{Key, Partition};
 use super::meta::Meta;
+use super::registry;
 use super::reply::{Body, Growth, Reply};
 use super::request::{Request, phrase, plain};
 use super::route::{Kind, Route};
@@ -35,6 +37,14 @@ struct Case<'c> {
 }
 
 pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
+    match &cache.registry {
+        Some(registry) => Box::pin(registry::answer(cache, registry, request)).await,
+        None => object(cache, request).await,
+    }
+}
+
+/// What an origin has, or the store.
+pub(super) async fn object(cache: &Arc<Cache>, request: Request) -> Reply {
     // Before it joins a flight, which may be its own.
     if cache.upstream.is_loop(&request.headers) {
         let account = cache.stats.account(&request.host, &request.tenant, Outcome::Refused);
@@ -119,6 +129,12 @@ impl Case<'_> {
 
     /// What is stored for this client, else for everybody where that may be.
     async fn look_up(&self) -> Option<StoredResponse> {
+        let found = self.look_for().await?;
+        self.sound(found).await
+    }
+
+    /// The same, whatever a disk has made of it.
+    async fn look_for(&self) -> Option<StoredResponse> {
         let mine = self.find(&self.route.key).await;
         let is_own = self.route.key.partition != self.common;
         let shares = self.route.rules.share_authorized;
@@ -170,9 +186,9 @@ impl Case<'_> {
         self.cache.flights.join(&self.route.key, vary, |names| self.variant(names))
     }
 
-    fn job(&self, purpose: Purpose, upload: RequestBody) -> Job {
+    fn job(&self, purpose: Purpose, upload: RequestBody) -> Box<Job> {
         let fills = matches!(purpose, Purpose::Fill { .. });
-        Job {
+        Box::new(Job {
             route: self.route.clone(),
             method: if fills { Method::GET } else { self.request.method.clone() },
             request: self.request.headers.clone(),
@@ -181,7 +197,7 @@ impl Case<'_> {
             purpose,
             account: self.account(if fills { Outcome::Miss } else { Outcome::Passed }),
             began: self.now,
-        }
+        })
     }
 
     /// Starts a fill on the fetch thread.
@@ -303,7 +319,7 @@ fn taken_in(head: &Head, why: Forwarded) -> CacheStatus {
 }
 
 /// Adds what happened here to what caches before have said (RFC 9211 §2).
-fn say(headers: &mut HeaderMap, status: &CacheStatus) {
+pub(super) fn say(headers: &mut HeaderMap, status: &CacheStatus) {
     if let Ok(value) = HeaderValue::try_from(status.to_string()) {
         headers.append(CACHE_STATUS, value);
     }

@@ -16,11 +16,14 @@ use super::fresh;
 use super::hosts::{HostSet, Pattern};
 use super::key::Scheme;
 use super::mirror::{CacheRules, Http, Origin};
+use super::registry::RegistrySettings;
 use super::target::host_key;
 use super::upstream::credentials::OriginCredentials;
 use crate::config::{Authorization, Cache, CacheListen, Complaints, Invalid, PathMirror, Text};
 
 mod credentials;
+
+pub(super) use credentials::login_of;
 
 #[derive(Debug)]
 pub struct Understood {
@@ -30,6 +33,8 @@ pub struct Understood {
     pub http: Arc<Http>,
     /// Registries below paths of the cache's own.
     pub by_path: Option<Arc<ByPath>>,
+    /// What makes a registry of it.
+    pub registry: Option<Arc<RegistrySettings>>,
     pub next_hop: Option<Uri>,
     /// What some origins are shown.
     pub credentials: Vec<Arc<OriginCredentials>>,
@@ -82,6 +87,9 @@ impl Understood {
         let registries =
             config.mirror.as_ref().map(|mirror| registries(mirror, &config.allow_private));
         let registries = registries.and_then(|registries| complaints.note(registries));
+        let registry = config.registry.as_ref().and_then(|registry| {
+            complaints.note(RegistrySettings::of(registry, &config.allow_private))
+        });
         complaints.or(())?;
         // Without a complaint there are rules.
         let rules = rules.map_or_else(CacheRules::builtin, Ok)?;
@@ -92,7 +100,7 @@ impl Understood {
             Arc::new(ByPath::new(own, registries, Arc::clone(&http)))
         });
         let domains = patterns.into_iter().collect();
-        Ok(Understood { domains, http, by_path, next_hop, credentials, extra_roots })
+        Ok(Understood { domains, http, by_path, registry, next_hop, credentials, extra_roots })
     }
 }
 
@@ -202,7 +210,7 @@ fn keys(host: &Text) -> impl Iterator<Item = String> {
     http.into_iter().chain(other)
 }
 
-fn origin(url: &Text, allow_private: &[IpNet]) -> Result<Origin, Invalid> {
+pub(super) fn origin(url: &Text, allow_private: &[IpNet]) -> Result<Origin, Invalid> {
     let bad = || {
         let hint = "use `http://host:port` or `https://host:port`, without a path";
         url.invalid(format!("`{}` is not an origin", url.text), hint)
@@ -217,7 +225,7 @@ fn origin(url: &Text, allow_private: &[IpNet]) -> Result<Origin, Invalid> {
     match address_of(&host).filter(|address| is_private(*address)) {
         Some(address) if !allow_private.iter().any(|network| network.contains(&address)) => {
             let what = format!("`{}` is not a public address", url.text);
-            Err(url.invalid(what, format!("add `allow_private = [\"{address}\"]`")))
+            Err(url.invalid(what, format!("add `allow_private = [\"{address}\"]` beside `listen`")))
         }
         _ => Ok(Origin { scheme, host }),
     }

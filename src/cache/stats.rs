@@ -34,10 +34,12 @@ pub enum Outcome {
     Failed,
     /// Not asked of anybody.
     Refused,
+    /// By the gateway itself, of nothing that is stored: a registry's ping, a token.
+    Own,
 }
 
 impl Outcome {
-    pub const ALL: [Outcome; 8] = [
+    pub const ALL: [Outcome; 9] = [
         Outcome::Hit,
         Outcome::Stale,
         Outcome::Revalidated,
@@ -46,6 +48,7 @@ impl Outcome {
         Outcome::Passed,
         Outcome::Failed,
         Outcome::Refused,
+        Outcome::Own,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Outcome {
             Outcome::Passed => "passed",
             Outcome::Failed => "failed",
             Outcome::Refused => "refused",
+            Outcome::Own => "own",
         }
     }
 
@@ -111,12 +115,17 @@ pub struct Account {
     domain: Arc<Counts>,
     tenant: Arc<Counts>,
     outcome: Outcome,
+    told: Option<WhenClosed>,
 }
+
+/// Hears how many bytes of the body were sent.
+#[derive(Clone)]
+struct WhenClosed(Arc<dyn Fn(u64) + Send + Sync>);
 
 impl Stats {
     pub fn account(&self, domain: &str, tenant: &str, outcome: Outcome) -> Account {
         let domain = counts(&self.domains, domain);
-        Account { domain, tenant: counts(&self.tenants, tenant), outcome }
+        Account { domain, tenant: counts(&self.tenants, tenant), outcome, told: None }
     }
 
     pub fn tenant(&self, tenant: &str) -> Arc<Counts> {
@@ -179,9 +188,9 @@ impl Sums {
         total
     }
 
-    /// Requests that were answered: those that nobody was asked for are left out.
+    /// Requests for what somebody could have been asked for, and that were answered.
     pub fn answered(&self) -> u64 {
-        self.count(|outcome| outcome != Outcome::Refused)
+        self.count(|outcome| !matches!(outcome, Outcome::Refused | Outcome::Own))
     }
 
     /// Requests for which no origin sent a body.
@@ -197,7 +206,12 @@ impl Sums {
 
 impl Account {
     pub fn of(domain: Arc<Counts>, tenant: Arc<Counts>, outcome: Outcome) -> Account {
-        Account { domain, tenant, outcome }
+        Account { domain, tenant, outcome, told: None }
+    }
+
+    /// Has this called with the bytes that were sent, when the answer has ended.
+    pub fn when_closed(&mut self, tell: Arc<dyn Fn(u64) + Send + Sync>) {
+        self.told = Some(WhenClosed(tell));
     }
 
     pub fn outcome(&self) -> Outcome {
@@ -214,6 +228,9 @@ impl Account {
             if self.outcome.saves() {
                 counts.saved.fetch_add(sent, Ordering::Relaxed);
             }
+        }
+        if let Some(WhenClosed(tell)) = &self.told {
+            tell(sent);
         }
     }
 
@@ -234,6 +251,12 @@ impl Account {
         for counts in [&self.domain, &self.tenant] {
             counts.stored.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+}
+
+impl std::fmt::Debug for WhenClosed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WhenClosed(…)")
     }
 }
 
@@ -293,6 +316,7 @@ mod tests {
             ("b.example", Outcome::Stale),
             ("b.example", Outcome::Miss),
             ("c.example", Outcome::Refused),
+            ("c.example", Outcome::Own),
         ] {
             stats.account(domain, "-", outcome).close(5);
         }

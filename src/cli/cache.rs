@@ -209,7 +209,8 @@ fn line(object: &Object) -> String {
         Some(value) => format!(" {name}={value:?}"),
         None => format!(" {name}"),
     });
-    let url = format!("{}{}", object.url, vary.collect::<String>());
+    let name = object.name.iter().map(|name| format!("  ({name})"));
+    let url = format!("{}{}{}", object.url, vary.collect::<String>(), name.collect::<String>());
     row(&size(object.bytes), &status, &object.kind, &stored, &object.partition, &url)
 }
 

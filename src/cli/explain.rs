@@ -1,10 +1,15 @@
-//! `dockgate explain`: what would become of one request, without an engine.
+//! `dockgate explain`: what would become of one request, or of all that a command sends, without an engine.
 //!
 //! The pure middle run by hand: the same parsing and the same chain as in the gateway. What must stay true:
 //! paths are looked up where the engine's host is this one; what only the engine knows leaves it undecided.
 
+mod command;
+mod recorder;
+mod report;
+
+use std::io::Read as _;
 use std::net::ToSocketAddrs as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,8 +19,8 @@ use super::out;
 use crate::auth::Identity;
 use crate::config::{self, Listener};
 use crate::policy::mount_table::MountTable;
-use crate::policy::rehearsal::{Outcome, Request, Verdict, explore};
-use crate::policy::{Fact, Finding, Question, Reply};
+use crate::policy::rehearsal::{Outcome, Request, Verdict, explain, explore, own};
+use crate::policy::{Fact, Finding, Question, Reason, Reply};
 
 const DENIED: u8 = 3;
 const UNDECIDED: u8 = 4;
@@ -34,12 +39,18 @@ pub(super) struct Args {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// `GET`, `POST`, …
-    method: String,
-    /// Path and query, with or without `/v1.NN`.
-    path: String,
-    /// File with the JSON body.
+    #[arg(required_unless_present = "command")]
+    method: Option<String>,
+    /// Path and query, with or without `/v1.NN`; or a method of BuildKit's, such as
+    /// `/moby.buildkit.v1.Control/Solve`.
+    #[arg(required_unless_present = "command")]
+    path: Option<String>,
+    /// File with the JSON body, or `-` for stdin; of a method of BuildKit's, with its message as JSON.
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// A command, such as `docker run …`: all that it sends is judged, and nothing of it is done.
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["method", "path", "body"])]
+    command: Vec<String>,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -55,7 +66,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(listener) => listener,
         Err(why) => return super::failure(&why),
     };
-    let body = match args.body.as_ref().map(|file| (file, std::fs::read(file))) {
+    if !args.command.is_empty() {
+        return command::run(&config, listener, args.user.as_deref(), &args.command);
+    }
+    let body = match args.body.as_ref().map(|file| (file, read(file))) {
         None => Vec::new(),
         Some((_, Ok(body))) => body,
         Some((file, Err(error))) => {
@@ -66,24 +80,47 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(chain) => chain,
         Err(invalid) => return super::failure(&invalid),
     };
-    let request = Request { method: &args.method, target: &args.path, body: &body };
+    let (method, target) = (args.method.as_deref(), args.path.as_deref());
+    let (method, target) = (method.unwrap_or_default(), target.unwrap_or_default());
+    let request = Request { method, target, body: &body };
     let identity = Identity::imagined(args.user.as_deref());
     let is_here = config.engine.url.starts_with("unix://");
-    let knows = |question: &Question| known(question, is_here);
-    let outcome = explore(&chain, &listener.name, &identity, &request, &knows);
-    let (said, code) = told(outcome);
+    let knows = |question: &Question| match question {
+        Question::Begun { .. } => Some(own(&listener.name, &identity)),
+        question => known(question, is_here),
+    };
+    let mut outcome = explore(&chain, &listener.name, &identity, &request, &knows);
+    if let Verdict::Denied(..) = outcome.verdict {
+        // The first refusal has ended it: what else speaks against it?
+        let all = explain(&chain, &listener.name, &identity, &request, &knows);
+        if all.findings.iter().any(|finding| !finding.audits) {
+            outcome.findings = report::worth_telling(all.findings);
+        }
+    }
+    let (said, code) = told(outcome, &request);
     out::end(&said, code)
 }
 
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    match file.to_str() {
+        Some("-") => std::io::stdin().lock().read_to_end(&mut read).map(|_| read),
+        _ => std::fs::read(file),
+    }
+}
+
 /// What came of it, for a person to read.
-fn told(outcome: Outcome) -> (String, ExitCode) {
+fn told(outcome: Outcome, request: &Request<'_>) -> (String, ExitCode) {
     let mut said = Vec::new();
-    for Finding { policy, reason } in &outcome.findings {
+    for Finding { policy, reason, .. } in outcome.findings.iter().filter(|one| one.audits) {
         said.push(format!("{policy} (audit): {}", reason.message()));
     }
     if outcome.asked.contains(&Question::Info) {
         let what = "the engine has its data in";
         said.push(format!("assumed: {what} `{DATA}`, and is configured as usual"));
+    }
+    if outcome.asked.iter().any(|question| matches!(question, Question::Begun { .. })) {
+        said.push("assumed: the sessions and the build that it names are the caller's".to_owned());
     }
     let code = match outcome.verdict {
         Verdict::Allowed(bytes) => {
@@ -96,12 +133,12 @@ fn told(outcome: Outcome) -> (String, ExitCode) {
             ExitCode::SUCCESS
         }
         Verdict::Denied(policy, reasons) => {
-            said.push(format!("denied by {policy}\n"));
-            said.extend(reasons.iter().map(|reason| reason.message()));
+            said.push(denied(&policy, &reasons, &outcome.findings));
             ExitCode::from(DENIED)
         }
         Verdict::Undecided(policy, questions) => {
             said.push(format!("undecided by {policy}: it depends on what only the engine knows\n"));
+            let questions = named(&questions, request);
             said.extend(questions.iter().map(|question| format!("it would be asked: {question}")));
             let nothing = "nothing else that this policy has looked at speaks against the request";
             said.push(format!("\n{nothing}"));
@@ -125,6 +162,53 @@ fn told(outcome: Outcome) -> (String, ExitCode) {
     (said.join("\n"), code)
 }
 
+/// By whom and why, policy by policy; where no more is known than the first one's, that.
+fn denied(policy: &str, reasons: &[Reason], findings: &[Finding]) -> String {
+    let refused: Vec<&Finding> = findings.iter().filter(|one| !one.audits).collect();
+    if refused.is_empty() {
+        let reasons: Vec<_> = reasons.iter().map(Reason::message).collect();
+        return format!("denied by {policy}\n\n{}", reasons.join("\n"));
+    }
+    let each = refused.chunk_by(|one, other| one.policy == other.policy).map(|of_one| {
+        let by = of_one.first().map_or("", |finding| finding.policy.as_str());
+        let reasons: Vec<_> = of_one.iter().map(|finding| finding.reason.message()).collect();
+        format!("denied by {by}\n\n{}", reasons.join("\n"))
+    });
+    each.collect::<Vec<_>>().join("\n\n")
+}
+
+/// What it depends on that the client has named; where that is nothing, all of it.
+fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Question> {
+    let target = percent_encoding::percent_decode_str(request.target).decode_utf8_lossy();
+    let said = [&*target, &*String::from_utf8_lossy(request.body)].concat();
+    let is_named = |question: &&Question| match plain(question) {
+        Question::Container(name)
+        | Question::Network(name)
+        | Question::Volume(name)
+        | Question::Image(name)
+        | Question::Addresses(name)
+        | Question::Exec(name)
+        | Question::ExecInspect(name)
+        | Question::Begun { id: name, .. } => said.contains(name.as_str()),
+        Question::HostPath(path) | Question::MountsBelow(path) => {
+            path.to_str().is_some_and(|path| said.contains(path))
+        }
+        Question::Info | Question::List(..) | Question::Fresh => false,
+        Question::Plugin { .. } | Question::Granted(_) => true,
+        Question::OfEngine(_) => false,
+    };
+    let named: Vec<_> = questions.iter().filter(is_named).collect();
+    if named.is_empty() { questions.iter().collect() } else { named }
+}
+
+/// What is asked, of whomever.
+fn plain(mut question: &Question) -> &Question {
+    while let Question::OfEngine(inner) = question {
+        question = inner;
+    }
+    question
+}
+
 /// The listener of this name, or the only one.
 fn chosen<'l>(listeners: &'l [Listener], name: Option<&str>) -> Result<&'l Listener, String> {
     let names = || {
@@ -144,7 +228,7 @@ fn chosen<'l>(listeners: &'l [Listener], name: Option<&str>) -> Result<&'l Liste
 
 /// What can be known without asking an engine, on its host or on another.
 fn known(question: &Question, is_here: bool) -> Option<Fact> {
-    match question {
+    match plain(question) {
         Question::HostPath(path) if is_here => match std::fs::canonicalize(path) {
             Ok(real) => Some(Fact::Path(real)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Fact::Absent),
@@ -170,7 +254,12 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::Network(_)
         | Question::Volume(_)
         | Question::Exec(_)
+        | Question::ExecInspect(_)
+        | Question::OfEngine(_)
         | Question::List(..)
+        | Question::Begun { .. }
+        | Question::Fresh
+        | Question::Granted(_)
         | Question::Plugin { .. } => None,
     }
 }

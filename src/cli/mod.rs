@@ -39,7 +39,7 @@ enum Command {
     Listener(listener::Args),
     /// See what the caches have saved and hold; drop or check it.
     Cache(cache::Args),
-    /// Show what would become of one request.
+    /// Show what would become of one request, or of all that a command sends.
     Explain(explain::Args),
     /// Make rules that would have let pass what an access log tells of.
     Learn(learn::Args),

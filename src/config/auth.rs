@@ -28,6 +28,25 @@ impl Auth {
         matches!(self.kind, AuthKind::UnixPeer(_))
     }
 
+    /// Whether it says groups of those whom it recognises.
+    pub(super) fn knows_groups(&self) -> bool {
+        match &self.kind {
+            AuthKind::Basic(_) => false,
+            AuthKind::UnixPeer(_)
+            | AuthKind::Certificate(_)
+            | AuthKind::Jwt(_)
+            | AuthKind::External(_) => true,
+        }
+    }
+
+    /// Whether it looks at what a request says, and not only at the connection.
+    pub(super) fn reads_requests(&self) -> bool {
+        match &self.kind {
+            AuthKind::UnixPeer(_) | AuthKind::Certificate(_) => false,
+            AuthKind::Basic(_) | AuthKind::Jwt(_) | AuthKind::External(_) => true,
+        }
+    }
+
     pub(super) fn files(&self) -> Vec<&File> {
         match &self.kind {
             AuthKind::UnixPeer(_) | AuthKind::Certificate(_) => Vec::new(),

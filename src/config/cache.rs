@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Bind, File, Text, Tls};
+use super::{Bind, File, Registry, Text, Tls};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
@@ -40,6 +40,8 @@ pub struct Cache {
     pub credentials: Vec<(Text, OriginCredentials)>,
     /// Registries below paths of the cache's own.
     pub mirror: Option<PathMirror>,
+    /// Whose images it gives, if it is a registry.
+    pub registry: Option<Registry>,
     pub forward: bool,
     /// A proxy that all requests go to.
     pub next_hop: Option<Text>,
@@ -156,7 +158,8 @@ impl Cache {
             OriginCredentials::Bearer { token } => Some(token),
             OriginCredentials::Token { login, .. } => login.as_ref().map(|login| &login.password),
         });
-        tls.chain(&self.upstream_ca).chain(&self.rules).chain(secrets).collect()
+        let registry = self.registry.iter().flat_map(Registry::files);
+        tls.chain(&self.upstream_ca).chain(&self.rules).chain(secrets).chain(registry).collect()
     }
 }
 

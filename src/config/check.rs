@@ -11,10 +11,15 @@ mod exchange;
 mod kinds;
 mod limits;
 mod listener;
+mod namespace;
 mod policy;
+mod push;
+mod registry;
+mod registry_listen;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -22,7 +27,7 @@ use toml::Spanned;
 use super::raw::{self, Raw};
 use super::{Complaints, Config, Engine, File, Invalid, Log, Place, SourceText, Text};
 
-pub(super) use auth::RawAuth;
+pub(super) use auth::{OneOrMore, RawAuth};
 pub(super) use listener::host_of;
 pub(super) use policy::RawPolicy;
 
@@ -41,21 +46,28 @@ pub(super) struct Origin<'o> {
 }
 
 pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
-    let mut cx =
-        Checking { origin, engine: String::new(), complaints: Complaints::about(origin.source) };
+    let mut cx = Checking {
+        origin,
+        engine: String::new(),
+        registries: registry_addresses(&raw.registry),
+        state_dir: None,
+        complaints: Complaints::about(origin.source),
+    };
     let engine = cx.engine(raw.engine);
+    cx.state_dir = raw.state_dir.map(|folder| cx.file(&folder).path);
     cx.engine.clone_from(&engine.url);
     let policies = cx.policies(raw.policy);
     let auths = cx.auths(raw.auth);
     let listeners = cx.listeners(raw.listener, &auths, &policies);
     let limits = cx.limits(raw.limits);
     let admin = cx.admin(raw.admin);
-    let caches = cx.caches(raw.cache, &listeners, &admin);
+    let (mut caches, mut taken) = cx.caches(raw.cache, &listeners, &admin);
+    cx.registries(raw.registry, &auths, &mut taken, &mut caches);
     let drain_timeout = cx.duration(raw.drain_timeout, Duration::from_secs(30));
     if listeners.is_empty() && caches.is_empty() {
         cx.complaints.add(
             0..0,
-            "no `[[listener]]` and no `[cache.NAME]`: nothing would run",
+            "no `[[listener]]`, no `[cache.NAME]` and no `[registry.NAME]`: nothing would run",
             "add a listener with `name` and `url`",
         );
     }
@@ -116,10 +128,28 @@ fn default_listener() -> String {
     format!("unix://{folder}/dockgate/docker.sock")
 }
 
+fn registry_addresses(
+    raw: &BTreeMap<Spanned<String>, raw::registry::Registry>,
+) -> Vec<(String, String)> {
+    let address = |registry: &raw::registry::Registry| {
+        if let Some(address) = &registry.address {
+            return Some(address.get_ref().clone());
+        }
+        let listen = registry.listen.as_ref()?.get_ref().first()?;
+        let bare = listen.split_once("://").map_or(listen, |(_, bare)| bare);
+        Some(bare.to_owned())
+    };
+    raw.iter().filter_map(|(name, one)| Some((name.get_ref().clone(), address(one)?))).collect()
+}
+
 struct Checking<'o> {
     origin: &'o Origin<'o>,
     /// Its address.
     engine: String,
+    /// Where what must outlive a process is kept.
+    state_dir: Option<PathBuf>,
+    /// What the engine is told of each `[registry.NAME]`.
+    registries: Vec<(String, String)>,
     complaints: Complaints<'o>,
 }
 

@@ -10,7 +10,9 @@ mod complaints;
 mod pem;
 mod place;
 mod policy;
+mod push;
 mod raw;
+mod registry;
 mod runtime;
 mod same;
 pub mod units;
@@ -25,6 +27,11 @@ pub use check::DEFAULT_POLICY;
 pub use complaints::{Complaints, Position, SourceText};
 pub use place::{File, Invalid, Place, Text};
 pub use policy::*;
+pub use push::{Hook, PushPolicy, PushRule};
+pub use registry::{
+    EcrCredentials, Redirects, Registry, RegistryAction, RegistryCredentials, RegistryRule,
+    RegistryUpstream, UpstreamTenant,
+};
 pub use runtime::RuntimeListener;
 pub use same::is_same;
 

@@ -13,7 +13,10 @@ pub use limits::{
 };
 pub use template::{Template, TemplatePart};
 
-use super::{File, Place, Text};
+use ipnet::Ipv4Net;
+
+use super::{File, Invalid, Place, Text};
+use crate::wire::url::HttpUrl;
 
 /// A policy as a listener names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,7 @@ pub enum PolicyKind {
     Limits(Box<LimitsPolicy>),
     Rego(Rego),
     Authz(Authz),
+    Namespace(Box<Namespace>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +46,8 @@ pub struct Conservative {
     /// Hosts of registries that the engine may be sent to; `*.` stands for any name below. Without it:
     /// any DNS name, but no address and no local name.
     pub registries: Option<Vec<String>>,
+    /// Below what a build may have the engine fetch. Without it: well-known public hosts.
+    pub fetch: Option<Vec<HttpUrl>>,
     /// Set on every container.
     pub no_new_privileges: bool,
 }
@@ -66,6 +72,50 @@ pub struct Authz {
     pub ca: Option<File>,
 }
 
+/// A tenant's own part of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// What a caller's namespace is called.
+    pub name: Template,
+    /// What makes the prefixes of names out of the names of namespaces.
+    pub key: File,
+    /// Whether the operator has said where that is; else it is made where it is missing.
+    pub has_own_key: bool,
+    /// Out of which networks get their subnets.
+    pub network_pool: Option<Ipv4Net>,
+    /// The `[registry.NAME]` that images come by.
+    pub registry: Option<NamespaceRegistry>,
+    /// What may be published on which of the host's addresses.
+    pub ports: NamespacePorts,
+    /// Images that every namespace may read, by patterns of their full names.
+    pub shared: Vec<String>,
+}
+
+impl Namespace {
+    /// Nothing of one that is made when dockgate starts, as long as it has not: whoever only checks has none.
+    pub fn key_bytes(&self) -> Result<Vec<u8>, Invalid> {
+        match self.has_own_key || self.key.path.exists() {
+            true => self.key.read(),
+            false => Ok(Vec::new()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRegistry {
+    pub name: String,
+    /// As the engine is told it: `127.0.0.1:5454`.
+    pub address: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamespacePorts {
+    #[default]
+    AsAsked,
+    Random,
+    Namespace,
+}
+
 /// A directory of the host that containers may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedBind {
@@ -86,6 +136,19 @@ pub enum Ports {
 }
 
 impl Policy {
+    /// Whether it shows its callers another engine than there is.
+    pub fn is_view(&self) -> bool {
+        matches!(self.kind, PolicyKind::Namespace(_))
+    }
+
+    /// The key that is made at the first start, where the operator has not given one.
+    pub fn made_key(&self) -> Option<&File> {
+        match &self.kind {
+            PolicyKind::Namespace(namespace) if !namespace.has_own_key => Some(&namespace.key),
+            _ => None,
+        }
+    }
+
     /// A built-in kind by its name alone.
     pub(super) fn conservative() -> Policy {
         let kind = PolicyKind::Conservative(Box::default());
@@ -99,6 +162,9 @@ impl Policy {
             PolicyKind::Limits(_) => Vec::new(),
             PolicyKind::Rego(rego) => vec![&rego.file],
             PolicyKind::Authz(authz) => authz.ca.iter().collect(),
+            PolicyKind::Namespace(namespace) => {
+                Some(&namespace.key).filter(|_| namespace.has_own_key).into_iter().collect()
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 
 pub(super) mod cache;
 pub(super) mod limits;
+pub(super) mod push;
+pub(super) mod registry;
 
 use std::collections::BTreeMap;
 
@@ -21,10 +23,12 @@ pub(super) struct Raw {
     pub auth: BTreeMap<Spanned<String>, RawAuth>,
     pub policy: BTreeMap<Spanned<String>, RawPolicy>,
     pub cache: BTreeMap<Spanned<String>, cache::Cache>,
+    pub registry: BTreeMap<Spanned<String>, registry::Registry>,
     pub limits: Limits,
     pub admin: Admin,
     pub log: Log,
     pub drain_timeout: Option<Spanned<String>>,
+    pub state_dir: Option<Spanned<String>>,
     pub watch: bool,
 }
 

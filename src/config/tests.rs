@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 
 mod cache;
+mod ecr;
 mod limits;
+mod registry;
 
 fn read(text: &str) -> Result<Config, String> {
     let env = |name: &str| (name == "SOCK").then(|| "/run/x.sock".to_owned());
@@ -62,6 +64,7 @@ fn a_whole_file_is_read() {
         listen = ["unix:///run/dockgate/admin.sock", "tcp://127.0.0.1:9323"]
         [policy.mine]
         kind = "conservative"
+        fetch = ["https://Example.com:443/a/", "http://10.0.0.1:8080/b"]
         [limits]
         json_body = 1024
         json_elements = 512
@@ -79,6 +82,9 @@ fn a_whole_file_is_read() {
     assert_eq!(runner.bind, Bind::Unix { path, mode: 0o600, owner: Some(0), group: Some(0) });
     assert_eq!(names(runner), ["mine", "conservative"]);
     assert_eq!(runner.max_connections, 10);
+    let PolicyKind::Conservative(mine) = &runner.policies[0].kind else { panic!("another kind") };
+    let fetch: Vec<_> = mine.fetch.iter().flatten().map(|url| (&*url.host, &*url.path)).collect();
+    assert_eq!(fetch, [("example.com", "/a/"), ("10.0.0.1", "/b")]);
     assert!(open.policies.is_empty(), "no policies is a pass-through");
     let Some(Tls { cert, key, client, handshake_time }) = &tls.tls else { panic!("no TLS") };
     assert_eq!(cert.path, PathBuf::from("/etc/dockgate/server-cert.pem"), "relative to the file");
@@ -161,7 +167,7 @@ fn every_complaint_says_where_and_what_to_do() {
         ),
         ("[auth.x]\nkind = \"external\"\nurl = \"x\"", "`x` is not an address of a program"),
         ("[admin]\nlisten = [\"tcp://0.0.0.0:1\"]", "the admin socket is for this machine only"),
-        ("", "dockgate.toml:1:1: no `[[listener]]` and no `[cache.NAME]`"),
+        ("", "dockgate.toml:1:1: no `[[listener]]`, no `[cache.NAME]` and no"),
         (
             &format!("{listener}url = \"tcp://0.0.0.0:2375\""),
             "dockgate.toml:3:7: `tcp://0.0.0.0:2375` is beyond loopback",
@@ -177,12 +183,60 @@ fn every_complaint_says_where_and_what_to_do() {
             "no `no-such-group` in `/etc/group`",
         ),
         (
-            &format!("{listener}url = \"unix:///x\"\npolicies = [\"namespace\"]"),
-            "policy `namespace` is not built yet",
+            &format!("{listener}url = \"unix:///x\"\npolicies = [\"transparent-cache\"]"),
+            "policy `transparent-cache` is not built yet",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\npolicies = [\"t\"]\n[policy.t]\nkind = \"namespace\"\n"
+            ),
+            "`[policy.t]` needs `name`",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\npolicies = [\"t\", \"conservative\"]\n[policy.t]\nkind = \"namespace\"\nname = \"{{user}}\"\n"
+            ),
+            "`t` must be the last of the policies",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\npolicies = [\"t\"]\n[policy.t]\nkind = \"namespace\"\nname = \"{{user}}\"\nmode = \"audit\"\n"
+            ),
+            "a namespace cannot only audit",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\npolicies = [\"t\"]\n[policy.t]\nkind = \"namespace\"\nname = \"{{user}}\"\nnetwork_pool = \"10.0.0.0/27\"\n"
+            ),
+            "`10.0.0.0/27` is no pool of subnets",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\npolicies = [\"t\"]\n[policy.t]\nkind = \"namespace\"\nname = \"{{user}}\"\nregistry = \"main\"\n"
+            ),
+            "there is no `[registry.main]`",
+        ),
+        (
+            &format!(
+                "{listener}url = \"unix:///x\"\npolicies = [\"t\"]\n[policy.t]\nkind = \"namespace\"\nname = \"{{user}}\"\nports = \"some\"\n"
+            ),
+            "`some` says nothing of ports",
         ),
         (
             &format!("{listener}url = \"unix:///x\"\npolicies = [\"frob\"]"),
             "dockgate.toml:4:13: there is no policy `frob`",
+        ),
+        (
+            "[policy.x]\nkind = \"conservative\"\nfetch = [\"https://a/\", \"https://b\"]",
+            "dockgate.toml:3:24: `https://b` is not the beginning of addresses that are fetched",
+        ),
+        (
+            "[policy.x]\nkind = \"conservative\"\nfetch = [\"https://u@a/\", \"git://a/\", \"a/\", \"https://a/?b\"]",
+            "dockgate.toml:3:44: `https://a/?b` is not the beginning",
+        ),
+        (
+            "[policy.x]\nkind = \"limits\"\nfetch = []",
+            "dockgate.toml:3:9: `fetch` is not a key of `kind = \"limits\"`",
         ),
         ("[policy.x]\nkind = \"rego\"", "dockgate.toml:2:8: `kind = \"rego\"` needs `file`"),
         (

@@ -23,11 +23,38 @@ impl Engine {
         name: &str,
         trail: &Trail,
     ) -> Result<Changed, EngineError> {
-        let (folder, end) = match resource {
-            Resource::Container => ("containers", "?force=1&v=1"),
-            Resource::Image => ("images", "?force=1"),
-            Resource::Network => ("networks", ""),
-            Resource::Volume => ("volumes", ""),
+        let end = match resource {
+            Resource::Container => "?force=1&v=1",
+            Resource::Image => "?force=1",
+            _ => "",
+        };
+        self.delete(version, resource, name, end, trail).await
+    }
+
+    /// The same for what nobody uses; what is used is not removed, and says so.
+    pub async fn remove_unused(
+        &self,
+        version: Minor,
+        resource: Resource,
+        name: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        self.delete(version, resource, name, "", trail).await
+    }
+
+    async fn delete(
+        &self,
+        version: Minor,
+        resource: Resource,
+        name: &str,
+        end: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        let folder = match resource {
+            Resource::Container => "containers",
+            Resource::Image => "images",
+            Resource::Network => "networks",
+            Resource::Volume => "volumes",
             other => return Ok(Err(format!("of kind {other} nothing is removed"))),
         };
         if !is_a_name(name) {
@@ -37,6 +64,21 @@ impl Engine {
         let line = format!("DELETE /v1.{version}/{folder}/{name}{end}");
         Ok(match self.change(&line, None, trail).await? {
             (200 | 204 | 404, _) => Ok(()),
+            (status, body) => Err(words(status, &body)),
+        })
+    }
+
+    /// Makes a network of a create body in JSON.
+    pub async fn create_network(
+        &self,
+        version: Minor,
+        body: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        let line = format!("POST /v1.{version}/networks/create");
+        let body = Some(("application/json", body.as_bytes()));
+        Ok(match self.change(&line, body, trail).await? {
+            (201, _) => Ok(()),
             (status, body) => Err(words(status, &body)),
         })
     }
@@ -56,7 +98,7 @@ impl Engine {
         let container = utf8_percent_encode(container, NON_ALPHANUMERIC);
         let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
         let line = format!("PUT /v1.{version}/containers/{container}/archive?path={path}");
-        Ok(match self.change(&line, Some(tar), trail).await? {
+        Ok(match self.change(&line, Some(("application/x-tar", tar)), trail).await? {
             (200, _) => Ok(()),
             (status, body) => Err(words(status, &body)),
         })
@@ -67,20 +109,20 @@ impl Engine {
     async fn change(
         &self,
         line: &str,
-        body: Option<&[u8]>,
+        body: Option<(&str, &[u8])>,
         trail: &Trail,
     ) -> Result<(u16, Vec<u8>), EngineError> {
         let mut request = format!(
             "{line} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\nConnection: close\r\n"
         );
-        if let Some(body) = body {
-            request += "Content-Type: application/x-tar\r\n";
+        if let Some((kind, body)) = body {
+            request += &format!("Content-Type: {kind}\r\n");
             request += &format!("Content-Length: {}\r\n", body.len());
         }
         request += "\r\n";
         let mut request = request.into_bytes();
         trail.put(&mut request);
-        request.extend_from_slice(body.unwrap_or_default());
+        request.extend_from_slice(body.map(|(_, body)| body).unwrap_or_default());
         let mut conn = self.connect().await?;
         let mut exchanging = std::pin::pin!(exchange(&mut conn, &request, MOST_SMALL));
         let answer = loop {

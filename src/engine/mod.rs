@@ -37,8 +37,12 @@ pub use own::{Inspected, Subject};
 pub use pool::Conn;
 
 use crate::api::Call;
+use crate::api::endpoint::{Minor, Versions};
 use crate::policy::Permitted;
 use crate::wire::trail::Trail;
+
+/// The first API version whose engines take gRPC without an upgrade (29.2).
+const NATIVE_SINCE: Minor = 53;
 
 /// One engine, and this worker's connections to it.
 #[derive(Debug)]
@@ -134,6 +138,19 @@ impl Engine {
         let mut conn = self.connect().await?;
         conn.write(&bytes).await.map_err(|error| self.refused(&error))?;
         Ok(conn)
+    }
+
+    /// Whether it takes gRPC without an upgrade, on the socket itself (`daemon/command/httphandler.go` of moby). Over TLS
+    /// that is for clients that have agreed on HTTP/2 (ALPN), which ours do not.
+    pub fn takes_grpc(&self, versions: Versions) -> bool {
+        let is_tls = matches!(self.shared.address, Address::Tls(..));
+        versions.newest >= NATIVE_SINCE && !is_tls
+    }
+
+    /// A connection for gRPC without an upgrade. For a call of `/grpc` or `/session`, which says that it may be opened.
+    pub async fn open_grpc(&self, _: &Permitted<Call>) -> Result<Conn, EngineError> {
+        Box::pin(self.refuse_loop()).await?;
+        self.connect().await
     }
 
     /// Takes a connection back whose answer was read to its end.

@@ -56,6 +56,7 @@ pub enum Subject<'s> {
     Network(&'s str),
     Volume(&'s str),
     Image(&'s str),
+    Exec(&'s str),
     Info,
     /// All that there is of these: what the API's list answers, with its filters as JSON.
     List(Resource, Option<&'s str>),
@@ -69,6 +70,7 @@ impl fmt::Display for Subject<'_> {
             Subject::Network(name) => write!(f, "what network `{}` is", printable(name)),
             Subject::Volume(name) => write!(f, "what volume `{}` is", printable(name)),
             Subject::Image(name) => write!(f, "what image `{}` is", printable(name)),
+            Subject::Exec(id) => write!(f, "what exec `{}` is", printable(id)),
             Subject::Info => f.write_str("how it is set up (`/info`)"),
             Subject::List(resource, _) => write!(f, "what it has of kind {resource}"),
         }
@@ -211,6 +213,7 @@ fn path_of(subject: Subject<'_>) -> Option<String> {
         Subject::Network(name) => named("networks", name, ""),
         Subject::Volume(name) => named("volumes", name, ""),
         Subject::Image(name) => named("images", name, "/json"),
+        Subject::Exec(id) => named("exec", id, "/json"),
         Subject::Info => Some("/info".to_owned()),
         Subject::List(resource, filters) => {
             let list = match resource {

@@ -5,15 +5,17 @@
 //! where the next message begins; an answer that breaks off breaks off for the client too.
 
 use super::body::{BodyError, BodyQuota};
+use super::callbacks::OpenedSession;
 use super::entries::EntryFilter;
 use super::exchange::{Both, both};
 use super::head::Connection;
+use super::http2::{self, Speaks};
 use super::items::{ItemFilter, StreamEnd};
 use super::refusal::Refusal;
 use super::request::Upload;
 use super::{AfterCall, ClientConnection, ListenerState, Sent, audit, deeds, facts, head};
 use crate::api::endpoint::{AnswerKind, Row, Versions};
-use crate::api::{Call, Typed, json};
+use crate::api::{Call, Endpoint, Typed, json};
 use crate::auth::Identity;
 use crate::engine::Engine;
 use crate::policy::{Answer, Chain, Context, Facts, Finding, Permitted, Reads, Step};
@@ -46,6 +48,10 @@ pub(super) struct Shape {
     is_verbatim: bool,
     /// The connection is for HTTP/2, and nobody looks into it.
     is_http2: bool,
+    /// What follows an upgrade is BuildKit's protocol, and policies look into it.
+    pub(super) terminates: bool,
+    /// The engine takes BuildKit's protocol without an upgrade, so that we give in to the client's.
+    pub(super) is_native: bool,
     pub(super) reads_answer: Reads,
     /// Of the archive that the client sends.
     pub(super) reads_entries: bool,
@@ -55,6 +61,8 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn of(call: &Permitted<Call>, chain: &Chain, cx: &Context<'_>) -> Shape {
+        let terminates =
+            !chain.is_empty() && call.row().is_some_and(|row| row.answer == AnswerKind::HijackH2c);
         Shape {
             row: call.row(),
             is_head: call.is_head(),
@@ -63,11 +71,18 @@ impl Shape {
             http: call.http(),
             is_verbatim: matches!(**call, Call::Verbatim(_)),
             is_http2: matches!(**call, Call::Http2),
+            terminates,
+            is_native: terminates,
             reads_answer: chain.reads_answer(call, cx),
-            reads_entries: chain.reads_entries(call, cx),
+            reads_entries: chain.reads_entries(call, cx) || opens_context(call),
             engine: cx.engine,
         }
     }
+}
+
+/// Of a build, whose Dockerfile is looked for.
+fn opens_context(call: &Call) -> bool {
+    matches!(call, Call::Typed(typed) if typed.has_open_context())
 }
 
 /// How the engine's side of a call ended.
@@ -91,6 +106,9 @@ pub(super) async fn answer(
         record.status = 200;
         return AfterCall::Relay(sent.conn);
     }
+    if sent.shape.is_native {
+        return http2::give_in(client, record, in_http2(sent, &upload)).await;
+    }
     let outcome = relay(state, client, &mut sent, &mut upload, record).await;
     let (ended, all_sent, client_ended) = match outcome {
         Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),
@@ -103,18 +121,17 @@ pub(super) async fn answer(
         }
         Ok(Both::ClientGone) => return Refusal::Left.answer(state, client, upload, record).await,
         // The engine sees its request break off, and so does a client that already reads an answer.
-        Ok(Both::Denied(reasons)) if record.status == 0 => {
+        Ok(Both::Refused(refusal)) if record.status == 0 => {
             drop(sent);
-            let refusal = Refusal::Denied(reasons);
             return Box::pin(refusal.answer(state, client, upload, record)).await;
         }
-        Ok(Both::Denied(reasons)) => {
-            let rule = reasons.into_iter().next().map(|reason| reason.rule.into_owned());
-            (record.verdict, record.rule) = (Verdict::Deny, rule);
+        Ok(Both::Refused(refusal)) => {
+            (record.verdict, record.rule) = (refusal.verdict(), refusal.rule());
             return AfterCall::Close;
         }
     };
     match ended {
+        Ended::Hijacked if sent.shape.terminates => in_http2(sent, &upload),
         Ended::Hijacked => {
             drop_lone_line_end(&mut client.buffer);
             AfterCall::Relay(sent.conn)
@@ -140,6 +157,26 @@ pub(super) async fn answer(
     }
 }
 
+/// A connection that goes on as BuildKit's, unless a body stands behind the upgrade: it would be taken for the first of
+/// the other protocol.
+fn in_http2(sent: Sent, upload: &Upload) -> AfterCall {
+    let Sent { conn: engine, identity, trail, shape, call, .. } = sent;
+    if !upload.framing.is_done() {
+        return AfterCall::Close;
+    }
+    AfterCall::Http2(match (shape.row.map(|row| row.endpoint), call) {
+        (Some(Endpoint::Session), call) => {
+            let metadata = call.as_deref().filter(|_| shape.is_native).map(http2::metadata);
+            let opened = Box::new(OpenedSession { identity, engine: shape.engine, call });
+            match metadata {
+                Some(metadata) => Speaks::NativeSession { engine, opened, metadata },
+                None => Speaks::Session { engine, opened },
+            }
+        }
+        _ => Speaks::Grpc { identity, engine, trail },
+    })
+}
+
 async fn relay(
     state: &ListenerState,
     client: &mut ClientConnection,
@@ -147,6 +184,7 @@ async fn relay(
     upload: &mut Upload,
     record: &mut Record,
 ) -> Result<Both<Result<Ended, Refusal>>, Refusal> {
+    let source = client.caller.peer.source();
     let (reader, mut to_client) = client.stream.split();
     let mut from_client = Inbox { reader, buffer: &mut client.buffer };
     let (reader, mut to_engine) = sent.conn.stream.split();
@@ -188,6 +226,8 @@ async fn relay(
         identity,
         call,
         engine: shape.engine,
+        trail,
+        source,
     });
     let both = both(
         &mut from_client,
@@ -265,11 +305,15 @@ impl AnswerContext<'_> {
                 Step::Answered(_) => return Err(Refusal::Answer("a policy answers it")),
                 Step::Ask(questions) => {
                     let trail = self.trail;
-                    facts::find_out(state, shape.engine, questions, trail, &mut facts).await?;
+                    let who = self.identity;
+                    facts::find_out(state, shape.engine, who, questions, trail, &mut facts).await?;
                 }
                 Step::Do(wanted) => {
                     let trail = self.trail;
-                    deeds::carry_out(state, shape.engine, wanted, trail, &mut facts).await?;
+                    // Slots are of calls, and this one has its own.
+                    let none = &mut Vec::new();
+                    let who = (self.identity, shape.engine);
+                    deeds::carry_out(state, who, wanted, trail, &mut facts, none).await?;
                 }
             }
         }

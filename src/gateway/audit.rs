@@ -18,7 +18,7 @@ pub(super) fn note(record: &mut Record, findings: Vec<Finding>) {
     }
 }
 
-fn line(Finding { policy, reason }: &Finding) -> String {
+fn line(Finding { policy, reason, .. }: &Finding) -> String {
     let mut line = json!({
         "policy": policy, "rule": reason.rule, "field": reason.field, "why": reason.why,
     });

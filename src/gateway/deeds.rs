@@ -8,8 +8,10 @@ use std::fmt;
 use std::pin::Pin;
 
 use super::ListenerState;
+use super::grants;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
+use crate::auth::Identity;
 use crate::config::RuntimeListener;
 use crate::policy::facts::DeedResult;
 use crate::policy::{Deed, Facts};
@@ -24,22 +26,35 @@ pub trait Control: Send + Sync + fmt::Debug {
     fn open(&self, listener: RuntimeListener) -> Told<'_>;
 }
 
+/// What a call has until it ends: given back by being dropped.
+pub(super) type HeldByCall = Box<dyn Send + Sync>;
+
 /// Of one call: a prune removes many things.
 const MOST_DEEDS: usize = 4096;
 
+/// What the call has from then on until it ends is put among what is `held`.
 pub(super) async fn carry_out(
     state: &ListenerState,
-    engine: Versions,
+    (identity, engine): (&Identity, Versions),
     deeds: Vec<Deed>,
     trail: &Trail,
     facts: &mut Facts,
+    held: &mut Vec<HeldByCall>,
 ) -> Result<(), Refusal> {
     for deed in deeds {
         if facts.outcome(&deed).is_some() {
             continue;
         }
         let outcome = match facts.outcomes() < MOST_DEEDS {
-            true => carry_out_one(state, engine, &deed, trail).await?,
+            true => match deed.plain() {
+                Deed::Grant(wanted) => {
+                    grants::issue(&state.memory.grants, wanted, identity).map(|(grant, header)| {
+                        held.push(Box::new(grant));
+                        facts.insert(deed.granted(wanted), header);
+                    })
+                }
+                plain => carry_out_one(state, engine, plain, trail, held).await?,
+            },
             false => Err(format!("there are more than {MOST_DEEDS} other things to do")),
         };
         let is_failed = outcome.is_err();
@@ -56,19 +71,32 @@ async fn carry_out_one(
     engine: Versions,
     deed: &Deed,
     trail: &Trail,
+    held: &mut Vec<HeldByCall>,
 ) -> Result<DeedResult, Refusal> {
     let version = engine.newest.min(NEWEST);
     Ok(match deed {
-        Deed::Remember(question, fact) => {
-            state.memory.keep(question.clone(), fact.clone());
-            Ok(())
-        }
+        Deed::Remember(question, fact) => state.memory.keep(question.clone(), fact.clone()),
+        Deed::Bind(session, build) => session.bind(build),
         Deed::Remove(resource, name) => {
             state.engine.remove(version, *resource, name, trail).await?
+        }
+        Deed::RemoveUnused(resource, name) => {
+            state.engine.remove_unused(version, *resource, name, trail).await?
+        }
+        Deed::CreateNetwork { body, .. } => {
+            state.engine.create_network(version, body, trail).await?
         }
         Deed::PutArchive { container, path, tar } => {
             state.engine.put_archive(version, container, path, tar, trail).await?
         }
         Deed::OpenListener(listener) => state.control.open(listener.clone()).await,
+        Deed::Take(slot) => match state.memory.slots.take(slot).await {
+            Some(slot) => {
+                held.push(Box::new(slot));
+                Ok(())
+            }
+            None => Err("all are taken".to_owned()),
+        },
+        Deed::Grant(_) | Deed::OfEngine(_) => Err("it is not held".to_owned()),
     })
 }

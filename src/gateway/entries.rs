@@ -4,15 +4,17 @@
 //! header before the policies have seen its entry; nothing is held back for longer than that; of an archive that cannot
 //! be read, nothing more goes on.
 
+use super::refusal::Refusal;
 use super::{ListenerState, facts};
 use crate::api::Typed;
 use crate::api::endpoint::Versions;
-use crate::auth::Identity;
+use crate::auth::{Identity, PeerKey};
 use crate::policy::{Facts, Reason};
 use crate::wire::framing::Framing;
 use crate::wire::io::Writer;
 use crate::wire::pump::{Inbox, PumpError};
-use crate::wire::tar::{Archive, TarError};
+use crate::wire::tar::{Archive, TarEntry, TarError};
+use crate::wire::trail::Trail;
 
 /// What the entries of an archive go through.
 pub(super) struct EntryFilter<'a> {
@@ -20,13 +22,16 @@ pub(super) struct EntryFilter<'a> {
     pub identity: &'a Identity,
     pub call: &'a Typed,
     pub engine: Versions,
+    pub trail: &'a Trail,
+    /// Whose memory it is.
+    pub source: PeerKey,
 }
 
 /// Why a body did not come to its end.
 #[derive(Debug)]
 pub(super) enum UploadError {
     Pump(PumpError),
-    Denied(Vec<Reason>),
+    Refused(Refusal),
 }
 
 impl EntryFilter<'_> {
@@ -38,6 +43,10 @@ impl EntryFilter<'_> {
         to: &mut Writer<'_>,
         passed: &mut u64,
     ) -> Result<(), UploadError> {
+        if self.call.has_open_context() {
+            // Boxed: what a build needs is not carried through every upload.
+            return Box::pin(self.pump_context(from, framing, to, passed)).await;
+        }
         let mut archive = Archive::default();
         while !framing.is_done() {
             let failed = |error| UploadError::Pump(PumpError::Read(error));
@@ -61,7 +70,7 @@ impl EntryFilter<'_> {
             }
             if let Err(reasons) = shown {
                 from.buffer.consume(n);
-                return Err(UploadError::Denied(reasons));
+                return Err(UploadError::Refused(Refusal::Denied(reasons)));
             }
             let part = from.buffer.unread().get(..n).unwrap_or(&[]);
             to.write_all(part).await.map_err(|error| UploadError::Pump(PumpError::Write(error)))?;
@@ -73,13 +82,17 @@ impl EntryFilter<'_> {
 
     fn show(&self, archive: &mut Archive, part: &[u8]) -> Result<(), Vec<Reason>> {
         let entries = archive.push(part).map_err(|error| unreadable(&error))?;
+        entries.iter().try_for_each(|entry| self.show_entry(entry))
+    }
+
+    pub(super) fn show_entry(&self, entry: &TarEntry) -> Result<(), Vec<Reason>> {
         let facts = Facts::default();
         let cx = facts::context(self.state, self.identity, self.engine, &facts);
-        entries.iter().try_for_each(|entry| self.state.chain.entry(self.call, entry, &cx))
+        self.state.chain.entry(self.call, entry, &cx)
     }
 }
 
-fn unreadable(error: &TarError) -> Vec<Reason> {
+pub(super) fn unreadable(error: &TarError) -> Vec<Reason> {
     let why = format!("cannot be looked into: {error}");
     let hint = "send a plain tar archive, as `tar` and Docker's own clients make it";
     vec![Reason::new("archive.unreadable", "the archive", why, hint)]

@@ -13,8 +13,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::entries::{EntryFilter, UploadError};
+use super::refusal::Refusal;
 use super::request::Upload;
-use crate::policy::Reason;
 use crate::wire::framing::Framing;
 use crate::wire::io::Writer;
 use crate::wire::pump::{Inbox, PumpError, pump};
@@ -38,8 +38,8 @@ pub(super) enum Both<T> {
     Answered { answer: T, sent: bool, client_ended: bool },
     /// The client's connection broke.
     ClientGone,
-    /// A policy refused an entry of what the client sends.
-    Denied(Vec<Reason>),
+    /// A policy refused what the client sends, or could not be asked.
+    Refused(Refusal),
 }
 
 /// Runs the answer to its end, and the request beside it.
@@ -67,7 +67,7 @@ pub(super) async fn both<T>(
     let answer = match answered {
         Ok(answer) => answer,
         Err(RequestEnd::Gone) => return Both::ClientGone,
-        Err(RequestEnd::Denied(reasons)) => return Both::Denied(reasons),
+        Err(RequestEnd::Refused(refusal)) => return Both::Refused(refusal),
     };
     let is_over = |flag: &AtomicBool| flag.load(Relaxed);
     if ![&progress.sent, &progress.ended, &progress.refused].into_iter().any(is_over) {
@@ -88,7 +88,7 @@ pub(super) async fn both<T>(
 enum RequestEnd {
     /// The client's connection broke: there is nobody to answer.
     Gone,
-    Denied(Vec<Reason>),
+    Refused(Refusal),
 }
 
 use RequestEnd::Gone;
@@ -107,7 +107,7 @@ async fn request(
     let sent = match filter {
         None => pump(client, framing, engine, bytes_in).await,
         Some(filter) => match filter.pump(client, framing, engine, bytes_in).await {
-            Err(UploadError::Denied(reasons)) => return RequestEnd::Denied(reasons),
+            Err(UploadError::Refused(refusal)) => return RequestEnd::Refused(refusal),
             Err(UploadError::Pump(error)) => Err(error),
             Ok(()) => Ok(()),
         },

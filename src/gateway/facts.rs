@@ -17,9 +17,10 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use super::ListenerState;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
+use crate::auth::Identity;
 use crate::engine::{Address, Inspected, Subject};
 use crate::policy::mount_table::MountTable;
-use crate::policy::{Context, Fact, Facts, Question};
+use crate::policy::{Context, Fact, Facts, Look, Question};
 use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
@@ -28,11 +29,14 @@ const MOST_FACTS: usize = 512;
 const AT_ONCE: usize = 8;
 /// How long the file system may take to say where a path leads, and the resolver where a name does.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a view may ask for more before it says what it shows.
+const MOST_LOOKS: usize = 8;
 
 /// Answers every question; `facts` then has them all.
 pub(super) async fn find_out(
     state: &ListenerState,
     engine: Versions,
+    identity: &Identity,
     questions: Vec<Question>,
     trail: &Trail,
     facts: &mut Facts,
@@ -45,7 +49,7 @@ pub(super) async fn find_out(
     }
     let beyond = open.split_off(open.len().min(MOST_FACTS.saturating_sub(facts.len())));
     let asking = open.into_iter().map(|question| async move {
-        let answer = Box::pin(answer(state, engine, &question, trail)).await;
+        let answer = Box::pin(answer(state, engine, identity, &question, trail)).await;
         (question, answer)
     });
     let mut answers = stream::iter(asking).buffered(AT_ONCE);
@@ -60,13 +64,46 @@ pub(super) async fn find_out(
     Ok(())
 }
 
+/// As the policies see the engine, of which one may show another.
 async fn answer(
+    state: &ListenerState,
+    engine: Versions,
+    identity: &Identity,
+    question: &Question,
+    trail: &Trail,
+) -> Result<Fact, Refusal> {
+    if let Question::OfEngine(question) = question {
+        return of_engine(state, engine, question, trail).await;
+    }
+    let Some(view) = state.chain.view() else {
+        return of_engine(state, engine, question, trail).await;
+    };
+    let mut known = Facts::default();
+    for _ in 0..MOST_LOOKS {
+        let open = match view.look(question, &context(state, identity, engine, &known)) {
+            Look::Same => return of_engine(state, engine, question, trail).await,
+            Look::Known(fact) => return Ok(fact),
+            Look::Ask(questions) => questions,
+        };
+        for question in open {
+            let fact = of_engine(state, engine, &question, trail).await?;
+            known.insert(question, fact);
+        }
+    }
+    Ok(Fact::Failed("it leads to too many others".to_owned()))
+}
+
+async fn of_engine(
     state: &ListenerState,
     engine: Versions,
     question: &Question,
     trail: &Trail,
 ) -> Result<Fact, Refusal> {
     let subject = match question {
+        Question::OfEngine(question) => {
+            return Box::pin(of_engine(state, engine, question, trail)).await;
+        }
+        Question::ExecInspect(id) => Subject::Exec(id),
         Question::Container(name) => Subject::Container(name),
         Question::Network(name) => Subject::Network(name),
         Question::Volume(name) => Subject::Volume(name),
@@ -79,6 +116,16 @@ async fn answer(
         }
         Question::Addresses(name) => return Ok(addresses(name).await),
         Question::Exec(_) => return Ok(state.memory.recall(question).unwrap_or(Fact::Absent)),
+        Question::Begun { waits: false, .. } => {
+            return Ok(state.memory.recall(question).unwrap_or(Fact::Absent));
+        }
+        Question::Begun { what, id, waits: true } => {
+            let waiting = state.memory.await_fact(Question::begun(*what, id));
+            return Ok(tokio::time::timeout(PATIENCE, waiting).await.unwrap_or(Fact::Absent));
+        }
+        Question::Fresh => return Ok(fresh()),
+        // A deed's, and not done.
+        Question::Granted(_) => return Ok(Fact::Absent),
         Question::Plugin { name, method, body } => {
             return Ok(state.plugins.ask(name, method, body).await);
         }
@@ -139,14 +186,23 @@ async fn addresses(name: &str) -> Fact {
     }
 }
 
+fn fresh() -> Fact {
+    let mut random = [0; 16];
+    match aws_lc_rs::rand::fill(&mut random) {
+        Ok(()) => Fact::Fresh(format!("{:032x}", u128::from_be_bytes(random))),
+        Err(_) => Fact::Failed("the kernel gives no random bytes".to_owned()),
+    }
+}
+
 /// The same for all steps of one decision.
 pub(super) fn context<'a>(
     state: &'a ListenerState,
-    identity: &'a crate::auth::Identity,
+    identity: &'a Identity,
     engine: Versions,
     facts: &'a Facts,
 ) -> Context<'a> {
-    Context::new(identity, &state.listener, engine, facts)
+    let thorough = state.witness.is_some();
+    Context { thorough, ..Context::new(identity, &state.listener, engine, facts) }
 }
 
 #[cfg(test)]

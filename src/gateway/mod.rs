@@ -8,18 +8,28 @@ mod answer;
 mod audit;
 mod body;
 mod budget;
+mod callbacks;
+mod context;
 mod deeds;
 mod entries;
 mod exchange;
 mod facts;
+mod grants;
+mod grpc;
 mod head;
 mod http2;
 mod items;
 mod memory;
+mod native;
 mod plugins;
 mod refusal;
 mod request;
 mod revoke;
+mod running;
+mod sessions;
+mod slots;
+mod transfer;
+mod witness;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,7 +47,7 @@ use crate::config::{Limits, Revoke};
 use crate::engine::{Conn, Engine};
 use crate::listener::tls::{Offer, Server};
 use crate::listener::{Incoming, Service, Serving};
-use crate::policy::{Chain, Facts, Permitted, Reads, Step};
+use crate::policy::{Chain, Facts, Permitted, Question, Reads, Step};
 use crate::telemetry::access::{Log, Record, Stage, Verdict};
 use crate::telemetry::metrics::Tally;
 use crate::wire::buffer::Buffer;
@@ -47,6 +57,7 @@ use crate::wire::relay::{self, Ends};
 use crate::wire::trail::Trail;
 use answer::{Shape, answer};
 pub use budget::Budgets;
+use deeds::HeldByCall;
 pub use deeds::{Control, Told};
 use http2::Speaks;
 pub use memory::Memory;
@@ -54,6 +65,9 @@ pub use plugins::{Plugin, Plugins};
 use refusal::Refusal;
 use request::{Accepted, Leases, Upload, accept, parse};
 use revoke::Session;
+use running::HeldBuild;
+use sessions::AttachedSession;
+pub use witness::{Seen, SeenCall, Witness};
 
 /// What every connection of one listener shares, as the configuration has it now.
 ///
@@ -87,6 +101,8 @@ pub struct ListenerState {
     pub plugins: Arc<Plugins>,
     /// Who opens listeners for them.
     pub control: Arc<dyn Control>,
+    /// Who is told of every call, where no policy refuses any: what is behind this listener is no engine.
+    pub witness: Option<Arc<dyn Witness>>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
@@ -142,9 +158,10 @@ impl ListenerHandle {
     }
 }
 
-/// HTTP/1.1 only (dockerd pins ALPN too: moby#50744). No resumption: a client whose certificate was revoked
+/// HTTP/1.1 first, which all clients of today speak here (dockerd has pinned ALPN to it: moby#50744); HTTP/2 for those
+/// that offer nothing else, as gRPC's libraries do. No resumption: a client whose certificate was revoked
 /// must not come back with a ticket, and the docker CLI, a process a command, has never used one.
-pub const TLS: Offer = Offer { protocols: &[b"http/1.1"], resumes: false };
+pub const TLS: Offer = Offer { protocols: &[b"http/1.1", b"h2"], resumes: false };
 
 impl Service for ListenerHandle {
     fn name(&self) -> Arc<str> {
@@ -225,8 +242,16 @@ enum AfterCall {
     Linger,
     /// The engine took the connection over: bytes both ways from here on.
     Relay(Conn),
-    /// It goes on in HTTP/2, to be refused in it.
+    /// It goes on in HTTP/2.
     Http2(Speaks),
+}
+
+/// What every policy has let through.
+struct Decided {
+    call: Permitted<Call>,
+    shape: Shape,
+    /// That the call has until it ends.
+    held: Vec<HeldByCall>,
 }
 
 /// What is on its way to the engine, and what is needed when the answer comes.
@@ -237,6 +262,9 @@ struct Sent {
     trail: Trail,
     /// What was asked, where policies read the answer or what the client goes on to send.
     call: Option<Box<Typed>>,
+    /// Given back when this is dropped, and ended.
+    _held: Vec<HeldByCall>,
+    _build: Option<Box<BuildParts>>,
 }
 
 /// Serves one connection, accepted in this generation of the state, to its end. `permit` is given
@@ -272,16 +300,30 @@ async fn connection<P: Send + 'static>(
                 if record.status != 0 {
                     state.finish(&mut record);
                 }
-                return Box::pin(http2::serve(state, &mut client, speaks)).await;
+                drop(state);
+                return Box::pin(in_http2(handle, client, speaks)).await;
             }
         }
     }
     client.stream.say_end();
 }
 
+/// The rest of a connection in HTTP/2, unless a reload takes its user away.
+async fn in_http2(handle: Arc<ListenerHandle>, mut client: ClientConnection, speaks: Speaks) {
+    let session = client.session.take();
+    let serving = http2::serve(Arc::clone(&handle), &mut client, speaks);
+    match session {
+        None => serving.await,
+        Some(mut session) => tokio::select! {
+            () = serving => {}
+            () = session.revoked(&handle) => {}
+        },
+    }
+}
+
 /// One call, in a box of its own: an idle connection costs its sockets and little else.
 fn begin<'c>(
-    handle: &'c ListenerHandle,
+    handle: &'c Arc<ListenerHandle>,
     state: &'c ListenerState,
     client: &'c mut ClientConnection,
 ) -> Pin<Box<dyn Future<Output = (AfterCall, Box<Record>)> + Send + 'c>> {
@@ -339,7 +381,7 @@ fn hand_over<P: Send + 'static>(
 
 /// The story: one request, from its first byte to the last byte of its answer.
 async fn call(
-    handle: &ListenerHandle,
+    handle: &Arc<ListenerHandle>,
     state: &ListenerState,
     client: &mut ClientConnection,
     record: &mut Record,
@@ -360,12 +402,12 @@ async fn call(
             .instrument(debug_span!("parse"))
             .await?;
         record.mark(Stage::Parse);
-        let (call, shape) = decide(state, call, &identity, &trail, record)
+        let decided = decide(state, call, &identity, &trail, record)
             .instrument(debug_span!("decide"))
             .await?;
         record.mark(Stage::Decide);
         let sent =
-            send(state, call, shape, identity, trail).instrument(debug_span!("send")).await?;
+            send(handle, state, decided, identity, trail).instrument(debug_span!("send")).await?;
         record.mark(Stage::Send);
         Ok(sent)
     }
@@ -488,54 +530,103 @@ async fn decide(
     identity: &Identity,
     trail: &Trail,
     record: &mut Record,
-) -> Result<(Permitted<Call>, Shape), Refusal> {
+) -> Result<Decided, Refusal> {
     // A pass-through asks the engine nothing.
     let engine = match state.chain.is_empty() {
         true => KNOWN,
         false => state.engine.versions(trail).await?,
     };
-    let mut facts = Facts::default();
-    let mut deciding = state.chain.decide(call);
+    let (mut facts, mut held) = (Facts::default(), Vec::new());
+    if let Some(view) = state.chain.view() {
+        let owner = view.owner(&facts::context(state, identity, engine, &facts));
+        record.namespace = owner.map(String::into_boxed_str);
+    }
+    let witness = state.witness.as_ref().map(|told| (told, SeenCall::of(record, Some(&call))));
+    let mut deciding = match witness {
+        None => state.chain.decide(call),
+        Some(_) => state.chain.explain(call),
+    };
+    if witness.is_some() {
+        deciding.keep_edits();
+    }
     let decided = loop {
         match deciding.step(&facts::context(state, identity, engine, &facts)) {
             Step::Done(call) => break Ok(call),
             Step::Denied(reasons) => break Err(Refusal::Denied(reasons)),
             Step::Answered(reply) => break Err(Refusal::Answered(reply)),
             Step::Ask(questions) => {
-                let asking = facts::find_out(state, engine, questions, trail, &mut facts);
+                if let Some((witness, seen)) = &witness {
+                    let known = |question: &Question| witness.knows(seen.operation, question);
+                    let known = questions.iter().filter_map(|one| Some((one.clone(), known(one)?)));
+                    known.for_each(|(question, fact)| facts.insert(question, fact));
+                }
+                let asking = facts::find_out(state, engine, identity, questions, trail, &mut facts);
                 if let Err(refusal) = asking.await {
                     break Err(refusal);
                 }
             }
             Step::Do(wanted) => {
-                let doing = Box::pin(deeds::carry_out(state, engine, wanted, trail, &mut facts));
-                if let Err(refusal) = doing.await {
+                let (facts, held) = (&mut facts, &mut held);
+                let who = (identity, engine);
+                let doing = deeds::carry_out(state, who, wanted, trail, facts, held);
+                if let Err(refusal) = Box::pin(doing).await {
                     break Err(refusal);
                 }
             }
         }
     };
-    audit::note(record, deciding.into_findings());
+    let edits = deciding.edits().to_vec();
+    let findings = deciding.into_findings();
+    if let (Some((witness, seen)), Ok(_) | Err(Refusal::Answered(_))) = (witness, &decided) {
+        witness.saw(seen, Seen::Judged(findings.clone(), edits));
+    }
+    audit::note(record, findings);
     let call = decided?;
-    let shape = Shape::of(&call, &state.chain, &facts::context(state, identity, engine, &facts));
-    Ok((call, shape))
+    let mut shape =
+        Shape::of(&call, &state.chain, &facts::context(state, identity, engine, &facts));
+    shape.is_native &= state.engine.takes_grpc(engine);
+    Ok(Decided { call, shape, held })
 }
 
 async fn send(
+    handle: &Arc<ListenerHandle>,
     state: &ListenerState,
-    call: Permitted<Call>,
-    shape: Shape,
+    Decided { call, shape, held }: Decided,
     identity: Identity,
     trail: Trail,
 ) -> Result<Sent, Refusal> {
     let asked = match &*call {
-        Call::Typed(typed) if shape.reads_answer != Reads::Nothing || shape.reads_entries => {
+        Call::Typed(typed)
+            if shape.reads_answer != Reads::Nothing || shape.reads_entries || shape.terminates =>
+        {
             Some(Box::new(typed.clone()))
         }
         Call::Typed(_) | Call::Verbatim(_) | Call::Http2 => None,
     };
-    let conn = state.engine.send(call, &trail).await?;
-    Ok(Sent { conn, shape, identity, trail, call: asked })
+    let build = match &*call {
+        Call::Typed(typed) => begin_build(handle, state, &identity, typed).await?,
+        Call::Verbatim(_) | Call::Http2 => None,
+    };
+    let conn = match shape.is_native {
+        true => state.engine.open_grpc(&call).await?,
+        false => state.engine.send(call, &trail).await?,
+    };
+    Ok(Sent { conn, shape, identity, trail, call: asked, _held: held, _build: build })
+}
+
+/// What there is of a build until its call ends, and the session of its own that it may have.
+type BuildParts = (HeldBuild, Option<AttachedSession>);
+
+/// None of a call that builds nothing; else before the engine has it.
+async fn begin_build(
+    handle: &Arc<ListenerHandle>,
+    state: &ListenerState,
+    identity: &Identity,
+    call: &Typed,
+) -> Result<Option<Box<BuildParts>>, Refusal> {
+    let Some(build) = state.memory.builds.begin(call) else { return Ok(None) };
+    let session = Box::pin(sessions::attach(handle, state, identity, call)).await?;
+    Ok(Some(Box::new((build, session))))
 }
 
 #[cfg(test)]

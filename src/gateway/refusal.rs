@@ -7,12 +7,11 @@ use super::body::Slow;
 use super::budget::Full;
 use super::http2::{self, Speaks};
 use super::request::{Upload, Wants};
-use super::{AfterCall, ClientConnection, ListenerState};
+use super::{AfterCall, ClientConnection, ListenerState, witness};
 use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
 use crate::auth::AuthError;
 use crate::engine::EngineError;
-use crate::policy::buildkit::BUILDKIT;
 use crate::policy::{Reason, Reply};
 use crate::telemetry::access::{Record, Verdict};
 use crate::wire::chunked::BadChunk;
@@ -107,12 +106,20 @@ impl Refusal {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> Verdict {
         match self {
             Refusal::Answered(_) => Verdict::Allow,
             Refusal::Denied(_) => Verdict::Deny,
             Refusal::Away(_) | Refusal::Answer(_) => Verdict::Fail,
             _ => Verdict::Reject,
+        }
+    }
+
+    /// The rule that refuses, if one does.
+    pub(super) fn rule(&self) -> Option<String> {
+        match self {
+            Refusal::Denied(reasons) => reasons.first().map(|reason| reason.rule.to_string()),
+            _ => None,
         }
     }
 
@@ -175,14 +182,13 @@ impl Refusal {
 
     /// How to say it to a client that would take anything but HTTP/2 for an engine without BuildKit.
     fn in_http2(&self, upload: &Upload, record: &Record) -> Option<Speaks> {
-        let Refusal::Denied(reasons) = self else { return None };
-        let is_buildkit = reasons.first().is_some_and(|reason| reason.rule == BUILDKIT);
-        if !is_buildkit || !upload.asks_h2c || !upload.framing.is_done() {
+        if !matches!(self, Refusal::Denied(_)) || !upload.asks_h2c || !upload.framing.is_done() {
             return None;
         }
         match record.operation {
             "Grpc" => {
-                Some(Speaks::Upgraded { who: record.identity.clone(), message: self.message() })
+                let (who, message) = (record.identity.clone(), self.message());
+                Some(Speaks::Refused { who, message, rule: self.rule() })
             }
             "Session" => Some(Speaks::Waits),
             _ => None,
@@ -220,15 +226,15 @@ impl Refusal {
         }
         record.verdict = self.verdict();
         // Not the rule of a policy that audited before.
-        record.rule = match &self {
-            Refusal::Denied(reasons) => reasons.first().map(|reason| reason.rule.to_string()),
-            _ => None,
-        };
+        record.rule = self.rule();
+        if let Some(witness) = &state.witness {
+            witness::refused(&**witness, &self, record);
+        }
         if let Refusal::Http2 = &self {
             return AfterCall::Http2(Speaks::Preface);
         }
         if let Some(speaks) = self.in_http2(&upload, record) {
-            return upgrade(client, speaks, record).await;
+            return http2::give_in(client, record, AfterCall::Http2(speaks)).await;
         }
         let status = match &self {
             // It could say who it is in HTTP/1.1.
@@ -360,16 +366,4 @@ pub(super) fn plain_http() -> Vec<u8> {
     let message = "dockgate: client sent an HTTP request to an HTTPS server. hint: set \
                    `DOCKER_TLS_VERIFY=1`";
     render(400, &said(message), &[], false, Wants::default())
-}
-
-/// Gives in to an upgrade whose stream no engine gets.
-async fn upgrade(client: &mut ClientConnection, speaks: Speaks, record: &mut Record) -> AfterCall {
-    const SWITCHING: &[u8] =
-        b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
-    record.status = 101;
-    record.bytes_sent += SWITCHING.len() as u64;
-    match client.stream.split().1.write_all(SWITCHING).await {
-        Ok(()) => AfterCall::Http2(speaks),
-        Err(_) => AfterCall::Linger,
-    }
 }

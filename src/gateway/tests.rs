@@ -12,8 +12,11 @@ use crate::api::Row;
 use crate::api::endpoint::Resource;
 use crate::config::RuntimeListener;
 use crate::engine::Address;
+use crate::policy::facts::Secret;
+use crate::policy::namespace::image::{ImageNames, ImageReference};
 use crate::policy::{
-    Answer, Context, Deed, Fact, Item, Link, Policy, Question, Reason, Reply, Verdict as Says,
+    Answer, Context, Deed, Edit, Fact, Item, Link, Policy, Question, Reason, Reply,
+    Verdict as Says, WantedGrant,
 };
 use crate::telemetry::access::Format;
 use crate::telemetry::metrics::Metrics;
@@ -164,6 +167,15 @@ where
     R: Fn(&Typed, &Context<'_>) -> Says + Send + Sync + 'static,
     I: Fn(&mut Json) -> Item + Send + Sync + 'static,
 {
+    client_with(engine, Arc::default(), request, item)
+}
+
+/// The same of a gateway that knows this.
+fn client_with<R, I>(engine: &TestEngine, memory: Arc<Memory>, request: R, item: I) -> UnixStream
+where
+    R: Fn(&Typed, &Context<'_>) -> Says + Send + Sync + 'static,
+    I: Fn(&mut Json) -> Item + Send + Sync + 'static,
+{
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let address = Address::Unix(engine.path.clone());
@@ -172,6 +184,7 @@ where
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let state = state(address, Chain::new(vec![Link::new(policy)]));
+            let state = ListenerState { memory, ..state };
             let handle = Arc::new(ListenerHandle::new(state));
             let caller = Caller::new(crate::auth::Peer::Unknown, Vec::new());
             connection(handle, Stream::new(theirs.into()).unwrap(), caller, 0, ()).await;
@@ -215,6 +228,7 @@ fn state(address: Address, chain: Chain) -> ListenerState {
         memory: Arc::default(),
         plugins: Arc::default(),
         control: Arc::new(Opened),
+        witness: None,
         drain: CancellationToken::new(),
         tasks: TaskTracker::new(),
     }
@@ -252,6 +266,53 @@ fn a_policy_answers_in_the_engines_place_and_the_connection_goes_on() {
     ask(&mut client, "GET /v1.43/networks");
     until(&mut client, "[]");
     assert_eq!(engine.lines(), ["GET /v1.43/networks"]);
+}
+
+#[test]
+fn a_token_is_good_while_the_call_runs_and_the_policy_has_its_header() {
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let engine = TestEngine::start(move |_, conn| {
+        conn.write_all(STREAM).unwrap();
+        conn.write_all(&chunk("{}\n")).unwrap();
+        ends.lock().unwrap().recv().unwrap();
+        conn.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let pulls = |_: &Typed, cx: &Context<'_>| {
+        let names = ImageNames::new("127.0.0.1:5454", "dgabcdefghij");
+        let wanted = WantedGrant {
+            registry: "main".to_owned(),
+            address: "127.0.0.1:5454".to_owned(),
+            repository: names.repository(&ImageReference::parse("x").unwrap()),
+            pull: true,
+            push: false,
+            header: None,
+        };
+        match cx.once(Deed::Grant(wanted.clone())) {
+            Says::Pass(_) => match cx.facts.get(&Question::Granted(Box::new(wanted))) {
+                Some(Fact::Header(Secret(text))) => Says::Pass(vec![Edit::Header(
+                    "x-registry-auth",
+                    Some(text.as_bytes().to_vec()),
+                )]),
+                other => panic!("{other:?}"),
+            },
+            first => first,
+        }
+    };
+    let memory = Arc::new(Memory::default());
+    let mut client = client_with(&engine, Arc::clone(&memory), pulls, keep);
+    assert_eq!(memory.grants.running(), 0);
+    ask(&mut client, "POST /v1.43/images/create?fromImage=x&tag=1");
+    until(&mut client, "{}\n");
+    assert_eq!(memory.grants.running(), 1);
+    end.send(()).unwrap();
+    until(&mut client, "0\r\n\r\n");
+    let began = Instant::now();
+    while memory.grants.running() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the call has ended");
+        std::thread::yield_now();
+    }
+    assert!(memory.grants.has_any("main"), "for a minute more");
 }
 
 #[test]

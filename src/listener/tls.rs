@@ -189,7 +189,7 @@ fn in_words(error: &Error) -> String {
         Error::AlertReceived(alert) => {
             return format!("the client refuses our certificate or terms: alert {alert:?}");
         }
-        Error::NoApplicationProtocol => "speaks no HTTP/1.1 (ALPN)",
+        Error::NoApplicationProtocol => "speaks neither HTTP/1.1 nor HTTP/2 (ALPN)",
         Error::PeerIncompatible(why) => {
             return format!("the client and we have no terms in common: {why:?}");
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::rehearsal::{Outcome, Request, Verdict, rehearse};
+use super::rehearsal::{Outcome, Request, Verdict, own, rehearse};
 use super::{Chain, Fact, Question, Reason};
 use crate::auth::Identity;
 use crate::config::{Complaints, Invalid, SourceText};
@@ -98,7 +98,10 @@ impl Test {
         let body = self.body.as_deref().unwrap_or_default().as_bytes();
         let request = Request { method, target, body };
         let listener = self.listener.as_deref().unwrap_or("test");
-        let knows = |question: &Question| self.engine.answer(&known, question);
+        let knows = |question: &Question| match matches!(question, Question::Begun { .. }) {
+            true => own(listener, &identity),
+            false => self.engine.answer(&known, question),
+        };
         let Outcome { verdict, .. } = rehearse(chain, listener, &identity, &request, &knows);
         let expected = (self.expect.span().start, *self.expect.get_ref());
         match (verdict, expected) {

@@ -7,14 +7,15 @@
 
 use std::ops::Deref;
 
-use super::buildkit::BuildKit;
+use super::builds::Builds;
 use super::edit::{self, Edit};
 use super::named::Named;
 use super::versions::KnownVersions;
-use super::{Answer, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict};
+use super::{Answer, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict, View};
 use crate::api::doc::Value;
+use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::BodyKind;
-use crate::api::{Call, Typed};
+use crate::api::{Call, Endpoint, Row, Typed};
 use crate::wire::tar::TarEntry;
 
 /// Something that every policy of its listener has allowed.
@@ -39,6 +40,8 @@ pub struct Chain {
 pub struct Finding {
     pub policy: String,
     pub reason: Reason,
+    /// Whether it is no refusal: the policy only audits.
+    pub audits: bool,
 }
 
 /// What comes next of something that is being decided.
@@ -58,8 +61,12 @@ pub enum Step<T> {
 #[derive(Debug)]
 pub struct Deciding<'c> {
     links: &'c [Link],
+    /// A refusal is written down, and the next policy is asked.
+    explains: bool,
     call: Option<Call>,
     next: usize,
+    /// Whose turn it is to say what slot the call must have.
+    next_slot: usize,
     findings: Vec<Finding>,
     /// What each policy has changed, for whoever wants to see it.
     edits: Option<Vec<(String, Edit)>>,
@@ -81,6 +88,27 @@ impl Link {
     pub fn auditing(policy: Box<dyn Policy>) -> Link {
         Link { policy, audits: true }
     }
+
+    /// A policy that shows others another engine knows the engine itself.
+    fn context<'a>(&self, cx: &Context<'a>) -> Context<'a> {
+        match self.policy.view() {
+            Some(_) => Context { facts: cx.facts.of_engine(), ..*cx },
+            None => *cx,
+        }
+    }
+
+    /// And asks and does there.
+    fn asked(&self, verdict: Verdict) -> Verdict {
+        match (self.policy.view(), verdict) {
+            (Some(_), Verdict::Ask(questions)) => Verdict::Ask(
+                questions.into_iter().map(|one| Question::OfEngine(Box::new(one))).collect(),
+            ),
+            (Some(_), Verdict::Do(deeds)) => {
+                Verdict::Do(deeds.into_iter().map(|one| Deed::OfEngine(Box::new(one))).collect())
+            }
+            (_, verdict) => verdict,
+        }
+    }
 }
 
 impl Chain {
@@ -94,7 +122,7 @@ impl Chain {
         if !links.is_empty() {
             // Where nothing is enforced, this is not either.
             let audits = links.iter().all(|link| link.audits);
-            links.insert(0, Link { policy: Box::new(BuildKit), audits });
+            links.insert(0, Link { policy: Box::new(Builds), audits });
             links.insert(0, Link::new(Box::new(KnownVersions)));
         }
         Chain { links }
@@ -104,14 +132,27 @@ impl Chain {
         self.links.is_empty()
     }
 
+    /// What the policies see of the engine, where the last of them shows another.
+    pub fn view(&self) -> Option<&dyn View> {
+        self.links.iter().rev().find_map(|link| link.policy.view())
+    }
+
     pub fn decide(&self, call: Call) -> Deciding<'_> {
         Deciding {
             links: &self.links,
+            explains: false,
             call: Some(call),
             next: 0,
+            next_slot: 0,
             findings: Vec::new(),
             edits: None,
         }
+    }
+
+    /// The same for `dockgate explain`, where no engine is behind it: all policies are asked for all of their reasons, and what
+    /// they refuse is a finding each and goes on. What is no whole call (an answer, a file of an archive) is refused as ever.
+    pub fn explain(&self, call: Call) -> Deciding<'_> {
+        Deciding { explains: true, ..self.decide(call) }
     }
 
     /// Whether a connection may carry HTTP/2, which nobody looks into: where all policies only audit it passes, and is a
@@ -122,8 +163,13 @@ impl Chain {
 
     /// How much of the answer to this call any policy wants to see.
     pub fn reads_answer(&self, call: &Call, cx: &Context<'_>) -> Reads {
-        let reads = |row| self.links.iter().map(|link| link.policy.reads_answer(row, cx)).max();
-        call.row().and_then(reads).unwrap_or_default()
+        call.row().map_or(Reads::Nothing, |row| self.reads_row(row, cx))
+    }
+
+    /// The same, of any call to this route.
+    pub fn reads_row(&self, row: &Row, cx: &Context<'_>) -> Reads {
+        let reads = self.links.iter().map(|link| link.policy.reads_answer(row, cx));
+        reads.max().unwrap_or_default()
     }
 
     /// Whether any policy wants to see this body of an answer that is read whole.
@@ -139,11 +185,25 @@ impl Chain {
     pub fn item(&self, call: &Typed, item: &mut serde_json::Value, cx: &Context<'_>) -> Item {
         let reads =
             |link: &&Link| !link.audits && link.policy.reads_answer(call.row(), cx) >= Reads::Items;
-        let keeps = |link: &Link| link.policy.item(call, item, cx) == Item::Keep;
+        let keeps = |link: &Link| link.policy.item(call, item, &link.context(cx)) == Item::Keep;
         match self.links.iter().rev().filter(reads).all(keeps) {
             true => Item::Keep,
             false => Item::Drop,
         }
+    }
+
+    /// Whether any policy shows texts of the builder otherwise than they are. Those that only audit change nothing.
+    pub fn shows_texts(&self) -> bool {
+        self.links.iter().any(|link| !link.audits && link.policy.shows_texts())
+    }
+
+    /// How a text of the builder is shown, by the policies, the last one first. None: as it is.
+    pub fn text(&self, text: &str, cx: &Context<'_>) -> Option<String> {
+        let links = self.links.iter().rev().filter(|link| !link.audits);
+        links.fold(None, |shown, link| {
+            let before = shown.as_deref().unwrap_or(text);
+            link.policy.text(before, &link.context(cx)).or(shown)
+        })
     }
 
     /// Whether any policy wants to see the entries of the archive that this call sends. Those that only audit do not: what
@@ -162,7 +222,51 @@ impl Chain {
         cx: &Context<'_>,
     ) -> Result<(), Vec<Reason>> {
         let reads = |link: &&Link| !link.audits && link.policy.reads_entries(call, cx);
-        self.links.iter().filter(reads).try_for_each(|link| link.policy.entry(call, entry, cx))
+        self.links
+            .iter()
+            .filter(reads)
+            .try_for_each(|link| link.policy.entry(call, entry, &link.context(cx)))
+    }
+
+    /// Shows the Dockerfile of a build to the policies that read them, in their order; to those that only audit it is not
+    /// shown, as entries are not. To be called again with the facts that a step asks for.
+    /// What comes of it is the file as they have changed it, if they have.
+    pub fn dockerfile(
+        &self,
+        build: &AskedBuild,
+        file: &[u8],
+        cx: &Context<'_>,
+    ) -> Step<Option<Vec<u8>>> {
+        let mut changed: Option<Vec<u8>> = None;
+        for link in readers(&self.links) {
+            let cx = &link.context(cx);
+            let now = changed.as_deref().unwrap_or(file);
+            match link.asked(link.policy.dockerfile(build, now, cx)) {
+                Verdict::Pass(_) => {}
+                Verdict::Ask(questions) => return Step::Ask(questions),
+                Verdict::Do(deeds) => return Step::Do(deeds),
+                Verdict::Deny(reasons) => return Step::Denied(reasons),
+                Verdict::Answer(_) => return Step::Denied(vec![has_an_answer(link)]),
+            }
+            match link.policy.dockerfile_sent(build, now, cx) {
+                Ok(None) => {}
+                Ok(Some(file)) => changed = Some(file),
+                Err(reason) => return Step::Denied(vec![reason]),
+            }
+        }
+        Step::Done(changed)
+    }
+
+    /// Whether the engine may ask the client of a build for its credentials for this registry; of the policies that only
+    /// audit none is asked. To be called again with the facts that a step asks for.
+    pub fn credentials(&self, host: &str, cx: &Context<'_>) -> Step<()> {
+        let enforced = self.links.iter().filter(|link| !link.audits);
+        all_of(enforced, |policy, cx| policy.credentials(host, cx), cx)
+    }
+
+    /// Whether any policy wants to see the Dockerfiles of builds.
+    pub fn reads_dockerfiles(&self) -> bool {
+        readers(&self.links).next().is_some()
     }
 
     /// Shows an answer to the policies, the last one first.
@@ -194,15 +298,17 @@ impl Deciding<'_> {
             && let Err(reason) = closed_world(typed)
         {
             // What only audits lets pass; what nobody knows is not sent all the same.
-            match only_audits(self.links) {
-                true => self.findings.push(closed_world_found(reason)),
+            let audits = only_audits(self.links);
+            match audits || self.explains {
+                true => self.findings.push(Finding { audits, ..closed_world_found(reason) }),
                 false => return Step::Denied(vec![reason]),
             }
         }
         while let Some(link) = self.links.get(self.next) {
             let later = Later(self.links.get(self.next + 1..).unwrap_or_default());
-            let here = Context { later, thorough: link.audits, ..*cx };
-            match link.policy.request(typed, &here) {
+            let thorough = link.audits || self.explains;
+            let here = Context { later, thorough, ..link.context(cx) };
+            match link.asked(link.policy.request(typed, &here)) {
                 // What only audits changes nothing, does nothing and answers nothing.
                 Verdict::Pass(_) | Verdict::Do(_) | Verdict::Answer(_) if link.audits => {}
                 Verdict::Pass(edits) => {
@@ -220,7 +326,7 @@ impl Deciding<'_> {
                     self.call = Some(call);
                     return Step::Do(deeds);
                 }
-                Verdict::Deny(reasons) if link.audits => {
+                Verdict::Deny(reasons) if link.audits || self.explains => {
                     let found = |reason| Finding::of(link, reason);
                     self.findings.extend(reasons.into_iter().map(found));
                 }
@@ -229,17 +335,42 @@ impl Deciding<'_> {
             }
             self.next += 1;
         }
+        while let Some(link) = self.links.get(self.next_slot) {
+            let deed = link.policy.slot(typed, cx).map(|slot| (slot.refusal(), Deed::Take(slot)));
+            match deed.map(|(refusal, deed)| (refusal, cx.facts.outcome(&deed), deed)) {
+                None | Some((_, Some(Ok(())), _)) => {}
+                Some((_, None, deed)) => {
+                    self.call = Some(call);
+                    return Step::Do(vec![deed]);
+                }
+                Some((reason, Some(Err(_)), _)) if link.audits || self.explains => {
+                    self.findings.push(Finding::of(link, reason));
+                }
+                Some((reason, Some(Err(_)), _)) => return Step::Denied(vec![reason]),
+            }
+            self.next_slot += 1;
+        }
+        // By BuildKit it has its Dockerfile from a session.
+        let is_build = typed.endpoint() == Endpoint::ImageBuild
+            && typed.query().get("version").is_none_or(|version| version != "2");
+        if is_build && readers(self.links).next().is_some() {
+            typed.open_context();
+        }
         Step::Done(Permitted(call))
     }
 
     /// The policy whose turn it is.
     pub fn policy(&self) -> &str {
-        self.links.get(self.next).map_or("", |link| link.policy.name())
+        self.turn().map_or("", |link| link.policy.name())
     }
 
     /// Whether the policy that is asked only audits.
     pub fn audits(&self) -> bool {
-        self.links.get(self.next).is_some_and(|link| link.audits)
+        self.turn().is_some_and(|link| link.audits)
+    }
+
+    fn turn(&self) -> Option<&Link> {
+        self.links.get(self.next).or_else(|| self.links.get(self.next_slot))
     }
 
     /// Keeps what is changed from here on.
@@ -265,7 +396,7 @@ impl Answering<'_> {
             if link.policy.reads_answer(answer.call.row(), cx) != Reads::Nothing {
                 let verdict = match link.audits {
                     true => self.audit(link, answer, cx),
-                    false => link.policy.answer(answer, cx),
+                    false => link.asked(link.policy.answer(answer, &link.context(cx))),
                 };
                 match verdict {
                     Verdict::Pass(_) => {}
@@ -304,6 +435,29 @@ impl Answering<'_> {
     }
 }
 
+/// What comes of something that is no call, and that they can only allow or refuse.
+fn all_of<'c>(
+    links: impl Iterator<Item = &'c Link>,
+    judge: impl Fn(&dyn Policy, &Context<'_>) -> Verdict,
+    cx: &Context<'_>,
+) -> Step<()> {
+    for link in links {
+        match link.asked(judge(&*link.policy, &link.context(cx))) {
+            Verdict::Pass(_) => {}
+            Verdict::Ask(questions) => return Step::Ask(questions),
+            Verdict::Do(deeds) => return Step::Do(deeds),
+            Verdict::Deny(reasons) => return Step::Denied(reasons),
+            Verdict::Answer(_) => return Step::Denied(vec![has_an_answer(link)]),
+        }
+    }
+    Step::Done(())
+}
+
+/// Whom Dockerfiles are shown to.
+fn readers(links: &[Link]) -> impl Iterator<Item = &Link> {
+    links.iter().filter(|link| !link.audits && link.policy.reads_dockerfile())
+}
+
 fn has_an_answer(link: &Link) -> Reason {
     let why = format!("policy `{}` answers what the engine has answered", link.policy.name());
     Reason { status: 500, ..Reason::new("policy.answer", "answer", why, "") }
@@ -311,7 +465,7 @@ fn has_an_answer(link: &Link) -> Reason {
 
 impl Finding {
     fn of(link: &Link, reason: Reason) -> Finding {
-        Finding { policy: link.policy.name().to_owned(), reason }
+        Finding { policy: link.policy.name().to_owned(), reason, audits: link.audits }
     }
 }
 
@@ -327,6 +481,11 @@ impl<T> Deref for Permitted<T> {
 pub struct Later<'c>(&'c [Link]);
 
 impl Later<'_> {
+    /// Whether they show callers nothing but what is the callers' own.
+    pub fn is_own(self) -> bool {
+        self.0.iter().any(|link| link.policy.view().is_some())
+    }
+
     /// Takes off a container's create body what they put on every container.
     pub fn strip(self, made: &mut Value, cx: &Context<'_>) {
         self.0.iter().filter(|link| !link.audits).for_each(|link| link.policy.strip(made, cx));
@@ -334,7 +493,7 @@ impl Later<'_> {
 }
 
 fn closed_world_found(reason: Reason) -> Finding {
-    Finding { policy: "closed-world".to_owned(), reason }
+    Finding { policy: "closed-world".to_owned(), reason, audits: true }
 }
 
 fn http2() -> Reason {

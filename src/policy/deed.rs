@@ -7,7 +7,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Fact, Question};
+use super::builds::BuildSession;
+use super::namespace::image::Repository;
+use super::{Fact, Question, Reason};
+use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::Resource;
 use crate::config::RuntimeListener;
 
@@ -15,19 +18,112 @@ use crate::config::RuntimeListener;
 pub enum Deed {
     /// The fact is known to later calls of this gateway.
     Remember(Question, Fact),
+    /// What a session's Dockerfile is judged for, from now on.
+    Bind(Arc<BuildSession>, Arc<AskedBuild>),
     /// A container, network, volume or image is removed by the engine, by its id or name; a container even while it
     /// runs, with its anonymous volumes.
     Remove(Resource, String),
+    /// The same as a client would have it: not while it is used, and without its volumes.
+    RemoveUnused(Resource, String),
+    /// A network is made, of this create body.
+    CreateNetwork { name: String, body: Arc<str> },
+    /// On the engine itself, where a policy shows others something else (`Policy::view`).
+    OfEngine(Box<Deed>),
     /// An archive (tar) is unpacked in a container below this path.
     PutArchive { container: String, path: String, tar: Arc<[u8]> },
     /// A listener is opened beside those that there are.
     OpenListener(RuntimeListener),
+    /// The call has a slot among these until it ends, however it ends.
+    Take(Slot),
+    /// The engine may do this at a registry of ours for the call, until it ends: `Question::Granted` then says by which
+    /// header.
+    Grant(WantedGrant),
+}
+
+/// What the engine is to do for a call at a registry of ours, in the name of who makes it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct WantedGrant {
+    /// The registry by its name in the configuration, and its address as the engine is told.
+    pub registry: String,
+    pub address: String,
+    pub repository: Repository,
+    pub pull: bool,
+    pub push: bool,
+    /// The client's own `X-Registry-Auth`, if there is one.
+    pub header: Option<Vec<u8>>,
+}
+
+/// Never what is in the header.
+impl fmt::Debug for WantedGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WantedGrant { registry, repository, pull, push, .. } = self;
+        write!(f, "WantedGrant({repository} at {registry}, pull: {pull}, push: {push})")
+    }
+}
+
+/// One of the slots that calls of one caller may have side by side, by a policy of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub policy: String,
+    pub listener: String,
+    /// Without one, those without a user share the listener's.
+    pub user: Option<String>,
+    pub most: usize,
+    pub rule: &'static str,
+    /// What has them, in the plural: `builds`.
+    pub what: &'static str,
+}
+
+impl Slot {
+    /// Why a call that finds none is refused.
+    pub(super) fn refusal(&self) -> Reason {
+        let Slot { user, most, rule, what, .. } = self;
+        let why = format!("must be at most {most} at the same time");
+        let running = match user {
+            Some(_) => "and so many of yours run",
+            None => "and so many on this listener run",
+        };
+        match most {
+            0 => Reason::new(*rule, *what, why, ""),
+            _ => {
+                let hint = "wait until one of them has ended, or end it";
+                Reason::new(*rule, *what, format!("{why}, {running}"), hint)
+            }
+        }
+    }
 }
 
 impl Deed {
+    /// What is to be done, on whichever engine.
+    pub fn plain(&self) -> &Deed {
+        let mut deed = self;
+        while let Deed::OfEngine(inner) = deed {
+            deed = inner;
+        }
+        deed
+    }
+
+    /// What is known once a token was issued, to the policy that wanted it.
+    pub fn granted(&self, wanted: &WantedGrant) -> Question {
+        let question = Question::Granted(Box::new(wanted.clone()));
+        if let Deed::OfEngine(_) = self {
+            return Question::OfEngine(Box::new(question));
+        }
+        question
+    }
+
     /// Whether nobody but this gateway can tell that it was done.
     pub(super) fn is_memory(&self) -> bool {
-        matches!(self, Deed::Remember(..))
+        match self {
+            Deed::Remember(..) | Deed::Bind(..) | Deed::Take(_) => true,
+            Deed::OfEngine(deed) => deed.is_memory(),
+            Deed::Remove(..)
+            | Deed::RemoveUnused(..)
+            | Deed::CreateNetwork { .. }
+            | Deed::PutArchive { .. }
+            | Deed::OpenListener(_)
+            | Deed::Grant(_) => false,
+        }
     }
 }
 
@@ -36,7 +132,12 @@ impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Deed::Remember(question, _) => write!(f, "remembering {question}"),
-            Deed::Remove(resource, name) => write!(f, "removing {resource} `{name}`"),
+            Deed::Bind(session, _) => write!(f, "building in session `{}`", session.engine_id),
+            Deed::OfEngine(deed) => deed.fmt(f),
+            Deed::CreateNetwork { name, .. } => write!(f, "making network `{name}`"),
+            Deed::Remove(resource, name) | Deed::RemoveUnused(resource, name) => {
+                write!(f, "removing {resource} `{name}`")
+            }
             Deed::PutArchive { container, path, .. } => {
                 write!(f, "putting files below `{path}` of container `{container}`")
             }
@@ -48,6 +149,8 @@ impl fmt::Display for Deed {
                     listener.path.display()
                 )
             }
+            Deed::Take(slot) => write!(f, "taking one of {} slots of {}", slot.most, slot.what),
+            Deed::Grant(wanted) => write!(f, "a token for `{}`", wanted.repository.visible()),
         }
     }
 }

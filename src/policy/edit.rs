@@ -20,10 +20,14 @@ pub enum Edit {
     /// Another name in the place of the one with this index in the path.
     Name(usize, String),
     Query(Cow<'static, str>, Option<String>),
+    /// All values of one that may be given several times.
+    Queries(Cow<'static, str>, Vec<String>),
     /// Of those that the engine reads on this route; others are not sent.
     Header(&'static str, Option<Vec<u8>>),
     /// At this place of the JSON body. Objects on the way there are made.
     Body(Vec<Segment>, Option<Value>),
+    /// Kept beside the call for the policy that reads the answer; nobody sends it.
+    Note(&'static str, String),
     /// The engine is asked by this API version.
     Version(Minor),
     /// The engine is asked by this API version at least.
@@ -50,9 +54,11 @@ pub(super) fn apply(call: &mut Typed, edits: Vec<Edit>) {
         match edit {
             Edit::Version(minor) => call.pin_version(minor),
             Edit::LeastVersion(least) => call.raise_version(least),
+            Edit::Note(name, text) => call.add_note(name, text),
             Edit::Name(index, name) => call.set_name(index, name),
             Edit::Query(name, Some(value)) => call.query_mut().set(&name, value),
             Edit::Query(name, None) => call.query_mut().retain(|other, _| other != name),
+            Edit::Queries(name, values) => call.query_mut().set_all(&name, values),
             Edit::Header(name, value) => call.set_header(name, value),
             Edit::Body(path, value) => body.add(path, value),
         }
@@ -230,10 +236,12 @@ impl fmt::Display for Edit {
             Edit::Name(index, name) => write!(f, "name {} of the path: {name}", index + 1),
             Edit::Query(name, Some(value)) => write!(f, "?{name}: {value}"),
             Edit::Query(name, None) => write!(f, "?{name}: removed"),
+            Edit::Queries(name, values) => write!(f, "?{name}: {}", values.join(", ")),
             Edit::Header(name, Some(value)) => {
                 write!(f, "header {name}: {}", String::from_utf8_lossy(value))
             }
             Edit::Header(name, None) => write!(f, "header {name}: removed"),
+            Edit::Note(name, _) => write!(f, "{name}: looked at in the answer"),
             Edit::Version(minor) => write!(f, "API version: 1.{minor}"),
             Edit::LeastVersion(minor) => write!(f, "API version: 1.{minor} at least"),
             Edit::Body(path, value) => {

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
-use super::Deed;
+use super::builds::BuildSession;
+use super::{Deed, WantedGrant};
 use crate::api::endpoint::Resource;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,11 +36,21 @@ pub enum Question {
     Addresses(String),
     /// Which container an exec was made in through this gateway, and by whom.
     Exec(String),
+    /// Who has begun a session or a build through this gateway; with a wait for one that is about to.
+    Begun { what: Resource, id: String, waits: bool },
     /// All that the engine has of these (containers, images, networks, volumes), as its list answers it: stopped
     /// containers too. With a filter of the API, as its JSON.
     List(Resource, Option<String>),
+    /// A text that nobody has had before.
+    Fresh,
+    /// An exec's inspect answer.
+    ExecInspect(String),
+    /// The same of the engine itself, where a policy shows others something else (`Policy::view`).
+    OfEngine(Box<Question>),
     /// What a Docker plugin, by the name of its policy, answers to this method with this JSON.
     Plugin { name: Arc<str>, method: &'static str, body: Arc<str> },
+    /// The `X-Registry-Auth` by which the engine does this; once `Deed::Grant` is done.
+    Granted(Box<WantedGrant>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +63,59 @@ pub enum Fact {
     Addresses(Vec<IpAddr>),
     /// Who made an exec, and where.
     Exec(Arc<Made>),
+    /// Who has begun something.
+    Owner(Arc<Owner>),
+    Fresh(String),
+    /// A header's text. It is a secret.
+    Header(Secret),
     /// It could not be found out.
     Failed(String),
+}
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Arc<str>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Whose a session or a build is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub listener: String,
+    pub user: Option<String>,
+    /// The session, and of a build the one that it is in, where the engine has it by another id.
+    pub session: Option<Arc<BuildSession>>,
+}
+
+impl Owner {
+    pub fn new(listener: &str, user: Option<&str>) -> Owner {
+        Owner { listener: listener.to_owned(), user: user.map(str::to_owned), session: None }
+    }
+
+    /// Whether it is the session of one build, by the id that the engine has it by.
+    pub fn is_of_a_build(&self, engine_id: &str) -> bool {
+        self.session.as_ref().is_some_and(|session| session.engine_id == engine_id)
+    }
+
+    pub fn is_same_caller(&self, other: &Owner) -> bool {
+        (&self.listener, &self.user) == (&other.listener, &other.user)
+    }
+}
+
+impl Question {
+    /// Who has begun this, as far as is known now.
+    pub fn begun(what: Resource, id: &str) -> Question {
+        Question::Begun { what, id: id.to_owned(), waits: false }
+    }
+
+    /// The same, of what may be about to begin.
+    pub fn awaited(what: Resource, id: &str) -> Question {
+        Question::Begun { what, id: id.to_owned(), waits: true }
+    }
 }
 
 /// An exec as it was made through this gateway.
@@ -73,7 +135,11 @@ pub type DeedResult = Result<(), String>;
 pub struct Facts {
     answers: HashMap<Question, Fact>,
     outcomes: Vec<(Deed, DeedResult)>,
+    /// What the policy knows that shows the others another engine than there is.
+    of_engine: Option<Box<Facts>>,
 }
+
+static NOTHING: LazyLock<Facts> = LazyLock::new(Facts::default);
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,39 +154,73 @@ impl fmt::Display for Question {
             Question::Addresses(name) => write!(f, "the addresses of `{name}`"),
             Question::List(resource, _) => write!(f, "all of kind {resource}"),
             Question::Exec(id) => write!(f, "who made exec `{id}`"),
+            Question::ExecInspect(id) => write!(f, "exec `{id}`"),
+            Question::OfEngine(question) => question.fmt(f),
+            Question::Begun { what, id, .. } => write!(f, "who began {what} `{id}`"),
+            Question::Fresh => f.write_str("a fresh id"),
             Question::Plugin { name, method, .. } => write!(f, "`{method}` of plugin `{name}`"),
+            Question::Granted(wanted) => {
+                write!(f, "the token for `{}`", wanted.repository.visible())
+            }
         }
     }
 }
 
 impl Facts {
+    /// Those about the engine itself.
+    pub fn of_engine(&self) -> &Facts {
+        self.of_engine.as_deref().unwrap_or(&NOTHING)
+    }
+
     /// What came of a deed: done, or why not. None where it was not tried yet.
     pub fn outcome(&self, deed: &Deed) -> Option<&DeedResult> {
+        if let Deed::OfEngine(deed) = deed {
+            return self.of_engine().outcome(deed);
+        }
         self.outcomes.iter().find(|(other, _)| other == deed).map(|(_, outcome)| outcome)
     }
 
     /// How many deeds were tried.
     pub fn outcomes(&self) -> usize {
-        self.outcomes.len()
+        self.outcomes.len() + self.of_engine.as_ref().map_or(0, |below| below.outcomes())
     }
 
     pub fn report(&mut self, deed: Deed, outcome: DeedResult) {
-        self.outcomes.push((deed, outcome));
+        if let Deed::OfEngine(deed) = deed {
+            self.of_engine.get_or_insert_default().report(*deed, outcome);
+        } else {
+            self.outcomes.push((deed, outcome));
+        }
     }
 
     pub fn get(&self, question: &Question) -> Option<&Fact> {
+        if let Question::OfEngine(question) = question {
+            return self.of_engine().get(question);
+        }
         self.answers.get(question)
     }
 
     pub fn insert(&mut self, question: Question, answer: Fact) {
-        self.answers.entry(question).or_insert(answer);
+        if let Question::OfEngine(question) = question {
+            self.of_engine.get_or_insert_default().insert(*question, answer);
+        } else {
+            self.answers.entry(question).or_insert(answer);
+        }
+    }
+
+    /// The session that the engine has by this id, where it was asked for.
+    pub fn session(&self, engine_id: &str) -> Option<&Arc<BuildSession>> {
+        self.answers.values().find_map(|fact| {
+            let Fact::Owner(owner) = fact else { return None };
+            owner.session.as_ref().filter(|session| session.engine_id == engine_id)
+        })
     }
 
     pub fn len(&self) -> usize {
-        self.answers.len()
+        self.answers.len() + self.of_engine.as_ref().map_or(0, |below| below.len())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
+        self.len() == 0
     }
 }

@@ -9,7 +9,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod authz;
-pub mod buildkit;
+pub mod builds;
 pub mod cases;
 mod chain;
 pub mod conservative;
@@ -20,6 +20,7 @@ mod found;
 pub mod limits;
 pub mod mount_table;
 mod named;
+pub mod namespace;
 mod ports;
 #[cfg(feature = "rego")]
 pub mod rego;
@@ -29,12 +30,13 @@ mod versions;
 use std::borrow::Cow;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step};
-pub use deed::Deed;
+pub use deed::{Deed, Slot, WantedGrant};
 pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};
 pub use found::{FindingDetail, RequestPart, RuleFinding};
 pub use named::{Name, ResourceKind};
 
+use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::Versions;
 use crate::api::{Row, Typed};
 use crate::auth::Identity;
@@ -65,6 +67,12 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     /// it. One that asks, or wants something done, is called again with what came of it.
     fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict;
 
+    /// The slot that a call must have. Asked when every policy has let it through, so that none is held by what is refused;
+    /// a call that finds no slot is refused all the same.
+    fn slot(&self, _call: &Typed, _cx: &Context<'_>) -> Option<Slot> {
+        None
+    }
+
     /// Takes off a container's create body what this policy puts on every container, so that an earlier
     /// policy sees of an existing container what its maker asked for.
     fn strip(&self, _made: &mut crate::api::doc::Value, _cx: &Context<'_>) {}
@@ -89,6 +97,31 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Whether `dockerfile` wants the Dockerfiles of builds.
+    fn reads_dockerfile(&self) -> bool {
+        false
+    }
+
+    /// Judges the Dockerfile of a build before the engine has it, as the policies in front have changed it.
+    fn dockerfile(&self, _build: &AskedBuild, _file: &[u8], _cx: &Context<'_>) -> Verdict {
+        Verdict::pass()
+    }
+
+    /// Judges whether the engine may ask the client of a build for its credentials for this registry.
+    fn credentials(&self, _host: &str, _cx: &Context<'_>) -> Verdict {
+        Verdict::pass()
+    }
+
+    /// The Dockerfile as the engine gets it, once nothing speaks against it. None: as it is.
+    fn dockerfile_sent(
+        &self,
+        _build: &AskedBuild,
+        _file: &[u8],
+        _cx: &Context<'_>,
+    ) -> Result<Option<Vec<u8>>, Reason> {
+        Ok(None)
+    }
+
     /// How much of an answer to this route `answer` wants; others stream past.
     fn reads_answer(&self, _row: &Row, _cx: &Context<'_>) -> Reads {
         Reads::Nothing
@@ -104,10 +137,43 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         Item::Keep
     }
 
+    /// Whether `text` has something to say.
+    fn shows_texts(&self) -> bool {
+        false
+    }
+
+    /// How a text that the engine's builder says is shown to its caller: the name of a step, an error. None: as it is.
+    fn text(&self, _text: &str, _cx: &Context<'_>) -> Option<String> {
+        None
+    }
+
+    /// Where it shows its callers, and the policies in front of it, another engine than there is.
+    fn view(&self) -> Option<&dyn View> {
+        None
+    }
+
     /// Judges an answer and may change it. Policies are asked in reverse order.
     fn answer(&self, _answer: &mut Answer<'_>, _cx: &Context<'_>) -> Verdict {
         Verdict::pass()
     }
+}
+
+/// Another engine than there is, for the policies in front of the one that makes it up.
+pub trait View: Send + Sync {
+    /// Whose it is, for the log.
+    fn owner(&self, cx: &Context<'_>) -> Option<String>;
+
+    /// What is known there, from what `cx` knows of the engine itself.
+    fn look(&self, question: &Question, cx: &Context<'_>) -> Look;
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Look {
+    /// What the engine itself would say.
+    Same,
+    Known(Fact),
+    /// Not without knowing this of the engine.
+    Ask(Vec<Question>),
 }
 
 #[derive(Debug, PartialEq)]
@@ -257,6 +323,26 @@ impl Reason {
     }
 }
 
+/// Rules of the operator's own for what is no call of Docker's API.
+pub trait OwnRules: Send + Sync + std::fmt::Debug {
+    /// What they want changed, if anything; or why it is refused.
+    fn judge(&self, input: &serde_json::Value) -> Result<Option<serde_json::Value>, Vec<String>>;
+}
+
+/// Those of a push rule.
+pub fn own_rules(settings: &config::PushPolicy) -> Result<Box<dyn OwnRules>, Invalid> {
+    #[cfg(feature = "rego")]
+    return Ok(Box::new(rego::Values::new(settings)?));
+    #[cfg(not(feature = "rego"))]
+    Err(without_rego(&settings.file))
+}
+
+#[cfg(not(feature = "rego"))]
+fn without_rego(file: &config::File) -> Invalid {
+    let hint = "build with the default features of cargo";
+    file.invalid("this dockgate was built without `rego`", hint)
+}
+
 /// A new policy is a line here. Files that the configuration names are read.
 pub fn build(
     policy: &config::Policy,
@@ -271,10 +357,8 @@ pub fn build(
         #[cfg(feature = "rego")]
         PolicyKind::Rego(settings) => Box::new(rego::Rego::new(name, settings, around)?),
         #[cfg(not(feature = "rego"))]
-        PolicyKind::Rego(settings) => {
-            let hint = "build with the default features of cargo";
-            return Err(settings.file.invalid("this dockgate was built without `rego`", hint));
-        }
+        PolicyKind::Rego(settings) => return Err(without_rego(&settings.file)),
         PolicyKind::Authz(_) => Box::new(authz::Authz::new(name)),
+        PolicyKind::Namespace(settings) => Box::new(namespace::Namespaces::new(name, settings)?),
     })
 }

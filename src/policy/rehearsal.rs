@@ -4,8 +4,12 @@
 //! the gateway, and facts from whoever asks. What must stay true: nothing here decides anything; what is not
 //! known is no answer, and least of all that there is nothing.
 
+use std::sync::Arc;
+
+use super::facts::{Owner, Secret};
 use super::{Chain, Context, Deed, Edit, Fact, Facts, Finding, Question, Reason, Reply, Step};
-use crate::api::call::{BadCall, Wanted};
+use crate::api::buildkit;
+use crate::api::call::{self, BadCall, Wanted};
 use crate::api::doc::MOST_VALUES;
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Draft};
@@ -16,7 +20,7 @@ use crate::wire::head::RequestHead;
 #[derive(Debug)]
 pub struct Request<'r> {
     pub method: &'r str,
-    /// Path and query, with or without `/v1.NN`.
+    /// Path and query, with or without `/v1.NN`; or a gRPC method of BuildKit's, whose message `body` is as JSON.
     pub target: &'r str,
     pub body: &'r [u8],
 }
@@ -26,7 +30,7 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// What was changed of the call, and by which policy.
     pub edits: Vec<(String, Edit)>,
-    /// What policies that only audit would have refused.
+    /// What policies that only audit would have refused; of `explain`, what any would.
     pub findings: Vec<Finding>,
     /// What the policies wanted to know.
     pub asked: Vec<Question>,
@@ -51,8 +55,15 @@ pub enum Verdict {
     Malformed(String),
 }
 
+/// In the place of a header that is made for each call.
+const NO_TOKEN: &str = "(a token for this call)";
 /// More rounds of questions than any honest decision needs.
 const MOST_ROUNDS: usize = 64;
+
+/// A session or a build that a request names is taken for the caller's own: nobody has begun one here.
+pub fn own(listener: &str, identity: &Identity) -> Fact {
+    Fact::Owner(Arc::new(Owner::new(listener, identity.user())))
+}
 
 /// With every answer at hand.
 pub fn rehearse(
@@ -73,6 +84,28 @@ pub fn explore(
     request: &Request<'_>,
     knows: &dyn Fn(&Question) -> Option<Fact>,
 ) -> Outcome {
+    decide(chain, false, listener, identity, request, knows)
+}
+
+/// The same, asking every policy: what they refuse are findings.
+pub fn explain(
+    chain: &Chain,
+    listener: &str,
+    identity: &Identity,
+    request: &Request<'_>,
+    knows: &dyn Fn(&Question) -> Option<Fact>,
+) -> Outcome {
+    decide(chain, true, listener, identity, request, knows)
+}
+
+fn decide(
+    chain: &Chain,
+    explains: bool,
+    listener: &str,
+    identity: &Identity,
+    request: &Request<'_>,
+    knows: &dyn Fn(&Question) -> Option<Fact>,
+) -> Outcome {
     let call = match parse(chain, request) {
         Ok(call) => call,
         Err(why) => {
@@ -82,7 +115,7 @@ pub fn explore(
     };
     let mut facts = Facts::default();
     let mut asked = Vec::new();
-    let mut deciding = chain.decide(call);
+    let mut deciding = if explains { chain.explain(call) } else { chain.decide(call) };
     deciding.keep_edits();
     let mut verdict = Verdict::Malformed("the policies ask without an end".to_owned());
     for _ in 0..MOST_ROUNDS {
@@ -109,6 +142,20 @@ pub fn explore(
             Step::Done(permitted) => {
                 verdict = Verdict::Allowed(permitted.render());
                 break;
+            }
+            // Nothing else runs here, and no registry hears of a token.
+            Step::Do(deeds)
+                if deeds
+                    .iter()
+                    .all(|deed| matches!(deed.plain(), Deed::Take(_) | Deed::Grant(_))) =>
+            {
+                for deed in deeds {
+                    if let Deed::Grant(wanted) = deed.plain() {
+                        let header = Fact::Header(Secret(NO_TOKEN.into()));
+                        facts.insert(deed.granted(wanted), header);
+                    }
+                    facts.report(deed, Ok(()));
+                }
             }
             Step::Do(deeds) => {
                 verdict = Verdict::Waits(deciding.policy().to_owned(), deeds);
@@ -138,6 +185,9 @@ fn parse(chain: &Chain, request: &Request<'_>) -> Result<Call, String> {
         return Ok(Call::verbatim(head));
     }
     let text = |error: BadCall| error.to_string();
+    if let ("POST", Some(row)) = (*method, buildkit::find(target)) {
+        return call::grpc_from_json(row, body, MOST_VALUES).map_err(text);
+    }
     let draft = Draft::parse(&head).map_err(text)?;
     match draft.wanted() {
         Wanted::Stream => Ok(draft.with_stream(Framing::None)),

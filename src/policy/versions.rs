@@ -5,8 +5,7 @@
 //! newer one. What must stay true: refusals are the engine's own words, which clients understand.
 
 use super::{Answer, Context, Edit, Policy, Reads, Reason, Verdict};
-use crate::api::endpoint::Versions;
-use crate::api::endpoint::{Minor, NEWEST, OLDEST};
+use crate::api::endpoint::{AnswerKind, Minor, NEWEST, OLDEST, Versions};
 use crate::api::{Endpoint, Row, Typed};
 
 #[derive(Debug)]
@@ -19,6 +18,10 @@ impl Policy for KnownVersions {
 
     fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
         let spoken = spoken(cx.engine);
+        if call.row().answer == AnswerKind::Grpc {
+            // Methods have no version but their own name's.
+            return Verdict::pass();
+        }
         match call.version() {
             None => return Verdict::Pass(vec![Edit::Version(spoken.newest)]),
             Some(minor) if minor > spoken.newest => {

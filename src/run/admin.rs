@@ -208,5 +208,6 @@ fn numbers(cache: &Cache) -> CacheNumbers {
         objects: usage.objects,
         stored_bytes: usage.bytes,
         limit_bytes: usage.limit,
+        registry: cache.registry_numbers(),
     }
 }

@@ -110,7 +110,7 @@ fn wanted(part: &CachePart, cache: &Arc<Cache>, listen: &CacheListen) -> Wanted 
         "`domains` names no hosts: an open proxy. hint: name them, or say `domains = [\"*\"]`";
     Wanted {
         // No listener is called so: their names are without a space.
-        name: format!("cache {} {listen}", part.config.name),
+        name: format!("{} {} {listen}", cache.table(), part.config.name),
         bind: listen.bind.clone(),
         key: listen.bind.to_string(),
         tls: part.tls.clone().filter(|_| listen.has_tls),

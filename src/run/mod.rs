@@ -9,6 +9,7 @@ mod caches;
 mod commands;
 mod handover;
 mod inherit;
+mod keys;
 mod open_listeners;
 mod own_address;
 mod plan;
@@ -25,7 +26,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-pub use plan::{Plan, chain, policy_tests};
+pub use plan::{Plan, chain, chain_without_plugins, policy_tests};
 pub use warnings::warnings;
 
 use crate::auth::Backoff;
@@ -72,6 +73,7 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     let mut inherited = Inherited::take()?;
     let backoff = Backoff::default();
     backoff.learn(&inherited.memory);
+    keys::make_missing(&config)?;
     let plan = Plan::after(&config, &backoff, &inherited.runtime_listeners())?;
     inherited.keep_wanted(&config, &plan.runtime_listeners());
     let (log, writer) = Log::start(config.log.access)?;
@@ -193,7 +195,8 @@ fn try_reload(
     // Also those of one that is refused: the file that was missing may come.
     watch.follow(source.files(&config));
     let runtime: Vec<_> = world.runtime_listeners().cloned().collect();
-    let plan = Plan::after(&config, &world.backoff, &runtime);
+    let plan =
+        keys::make_missing(&config).and_then(|()| Plan::after(&config, &world.backoff, &runtime));
     let plan = plan.map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
     world.backoff.prune();

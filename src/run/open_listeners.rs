@@ -122,7 +122,7 @@ impl OpenListener {
     pub(super) fn label(&self) -> String {
         match &self.served {
             Served::Gateway(_) => self.name.clone(),
-            Served::Cache(cache) => format!("cache {}", cache.name),
+            Served::Cache(cache) => format!("{} {}", cache.table(), cache.name),
         }
     }
 
@@ -330,7 +330,8 @@ impl Staged {
                 format!("listening on {} policies={policies}{auth}", self.listener.url())
             }
             WantedService::Cache(cache) => {
-                format!("listening on {} cache={}", cache_url(&self.listener), cache.name)
+                let (url, what) = (cache_url(&self.listener), cache.table());
+                format!("listening on {url} {what}={}", cache.name)
             }
         }
     }

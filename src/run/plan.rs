@@ -238,6 +238,19 @@ pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Inva
     complaints.or(Chain::new(links))
 }
 
+/// The same without the policies that ask a plugin, for `dockgate explain`: those are programs of others, which are not told
+/// of what nobody has asked for. Their names are given too.
+pub fn chain_without_plugins(
+    config: &Config,
+    listener: &config::Listener,
+) -> Result<(Chain, Vec<String>), Invalid> {
+    let asks = |policy: &&config::Policy| matches!(policy.kind, PolicyKind::Authz(_));
+    let plugins = listener.policies.iter().filter(asks).map(|policy| policy.name.clone()).collect();
+    let mut others = listener.clone();
+    others.policies.retain(|policy| !asks(&policy));
+    Ok((chain(config, &others)?, plugins))
+}
+
 /// Runs the tests that stand beside the files of policies: `ours_test.toml` beside `ours.rego`. How many
 /// there were, or what went otherwise than expected.
 pub fn policy_tests(config: &Config) -> Result<usize, Invalid> {

@@ -118,6 +118,11 @@ impl World {
         self.admin = admin;
         self.config = config;
         self.caches.replace(caches);
+        let log = self.log.with_format(self.config.log.access);
+        for cache in self.caches.all() {
+            cache.log_to(log.clone());
+            cache.takes_grants(&self.memory.grants);
+        }
         let opened = self.replace(staged, goes_on, |_| false);
         let left_out = left_out.iter().map(|(what, why)| format!("{what} is closed: {why:#}"));
         Ok(Applied { opened, closed: plan.closed.into_iter().chain(left_out).collect() })
@@ -295,7 +300,7 @@ impl Serve for Services<'_> {
         worker: usize,
         drain: CancellationToken,
     ) -> Arc<dyn Service> {
-        let name = format!("cache {}", cache.name);
+        let name = format!("{} {}", cache.table(), cache.name);
         Arc::new(CacheListener {
             cache: Arc::clone(cache),
             tally: self.world.metrics.tally(worker, &name),
@@ -332,6 +337,7 @@ impl Services<'_> {
             memory: Arc::clone(&self.world.memory),
             plugins: Arc::clone(&part.plugins),
             control: Arc::new(self.world.commands.clone()),
+            witness: None,
             drain,
             tasks: self.world.tasks.clone(),
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::printable::{is_plain, printable};
-pub use super::record::{Labels, Record, Stage, Stages, Verdict};
+pub use super::record::{Labels, Record, RegistryCall, Stage, Stages, Verdict};
 
 /// Records come in bursts; waiting this long makes one write of them.
 const GATHER: Duration = Duration::from_millis(10);
@@ -185,7 +185,7 @@ impl<'r> Fields<'r> {
             ("time", Field::Own(now)),
             ("listener", Field::Text(&record.listener)),
             ("user", text(who.and_then(|who| who.user.as_deref()))),
-            ("namespace", Field::Text("-")),
+            ("namespace", text(record.namespace.as_deref())),
             ("method", Field::Text(&record.method)),
             ("path", Field::Text(&record.path)),
             ("status", Field::Number(record.status.into())),
@@ -201,6 +201,12 @@ impl<'r> Fields<'r> {
             ("groups", Field::Rendered { json: groups, plain: groups_plain }),
             ("claims", Field::Rendered { json: claims, plain: claims }),
         ];
+        if let Some(of) = &record.registry {
+            fields.push(("upstream", text(of.upstream.as_deref())));
+            fields.push(("repository", text(of.repository.as_deref())));
+            fields.push(("reference", text(of.reference.as_deref())));
+            fields.push(("digest", text(of.digest.as_deref())));
+        }
         // Only there when somebody audits: `dockgate learn` reads it.
         if let Some(findings) = record.findings.render() {
             fields.push(("findings", Field::Json(findings)));

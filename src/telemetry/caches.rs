@@ -9,6 +9,7 @@ use std::fmt;
 use prometheus_client::registry::Unit;
 
 use super::page::Page;
+use super::registries::{self, RegistryNumbers};
 
 /// One cache, now.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,21 @@ pub struct CacheNumbers {
     pub objects: u64,
     pub stored_bytes: u64,
     pub limit_bytes: u64,
+    /// If it is one.
+    pub registry: Option<RegistryNumbers>,
+}
+
+/// What authenticators of registries have decided; a registry is called as in records of calls.
+pub(super) fn authentications(caches: &[CacheNumbers]) -> Vec<(String, &str, &'static str, u64)> {
+    let of = |cache: &'_ CacheNumbers| format!("registry {}", cache.name);
+    let all = caches.iter().filter_map(|cache| Some((of(cache), cache.registry.as_ref()?)));
+    all.flat_map(|(name, registry)| {
+        registry
+            .authentications
+            .iter()
+            .map(move |(method, result, count)| (name.clone(), method.as_str(), *result, *count))
+    })
+    .collect()
 }
 
 pub(super) fn put(page: &mut Page<'_>, caches: &[CacheNumbers]) -> fmt::Result {
@@ -68,5 +84,10 @@ pub(super) fn put(page: &mut Page<'_>, caches: &[CacheNumbers]) -> fmt::Result {
     let help = "What the objects of a cache take on the disk";
     page.gauges("dockgate_cache_stored_bytes", help, each(|of| of.stored_bytes))?;
     let help = "What they may take";
-    page.gauges("dockgate_cache_limit_bytes", help, each(|of| of.limit_bytes))
+    page.gauges("dockgate_cache_limit_bytes", help, each(|of| of.limit_bytes))?;
+    let registries: Vec<(&str, &RegistryNumbers)> = caches
+        .iter()
+        .filter_map(|cache| Some((cache.name.as_str(), cache.registry.as_ref()?)))
+        .collect();
+    registries::put(page, &registries)
 }

@@ -140,7 +140,7 @@ impl Collector for Scrape {
         tallies.iter().for_each(|tally| sums.add(tally));
         let mut page = Page(encoder);
         put_calls(&mut page, &sums)?;
-        put_connections(&mut page, &sums)?;
+        put_connections(&mut page, &sums, &self.caches)?;
         caches::put(&mut page, &self.caches)?;
         self.inner.put_gateway(&mut page)?;
         put_process(&mut page, &Process::look())
@@ -178,7 +178,7 @@ fn put_calls(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     page.counters("dockgate", help, Some(&Unit::Bytes), bytes)
 }
 
-fn put_connections(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
+fn put_connections(page: &mut Page<'_>, sums: &Sums, caches: &[CacheNumbers]) -> fmt::Result {
     let open = sums.connections.iter().map(|(name, open)| ([("listener", &**name)], *open));
     page.gauges("dockgate_connections_open", "Connections of clients, streams included", open)?;
     let streams = sums.streams.iter().map(|(kind, open)| ([("kind", *kind)], *open));
@@ -190,6 +190,11 @@ fn put_connections(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     let asked = sums.authentications.iter().map(|((listener, method, result), count)| {
         ([("listener", &**listener), ("method", method.as_str()), ("result", *result)], *count)
     });
+    let of_registries = caches::authentications(caches);
+    let of_registries = of_registries.iter().map(|(registry, method, result, count)| {
+        ([("listener", registry.as_str()), ("method", *method), ("result", *result)], *count)
+    });
+    let asked = asked.chain(of_registries);
     page.counters("dockgate_authentications", "What authenticators decided", None, asked)
 }
 

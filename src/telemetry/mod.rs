@@ -12,5 +12,6 @@ mod page;
 pub mod printable;
 mod process;
 mod record;
+pub mod registries;
 mod sums;
 mod tally;

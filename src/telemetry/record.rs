@@ -144,12 +144,27 @@ impl Findings {
     }
 }
 
+/// What a request to a registry was about.
+#[derive(Debug, Default)]
+pub struct RegistryCall {
+    /// The upstream's host.
+    pub upstream: Option<String>,
+    /// As the client calls it.
+    pub repository: Option<String>,
+    /// A tag or a digest, as it was asked for.
+    pub reference: Option<String>,
+    /// What was given, or written.
+    pub digest: Option<String>,
+}
+
 #[derive(Debug)]
 pub struct Record {
     pub started: Instant,
     pub listener: Arc<str>,
     /// None as long as nobody was recognised.
     pub identity: Option<Arc<Labels>>,
+    /// Whose part of the engine was shown.
+    pub namespace: Option<Box<str>>,
     pub method: String,
     /// Without the query, which may carry secrets (dockerode repeats a create body in it).
     pub path: String,
@@ -162,6 +177,8 @@ pub struct Record {
     /// What policies that only audit would have refused.
     pub findings: Findings,
     pub client: Arc<str>,
+    /// Of a request to a registry.
+    pub registry: Option<Box<RegistryCall>>,
     pub stages: Stages,
     /// The engine took the connection over: what comes now is the stream, no stage of the call.
     pub relayed: bool,
@@ -173,6 +190,7 @@ impl Record {
             started: Instant::now(),
             listener,
             identity: None,
+            namespace: None,
             method: String::new(),
             path: String::new(),
             status: 0,
@@ -183,6 +201,7 @@ impl Record {
             rule: None,
             findings: Findings::default(),
             client,
+            registry: None,
             stages: Stages::default(),
             relayed: false,
         }

@@ -137,6 +137,15 @@ impl Lines {
         Lines { bytes: head.to_vec(), lines }
     }
 
+    /// Of these names and values.
+    pub fn of(pairs: &[(&str, &str)]) -> Lines {
+        let mut lines = Lines::default();
+        for (name, value) in pairs {
+            lines.push(name.as_bytes(), value.as_bytes());
+        }
+        lines
+    }
+
     /// Name and value of each line; names are ASCII.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.lines.iter().map(|(name, value)| (self.slice(name), self.slice(value)))
@@ -146,16 +155,19 @@ impl Lines {
     pub fn only(&self, name: &str) -> Lines {
         let mut only = Lines::default();
         for value in self.all(name) {
-            let at = [name.as_bytes(), value].map(|part| {
-                let start = only.bytes.len();
-                only.bytes.extend_from_slice(part);
-                let end = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-                end(start)..end(only.bytes.len())
-            });
-            let [name, value] = at;
-            only.lines.push((name, value));
+            only.push(name.as_bytes(), value);
         }
         only
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let [name, value] = [name, value].map(|part| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(part);
+            let end = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+            end(start)..end(self.bytes.len())
+        });
+        self.lines.push((name, value));
     }
 
     /// How much memory the head takes that these are of.

@@ -20,3 +20,4 @@ pub mod splice;
 pub mod tar;
 mod tls;
 pub mod trail;
+pub mod url;

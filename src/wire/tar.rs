@@ -111,8 +111,20 @@ impl Archive {
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<TarEntry>, TarError> {
         let mut found = Vec::new();
         while !bytes.is_empty() {
+            let (n, entry) = self.take(bytes)?;
+            bytes = bytes.get(n..).unwrap_or_default();
+            found.extend(entry);
+        }
+        Ok(found)
+    }
+
+    /// Reads up to the end of the next header that is complete; gives how many bytes that were. What follows a header is the
+    /// content of its entry.
+    pub fn take(&mut self, all: &[u8]) -> Result<(usize, Option<TarEntry>), TarError> {
+        let mut bytes = all;
+        while !bytes.is_empty() {
             let wanted = match &mut self.state {
-                TarState::Ended => return Ok(found),
+                TarState::Ended => return Ok((all.len(), None)),
                 TarState::Skip(left) => {
                     let n = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = bytes.get(n..).unwrap_or_default();
@@ -135,10 +147,17 @@ impl Archive {
             }
             if self.held.len() >= wanted {
                 let held = std::mem::take(&mut self.held);
-                found.extend(self.complete(&held)?);
+                if let Some(entry) = self.complete(&held)? {
+                    return Ok((all.len() - bytes.len(), Some(entry)));
+                }
             }
         }
-        Ok(found)
+        Ok((all.len(), None))
+    }
+
+    /// How many of the bytes that were read last belong to a header, or what is said in front of one, that is not complete.
+    pub fn unfinished(&self) -> usize {
+        self.held.len()
     }
 
     /// The body is over. Content that is missing is for the engine to miss; half a header is no tar.
@@ -220,6 +239,27 @@ impl Archive {
         }
         Ok(None)
     }
+}
+
+/// Gives an entry of so many bytes another length in its header, as Go writes it. None where its length is not there.
+pub fn with_length(header: &[u8], from: u64, to: u64) -> Option<Vec<u8>> {
+    let said = TarHeader(header).number(124..136).ok();
+    if said != Some(from) || header.len() != BLOCK {
+        return None;
+    }
+    let mut header = header.to_vec();
+    let length = format!("{to:011o}\0");
+    header.get_mut(124..136)?.copy_from_slice(length.as_bytes().get(..12)?);
+    header.get_mut(148..156)?.fill(b' ');
+    let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
+    let sum = format!("{sum:06o}\0 ");
+    header.get_mut(148..156)?.copy_from_slice(sum.as_bytes());
+    Some(header)
+}
+
+/// What fills the last block of so many bytes.
+pub fn padding(length: usize) -> usize {
+    (BLOCK - length % BLOCK) % BLOCK
 }
 
 fn skip(length: u64) -> TarState {

@@ -65,7 +65,7 @@ def full_disk(rig):
         # and by somebody else, while an answer is being stored
         slow = Download(gate.http, f"/full/while?size={2 * MIB}&rate=1M")
         filler = disk / "somebody-else"
-        run([slow, Later(0.5, lambda: fill(filler))], 60)
+        run([slow, Later(0.5, lambda: fill(filler))])
         expect(right(slow, "/full/while", 2 * MIB), True, f"the one on its way when the disk filled up ({slow.error})")
         for number in range(5):
             served(gate, f"/full/after/{number}", 100 << 10)
@@ -294,7 +294,7 @@ def kill_9(rig):
             downloads = [Download(gate.http, f"{path}-{size}?size={size}{more}") for (path, size), more in zip(asked, query)]
             known |= {f"{path}-{size}?size={size}{more}": (f"{path}-{size}", size) for (path, size), more in zip(asked, query)}
             moment = chance.choice([0.02, 0.1, 0.3, 0.8]) * chance.random()
-            run([*downloads, Later(moment, gate.kill)], 20)
+            run([*downloads, Later(moment, gate.kill)])
             for one, (path, size) in zip(downloads, asked):
                 if one.complete and one.status == 200 and not right(one, f"{path}-{size}", size):
                     raise Wrong(f"kill {number}: a wrong body was completed: {path}-{size}")

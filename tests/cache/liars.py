@@ -187,7 +187,7 @@ def slow_loris_head(rig):
 
 @case("a head that never ends is given up with a 504", tier="all")
 def slow_loris_head_is_given_up(rig):
-    got = rig.get("/lie/slowhead-long?lie=slowhead", timeout=200)
+    got = rig.get("/lie/slowhead-long?lie=slowhead", timeout=1200)
     expect(got.status, 504, f"status ({got.error})")
 
 
@@ -238,7 +238,7 @@ def too_many_requests(rig):
             if "retry-after" not in got.head:
                 raise Wrong(f"no Retry-After in {got.head}")
         expect(rig.origin.counts(path)["requests"], 1, "requests before the time has come")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while (got := fetch(gate.http, f"{path}?status=429&retry=5&times=1")).status != 200:
             if time.monotonic() > deadline:
                 raise Wrong(f"still status {got.status}")
@@ -272,8 +272,9 @@ def stale_while_revalidate(rig):
     time.sleep(4.1)
     for got in run([Download(rig.usual().http, path + query) for _ in range(20)]):
         expect(right(got, path, 1000), True, "right")
-    time.sleep(0.5)
-    counts = rig.origin.counts(path)
+    deadline = time.monotonic() + 120
+    while not (counts := rig.origin.counts(path))["conditional"] and time.monotonic() < deadline:
+        time.sleep(0.02)
     # those that came after the revalidation was done may have found it fresh; none asked a second time
     expect((counts["requests"], counts["conditional"]), (2, 1), "origin requests, conditional ones")
 
@@ -329,8 +330,9 @@ def slow_client(rig):
 
 @case("clients that read nothing of what is not stored cost little and keep nobody from the host")
 def idle_readers(rig):
-    # in KiB: the aim is 64; with HTTP/2 each has a connection of its own here, which is most of it
-    for kind, most in (("http", 128), ("https", 160), ("h2", 200)):
+    # In KiB. What each answer holds is some 48, most of it the connection to the origin. With HTTP/2 each client has a
+    # connection of its own here, of 34 when it is idle: the crate h2 reads and writes with 28 KiB of buffers.
+    for kind, most in (("http", 64), ("https", 64), ("h2", 92)):
         with rig.gate() as gate:
             expect(fetch(gate.http, f"/idle/{kind}/first?size=1K").status, 200, "status")
             before = gate.resident()
@@ -385,8 +387,8 @@ def settled(measure):
 def kept_connection(rig):
     gate = rig.usual()
     trust = ssl.create_default_context(cafile=gate.dir / "ca.pem")
-    for connection in (http.client.HTTPConnection("localhost", gate.http, timeout=20),
-                       http.client.HTTPSConnection("localhost", gate.https, timeout=20, context=trust)):
+    for connection in (http.client.HTTPConnection("localhost", gate.http, timeout=120),
+                       http.client.HTTPSConnection("localhost", gate.https, timeout=120, context=trust)):
         for number in range(60):
             path = f"/kept/{number % 3}"
             size = (100, 10_240, 300_000)[number % 3]

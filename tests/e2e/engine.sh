@@ -35,7 +35,7 @@ case $dir in /*) ;; *) die "DIR must be absolute: $dir" ;; esac
 sock=$dir/docker.sock
 veth=dgev$index
 
-answers() { curl -sf -m 1 -o /dev/null --unix-socket "$sock" http://engine/_ping; }
+answers() { curl -sf -m 10 -o /dev/null --unix-socket "$sock" http://engine/_ping; }
 
 # Is process $1 alive and a daemon of this very folder? A pid file may be stale and its number reused.
 ours() {
@@ -124,7 +124,7 @@ start() {
         --host "unix://$sock" --config-file "$dir/daemon.json" "$@" \
         >> "$dir/log" 2>&1 < /dev/null &
     pid=$!
-    for ((i = 0; i < 300; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         answers && return 0
         [ -d "/proc/$pid" ] || break
         sleep 0.1
@@ -139,7 +139,7 @@ stop() {
     if ours "$pid"; then
         kill -CONT "$pid" 2> /dev/null || true # it may be one that a test has stopped
         kill -TERM "$pid" 2> /dev/null || true
-        wait_gone "$pid" 30 || { kill -KILL "$pid" 2> /dev/null || true; wait_gone "$pid" 5 || true; }
+        wait_gone "$pid" 60 || { kill -KILL "$pid" 2> /dev/null || true; wait_gone "$pid" 5 || true; }
     fi
     # after a SIGKILL: containerd, its shims and docker-proxy live on; all of them name our folder
     local p child
@@ -155,7 +155,7 @@ stop() {
             *shim*) for child in $(cat "/proc/$p"/task/*/children 2> /dev/null); do kill -KILL "$child" 2> /dev/null || true; done ;;
         esac
         kill -TERM "$p" 2> /dev/null || true
-        wait_gone "$p" 3 || kill -KILL "$p" 2> /dev/null || true
+        wait_gone "$p" 10 || kill -KILL "$p" 2> /dev/null || true
     done
     rm -f "$dir/pid"
 }

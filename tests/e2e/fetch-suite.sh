@@ -65,7 +65,7 @@ mkdir -p "$work/tree/bin"
 for b in usr/sbin/dockerd usr/sbin/docker-proxy usr/bin/containerd usr/bin/containerd-shim-runc-v2; do
     [ ! -e "$work/tree/$b" ] || ln -s "../$b" "$work/tree/bin/"
 done
-"$work/tree/bin/dockerd" --version > /dev/null 2> "$work/err" || missing "suite $suite: dockerd does not run here: $(tail -n 1 "$work/err")"
+[ ! -e "$work/tree/bin/dockerd" ] || "$work/tree/bin/dockerd" --version > /dev/null 2> "$work/err" || missing "suite $suite: dockerd does not run here: $(tail -n 1 "$work/err")"
 
 echo "$want" > "$work/tree/.packages"
 rm -rf "$tree"

@@ -42,8 +42,9 @@ unset "${!DOCKER_@}" "${!COMPOSE_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PRO
 export LC_ALL=C.UTF-8 TZ=UTC
 
 . "$here/lib/ports.sh"
-"$here/setup.sh" "$tier"
+"$here/setup.sh" "$tier" "${engines[@]}"
 
+codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
 python=$cache/venv/bin/python # not `python3`: where that is a script of pyenv's, it takes longer to start than all the rest
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/dge.XXXXXX")
@@ -62,7 +63,7 @@ kill_pidfile() { # the gateway of FILE, with time to end by itself
     pid=$(cat "$1" 2> /dev/null) || return 0
     rm -f "$1"
     kill -TERM "$pid" 2> /dev/null || return 0
-    for ((i = 0; i < 50; i++)); do [ -d "/proc/$pid" ] || return 0; sleep 0.1; done
+    for ((i = 0; i < 300; i++)); do [ -d "/proc/$pid" ] || return 0; sleep 0.1; done
     kill -KILL "$pid" 2> /dev/null || true
 }
 
@@ -128,7 +129,14 @@ tls_port() { # INDEX
 
 gateway_config() { # NAME ENGINE_SOCKET SOCKET POLICY
     local index=${1%%-*} policies=
+    # with what lib/build-servers.sh serves
+    [ "$4" != building ] || printf '[policy.building]\nkind = "conservative"\nregistries = ["docker.io", "127.0.0.1:5000"]\nfetch = ["http://127.0.0.1:5080/"]\n'
     [ "$4" = none ] || policies="\"$4\""
+    if [ "$4" = namespace ]; then
+        printf '[policy.namespace]\nkind = "namespace"\nname = "{listener}"\nkey = "namespace.key"\nnetwork_pool = "10.213.0.0/16"\n'
+        printf 'shared = ["docker.io/library/busybox"]\n'
+        [ -e "$work/namespace.key" ] || head -c 32 /dev/urandom > "$work/namespace.key"
+    fi
     cat << X
 [engine]
 url = "unix://$2"
@@ -160,8 +168,8 @@ gateway_start() { # NAME ENGINE_SOCKET SOCKET POLICY
     gateway_config "$@" > "$work/$1.toml"
     setsid "$dockgate" serve -c "$work/$1.toml" > "$work/$1.gateway-log" 2>&1 < /dev/null &
     echo $! > "$work/$1.gateway-pid"
-    for ((i = 0; i < 100; i++)); do
-        ! curl -sf -m 2 -o /dev/null --unix-socket "$3" http://engine/_ping || return 0
+    for ((i = 0; i < 600; i++)); do
+        ! curl -sf -m 10 -o /dev/null --unix-socket "$3" http://engine/_ping || return 0
         sleep 0.1
     done
     echo "run.sh: the gateway in front of $2 does not answer:" >&2
@@ -241,11 +249,11 @@ run_script() {
         tls=(DOCKER_TLS_VERIFY=1 "DOCKER_CERT_PATH=$work/certs$index")
         sock=${sock#tls:}
     fi
-    (cd "$dir/tmp" && exec timeout -k 5 "${limit:-90}" "${netns[@]}" env \
+    (cd "$dir/tmp" && exec timeout -k 5 "${limit:-600}" "${netns[@]}" env \
         HOME="$dir/home" TMPDIR="$dir/tmp" DOCKER_CONFIG="$dir/config" DOCKER_HOST="$host" "${tls[@]}" \
         DOCKER="$(cli_path "$cli")" E2E_CLI="$cli" E2E_ENGINE="$engine" E2E_SOCK="$sock" E2E_TMP="$dir/tmp" \
         E2E_LIB="$here/lib" PYTHONPATH="$here/lib" PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore E2E_NODE="$cache/node" \
-        E2E_PYTHON="$python" E2E_BOLLARD="$cache/bollard" \
+        E2E_PYTHON="$python" E2E_BOLLARD="$cache/bollard" E2E_REGISTRY="$cache/suite-$codename/usr/bin/docker-registry" \
         E2E_DOCKGATE="$dockgate" E2E_INDEX="$index" E2E_ENGINE_TLS="10.66.$index.2:2376" E2E_ENGINE_CERTS="$work/e$index/certs" \
         E2E_ENGINE_CONTROL="$work/control.$index" E2E_ENGINE_PID="$work/e$index/pid" \
         E2E_ENGINE_PLUGINS="$work/e$index/run/docker/plugins" E2E_GATEWAY_LOG="$work/$index.gateway-log" \
@@ -260,7 +268,7 @@ reset() { "$python" "$here/lib/reset.py" "$work/e$1/docker.sock" "$(cat "$work/e
 
 # the same script directly and through the gateway
 compare() { # ENGINE CLI FILE LABEL
-    local engine=$1 index out=$work/out.$1 t0 rc=0
+    local engine=$1 index out=$work/out.$1 t0 where
     index=$(engine_index "$engine")
     t0=$(now_ms)
     reset "$index"
@@ -269,8 +277,18 @@ compare() { # ENGINE CLI FILE LABEL
         report FAIL "$engine" "$4" $(($(now_ms) - t0)) "$out.diff"
         return
     fi
-    through "$work/gw$index.sock" "$@"
-    [ "$(directive "$3" tls)" != yes ] || { t0=$(now_ms); through "tls:127.0.0.1:$(tls_port "$index")" "${@:1:3}" "tls/$4"; }
+    if [ "$(directive "$3" plain)" != no ]; then
+        through "$work/gw$index.sock" "$@"
+        [ "$(directive "$3" tls)" != yes ] || { t0=$(now_ms); through "tls:127.0.0.1:$(tls_port "$index")" "${@:1:3}" "tls/$4"; }
+        t0=$(now_ms)
+    fi
+    # (CLIs below 23 ask for BuildKit in a form that is refused with engines from 24 on)
+    where=$(directive "$3" conservative)
+    [ "$2.$engine" = 20.20.10 ] || [ "$2" != 20 ] || where=
+    [ -z "$where" ] || ! matches "$engine" "$where" || through "$work/gb$index.sock" "${@:1:3}" "same-under-conservative/$4"
+    where=$(directive "$3" namespace)
+    [ -z "${E2E_NAMESPACE:-}" ] || where=20.10,26,28,28-containerd
+    [ -z "$where" ] || ! matches "$engine" "$where" || through "$work/gn$index.sock" "${@:1:3}" "same-in-a-namespace/$4"
 }
 
 through() { # SOCKET ENGINE CLI FILE LABEL: with what `compare` has prepared
@@ -321,7 +339,7 @@ leak_check() { # ENGINE GATEWAY_SOCKET INDEX
     local i t0 clients sockets pid
     t0=$(now_ms)
     pid=$(cat "$work/$3.gateway-pid")
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 600; i++)); do
         clients=$(($(connections "$2") + $(tcp_connections "$(tls_port "$3")")))
         sockets=$(($(sockets_of "$pid") - $(cat "$work/$3.gateway-sockets")))
         if [ "$clients" = 0 ] && [ "$sockets" -le 8 ]; then
@@ -368,6 +386,14 @@ worker() { # ENGINE
     fi
     pid=$(cat "$work/$index.gateway-pid")
     sockets_of "$pid" > "$work/$index.gateway-sockets"
+    if ! gateway_start "$index-building" "$work/e$index/docker.sock" "$work/gb$index.sock" building > "$work/out.$engine.start" 2>&1; then
+        report FAIL "$engine" conservative-gateway-start $(($(now_ms) - t0)) "$work/out.$engine.start"
+        return
+    fi
+    if ! gateway_start "$index-namespace" "$work/e$index/docker.sock" "$work/gn$index.sock" namespace > "$work/out.$engine.start" 2>&1; then
+        report FAIL "$engine" namespace-gateway-start $(($(now_ms) - t0)) "$work/out.$engine.start"
+        return
+    fi
 
     for ((n = 0; n < repeat; n++)); do
         for file in "$here"/cases/*; do
@@ -375,9 +401,11 @@ worker() { # ENGINE
         done
     done
     leak_check "$engine" "$work/gw$index.sock" "$index"
+    kill_pidfile "$work/$index-building.gateway-pid"
+    kill_pidfile "$work/$index-namespace.gateway-pid"
 
-    # shellcheck disable=SC2043
-    case $engine in 20.10 | 28)
+    # (not with CLIs that this engine does not take)
+    case $engine in 20.10 | 26 | 28 | 28-containerd)
         if ! gateway_start "$index-conservative" "$work/e$index/docker.sock" "$work/gc$index.sock" conservative > "$work/out.$engine.start" 2>&1; then
             report FAIL "$engine" conservative-gateway-start 0 "$work/out.$engine.start"
         else

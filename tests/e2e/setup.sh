@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Everything the end-to-end tests need on a Debian machine. Says nothing and takes no time when it is all there.
 #
-#   setup.sh quick|all
+#   setup.sh quick|all [ENGINE]...      with what these engines need, too
 #
 # What cannot be had and is only one engine of several is written as a line `SKIPPED engine ...` into
 # $cache/skipped; run.sh repeats these lines in its summary. Everything else that is missing ends with an error.
 set -euo pipefail
 
 tier=${1:-quick}
+[ $# = 0 ] || shift
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${DOCKGATE_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dockgate-e2e}
 mkdir -p "$cache"
@@ -25,6 +26,8 @@ command -v node > /dev/null || need+=(nodejs)
 command -v npm > /dev/null || need+=(npm)
 command -v python3 > /dev/null || need+=(python3)
 command -v openssl > /dev/null || need+=(openssl)
+command -v git > /dev/null || need+=(git)
+command -v ssh-keygen > /dev/null || need+=(openssh-client)
 command -v systemd-socket-activate > /dev/null || need+=(systemd)
 python3 -c 'import ensurepip, venv' 2> /dev/null || need+=(python3-venv)
 if [ ${#need[@]} -gt 0 ]; then
@@ -71,8 +74,14 @@ if ! why=$("$here/fetch-suite.sh" forky docker.io containerd docker-cli docker-b
         [ "$tier" = quick ] && [ "$e" != 28 ] || skip "$e" "$why"
     done
 fi
-if [ "$tier" = all ] && ! why=$("$here/fetch-suite.sh" trixie docker.io containerd 2>&1 > /dev/null); then
+if [[ "$tier" = all || " $* " = *' 26 '* ]] && ! why=$("$here/fetch-suite.sh" trixie docker.io containerd 2>&1 > /dev/null); then
     skip 26 "$why"
+fi
+
+# A registry for builds to push to: unpacked only, for the package starts one on the machine
+if ! why=$("$here/fetch-suite.sh" "$(. /etc/os-release && echo "$VERSION_CODENAME")" docker-registry 2>&1 > /dev/null); then
+    say "no registry: $why"
+    exit 1
 fi
 
 # bollard: a small crate of our own, compiled only for the slow tier (and left out of quick ones by its case)

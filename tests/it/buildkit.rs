@@ -17,6 +17,8 @@ use crate::support::{Conn, Engine, Gate, Setup, text};
 const LIST_WORKERS: &str = "/moby.buildkit.v1.Control/ListWorkers";
 const UPGRADE: &str = "Host: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n";
 
+const SESSION: &str = "X-Docker-Expose-Session-Uuid: u\r\n";
+
 /// A client that speaks HTTP/2.
 struct H2 {
     runtime: Runtime,
@@ -86,6 +88,26 @@ fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("http://localhost{path}")).body(Full::default()).unwrap()
 }
 
+/// A gate whose rules refuse BuildKit.
+fn refusing(engine: &Engine) -> Gate {
+    without_buildkit(Setup::new(engine)).start()
+}
+
+fn without_buildkit(setup: Setup) -> Setup {
+    const RULES: &str = r#"extends = "conservative"
+[refuse."class.buildkit"]
+operations = ["Session", "Grpc"]
+why = "BuildKit is not for this listener"
+hint = "set `DOCKER_BUILDKIT=0`"
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("r.toml"), RULES).unwrap();
+    // `ann` with `secret`.
+    std::fs::write(dir.path().join("htpasswd"), crate::authenticate::HTPASSWD).unwrap();
+    let policy = "[policy.closed]\nkind = \"conservative\"\nrules = \"r.toml\"\n";
+    setup.files(dir).policies(r#"["closed"]"#).tables(policy)
+}
+
 fn engine() -> Engine {
     Engine::start(plain::behaviour())
 }
@@ -97,7 +119,7 @@ fn grpc_upgrade(client: &Gate) -> H2 {
 #[test]
 fn every_method_behind_the_upgrade_is_refused_in_a_sentence_and_written_down() {
     let engine = engine();
-    let gate = Gate::conservative(&engine);
+    let gate = refusing(&engine);
     let mut client = grpc_upgrade(&gate);
     let methods = [
         LIST_WORKERS,
@@ -111,8 +133,7 @@ fn every_method_behind_the_upgrade_is_refused_in_a_sentence_and_written_down() {
         assert_eq!(code, "7", "PERMISSION_DENIED");
         assert_eq!(
             message,
-            "dockgate: /grpc: BuildKit must not be used while a policy is active: dockgate cannot look \
-             into it yet (rule build.buildkit). hint: set `DOCKER_BUILDKIT=0` to use the classic builder"
+            "dockgate: /grpc: BuildKit is not for this listener (rule class.buildkit). hint: set `DOCKER_BUILDKIT=0`"
         );
     }
     let (status, _, body) = client.ask(get("/_ping"));
@@ -124,7 +145,7 @@ fn every_method_behind_the_upgrade_is_refused_in_a_sentence_and_written_down() {
         assert_eq!(record["path"], *path);
         assert_eq!(
             (&record["verdict"], &record["rule"]),
-            (&"deny".into(), &"build.buildkit".into())
+            (&"deny".into(), &"class.buildkit".into())
         );
         assert_eq!(record["operation"], "Grpc");
     }
@@ -138,7 +159,7 @@ fn message(body: &str) -> String {
 #[test]
 fn a_session_is_let_in_and_never_asked_anything() {
     let engine = engine();
-    let gate = Gate::conservative(&engine);
+    let gate = refusing(&engine);
     let mut client = gate.client();
     client.send(format!(
         "POST /session HTTP/1.1\r\n{UPGRADE}X-Docker-Expose-Session-Uuid: u\r\n\r\n"
@@ -152,7 +173,7 @@ fn a_session_is_let_in_and_never_asked_anything() {
     assert_eq!((&records[0]["operation"], &records[0]["status"]), (&"Session".into(), &101.into()));
     assert_eq!(
         (&records[0]["verdict"], &records[0]["rule"]),
-        (&"deny".into(), &"build.buildkit".into())
+        (&"deny".into(), &"class.buildkit".into())
     );
     assert!(engine.seen().is_empty());
 }
@@ -160,91 +181,65 @@ fn a_session_is_let_in_and_never_asked_anything() {
 #[test]
 fn who_does_not_ask_for_http_2_gets_a_403() {
     let engine = engine();
-    let gate = Gate::conservative(&engine);
+    let gate = refusing(&engine);
     for request in [
         "POST /grpc HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         "POST /grpc HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_owned(),
         format!("POST /grpc HTTP/1.0\r\n{UPGRADE}\r\n"),
-        format!("POST /session HTTP/1.1\r\n{UPGRADE}Content-Length: 1\r\n\r\nx"),
-        format!("POST /session HTTP/1.1\r\n{UPGRADE}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("POST /session HTTP/1.1\r\n{UPGRADE}{SESSION}Content-Length: 1\r\n\r\nx"),
+        format!(
+            "POST /session HTTP/1.1\r\n{UPGRADE}{SESSION}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
     ] {
         let (status, body) = gate.client().ask(&request);
         assert_eq!(status, 403, "{request}: {body}");
+        assert!(message(&body).contains("(rule class.buildkit)"), "{body}");
+    }
+    assert!(engine.seen().is_empty());
+}
+
+#[test]
+fn a_build_by_the_old_protocol_is_refused_by_conservative() {
+    let engine = engine();
+    let gate = Gate::conservative(&engine);
+    for query in ["version=2", "version=2&version=1"] {
+        let request = format!("POST /v1.41/build?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (status, body) = gate.client().ask(request);
+        assert_eq!(status, 403, "{query}: {body}");
         assert!(message(&body).contains("(rule build.buildkit)"), "{body}");
     }
     assert!(engine.seen().is_empty());
 }
 
 #[test]
-fn a_build_by_buildkit_is_refused_as_such_under_any_policy() {
+fn behind_a_preface_grpc_is_refused_by_status_and_the_rest_is_asked_as_ever() {
     let engine = engine();
-    let limits = "[policy.sizes]\nkind = \"limits\"\n[policy.sizes.max]\nmemory = \"1g\"\n";
-    let gates = [
-        Gate::conservative(&engine),
-        Setup::new(&engine).policies(r#"["sizes"]"#).tables(limits).start(),
-    ];
-    for gate in &gates {
-        for query in [
-            "version=2&remote=client-session&session=s&t=x",
-            "remote=client-session",
-            "version=2",
-            "version=2&version=1",
-            "remote=upload-request&buildid=b",
-        ] {
-            let request = format!("POST /v1.41/build?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
-            let (status, body) = gate.client().ask(request);
-            assert_eq!(status, 403, "{query}: {body}");
-            let said = message(&body);
-            assert!(
-                said.contains("BuildKit must not be used")
-                    && said.contains("(rule build.buildkit)"),
-                "{said}"
-            );
-            assert!(said.contains("hint: set `DOCKER_BUILDKIT=0`"), "{said}");
-        }
-    }
-    assert!(engine.seen().is_empty());
-    let (status, _) =
-        gates[1].client().ask("POST /v1.41/build?version=1 HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(status, 200, "the classic builder");
-}
-
-#[test]
-fn behind_a_preface_grpc_is_refused_by_status_and_the_rest_in_the_engines_shape() {
-    let engine = engine();
-    let gate = Gate::conservative(&engine);
+    let gate = refusing(&engine);
     let mut client = H2::new(gate.socket(), "");
     let (code, said) = client.call(LIST_WORKERS, None);
     assert_eq!(code, "7");
-    assert!(said.starts_with("dockgate: HTTP/2: BuildKit must not be used"), "{said}");
-    let (status, headers, body) = client.ask(get("/v1.55/containers/json?all=1"));
-    assert_eq!((status, &headers["content-type"]), (505, &"application/json".parse().unwrap()));
-    assert_eq!(message(&body), "dockgate: HTTP/2 is not spoken here while a policy is active");
+    assert!(said.starts_with("dockgate: /grpc: BuildKit is not for this listener"), "{said}");
+    let (status, _, body) = client.ask(get("/v1.41/containers/json?all=1"));
+    assert_eq!((status, body.contains("containers/json")), (200, true), "{body}");
     let records = gate.records(2);
     assert_eq!(
         (&records[0]["operation"], &records[0]["rule"]),
-        (&"Grpc".into(), &"build.buildkit".into())
+        (&"ListWorkers".into(), &"class.buildkit".into())
     );
     assert_eq!(
         (&records[1]["operation"], &records[1]["verdict"]),
-        (&"Http2".into(), &"reject".into())
+        (&"ContainerList".into(), &"allow".into())
     );
-    assert_eq!(records[1]["path"], "/v1.55/containers/json", "without the query");
-    assert!(engine.seen().is_empty());
+    assert_eq!(engine.seen().len(), 1, "nothing of BuildKit");
 }
 
 const PASSWORD: &str = "[auth.password]\nkind = \"basic\"\nfile = \"htpasswd\"\n";
 const ANN: &str = "Basic YW5uOnNlY3JldA==";
 
 fn with_passwords(engine: &Engine) -> Gate {
-    let dir = tempfile::tempdir().unwrap();
-    // `ann` with `secret`.
-    std::fs::write(dir.path().join("htpasswd"), crate::authenticate::HTPASSWD).unwrap();
-    Setup::new(engine)
-        .policies(r#"["conservative"]"#)
+    without_buildkit(Setup::new(engine))
         .listener("auth = [\"password\"]\n")
         .tables(PASSWORD)
-        .files(dir)
         .start()
 }
 
@@ -277,10 +272,7 @@ fn nobody_is_told_of_the_policies_before_it_is_known_who_asks() {
 #[test]
 fn a_refused_connection_counts_among_those_of_its_listener() {
     let engine = engine();
-    let gate = Setup::new(&engine)
-        .policies(r#"["conservative"]"#)
-        .listener("max_connections = 1\n")
-        .start();
+    let gate = without_buildkit(Setup::new(&engine)).listener("max_connections = 1\n").start();
     let mut client = grpc_upgrade(&gate);
     assert_eq!(client.call(LIST_WORKERS, None).0, "7");
     let mut other = gate.client();
@@ -297,7 +289,7 @@ fn a_refused_connection_counts_among_those_of_its_listener() {
 #[test]
 fn a_client_that_speaks_something_else_in_http_2_is_told_and_left() {
     let engine = engine();
-    let gate = Gate::conservative(&engine);
+    let gate = refusing(&engine);
     let says = |client: &mut Conn, bytes: &[u8]| {
         client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);

@@ -13,6 +13,10 @@ type Property = fn(&[u8]);
 const TARGETS: &[(&str, Property)] = &[
     ("doc", properties::doc),
     ("target_path", properties::target_path),
+    ("dockerfile", properties::dockerfile),
+    ("protobuf", properties::protobuf),
+    ("llb", properties::llb),
+    ("grpc_framing", properties::grpc_framing),
     ("query", properties::query),
     ("call", properties::call),
     ("chunked", properties::chunked),

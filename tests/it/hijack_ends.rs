@@ -1,6 +1,6 @@
 //! The ends of a hijacked stream: either side first, both at once, or one side gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::hijack::attached;
 use crate::support::engine::{Wire, half_closes, hijack_101, stubborn};
@@ -125,10 +125,9 @@ fn when_the_engine_ends_the_stream_both_sockets_are_released_even_if_the_client_
     let engine = Engine::start(stubborn::behaviour());
     let gate = Gate::typed(&engine);
     let idle = gate.sockets();
-    let start = Instant::now();
     let mut client = attached(gate.client());
     assert_eq!(text(&client.rest()), "bye", "the half-close arrives at once");
-    assert!(start.elapsed() < Duration::from_secs(4), "and not after the grace");
+    assert!(engine.notes().is_empty(), "and not after the grace: {:?}", engine.notes());
     engine.wait_note("released");
     wait_until("sockets are given back", || gate.sockets() <= idle);
     assert_eq!(gate.records(1)[0]["bytes_sent"], 3);

@@ -1,8 +1,9 @@
 //! Lifecycle: starting, draining, ending, and the commands that need no engine.
 
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use crate::support::engine::{chunk_borders, hijack_101, plain, refusing};
 use crate::support::gate::dockgate;
@@ -323,6 +324,53 @@ fn explain_looks_where_the_engine_is_here_and_is_undecided_where_it_cannot_know(
     }
     let both = format!(r#""Binds":["data:/x","{}:/y:ro"]"#, at("given/nothing"));
     assert_eq!(explains(&dir, here, &both).0, Some(3), "what is known is reason enough");
+}
+
+#[test]
+fn explain_asks_only_about_what_the_client_has_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    std::fs::create_dir_all(dir.join("given")).unwrap();
+    let both =
+        format!(r#""Binds":["data:/x","{}/given:/y:ro"],"NetworkMode":"prod""#, dir.display());
+    let (code, said) = explains(&dir, "tcp://127.0.0.1:1", &both);
+    assert_eq!(code, Some(4), "{said}");
+    let asked: Vec<_> = said.lines().filter(|line| line.starts_with("it would be asked")).collect();
+    let wanted = ["it would be asked: network `prod`", "it would be asked: volume `data`"];
+    assert_eq!(asked, wanted, "in this order, and nothing of the engine's own: {said}");
+}
+
+#[test]
+fn explain_tells_all_reasons_policy_by_policy() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dockgate.toml");
+    let config = "[[listener]]\nname = \"only\"\nurl = \"unix:///x\"\npolicies = [\"conservative\", \"sizes\"]\n\
+                  [policy.sizes]\nkind = \"limits\"\nmax = { memory = \"1g\" }\n";
+    std::fs::write(&file, config).unwrap();
+    let body =
+        r#"{"Image":"x","HostConfig":{"Memory":8589934592,"Privileged":true,"PidMode":"host"}}"#;
+    let file = file.to_str().unwrap();
+    let mut command =
+        dockgate(&["explain", "-c", file, "POST", "/containers/create", "--body", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let lines: Vec<_> = said.lines().map(|line| line.split(" (rule").next().unwrap()).collect();
+    let wanted = [
+        "denied by conservative",
+        "",
+        "dockgate: HostConfig.Privileged: must be false",
+        "dockgate: HostConfig.PidMode: must not be `host`",
+        "",
+        "denied by sizes",
+        "",
+        "dockgate: HostConfig.Memory: must be at most 1g, asked 8g",
+    ];
+    assert_eq!(lines, wanted);
+    let whole = run(&["explain", "POST", "/swarm/leave"]);
+    assert_eq!(text(&whole.stdout).matches("(rule ").count(), 1, "an operation is one reason");
 }
 
 #[test]

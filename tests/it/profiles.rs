@@ -427,6 +427,45 @@ fn build_only_makes_images_and_runs_nothing() {
     );
 }
 
+/// What `dockgate explain` says of a build by BuildKit, of which `solve` is recorded.
+fn explained(profile: &str, method: &str, solve: &Value) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(profile);
+    let config = format!(
+        "[[listener]]\nname = \"a\"\nurl = \"unix:///nowhere/a.sock\"\npolicies = [\"p\"]\n\
+         [policy.p]\nkind = \"conservative\"\nrules = \"{}\"\n",
+        file.display()
+    );
+    fs::write(dir.path().join("dockgate.toml"), config).unwrap();
+    fs::write(dir.path().join("solve.json"), solve.to_string()).unwrap();
+    let mut explain = dockgate(&["explain", "-c", "dockgate.toml", "POST", method, "--body"]);
+    let explained = explain.arg("solve.json").current_dir(dir.path()).output().unwrap();
+    (explained.status.code(), text(&explained.stdout))
+}
+
+#[test]
+fn who_may_build_may_build_with_buildkit() {
+    const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
+    let solve = json!({ "Ref": "r", "Session": "s", "Frontend": "dockerfile.v0",
+        "FrontendAttrs": { "filename": "Dockerfile" } });
+    let host = json!({ "Ref": "r", "Session": "s", "Frontend": "dockerfile.v0",
+        "Entitlements": ["network.host"] });
+    for profile in ["build-only.toml", "jenkins-agent.toml", "testcontainers.toml"] {
+        let (code, said) = explained(profile, SOLVE, &solve);
+        assert_eq!(code, Some(0), "{profile}: {said}");
+        assert!(said.contains("changed by p: body /SourcePolicy"), "{profile}: {said}");
+        let (code, said) = explained(profile, SOLVE, &host);
+        assert!(code == Some(3) && said.contains("(rule build.entitlement)"), "{profile}: {said}");
+    }
+    for profile in ["read-only.toml", "gitlab-runner.toml"] {
+        let (code, said) = explained(profile, SOLVE, &solve);
+        assert!(code == Some(3) && said.contains("(rule rules.operation)"), "{profile}: {said}");
+    }
+    let container = "/moby.buildkit.v1.frontend.LLBBridge/NewContainer";
+    let (code, said) = explained("build-only.toml", container, &json!({ "ContainerID": "c" }));
+    assert!(code == Some(3) && said.contains("(rule rules.operation)"), "{said}");
+}
+
 /// The blocks of a page that begin like this, without their fences.
 fn blocks(page: &str, fence: &str) -> Vec<String> {
     let parts = page.split(fence).skip(1);

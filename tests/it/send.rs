@@ -193,11 +193,11 @@ fn an_upload_keeps_its_framing_and_gets_the_right_type() {
     ] {
         rewrites(
             &format!(
-                "POST /v1.41/build?t=x&t=y&q=1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/tar\r\n\
-                 X-Registry-Config: bnVsbA==\r\n{framing}\r\n\r\n{body}"
+                "POST /v1.41/images/load?quiet=1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/tar\r\n\
+                 {framing}\r\n\r\n{body}"
             ),
             &format!(
-                "POST /v1.41/build?t=x&t=y&q=1 HTTP/1.1\r\nHost: docker\r\nx-registry-config: bnVsbA==\r\n\
+                "POST /v1.41/images/load?quiet=1 HTTP/1.1\r\nHost: docker\r\n\
                  {framing}\r\nContent-Type: application/x-tar\r\n\r\n{body}"
             ),
         );

@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 
-PATIENCE = 30
+PATIENCE = 120
 PR_SET_CHILD_SUBREAPER = 36
 
 

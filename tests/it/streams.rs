@@ -101,7 +101,9 @@ fn an_upload_waits_while_the_engine_does_not_read() {
         let gate = gate_of(&engine);
         let mut client = gate.client();
         let before = gate.peak_memory();
-        client.send("POST /v1.41/build HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send(
+            "POST /v1.41/images/load HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
         let mut writer = client.writer();
         writer.write_patience(Duration::from_secs(2));
         let part = chunk(&noise(16 * 1024));
@@ -165,7 +167,8 @@ fn a_build_may_answer_before_its_body_is_read() {
             let engine = Engine::start(answers_before_body::behaviour());
             let gate = gate_of(&engine);
             let mut client = gate.client();
-            client.send(format!("POST /v1.41/build HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+            client
+                .send(format!("POST /v1.41/images/load HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
             let head = client.head();
             assert_eq!(head.status(), 200, "while not a byte of the body has been sent");
             assert!(text(&client.through(b"}\r\n\r\n")).contains("begun"));
@@ -252,11 +255,11 @@ fn a_client_that_leaves_inside_its_upload_is_noticed_by_the_engine() {
 fn a_stream_may_be_silent_for_longer_than_any_patience() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(chunk_borders::behaviour(dir.path().to_owned(), 1));
-    let gate = Setup::new(&engine).engine("patience = \"100ms\"\n").start();
+    let gate = Setup::new(&engine).engine("patience = \"1s\"\n").start();
     let mut client = gate.client();
     client.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
     client.head();
-    std::thread::sleep(Duration::from_millis(1000));
+    std::thread::sleep(Duration::from_secs(3));
     std::fs::write(dir.path().join("0"), "").unwrap();
     assert_eq!(dechunk(&client.chunks()), chunk_borders::event(0));
     wait_until("the record is written", || gate.stdout().contains("SystemEvents"));

@@ -37,7 +37,7 @@ fn refused(gate: &Gate, config: rustls::ClientConfig) -> String {
 }
 
 #[test]
-fn both_versions_are_spoken_and_only_http_1() {
+fn both_versions_are_spoken_and_http_1_before_http_2() {
     let engine = Engine::start(plain::behaviour());
     let authority = Authority::new();
     let (gate, ann) = guarded(&engine, &authority, "");
@@ -50,9 +50,15 @@ fn both_versions_are_spoken_and_only_http_1() {
         assert_eq!(conn.protocol(), Some(b"http/1.1".to_vec()));
         let mut config = authority.client(Some(&ann), &[version]);
         config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut conn = connect(&gate.tls_address(), config);
+        conn.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        let _ = conn.recv(1);
+        assert_eq!(conn.protocol(), Some(b"h2".to_vec()));
+        let mut config = authority.client(Some(&ann), &[version]);
+        config.alpn_protocols = vec![b"spdy/3".to_vec()];
         assert!(refused(&gate, config).contains("NoApplicationProtocol"));
     }
-    wait_until("a line", || gate.stderr().contains("speaks no HTTP/1.1 (ALPN)"));
+    wait_until("a line", || gate.stderr().contains("speaks neither HTTP/1.1 nor HTTP/2 (ALPN)"));
 }
 
 #[test]

@@ -7,7 +7,8 @@ is whole is an EOFError. `Patient` takes what comes, for requests that are refus
 import json
 import socket
 
-SECONDS = 15
+# what only a hang reaches
+SECONDS = 120
 
 
 class Answer:

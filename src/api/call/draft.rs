@@ -77,12 +77,14 @@ impl Draft {
             row,
             http: head.version,
             version: target.version,
+            asked_names: found.names.clone(),
             names: found.names,
             query,
             headers: keep_headers(head, row)?,
             upgrade: head.headers.has("upgrade"),
             closes: head.closes(),
             strangers,
+            notes: Vec::new(),
             body: Body::None,
         };
         Ok(Draft(typed))
@@ -98,7 +100,7 @@ impl Draft {
                 Wanted::Nothing
             }
             BodyKind::None => Wanted::Nothing,
-            BodyKind::Json(_) | BodyKind::JsonList(_) => Wanted::Json,
+            BodyKind::Json(_) | BodyKind::JsonList(_) | BodyKind::Message(_) => Wanted::Json,
             BodyKind::Tar | BodyKind::Raw => Wanted::Stream,
         }
     }
@@ -141,6 +143,63 @@ impl Draft {
         Call::Typed(self.0)
     }
 }
+/// A call of a gRPC method, with its message read and its metadata as the table names it.
+pub fn grpc(
+    row: &'static Row,
+    metadata: &http::HeaderMap,
+    message: &[u8],
+    most_values: usize,
+) -> Result<Call, BadCall> {
+    let mut headers = Vec::new();
+    for known in row.headers {
+        let mut values = metadata.get_all(known.name).iter();
+        headers.extend(values.next().map(|value| (known.name, value.as_bytes().to_vec())));
+        match (known.many, values.next()) {
+            (false, Some(_)) => return Err(BadCall::HeaderTwice(known.name.to_owned())),
+            (true, Some(second)) => {
+                headers.push((known.name, second.as_bytes().to_vec()));
+                headers.extend(values.map(|value| (known.name, value.as_bytes().to_vec())));
+            }
+            (_, None) => {}
+        }
+    }
+    let body = match row.body {
+        BodyKind::Message(shape) => Body::Json(doc::proto::parse(most_values, message, shape)?),
+        BodyKind::None
+        | BodyKind::Json(_)
+        | BodyKind::JsonList(_)
+        | BodyKind::Tar
+        | BodyKind::Raw => Body::None,
+    };
+    Ok(Call::Typed(Typed {
+        row,
+        http: 1,
+        version: None,
+        names: Vec::new(),
+        asked_names: Vec::new(),
+        query: Query::default(),
+        headers,
+        upgrade: false,
+        closes: false,
+        strangers: Vec::new(),
+        notes: Vec::new(),
+        body,
+    }))
+}
+
+/// The same of a message that somebody has written down as JSON, without metadata.
+pub fn grpc_from_json(row: &'static Row, json: &[u8], most_values: usize) -> Result<Call, BadCall> {
+    let call = grpc(row, &http::HeaderMap::new(), &[], most_values)?;
+    match (call, row.body) {
+        (Call::Typed(mut typed), BodyKind::Message(shape)) if !json.is_empty() => {
+            let doc = doc::parse_within(most_values, json, &super::Kind::Object(shape))?;
+            typed.body = Body::Json(doc);
+            Ok(Call::Typed(typed))
+        }
+        (call, _) => Ok(call),
+    }
+}
+
 /// dockerode repeats the options of a call, body and all, in the query; dockerd reads none of it.
 fn repeats_body(row: &Row, name: &str) -> bool {
     let BodyKind::Json(object) = row.body else { return false };

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::super::endpoint::{AnswerKind, BodyKind, Method};
-use super::super::{path, route};
+use super::super::{doc, path, route};
 use super::{Body, Typed, Verbatim};
 use crate::wire::framing::Framing;
 use crate::wire::head::put_line;
@@ -96,6 +96,13 @@ impl Typed {
         out
     }
 
+    /// The message of a gRPC method as the engine gets it.
+    pub fn message(&self) -> Option<Vec<u8>> {
+        let BodyKind::Message(shape) = self.row.body else { return None };
+        let root = self.doc().map(|doc| &doc.root);
+        Some(root.map(|root| doc::proto::render(root, shape)).unwrap_or_default())
+    }
+
     fn protocol(&self) -> Option<&'static [u8]> {
         match self.row.answer {
             AnswerKind::HijackTcp => Some(b"tcp"),
@@ -106,6 +113,7 @@ impl Typed {
             | AnswerKind::JsonStream
             | AnswerKind::RawStream
             | AnswerKind::Tar
+            | AnswerKind::Grpc
             | AnswerKind::Text => None,
         }
     }
@@ -113,21 +121,24 @@ impl Typed {
     fn put_body(&self, out: &mut Vec<u8>) {
         let mut json = None;
         match &self.body {
+            Body::Context(_) if self.sends_chunks() => {
+                put_line(out, "Transfer-Encoding", b"chunked");
+            }
             Body::Stream(Framing::Chunked(_)) => {
                 put_line(out, "Transfer-Encoding", b"chunked");
             }
-            Body::Stream(Framing::Length { left }) => {
+            Body::Stream(Framing::Length { left }) | Body::Context(Framing::Length { left }) => {
                 put_line(out, "Content-Length", itoa::Buffer::new().format(*left).as_bytes());
             }
             Body::Json(doc) => json = Some(doc.render()),
-            Body::None | Body::Stream(_)
+            Body::None | Body::Stream(_) | Body::Context(_)
                 if matches!(self.row.method, Method::Post | Method::Put) =>
             {
                 put_line(out, "Content-Length", b"0");
             }
-            Body::None | Body::Stream(_) => {}
+            Body::None | Body::Stream(_) | Body::Context(_) => {}
         }
-        if let (Body::Stream(_), BodyKind::Tar) = (&self.body, self.row.body) {
+        if let (Body::Stream(_) | Body::Context(_), BodyKind::Tar) = (&self.body, self.row.body) {
             put_line(out, "Content-Type", b"application/x-tar");
         }
         if let Some(json) = &json {

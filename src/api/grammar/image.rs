@@ -53,9 +53,14 @@ pub fn repository(text: &str) -> Option<&str> {
     }
 }
 
+/// The digits of an id, without the name of its digest.
+pub fn digits(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
+}
+
 /// A whole id, with or without the name of its digest.
 pub fn is_image_id(text: &str) -> bool {
-    is_id(text.strip_prefix("sha256:").unwrap_or(text))
+    is_id(digits(text))
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 //! true: what is found is what dockerd would look up, and no policy splits such a text by itself.
 
 pub mod filters;
+pub mod glob;
 pub mod image;
+pub mod image_reference;
 pub mod mode;
 pub mod mounts;
+pub mod path;
 pub mod reference;

@@ -37,11 +37,12 @@ fn data_is_whole() {
 
 #[test]
 fn every_endpoint_has_one_row() {
-    let ids: BTreeSet<&str> = TABLE.iter().map(|row| row.endpoint.id()).collect();
-    let all: BTreeSet<&str> = Endpoint::ALL.iter().map(|endpoint| endpoint.id()).collect();
+    let ids: BTreeSet<&str> = all().map(|row| row.endpoint.id()).collect();
+    let named: BTreeSet<&str> = Endpoint::ALL.iter().map(|endpoint| endpoint.id()).collect();
     // 122 routes of the newest engine, and `/containers/{name}/copy`, which it no longer has
-    assert_eq!((TABLE.len(), ids.len(), Endpoint::ALL.len()), (123, 123, 123));
-    assert_eq!(ids, all);
+    assert_eq!(TABLE.len(), 123);
+    assert_eq!((ids.len(), Endpoint::ALL.len()), (all().count(), all().count()));
+    assert_eq!(ids, named);
 }
 
 /// Routes of the specifications, by operation id; the ids changed once, in 1.28.
@@ -77,6 +78,7 @@ fn routes_match_the_specifications() {
     let undocumented: Vec<&str> = Endpoint::ALL
         .iter()
         .filter(|endpoint| !seen.contains(endpoint))
+        .filter(|endpoint| TABLE.iter().any(|row| row.endpoint == **endpoint))
         .map(|endpoint| endpoint.id())
         .collect();
     let named_here = [

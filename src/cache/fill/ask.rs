@@ -207,15 +207,16 @@ pub(super) async fn prepare(job: &Job, begun: &mut ResponseStart) -> Result<(), 
 }
 
 /// The rest of a body that broke off, if it surely is the same one (RFC 9110 §13.1.5), and where the
-/// whole ends.
+/// whole ends. `said`: the head that it came with.
 pub(super) async fn resume(
     cache: &Cache,
     job: &Job,
     begun: &ResponseStart,
+    said: &HeaderMap,
     from: u64,
 ) -> Option<(Incoming, u64)> {
     let Incoming::Origin(_) = &begun.body else { return None };
-    let etag = begun.headers.get(header::ETAG)?;
+    let etag = said.get(header::ETAG)?;
     if begun.status != StatusCode::OK
         || job.method != Method::GET
         || etag.as_bytes().starts_with(b"W/")
@@ -237,7 +238,7 @@ pub(super) async fn resume(
     let end = begun.length.or(rest.complete)?;
     let is_rest = answer.status == StatusCode::PARTIAL_CONTENT
         && answer.headers.get(header::ETAG) == Some(etag)
-        && agrees(&begun.headers, &answer.headers)
+        && agrees(said, &answer.headers)
         && rest.span.start == from
         && rest.span.end == end
         && rest.complete.is_none_or(|complete| complete == end);

@@ -5,6 +5,7 @@
 //! nothing is asked for again here but the rest of a body that broke off.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -29,7 +30,8 @@ const LOCK_TIME: Duration = Duration::from_secs(10);
 /// How often a body is asked for from where it broke off.
 const MOST_RESUMPTIONS: u32 = 5;
 
-pub async fn run(cache: Arc<Cache>, job: Job, in_flight: Arc<InFlightBody>) {
+/// The job is boxed because each of the steps below would keep a copy as long as it lasts.
+pub async fn run(cache: Arc<Cache>, job: Box<Job>, in_flight: Arc<InFlightBody>) {
     let flight = match &job.purpose {
         Purpose::Fill { flight, .. } => Some(flight.clone()),
         Purpose::Pass { .. } => None,
@@ -43,13 +45,14 @@ pub async fn run(cache: Arc<Cache>, job: Job, in_flight: Arc<InFlightBody>) {
     }
 }
 
-async fn fly(cache: &Cache, mut job: Job, in_flight: &Arc<InFlightBody>) -> Result<(), Fault> {
+async fn fly(cache: &Cache, mut job: Box<Job>, in_flight: &Arc<InFlightBody>) -> Result<(), Fault> {
     in_flight.hold(lock(cache, &job).await);
     if let Some(newer) = newer(cache, &job).await {
         in_flight.answer(FlightAnswer::Found(Arc::new(newer)));
         return Ok(());
     }
-    let begun = ask(cache, &mut job, in_flight).await?;
+    // Boxed, here and below: what lasts as long as a slow client is not to keep the room that the asking took.
+    let begun = Box::pin(ask(cache, &mut job, in_flight)).await?;
     let ResponseStart { status, headers, .. } = &begun;
     if let Some(found) = job.found()
         && *status == StatusCode::NOT_MODIFIED
@@ -162,7 +165,12 @@ async fn forget(cache: &Cache, job: &Job, status: StatusCode, headers: &HeaderMa
 }
 
 /// Takes the answer in: head, body, verdict, commit.
-async fn receive(cache: &Cache, job: Job, mut begun: ResponseStart, in_flight: &Arc<InFlightBody>) {
+async fn receive(
+    cache: &Cache,
+    job: Box<Job>,
+    mut begun: ResponseStart,
+    in_flight: &Arc<InFlightBody>,
+) {
     if let Some(rewrite) = &job.route.headers {
         rewrite.rewrite(&mut begun.headers);
     }
@@ -196,25 +204,28 @@ async fn receive(cache: &Cache, job: Job, mut begun: ResponseStart, in_flight: &
         cache.flights.varies(&flight.key, in_flight, &meta.vary);
     }
     let head = Arc::new(Head {
-        meta: meta.clone(),
-        headers: begun.headers.clone(),
+        meta,
+        headers: std::mem::take(&mut begun.headers),
         is_shared,
         length: begun.length,
         stored,
         draft: draft.as_ref().map(|draft| (draft.file(), draft.start())),
     });
-    in_flight.answer(FlightAnswer::New(head));
+    in_flight.answer(FlightAnswer::New(Arc::clone(&head)));
     let result = match prepared {
-        Ok(()) => take_in(cache, &job, &mut begun, in_flight, &mut draft).await,
+        Ok(()) => take_in(cache, &job, &mut begun, &head, in_flight, &mut draft).await,
         Err(failure) => Err(failure),
     };
     match result {
         Ok((length, sha256)) => {
-            let meta = Meta { length, sha256, ..meta };
+            let meta = Meta { length, sha256, ..head.meta.clone() };
             land(cache, &job, in_flight, draft, meta).await;
         }
         Err(failure) => {
             log(&job, &failure);
+            if let (Some(failed), false) = (&job.route.failed, matches!(failure, Failure::Left)) {
+                failed.store(cache.now(), Ordering::Relaxed);
+            }
             in_flight.end(End::Broken);
         }
     }
@@ -252,6 +263,7 @@ async fn take_in(
     cache: &Cache,
     job: &Job,
     begun: &mut ResponseStart,
+    head: &Head,
     in_flight: &Arc<InFlightBody>,
     draft: &mut Option<Draft>,
 ) -> Result<(u64, [u8; 32]), Failure> {
@@ -279,7 +291,10 @@ async fn take_in(
             }
             Some(Err(Failure::Origin(fault))) => {
                 let may = length > resumed && resumptions < MOST_RESUMPTIONS;
-                let rest = if may { resume(cache, job, begun, length).await } else { None };
+                let rest = match may {
+                    true => Box::pin(resume(cache, job, begun, &head.headers, length)).await,
+                    false => None,
+                };
                 let Some((body, end)) = rest else { return Err(Failure::Origin(fault)) };
                 begun.body = body;
                 begun.length = Some(end);
@@ -294,7 +309,12 @@ async fn take_in(
         return Err(Failure::Wrong(format!("its length is {length} and not what it says")));
     }
     match &job.route.verify {
-        Some(expected) if is_plain_file(begun) && *expected != sha256 => {
+        // An answer to HEAD has no body that could have one.
+        Some(expected)
+            if job.method != Method::HEAD
+                && is_plain_file(begun.status, &head.headers)
+                && *expected != sha256 =>
+        {
             Err(Failure::Wrong("its SHA-256 is not the one that it must have".to_owned()))
         }
         _ => Ok((length, sha256)),
@@ -320,7 +340,11 @@ fn keep(
             }
         }
     }
-    in_flight.pass(piece);
+    // hyper reads into blocks of 8 KiB: a small piece would keep the whole of one.
+    match piece.len() {
+        ..4096 => in_flight.pass(Bytes::copy_from_slice(&piece)),
+        _ => in_flight.pass(piece),
+    }
 }
 
 /// Waits until the next piece of what passes by the disk can be had: nothing lies in memory before that.
@@ -356,7 +380,10 @@ async fn commit(cache: &Cache, job: &Job, in_flight: &InFlightBody, draft: Draft
         return;
     }
     match cache.store.commit(draft, meta).await {
-        Ok(StoredResponse { body: Body::File { .. } | Body::Remote(_), .. }) => {
+        Ok(StoredResponse { body, .. }) => {
+            if let (Some(_), Body::File { file, .. }) = (&job.route.verify, &body) {
+                cache.checks.note(file, cache.now());
+            }
             cache.passes.forget(&key);
             job.account.stored(length);
         }

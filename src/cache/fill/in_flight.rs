@@ -238,11 +238,10 @@ impl InFlightBody {
                     return false;
                 }
                 passage.trim();
-                let unread = passage.unread();
-                if was_full && unread == 0 {
+                if was_full && passage.unread() == 0 {
                     passage.widen();
                 }
-                if unread < passage.window {
+                if passage.has_room() {
                     return true;
                 }
             }

@@ -4,7 +4,7 @@
 //! with credentials is for others only if `fresh` says so, and only for those who send the same but for
 //! the credentials that it knows.
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::ask::ResponseStart;
 use super::in_flight::Unstored;
@@ -23,7 +23,7 @@ pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored>
         return Err(Unstored::PassThrough);
     }
     // It cannot be checked: it is for whom it came, at his own risk.
-    if route.verify.is_some() && *status == StatusCode::OK && !is_plain_file(begun) {
+    if route.verify.is_some() && *status == StatusCode::OK && !is_plain_file(*status, headers) {
         return Err(Unstored::Unchecked);
     }
     // Who has led here has a say, too.
@@ -33,7 +33,7 @@ pub(super) fn storable(job: &Job, begun: &ResponseStart) -> Result<(), Unstored>
         return Err(Unstored::Response(reason));
     }
     // What one caller may not have another may.
-    if route.kind == Kind::Restricted && *status != StatusCode::OK {
+    if matches!(route.kind, Kind::Restricted | Kind::Permitted) && *status != StatusCode::OK {
         return Err(Unstored::Response(fresh::NotStored::Status));
     }
     // What is stored is worth more than an error.
@@ -54,11 +54,11 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool
         }
     }
     let partition = match fresh::shareable(&job.request, &headers, &job.route.rules) {
-        true if job.route.kind != Kind::Restricted => job.common,
+        true if !matches!(job.route.kind, Kind::Restricted | Kind::Permitted) => job.common,
         _ => job.route.key.partition,
     };
     let kind = match (&job.route.kind, begun.status) {
-        (Kind::Artifact | Kind::Restricted, StatusCode::OK) => Stored::Artifact,
+        (Kind::Artifact | Kind::Restricted | Kind::Permitted, StatusCode::OK) => Stored::Artifact,
         _ => Stored::Metadata,
     };
     let names = fresh::vary_names(&headers);
@@ -76,8 +76,8 @@ pub(super) fn meta(cache: &Cache, job: &Job, begun: &ResponseStart, stored: bool
 }
 
 /// A compressed transfer of a file is not the file that a digest is of.
-pub(super) fn is_plain_file(begun: &ResponseStart) -> bool {
-    let coding = begun.headers.get(header::CONTENT_ENCODING);
-    begun.status == StatusCode::OK
+pub(super) fn is_plain_file(status: StatusCode, headers: &HeaderMap) -> bool {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    status == StatusCode::OK
         && coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

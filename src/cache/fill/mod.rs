@@ -10,6 +10,7 @@ mod in_flight;
 mod job;
 mod judge;
 mod passage;
+mod recheck;
 mod thread;
 
 pub use filler::run;
@@ -18,4 +19,5 @@ pub use in_flight::{
     BodyPart, Broken, FlightAnswer, Head, InFlightBody, Interim, Reader, Unstored,
 };
 pub use job::{Job, Purpose};
+pub use recheck::{Checks, recheck};
 pub use thread::Thread;

@@ -7,15 +7,18 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// What may lie in memory on its way through, in bytes: at first, when that is one piece, and for readers that
-/// empty it faster than it fills.
+/// What may lie in memory on its way through before another piece is let in, in bytes: at first, when all of it goes
+/// into a socket; then, when that is less than a piece; and for readers that empty it faster than it fills.
 const FIRST_WINDOW: u64 = 16 * 1024;
+const NEXT_WINDOW: u64 = 2 * 1024;
 const LARGEST_WINDOW: u64 = 512 * 1024;
+/// What a reader that reads nothing takes at least.
+const UNREAD: u64 = 64 * 1024;
 
 /// What passes through memory.
 #[derive(Debug)]
 pub(super) struct Passage {
-    pub(super) window: u64,
+    window: u64,
     /// Where memory takes over from the file.
     pub(super) begins: Option<u64>,
     /// The first byte that is still held.
@@ -29,7 +32,7 @@ pub(super) struct Passage {
 impl Default for Passage {
     fn default() -> Passage {
         Passage {
-            window: FIRST_WINDOW,
+            window: NEXT_WINDOW,
             begins: None,
             start: 0,
             pieces: VecDeque::new(),
@@ -43,9 +46,18 @@ impl Passage {
     /// For readers that are faster than the origin, and not by what only the socket's buffer has taken: one that
     /// reads next to nothing has taken that, too.
     pub(super) fn widen(&mut self) {
-        let passed = self.start - self.begins.unwrap_or(0).min(self.start);
-        let most = LARGEST_WINDOW.min(passed / 8).max(self.window);
+        let most = LARGEST_WINDOW.min(self.passed() / 32).max(self.window);
         self.window = (self.window * 2).min(most);
+    }
+
+    /// Whether another piece is let in.
+    pub(super) fn has_room(&self) -> bool {
+        let window = if self.passed() < UNREAD { FIRST_WINDOW } else { self.window };
+        self.unread() < window
+    }
+
+    fn passed(&self) -> u64 {
+        self.start - self.begins.unwrap_or(0).min(self.start)
     }
 
     /// By the slowest one. Of the last piece that is a byte, which waits for the verdict.

@@ -33,8 +33,21 @@ impl Thread {
         Ok(Thread { work: sender, tasks })
     }
 
+    /// What runs elsewhere, and a process that ends waits for.
+    pub fn awaited<T, F: Future<Output = T>>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = T> + use<T, F> {
+        self.tasks.track_future(work)
+    }
+
     pub fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.run_untracked(self.tasks.track_future(work));
+    }
+
+    /// What no process waits for.
+    pub fn run_untracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         // It fails only when the thread has ended, and then the program does.
-        let _ = self.work.send(Box::pin(self.tasks.track_future(work)));
+        let _ = self.work.send(Box::pin(work));
     }
 }

@@ -81,6 +81,9 @@ pub(super) async fn connection(
     stream.say_end();
 }
 
+/// The first byte of a TLS connection (RFC 8446 §5.1), which no head begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Waits for a whole head; none when there is nothing more to answer.
 async fn accept(
     reader: &mut Reader<'_>,
@@ -104,6 +107,14 @@ async fn accept(
         if let Some(end) = find_end(buffer.unread(), 0) {
             return Some(end);
         }
+        // skopeo and dockerd try TLS first where they may do without, and wait for what is said of it.
+        if buffer.unread().first() == Some(&TLS_HANDSHAKE) {
+            return Some(buffer.len());
+        }
+    }
+    // A hello of TLS: docker and skopeo try that first of a registry without it, and wait for an answer.
+    if buffer.unread().first() == Some(&0x16) {
+        return Some(buffer.len());
     }
     let whole = async {
         loop {
@@ -168,7 +179,8 @@ async fn call(
     let request = match wants {
         Understood::Request(request) => request,
         Understood::Tunnel { host, port } => {
-            return tunnel(cache, caller, (&host, port), reader, writer, buffer).await;
+            // Boxed: what is no tunnel has no room for one.
+            return Box::pin(tunnel(cache, caller, (&host, port), reader, writer, buffer)).await;
         }
     };
     if form.expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
@@ -258,20 +270,17 @@ async fn answer(
         false => AfterReply::Again,
     };
     let stored = reply.stored.take();
-    let writing = write_reply(writer, reply, is_old, to_head, next);
+    let mut writing = std::pin::pin!(write_reply(writer, reply, is_old, to_head, next));
     // An origin may answer while it reads.
     let written = match upload_done {
         Some(_) => writing.await,
-        None => {
-            let mut writing = std::pin::pin!(writing);
-            tokio::select! {
-                written = &mut writing => {
-                    let _ = timeout(LINGER, sending).await;
-                    written
-                }
-                _ = &mut sending => writing.await,
+        None => tokio::select! {
+            written = &mut writing => {
+                let _ = timeout(LINGER, sending).await;
+                written
             }
-        }
+            _ = &mut sending => writing.await,
+        },
     };
     match (written, stored) {
         (Written::Whole, _) => next,

@@ -31,8 +31,8 @@ use crate::cache::{Cache, serve};
 use crate::wire::io::{HyperStream, Stream};
 
 const MOST_STREAMS: u32 = 100;
-/// What one stream may have waiting for room.
-const SEND_BUFFER: usize = 16 * 1024;
+/// What one stream may have waiting for room before it takes another piece: less than a piece.
+const SEND_BUFFER: usize = 2 * 1024;
 const LONGEST_HEAD: u32 = 64 * 1024;
 
 pub(super) async fn connection(
@@ -46,7 +46,8 @@ pub(super) async fn connection(
     let client = Arc::new(Progress::new(socket.waits()));
     let service = service_fn(move |request| {
         let (cache, caller, client) = (Arc::clone(&cache), caller.clone(), Arc::clone(&client));
-        async move { Ok::<_, Infallible>(respond(&cache, &caller, &client, request).await) }
+        // Boxed: hyper keeps the room of what responds as long as the body is sent.
+        async move { Ok::<_, Infallible>(Box::pin(respond(&cache, &caller, &client, request)).await) }
     });
     let mut serving = Box::pin(
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -190,15 +191,19 @@ async fn send_body(
 ) -> bool {
     let mut sent = 0;
     let is_whole = loop {
+        // What there is no room for is not taken in: a client that reads nothing holds a piece less.
+        let Some(Ok(room)) = client.patiently(pieces.reserve()).await else { break true };
         match body.next().await {
-            Ok(Some(mut chunk)) => match send_chunk(&mut chunk, &pieces, client, &mut sent).await {
-                Ok(true) => {}
-                Ok(false) => break true,
-                Err(Broken) => break false,
-            },
+            Ok(Some(mut chunk)) => {
+                match send_chunk(&mut chunk, room, &pieces, client, &mut sent).await {
+                    Ok(true) => {}
+                    Ok(false) => break true,
+                    Err(Broken) => break false,
+                }
+            }
             Ok(None) => {
                 // Only now it has an end: see `Sending`.
-                let _ = client.patiently(pieces.send(Bytes::new())).await;
+                room.send(Bytes::new());
                 break true;
             }
             Err(Broken) => break false,
@@ -211,6 +216,7 @@ async fn send_body(
 /// False when the client has left, or takes nothing.
 async fn send_chunk(
     chunk: &mut Chunk,
+    mut room: mpsc::Permit<'_, Bytes>,
     pieces: &mpsc::Sender<Bytes>,
     client: &Progress,
     sent: &mut u64,
@@ -227,15 +233,16 @@ async fn send_chunk(
             }
         };
         let length = bytes.len();
-        // A client that opens no window must not keep the origin's connection.
-        match client.patiently(pieces.send(bytes)).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) | None => return Ok(false),
-        }
+        room.send(bytes);
         *sent += length as u64;
         if !chunk.advance(length) {
             return Ok(true);
         }
+        // A client that opens no window must not keep the origin's connection.
+        room = match client.patiently(pieces.reserve()).await {
+            Some(Ok(room)) => room,
+            Some(Err(_)) | None => return Ok(false),
+        };
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Cache;
 use super::key::Scheme;
-use crate::auth::Peer;
+use crate::auth::{self, Peer};
 use crate::listener::tls::Offer;
 use crate::listener::{Incoming, Service, Serving};
 use crate::telemetry::metrics::Tally;
@@ -45,6 +45,8 @@ pub(super) struct Caller {
     /// Asked for in the handshake.
     pub server_name: Option<Arc<str>>,
     pub tenant: Arc<str>,
+    /// For authenticators, where the cache has some.
+    pub who: Arc<auth::Caller>,
 }
 
 impl Service for CacheListener {
@@ -92,7 +94,8 @@ impl CacheListener {
         let tenant = self.cache.tenant(address);
         let server_name = stream.server_name().map(Arc::from);
         let scheme = if stream.is_plain() { Scheme::Http } else { Scheme::Https };
-        let caller = Caller { scheme, server_name, tenant };
+        let who = Arc::new(auth::Caller::new(peer, Vec::new()));
+        let caller = Caller { scheme, server_name, tenant, who };
         match stream.protocol() {
             Some(protocol) if protocol == b"h2" => {
                 h2::connection(&self.cache, stream, caller, &self.drain).await;

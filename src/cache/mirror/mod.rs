@@ -108,6 +108,7 @@ impl Mirror for Http {
         Some(Route {
             key,
             kind,
+            failed: None,
             source: Fetch { scheme, host: host.to_owned(), target },
             verify: found.as_ref().and_then(|found| found.sha256),
             rewrite: None,

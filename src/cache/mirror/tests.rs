@@ -57,7 +57,7 @@ fn treated(mirror: &Http, host: &str, path: &str) -> &'static str {
             "general"
         }
         Kind::Metadata { .. } if general => "indexed",
-        Kind::Metadata { .. } => "other",
+        Kind::Metadata { .. } | Kind::Permitted => "other",
     }
 }
 

@@ -82,9 +82,10 @@ impl Case<'_> {
                 empty(StatusCode::NOT_MODIFIED, headers, account)
             }
             // `answer` has sent those conditions to the origin.
-            Precondition::None | Precondition::Origin => {
-                self.laid_out(meta, headers, |span| part(&found.body, span), account)
-            }
+            Precondition::None | Precondition::Origin => match self.checked_while_sent(found) {
+                Some(reader) => read_along(reader, found, headers, account),
+                None => self.laid_out(meta, headers, |span| part(&found.body, span), account),
+            },
         };
         self.cache.via(&mut reply.headers);
         say(&mut reply.headers, &status);
@@ -188,7 +189,9 @@ impl Case<'_> {
             }
             _ => Wanted::Whole,
         };
-        if matches!(wanted, Wanted::Whole) || self.route.verify.is_none() {
+        // An empty one has no last byte that could be held back.
+        let tells_at_once = matches!(wanted, Wanted::Whole) && head.length != Some(0);
+        if tells_at_once || self.route.verify.is_none() || head.meta.status != StatusCode::OK {
             return Ok(wanted);
         }
         match reader.verdict().await {
@@ -201,6 +204,23 @@ impl Case<'_> {
 fn empty(status: StatusCode, headers: HeaderMap, account: Account) -> Reply {
     let length = (status != StatusCode::NOT_MODIFIED).then_some(0);
     Reply { status, reason: None, headers, body: Body::Empty, length, account, stored: None }
+}
+
+/// All of what is stored, while it is looked at.
+fn read_along(
+    reader: Reader,
+    found: &StoredResponse,
+    mut headers: HeaderMap,
+    account: Account,
+) -> Reply {
+    headers.remove(header::CONTENT_LENGTH);
+    let draft = match &found.body {
+        store::Body::File { file, start } => Some((Arc::clone(file), *start)),
+        store::Body::Remote(_) => None,
+    };
+    let (status, length) = (found.meta.status, Some(found.meta.length));
+    let body = Body::Growing(Growth { reader, draft, plan: None });
+    Reply { status, reason: None, headers, length, body, account, stored: None }
 }
 
 fn part(body: &store::Body, span: range::Span) -> ReplyPart {

@@ -76,7 +76,8 @@ impl Case<'_> {
             match self.landed(answer, reader, led, &before).await {
                 Landing::Reply(reply) => return *reply,
                 Landing::OfAnotherVariant(names) => vary = Some(names),
-                Landing::Anothers => alone = true,
+                // What one repository does not have others may wait for together.
+                Landing::Anothers => alone = self.request.kept_for.is_none() || round > 0,
             }
         }
         self.unavailable("the origin's answers contradict each other")

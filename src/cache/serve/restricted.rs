@@ -9,9 +9,10 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header};
 
 use super::{Case, from_store};
-use crate::cache::fill::{self, FlightAnswer, InFlightBody, Interim, Purpose};
+use crate::cache::fill::{self, FlightAnswer, Head, InFlightBody, Interim, Purpose};
 use crate::cache::fresh::{self, CacheStatus, Forwarded, Reuse};
 use crate::cache::reply::Reply;
+use crate::cache::request::plain;
 use crate::cache::route::Kind;
 use crate::cache::stats::Outcome;
 use crate::cache::upstream::RequestBody;
@@ -27,10 +28,12 @@ impl Case<'_> {
         if self.request.method == Method::HEAD {
             return self.pass(None, Forwarded::UriMiss).await;
         }
-        let Some(found) = self.look_up().await else { return self.fetch(None, None).await };
-        if let Some(refused) = self.refused().await {
+        let Some(found) = self.look_for().await else { return self.fetch(None, None).await };
+        if let Some(refused) = self.refused(Some(found.meta.length)).await {
             return refused;
         }
+        // Not before: how long that takes tells who may not have it that it is there.
+        let Some(found) = self.sound(found).await else { return self.fetch(None, None).await };
         let (Reuse::Fresh { ttl, .. }
         | Reuse::WhileRevalidating { ttl, .. }
         | Reuse::Stale { ttl, .. }) = self.judge(&found);
@@ -47,21 +50,21 @@ impl Case<'_> {
         answer: &FlightAnswer,
         led: bool,
     ) -> Option<Reply> {
-        let is_anothers = match answer {
-            FlightAnswer::New(head) => !led && head.is_shared,
-            FlightAnswer::Stored(..) => !led,
-            FlightAnswer::Found(_) => true,
-            FlightAnswer::Failed(_) => false,
+        let (is_anothers, length) = match answer {
+            FlightAnswer::New(head) => (!led && head.is_shared, head.length),
+            FlightAnswer::Stored(stored, _) => (!led, Some(stored.meta.length)),
+            FlightAnswer::Found(stored) => (true, Some(stored.meta.length)),
+            FlightAnswer::Failed(_) => (false, None),
         };
         match is_anothers && self.route.kind == Kind::Restricted {
-            true => self.refused().await,
+            true => self.refused(length).await,
             false => None,
         }
     }
 
-    /// Asks by HEAD, in the caller's name. None: they may have it; else what they are told: whatever the origin
-    /// says to the request itself, for an answer to HEAD has no body.
-    async fn refused(&mut self) -> Option<Reply> {
+    /// Asks by HEAD, in the caller's name, for what is this long. None: they may have it; else what they are told:
+    /// whatever the origin says to the request itself, for an answer to HEAD has no body.
+    async fn refused(&mut self, length: Option<u64>) -> Option<Reply> {
         let mut job = self.job(Purpose::Pass { found: None }, RequestBody::Empty);
         job.method = Method::HEAD;
         fresh::strip_conditions(&mut job.request);
@@ -69,9 +72,23 @@ impl Case<'_> {
         let (in_flight, mut reader) = InFlightBody::begin();
         self.cache.thread.run(fill::run(Arc::clone(self.cache), job, in_flight));
         match reader.answer(&mut Interim::default()).await {
-            FlightAnswer::New(head) if head.meta.status == StatusCode::OK => None,
+            FlightAnswer::New(head) if is_yes(&head, length) => None,
+            // A registry has words of its own for it, and says them as soon as for what nobody has.
+            FlightAnswer::New(head)
+                if head.meta.status == StatusCode::NOT_FOUND && self.request.kept_for.is_some() =>
+            {
+                let account = self.account(Outcome::Passed);
+                Some(plain(StatusCode::NOT_FOUND, "the origin does not have it", account))
+            }
             FlightAnswer::Failed(fault) => Some(self.fallen(&fault, None, None).await),
             _ => Some(self.pass(None, Forwarded::UriMiss).await),
         }
     }
+}
+
+/// Whether an answer to HEAD says that it is there, and is as long: a page where one logs in is not.
+fn is_yes(head: &Head, length: Option<u64>) -> bool {
+    let said = head.headers.get(header::CONTENT_LENGTH).and_then(|said| said.to_str().ok());
+    let said = said.and_then(|said| said.parse::<u64>().ok());
+    head.meta.status == StatusCode::OK && (said.is_none() || length.is_none() || said == length)
 }

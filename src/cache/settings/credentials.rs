@@ -69,7 +69,7 @@ fn signer(key: &AwsKey) -> Result<Signer, Invalid> {
 }
 
 /// `Authorization` of a name and a password.
-fn login_of(login: &Login) -> Result<HeaderValue, Invalid> {
+pub(in crate::cache) fn login_of(login: &Login) -> Result<HeaderValue, Invalid> {
     let name = &login.username;
     if name.text.contains(':') || name.text.chars().any(char::is_control) {
         return Err(name.invalid("`username` has a character that cannot be in one", ""));

@@ -125,7 +125,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("origins = { \"a\" = \"http://u@b\" }", "`http://u@b` is not an origin"),
         (
             "origins = { \"a\" = \"http://10.0.0.1:80\" }",
-            "dockgate.toml:3:19: `http://10.0.0.1:80` is not a public address\n  hint: add `allow_private = [\"10.0.0.1\"]`",
+            "dockgate.toml:3:19: `http://10.0.0.1:80` is not a public address\n  hint: add `allow_private = [\"10.0.0.1\"]` beside `listen`",
         ),
         ("origins = { \"a\" = \"http://localhost:81\" }", "allow_private = [\"127.0.0.1\"]"),
         ("origins = { \"a\" = \"http://[fd00::1]\" }", "is not a public address"),
@@ -140,7 +140,10 @@ fn what_is_wrong_is_said_with_its_place() {
         ("mirror = { npm = [\"a\"] }", "dockgate.toml:3:19: `a` is not an origin"),
         ("mirror = { npm = [\"https://a/../b\"] }", "`https://a/../b` has a path that cannot be"),
         ("mirror = { npm = [\"https://a/b?c\"] }", "`https://a/b?c` has a path that cannot be"),
-        ("mirror = { files = [\"http://10.0.0.1\"] }", "add `allow_private = [\"10.0.0.1\"]`"),
+        (
+            "mirror = { files = [\"http://10.0.0.1\"] }",
+            "add `allow_private = [\"10.0.0.1\"]` beside `listen`",
+        ),
         (
             "credentials.\"https://a/b\" = { kind = \"basic\", username = \"u\", password_file = \"word\" }",
             "dockgate.toml:3:13: `https://a/b` is not an origin",

@@ -382,8 +382,13 @@ impl Inner {
     }
 
     fn remove(&self, url: &str) -> io::Result<u64> {
-        let object = self.quota.remove(&format!("{url}{}", layout::OBJECT))?;
-        Ok(u64::from(object) + self.remove_variants(&format!("{url}{}", layout::VARIANTS))?)
+        let place = format!("{url}{}", layout::OBJECT);
+        let object = u64::from(self.quota.remove(&place)?);
+        let removed = object + self.remove_variants(&format!("{url}{}", layout::VARIANTS))?;
+        if removed > 0 {
+            self.quota.remove_empty_folders(&self.quota.at(&place));
+        }
+        Ok(removed)
     }
 
     fn remove_variants(&self, folder: &str) -> io::Result<u64> {

@@ -217,7 +217,7 @@ impl Quota {
         }
     }
 
-    /// Above a file that is gone, up to the host's.
+    /// Above a file that is gone, up to the partition's: there are as many of those as there are credentials.
     pub(super) fn remove_empty_folders(&self, path: &Path) {
         for folder in path.ancestors().skip(1) {
             if !self.remove_if_empty(folder) {
@@ -226,10 +226,10 @@ impl Quota {
         }
     }
 
-    /// A folder below a host's; whether it was empty.
+    /// A partition's folder or one below it; whether it was empty.
     pub(super) fn remove_if_empty(&self, folder: &Path) -> bool {
         let depth = folder.strip_prefix(&self.dir).map_or(0, |inside| inside.components().count());
-        if depth < 4 {
+        if depth < 2 {
             return false;
         }
         if folder.as_os_str().as_encoded_bytes().ends_with(super::layout::VARIANTS.as_bytes()) {

@@ -64,6 +64,32 @@ impl Signer {
         Some(headers)
     }
 
+    /// What a request with this body needs to carry: `fields`, with lower-case names, are of it.
+    pub fn sign_body(
+        &self,
+        method: &Method,
+        fetch: &Fetch,
+        fields: &[(&str, &str)],
+        body: &[u8],
+        now: SystemTime,
+    ) -> Option<HeaderMap> {
+        let time = timestamp(now)?;
+        let own = [("host", fetch.host.as_str()), ("x-amz-date", time.as_str())];
+        let mut fields: Vec<_> = fields.iter().copied().chain(own).collect();
+        fields.sort_unstable();
+        let body = hex(digest::digest(&digest::SHA256, body).as_ref());
+        let signed = Signed { method, target: &fetch.target, fields: &fields, body: &body };
+        let authorization = self.authorization(&signed, &time)?;
+        let mut headers = HeaderMap::new();
+        let sent = fields.into_iter().filter(|(name, _)| *name != "host");
+        for (name, value) in sent.chain([("authorization", authorization.as_str())]) {
+            let mut value = HeaderValue::from_str(value).ok()?;
+            value.set_sensitive(["authorization", "x-amz-security-token"].contains(&name));
+            headers.insert(HeaderName::try_from(name).ok()?, value);
+        }
+        Some(headers)
+    }
+
     fn authorization(&self, signed: &Signed<'_>, time: &str) -> Option<String> {
         let names: Vec<&str> = signed.fields.iter().map(|(name, _)| *name).collect();
         let (day, names) = (time.get(..8)?, names.join(";"));
@@ -186,22 +212,37 @@ mod tests {
     #[test]
     fn other_services_and_bodies_are_signed_likewise() {
         let signer = signer("AKID", "SECRET", "eu-west-1", "ecr");
-        let time = timestamp(at(1_795_226_400)).unwrap();
-        assert_eq!(time, "20261121T020000Z");
-        let signed = Signed {
-            method: &Method::POST,
-            target: "/",
-            fields: &[
-                ("content-type", "application/x-amz-json-1.1"),
-                ("host", "api.ecr.eu-west-1.amazonaws.com"),
-                ("x-amz-date", &time),
-                ("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"),
-            ],
-            body: &hex(digest::digest(&digest::SHA256, b"{}").as_ref()),
+        let host = "api.ecr.eu-west-1.amazonaws.com".to_owned();
+        let fetch = Fetch { scheme: Scheme::Https, host, target: "/".to_owned() };
+        let target = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
+        let fields = [("x-amz-target", target), ("content-type", "application/x-amz-json-1.1")];
+        let sign = |fields: &[(&str, &str)]| {
+            let time = at(1_795_226_400);
+            signer.sign_body(&Method::POST, &fetch, fields, b"{}", time).unwrap()
         };
-        // By botocore.
+        let headers = sign(&fields);
         let signature = "1cc89cbaff96d875b14cdd286ecee95578cf0a340ca5f3ff1a51afa2b49b2b9c";
-        assert!(signer.authorization(&signed, &time).unwrap().ends_with(signature));
+        // By botocore, as is the one below.
+        assert_eq!(
+            headers["authorization"],
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AKID/20261121/eu-west-1/ecr/aws4_request, \
+                 SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature={signature}"
+            )
+        );
+        assert_eq!(
+            (&headers["x-amz-date"], &headers["x-amz-target"]),
+            (&"20261121T020000Z".parse().unwrap(), &target.parse().unwrap())
+        );
+        assert!(headers["authorization"].is_sensitive() && !headers.contains_key("host"));
+        let [one, other] = fields;
+        let headers = sign(&[one, other, ("x-amz-security-token", "TOKEN/+=")]);
+        assert!(headers["x-amz-security-token"].is_sensitive());
+        let signed = headers["authorization"].to_str().unwrap();
+        assert!(
+            signed.ends_with("18b2e295defe6316d7a267ff9cdd7857b02d990a7f788e0ef211f3ac3de18b88"),
+            "{signed}"
+        );
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl RequestBody {
         matches!(self, RequestBody::Empty)
     }
 
+    /// Whether it takes as long as its client lets it.
+    pub(super) fn is_upload(&self) -> bool {
+        matches!(self, RequestBody::Stream { .. })
+    }
+
     pub(super) fn is_of_unknown_length(&self) -> bool {
         matches!(self, RequestBody::Stream { length: None, .. })
     }

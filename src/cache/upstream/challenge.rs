@@ -11,8 +11,8 @@ use super::redirect;
 use crate::cache::route::Fetch;
 
 /// `Bearer` with its parameters (RFC 6750 §3, and the distribution project's token specification).
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Challenge {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenge {
     realm: String,
     service: Option<String>,
     scope: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Challenge {
 
 /// Why nobody is asked for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoToken {
+pub enum NoToken {
     #[error("it does not say where a token is to be had")]
     Challenge,
     #[error("it sends for a token to a host that is neither its own nor `realm`")]
@@ -29,13 +29,28 @@ pub(super) enum NoToken {
 
 impl Challenge {
     /// The first one for a bearer token.
-    pub(super) fn bearer(headers: &HeaderMap) -> Option<Challenge> {
+    pub fn bearer(headers: &HeaderMap) -> Option<Challenge> {
         let texts = headers.get_all(WWW_AUTHENTICATE).into_iter();
         texts.filter_map(|text| text.to_str().ok()).find_map(bearer)
     }
 
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The same, for whatever is asked for.
+    pub fn without_scope(self) -> Challenge {
+        Challenge { scope: None, ..self }
+    }
+
+    /// The same, for this; empty: for nothing but to be recognised.
+    pub fn with_scope(&self, scope: &str) -> Challenge {
+        let scope = (!scope.is_empty()).then(|| scope.to_owned());
+        Challenge { scope, ..self.clone() }
+    }
+
     /// The request for the token, to `site` only.
-    pub(super) fn token(&self, asked: &Fetch, site: &Fetch) -> Result<Fetch, NoToken> {
+    pub fn token(&self, asked: &Fetch, site: &Fetch) -> Result<Fetch, NoToken> {
         let mut fetch =
             redirect::resolve(asked, self.realm.as_bytes()).ok_or(NoToken::Challenge)?;
         if !redirect::same_origin(&fetch, site) {

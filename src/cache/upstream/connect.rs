@@ -216,11 +216,14 @@ impl Connection for Transport {
     }
 }
 
-/// What is read at once at first, however much hyper would take: for a client that reads nothing of a body which no
-/// disk takes, two pieces lie here, one of them in hyper.
-const PIECE: usize = 8 * 1024;
-/// Behind what was sent last: what comes after that is read by somebody.
-const AT_FIRST: usize = 256 * 1024;
+/// What is read at once at first, however much hyper would take; it makes room for 8 KiB, and for twice as much
+/// behind a read that has filled it.
+const PIECE: usize = 8 * 1024 - 1;
+/// For a client that reads nothing of a body which no disk takes, some pieces lie here, one of them in hyper. As much as
+/// `UNREAD` behind what was sent last has gone into a socket; what comes behind `READ` is read by somebody.
+const SMALL_PIECE: usize = 4 * 1024 - 1;
+const UNREAD: usize = 64 * 1024;
+const READ: usize = 256 * 1024;
 
 thread_local! {
     /// A cursor's room can be made smaller in `unsafe` code only; so what is read there is copied.
@@ -235,11 +238,16 @@ impl Read for Transport {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let stream = Pin::new(&mut this.stream);
-        if buf.remaining() <= PIECE || this.came >= AT_FIRST {
+        let most = match this.came {
+            ..UNREAD => PIECE,
+            UNREAD..READ => SMALL_PIECE,
+            READ.. => usize::MAX,
+        };
+        if buf.remaining() <= most {
             return stream.poll_read(cx, buf);
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut piece = ReadBuf::new(scratch);
+            let mut piece = ReadBuf::new(scratch.get_mut(..most).unwrap_or_default());
             std::task::ready!(stream.poll_read(cx, piece.unfilled()))?;
             buf.put_slice(piece.filled());
             this.came += piece.filled().len();

@@ -88,6 +88,15 @@ pub fn bearer(token: &str) -> Option<HeaderValue> {
         .filter(|_| !token.is_empty() && token.bytes().all(is_token))
 }
 
+/// What a token endpoint answers: the token as a request carries it, and for how long it is to be used.
+pub fn granted(answer: &[u8]) -> Option<(HeaderValue, Duration)> {
+    let granted: Granted = json::read(answer).ok()?;
+    let value = bearer(&granted.token.or(granted.access_token)?)?;
+    let life = granted.expires_in.unwrap_or(LIFE).min(LONGEST_LIFE);
+    // It is on its way for a while.
+    Some((value, Duration::from_secs(life) * 9 / 10))
+}
+
 /// As a request carries it.
 pub(super) fn authorization(value: HeaderValue) -> HeaderMap {
     HeaderMap::from_iter([(AUTHORIZATION, value)])
@@ -128,11 +137,8 @@ impl OriginCredentials {
 
     /// Reads what a token endpoint answers, and keeps it as long as it says.
     pub(super) fn take(&self, request: &Fetch, answer: &[u8]) -> Option<HeaderValue> {
-        let granted: Granted = json::read(answer).ok()?;
-        let value = bearer(&granted.token.or(granted.access_token)?)?;
-        let life = granted.expires_in.unwrap_or(LIFE).min(LONGEST_LIFE);
-        // It is on its way for a while.
-        let until = Instant::now() + Duration::from_secs(life) * 9 / 10;
+        let (value, life) = granted(answer)?;
+        let until = Instant::now() + life;
         let mut kept = self.kept();
         kept.make_room();
         kept.tokens.insert(url(request), Token { value: value.clone(), until });

@@ -51,6 +51,8 @@ pub enum Fault {
     Target(String),
     #[error("`{host}` is not trusted: {why}")]
     Tls { host: String, why: String },
+    #[error("`{host}` does not give a token for this")]
+    Unauthorized { host: String },
     #[error("{0} redirects did not lead to an answer")]
     TooManyRedirects(u8),
 }
@@ -78,6 +80,7 @@ impl Fault {
             Fault::Target(_) => "target-invalid",
             Fault::Tls { .. } => "tls-failed",
             Fault::TooManyRedirects(_) => "too-many-redirects",
+            Fault::Unauthorized { .. } => "unauthorized",
         }
     }
 
@@ -109,6 +112,7 @@ impl Fault {
             | Fault::HeadTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Fault::Loop | Fault::ProxyLoop => StatusCode::LOOP_DETECTED,
             Fault::RequestBody(_) | Fault::Target(_) => StatusCode::BAD_REQUEST,
+            Fault::Unauthorized { .. } => StatusCode::FORBIDDEN,
             Fault::AddressRefused { .. }
             | Fault::BodyBroken(_)
             | Fault::Closed(_)
@@ -131,7 +135,8 @@ impl Fault {
             | Fault::Loop
             | Fault::ProxyLoop
             | Fault::RequestBody(_)
-            | Fault::Target(_) => false,
+            | Fault::Target(_)
+            | Fault::Unauthorized { .. } => false,
             Fault::BodyBroken(_)
             | Fault::BodyStalled(_)
             | Fault::Busy { .. }

@@ -26,6 +26,8 @@ pub(super) struct HostPool {
 #[derive(Debug)]
 struct HostSlots {
     slots: Arc<Semaphore>,
+    /// Of them, those that uploads may have: clients that send nothing hold up no others.
+    uploads: Arc<Semaphore>,
     /// Requests that wait for one.
     waiting: watch::Sender<usize>,
     pauses: Mutex<Vec<Pause>>,
@@ -42,6 +44,7 @@ struct Pause {
 #[derive(Debug)]
 pub(super) struct HostPermit {
     _permit: OwnedSemaphorePermit,
+    _upload: Option<OwnedSemaphorePermit>,
     host: Arc<HostSlots>,
 }
 
@@ -93,23 +96,16 @@ impl HostPool {
         target: &str,
         asker: Asker,
         patience: Duration,
+        is_upload: bool,
     ) -> Result<HostPermit, Fault> {
         let host = self.host(host);
         host.ready_for(target, asker)?;
-        let slot = match Arc::clone(&host.slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => {
-                let _waiting = Waiting::at(&host);
-                match timeout(patience, Arc::clone(&host.slots).acquire_owned()).await {
-                    Ok(Ok(slot)) => slot,
-                    // It is never closed.
-                    Ok(Err(_)) | Err(_) => return Err(Fault::QueueTimeout(patience)),
-                }
-            }
-        };
+        let permits = timeout(patience, host.permits(is_upload)).await;
+        // None: it is never closed.
+        let Ok(Some((slot, upload))) = permits else { return Err(Fault::QueueTimeout(patience)) };
         // It may have asked for a pause meanwhile.
         host.ready_for(target, asker)?;
-        Ok(HostPermit { _permit: slot, host })
+        Ok(HostPermit { _permit: slot, _upload: upload, host })
     }
 
     pub(super) fn leave_alone(&self, host: &str, target: &str, asker: Asker, pause: Duration) {
@@ -136,15 +132,33 @@ impl HostPool {
                     || lock(&host.pauses).iter().any(|pause| pause.until > now)
             });
         }
-        let slots = Arc::new(Semaphore::new(self.per_host));
-        let host =
-            Arc::new(HostSlots { slots, waiting: watch::Sender::new(0), pauses: Mutex::default() });
+        let host = Arc::new(HostSlots {
+            slots: Arc::new(Semaphore::new(self.per_host)),
+            uploads: Arc::new(Semaphore::new(self.per_host.div_ceil(2))),
+            waiting: watch::Sender::new(0),
+            pauses: Mutex::default(),
+        });
         each.insert(name.into(), Arc::clone(&host));
         host
     }
 }
 
 impl HostSlots {
+    async fn permits(
+        &self,
+        is_upload: bool,
+    ) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
+        let upload = match is_upload {
+            true => Some(Arc::clone(&self.uploads).acquire_owned().await.ok()?),
+            false => None,
+        };
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Some((slot, upload));
+        }
+        let _waiting = Waiting::at(self);
+        Some((Arc::clone(&self.slots).acquire_owned().await.ok()?, upload))
+    }
+
     fn ready_for(&self, target: &str, asker: Asker) -> Result<(), Fault> {
         let now = Instant::now();
         let pauses = lock(&self.pauses);
@@ -220,12 +234,12 @@ mod tests {
     async fn a_pause_binds_the_same_credentials_until_it_is_over() {
         let (hosts, other) = (HostPool::new(4), Asker(Some(1)));
         hosts.leave_alone("a", "/x", NOBODY, Duration::from_secs(10));
-        let fault = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err();
+        let fault = hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap_err();
         assert_eq!(fault, Fault::Busy { retry_after: Duration::from_secs(10) });
-        drop(hosts.slot("a", "/x", other, SHORT).await.unwrap());
-        drop(hosts.slot("b", "/x", NOBODY, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/x", other, SHORT, false).await.unwrap());
+        drop(hosts.slot("b", "/x", NOBODY, SHORT, false).await.unwrap());
         tokio::time::advance(Duration::from_secs(10)).await;
-        drop(hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,27 +247,32 @@ mod tests {
         let (hosts, other) = (HostPool::new(4), Asker(Some(1)));
         for (target, seconds) in [("/x", 10), ("/x", 30), ("/y", 20)] {
             hosts.leave_alone("a", target, NOBODY, Duration::from_secs(seconds));
-            drop(hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap());
+            drop(hosts.slot("a", "/z", NOBODY, SHORT, false).await.unwrap());
         }
-        assert_eq!(hosts.slot("a", "/y", NOBODY, SHORT).await.unwrap_err().name(), "origin-busy");
+        assert_eq!(
+            hosts.slot("a", "/y", NOBODY, SHORT, false).await.unwrap_err().name(),
+            "origin-busy"
+        );
         hosts.leave_alone("a", "/w", NOBODY, Duration::from_secs(10));
-        let fault = hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap_err();
+        let fault = hosts.slot("a", "/z", NOBODY, SHORT, false).await.unwrap_err();
         assert_eq!(fault, Fault::Busy { retry_after: Duration::from_secs(10) });
-        drop(hosts.slot("a", "/z", other, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/z", other, SHORT, false).await.unwrap());
         tokio::time::advance(Duration::from_secs(10)).await;
-        drop(hosts.slot("a", "/z", NOBODY, SHORT).await.unwrap());
-        assert_eq!(hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err().name(), "origin-busy");
+        drop(hosts.slot("a", "/z", NOBODY, SHORT, false).await.unwrap());
+        assert_eq!(
+            hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap_err().name(),
+            "origin-busy"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_heeded_by_those_who_waited_already() {
         let hosts = Arc::new(HostPool::new(1));
-        let held = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
+        let held = hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap();
         let waiter = Arc::clone(&hosts);
-        let waiting =
-            tokio::spawn(
-                async move { waiter.slot("a", "/x", NOBODY, Duration::from_secs(60)).await },
-            );
+        let waiting = tokio::spawn(async move {
+            waiter.slot("a", "/x", NOBODY, Duration::from_secs(60), false).await
+        });
         tokio::task::yield_now().await;
         hosts.leave_alone("a", "/x", NOBODY, Duration::from_secs(10));
         drop(held);
@@ -263,21 +282,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_requests_at_a_time_than_the_limit() {
         let hosts = HostPool::new(2);
-        let first = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
-        let _second = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
-        let fault = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap_err();
+        let first = hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap();
+        let _second = hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap();
+        let fault = hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap_err();
         assert_eq!(fault, Fault::QueueTimeout(SHORT));
         drop(first);
-        drop(hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap());
+        drop(hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uploads_leave_half_of_the_slots_to_others() {
+        let hosts = HostPool::new(4);
+        let one = hosts.slot("a", "/x", NOBODY, SHORT, true).await.unwrap();
+        let _other = hosts.slot("a", "/x", NOBODY, SHORT, true).await.unwrap();
+        let fault = hosts.slot("a", "/x", NOBODY, SHORT, true).await.unwrap_err();
+        assert_eq!(fault, Fault::QueueTimeout(SHORT));
+        let _reads = hosts.slot("a", "/y", NOBODY, SHORT, false).await.unwrap();
+        let _reads_too = hosts.slot("a", "/y", NOBODY, SHORT, false).await.unwrap();
+        drop(one);
+        drop(hosts.slot("a", "/x", NOBODY, SHORT, true).await.unwrap());
+        let only = HostPool::new(1);
+        drop(only.slot("a", "/x", NOBODY, SHORT, true).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_holds_a_slot_hears_that_somebody_waits_for_it() {
         let hosts = Arc::new(HostPool::new(1));
-        let held = hosts.slot("a", "/x", NOBODY, SHORT).await.unwrap();
+        let held = hosts.slot("a", "/x", NOBODY, SHORT, false).await.unwrap();
         assert!(timeout(SHORT, held.wanted()).await.is_err(), "nobody waits");
         let waiter = Arc::clone(&hosts);
-        let waiting = tokio::spawn(async move { waiter.slot("a", "/y", NOBODY, SHORT).await });
+        let waiting =
+            tokio::spawn(async move { waiter.slot("a", "/y", NOBODY, SHORT, false).await });
         held.wanted().await;
         drop(held);
         let held = waiting.await.unwrap().unwrap();
@@ -287,18 +322,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn forgotten_are_only_hosts_of_which_nothing_is_to_be_remembered() {
         let hosts = HostPool::new(1);
-        let _held = hosts.slot("held", "/x", NOBODY, SHORT).await.unwrap();
+        let _held = hosts.slot("held", "/x", NOBODY, SHORT, false).await.unwrap();
         hosts.leave_alone("paused", "/x", NOBODY, Duration::from_secs(60));
         for i in 0..10 * MANY_HOSTS {
-            drop(hosts.slot(&i.to_string(), "/x", NOBODY, SHORT).await.unwrap());
+            drop(hosts.slot(&i.to_string(), "/x", NOBODY, SHORT, false).await.unwrap());
         }
         assert!(lock(&hosts.each).len() <= MANY_HOSTS);
         assert_eq!(
-            hosts.slot("held", "/x", NOBODY, SHORT).await.unwrap_err().name(),
+            hosts.slot("held", "/x", NOBODY, SHORT, false).await.unwrap_err().name(),
             "queue-timeout"
         );
         assert_eq!(
-            hosts.slot("paused", "/x", NOBODY, SHORT).await.unwrap_err().name(),
+            hosts.slot("paused", "/x", NOBODY, SHORT, false).await.unwrap_err().name(),
             "origin-busy"
         );
     }

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -47,6 +48,8 @@ mod source;
 
 pub use aws::Signer;
 pub use body::{AnswerBody, RequestBody};
+pub use challenge::Challenge;
+pub use credentials::granted;
 pub use fault::Fault;
 pub use proxies::Proxies;
 pub use redirect::{Allowed, Follow, resolve};
@@ -71,7 +74,7 @@ pub struct UpstreamSettings {
     pub credentials: Vec<Arc<OriginCredentials>>,
     /// Networks that the guard lets through although they are not public.
     pub allow_private: Vec<IpNet>,
-    /// Requests at a time to one host; further ones wait for at most `queue_timeout`.
+    /// Requests at a time to one host, half of them uploads; further ones wait for at most `queue_timeout`.
     pub per_host: usize,
     pub queue_timeout: Duration,
     /// Name, TCP, proxy and TLS together.
@@ -183,6 +186,12 @@ impl Upstream {
         if by_proxy { Fault::ProxyLoop } else { Fault::Loop }
     }
 
+    /// What the body of a short answer has, however it comes.
+    pub fn patience(&self) -> Duration {
+        let settings = &self.shared.settings;
+        settings.head_timeout.saturating_add(settings.idle_body_timeout)
+    }
+
     /// Whether a request came from here: it would wait for itself.
     pub fn is_loop(&self, headers: &HeaderMap) -> bool {
         self.shared.mark.is_on(headers)
@@ -227,7 +236,7 @@ impl Shared {
         self.circuits.check(fetch.scheme, &fetch.host)?;
         let asker = Asker::of(&headers);
         let (target, patience) = (fetch.target.as_str(), self.settings.queue_timeout);
-        let slot = self.hosts.slot(&fetch.host, target, asker, patience).await?;
+        let slot = self.hosts.slot(&fetch.host, target, asker, patience, body.is_upload()).await?;
         // It may have been found dead meanwhile.
         self.circuits.check(fetch.scheme, &fetch.host)?;
         if let Some(credentials) = self.proxies.credentials(&uri) {
@@ -374,6 +383,7 @@ impl OriginResponse {
         idle: Duration,
     ) -> OriginResponse {
         let (mut head, body) = answer.into_parts();
+        head.headers = apart(&head.headers);
         let body = AnswerBody::new(body, slot, idle);
         let bodiless = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
         let length = if bodiless { declared(&head.headers) } else { body.length() };
@@ -389,6 +399,19 @@ impl OriginResponse {
             hops: Vec::new(),
         }
     }
+}
+
+/// The same, in memory of its own: hyper's values are parts of the buffer that it has read them into, which would
+/// stay as long as they do.
+fn apart(headers: &HeaderMap) -> HeaderMap {
+    let mut bytes = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    let mut copy = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        bytes.extend_from_slice(value.as_bytes());
+        let apart = HeaderValue::from_maybe_shared(bytes.split().freeze());
+        copy.append(name, apart.unwrap_or_else(|_| value.clone()));
+    }
+    copy
 }
 
 fn declared(headers: &HeaderMap) -> Option<u64> {

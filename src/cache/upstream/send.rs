@@ -72,6 +72,10 @@ impl Upstream {
             if so_far.sent.is_some() {
                 TO_US.iter().for_each(|name| drop(answer.headers.remove(name)));
             }
+            // What is wanted elsewhere is nothing that is for who was asked.
+            if so_far.is_away {
+                answer.headers.remove(WWW_AUTHENTICATE);
+            }
             answer.hops = heads;
             return Ok(answer);
         }

@@ -58,3 +58,19 @@ impl AnswerBody {
         Ok(String::from_utf8(whole).unwrap())
     }
 }
+
+#[test]
+fn the_fields_of_an_answer_lie_apart_from_what_they_were_read_into() {
+    let block = Bytes::from(b"one two \xff".repeat(100));
+    let value = |from: usize, to: usize| HeaderValue::from_maybe_shared(block.slice(from..to));
+    let mut headers = HeaderMap::new();
+    for (name, from, to) in
+        [("set-cookie", 0, 3), ("set-cookie", 4, 7), ("etag", 8, 9), ("vary", 1, 1)]
+    {
+        headers.append(name, value(from, to).unwrap());
+    }
+    let copy = apart(&headers);
+    assert_eq!(copy, headers);
+    drop(headers);
+    assert!(block.is_unique(), "nothing of the copy is a part of it");
+}

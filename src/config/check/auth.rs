@@ -44,7 +44,7 @@ pub(in crate::config) enum Groups {
     Claim(String),
 }
 
-#[derive(Debug, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Deserialize)]
 #[serde(untagged)]
 pub(in crate::config) enum OneOrMore {
     One(String),
@@ -52,6 +52,13 @@ pub(in crate::config) enum OneOrMore {
 }
 
 impl OneOrMore {
+    pub(in crate::config) fn first(&self) -> Option<&str> {
+        match self {
+            OneOrMore::One(one) => Some(one),
+            OneOrMore::More(more) => more.first().map(String::as_str),
+        }
+    }
+
     pub(in crate::config) fn into_vec(self) -> Vec<String> {
         match self {
             OneOrMore::One(one) => vec![one],

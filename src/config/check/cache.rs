@@ -64,7 +64,7 @@ impl Checking<'_> {
         raw: BTreeMap<Spanned<String>, raw::Cache>,
         listeners: &[Listener],
         admin: &[Bind],
-    ) -> Vec<Cache> {
+    ) -> (Vec<Cache>, Taken) {
         let of_listeners =
             listeners.iter().map(|one| (&one.bind, format!("listener `{}`", one.name)));
         let of_admin = admin.iter().map(|bind| (bind, "`[admin]`".to_owned()));
@@ -75,7 +75,7 @@ impl Checking<'_> {
         raw.sort_by_key(|(name, _)| name.span().start);
         for (name, raw) in raw {
             let place = raw.dir.as_ref().map_or(name.span(), Spanned::span);
-            let cache = self.cache(&name, raw, &mut taken);
+            let cache = self.cache(&name, "cache", raw, &mut taken);
             if let Some(other) = all.iter().find(|other| other.dir == cache.dir) {
                 let what = format!("cache `{}` keeps its objects there too", other.name);
                 self.complaints.add(
@@ -86,12 +86,19 @@ impl Checking<'_> {
             }
             all.push(cache);
         }
-        all
+        (all, taken)
     }
 
-    fn cache(&mut self, name: &Spanned<String>, raw: raw::Cache, taken: &mut Taken) -> Cache {
+    /// `table`: what it is called in the configuration.
+    pub(super) fn cache(
+        &mut self,
+        name: &Spanned<String>,
+        table: &str,
+        raw: raw::Cache,
+        taken: &mut Taken,
+    ) -> Cache {
         self.plain_name(name.span(), name.get_ref());
-        let listen = self.cache_listen(name, &raw, taken);
+        let listen = self.cache_listen(name, table, &raw, taken);
         let tls = self.cache_tls(raw.tls.as_ref(), raw.listen.as_ref(), &listen);
         let size = self.byte_count(raw.size.as_ref(), SIZE);
         if let Some(given) = raw.size.as_ref().filter(|_| size < LEAST_SIZE) {
@@ -167,6 +174,7 @@ impl Checking<'_> {
                 Some(fields) => fields.iter().map(|field| self.targeted(field)).collect(),
                 None => vec![TARGETED.to_owned()],
             },
+            registry: None,
             offline: raw.offline,
             tenants: self.tenants(raw.tenants.unwrap_or_default()),
         }

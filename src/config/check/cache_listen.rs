@@ -20,12 +20,16 @@ impl Checking<'_> {
     pub(super) fn cache_listen(
         &mut self,
         name: &Spanned<String>,
+        table: &str,
         raw: &raw::Cache,
         taken: &mut Taken,
     ) -> Vec<CacheListen> {
         let Some(urls) = raw.listen.as_ref().filter(|urls| !urls.get_ref().is_empty()) else {
-            let what = format!("`[cache.{}]` needs `listen`", name.get_ref());
-            let hint = "such as `listen = [\"http://127.0.0.1:3128\"]`";
+            let what = format!("`[{table}.{}]` needs `listen`", name.get_ref());
+            let hint = match table {
+                "registry" => "such as `listen = \"127.0.0.1:5000\"`",
+                _ => "such as `listen = [\"http://127.0.0.1:3128\"]`",
+            };
             self.complaints.add(name.span(), what, hint);
             return Vec::new();
         };
@@ -37,7 +41,7 @@ impl Checking<'_> {
                 let what = format!("`{}` is the address of {who} already", shown(&address));
                 self.complaints.add(url.span(), what, "");
             }
-            taken.push((address, format!("cache `{}`", name.get_ref())));
+            taken.push((address, format!("{table} `{}`", name.get_ref())));
             all.push(listen);
         }
         let has_file = all.iter().any(|one| matches!(one.bind, Bind::Unix { .. }));

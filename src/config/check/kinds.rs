@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_hint_names_every_kind() {
-        assert_eq!(names(policy::KINDS, "and"), "`conservative`, `limits`, `rego` and `authz`");
+        let policies = "`conservative`, `limits`, `rego`, `authz` and `namespace`";
+        assert_eq!(names(policy::KINDS, "and"), policies);
         let auths = "`unix-peer`, `certificate`, `basic`, `jwt` or `external`";
         assert_eq!(names(auth::KINDS, "or"), auths);
         assert_eq!(names(&policy::KINDS[..1], "and"), "`conservative`");

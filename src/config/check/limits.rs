@@ -124,6 +124,9 @@ impl Checking<'_> {
             ports: raw.ports.as_ref().and_then(|ports| {
                 self.number(ports, 0..=i64::MAX, "a number of ports, at least 0")
             }),
+            builds: raw.builds.as_ref().and_then(|builds| {
+                self.number(builds, 0..=i64::MAX, "a number of builds, at least 0")
+            }),
             restart: raw.restart.as_ref().map(|allowed| {
                 allowed.iter().filter_map(|restart| self.restart(restart)).collect()
             }),

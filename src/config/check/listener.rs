@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::super::policy::Policy;
 use super::super::raw;
 use super::super::same::is_same;
 use super::super::{Auth, Bind, ClientAuth, Listener, Revoke, Tls};
@@ -63,7 +64,9 @@ impl Checking<'_> {
             self.refuse_open(&raw, address, has_auth);
         }
         let given = raw.policies.as_deref().unwrap_or_default();
-        let chosen = given.iter().filter_map(|policy| self.policy(policy, policies)).collect();
+        let chosen: Vec<_> =
+            given.iter().filter_map(|policy| self.policy(policy, policies)).collect();
+        self.namespace_last(given, &chosen);
         let max_connections = self.size(raw.max_connections, MOST_CONNECTIONS);
         let mut hosts: Vec<String> =
             raw.hosts.iter().flatten().map(|host| self.text(host)).collect();
@@ -73,6 +76,18 @@ impl Checking<'_> {
         let revoke = self.revoke(raw.revoke.as_ref());
         let (policies, insecure) = (chosen, raw.insecure);
         Listener { name, bind, tls, auth, policies, max_connections, revoke, hosts, insecure }
+    }
+
+    /// What stands behind a namespace would see names that no user knows, and let pass what it knows by others.
+    fn namespace_last(&mut self, given: &[Spanned<String>], chosen: &[Policy]) {
+        let Some(first) = chosen.iter().position(Policy::is_view) else { return };
+        if first + 1 < chosen.len()
+            && let Some(at) = given.get(first)
+        {
+            let what = format!("`{}` must be the last of the policies", at.get_ref());
+            let hint = "those in front of it see names as users write them";
+            self.complaints.add(at.span(), what, hint);
+        }
     }
 
     fn revoke(&mut self, given: Option<&Spanned<String>>) -> Revoke {

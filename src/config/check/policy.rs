@@ -13,12 +13,16 @@ use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind,
 use super::super::raw;
 use super::kinds::{self, SectionKind, section};
 use super::{Checking, DEFAULT_POLICY};
+use crate::wire::url::HttpUrl;
 
 /// Of one evaluation in Rego; an honest one takes well below a thousandth of it.
 const REGO_TIME: Duration = Duration::from_millis(100);
 const REGO_INPUT: usize = 1 << 20;
 /// How long a plugin may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kind that shows its callers another engine than there is.
+const NAMESPACE: &str = "namespace";
 
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
@@ -29,6 +33,7 @@ section! {
     binds: Vec<raw::AllowedBind>,
     ports: Spanned<String>,
     registries: Spanned<Vec<Spanned<String>>>,
+    fetch: Spanned<Vec<Spanned<String>>>,
     no_new_privileges: Spanned<bool>,
     force: Spanned<raw::limits::LimitSettings>,
     default: Spanned<raw::limits::LimitSettings>,
@@ -40,13 +45,18 @@ section! {
     url: Spanned<String>,
     timeout: Spanned<String>,
     ca: Spanned<String>,
+    name: Spanned<String>,
+    key: Spanned<String>,
+    network_pool: Spanned<String>,
+    registry: Spanned<String>,
+    shared: Spanned<Vec<Spanned<String>>>,
 }
 
 /// A new policy is a row here.
 pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
     SectionKind {
         name: DEFAULT_POLICY,
-        keys: &["rules", "binds", "ports", "registries", "no_new_privileges"],
+        keys: &["rules", "binds", "ports", "registries", "fetch", "no_new_privileges"],
         check: |cx, _, raw| Some(PolicyKind::Conservative(Box::new(cx.conservative(raw)))),
     },
     SectionKind {
@@ -64,12 +74,23 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
         keys: &["url", "timeout", "ca"],
         check: |cx, name, raw| cx.authz(name, raw).map(PolicyKind::Authz),
     },
+    SectionKind {
+        name: NAMESPACE,
+        keys: &["name", "key", "network_pool", "registry", "ports", "shared"],
+        check: |cx, name, raw| cx.namespace(name, raw).map(|one| PolicyKind::Namespace(one.into())),
+    },
 ];
 
 impl Checking<'_> {
     pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, RawPolicy>) -> Policies {
         let check = |(name, raw): (Spanned<String>, RawPolicy)| {
             let audits = self.audits(raw.mode.as_ref());
+            if let (true, Some(mode), NAMESPACE) = (audits, &raw.mode, raw.kind.get_ref().as_str())
+            {
+                let what =
+                    "a namespace cannot only audit: names are the caller's own, or they are not";
+                self.complaints.add(mode.span(), what, "leave `mode` out");
+            }
             let kind = self.policy_kind(&name, raw);
             let name = name.into_inner();
             (name.clone(), kind.map(|kind| Policy { name, audits, kind }))
@@ -149,7 +170,7 @@ impl Checking<'_> {
 
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
         match kind {
-            "namespace" | "transparent-cache" | "temporary-listener" => {
+            "transparent-cache" | "temporary-listener" => {
                 self.complaints.add(at, format!("policy `{kind}` is not built yet"), "");
             }
             _ => self.complaints.add(
@@ -183,8 +204,25 @@ impl Checking<'_> {
             registries: raw
                 .registries
                 .map(|hosts| hosts.into_inner().iter().map(|host| self.text(host)).collect()),
+            fetch: raw.fetch.map(|prefixes| {
+                prefixes.into_inner().iter().filter_map(|one| self.fetch_prefix(one)).collect()
+            }),
             no_new_privileges: raw.no_new_privileges.is_some_and(Spanned::into_inner),
         }
+    }
+
+    /// Without a slash behind the host `https://example.com` would look as if it covered `https://example.com.evil.org`.
+    fn fetch_prefix(&mut self, given: &Spanned<String>) -> Option<HttpUrl> {
+        let text = self.text(given);
+        let prefix = HttpUrl::parse(&text).filter(HttpUrl::is_prefix);
+        if prefix.is_none() {
+            self.complaints.add(
+                given.span(),
+                format!("`{text}` is not the beginning of addresses that are fetched"),
+                "`https://` or `http://`, a host and a path, such as `https://example.com/`; no user, no query, no `..`",
+            );
+        }
+        prefix
     }
 
     fn rego(&mut self, raw: RawPolicy) -> Option<Rego> {

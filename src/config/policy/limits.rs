@@ -69,6 +69,8 @@ pub struct Caps {
     pub log_files: Option<i64>,
     /// Published by one container.
     pub ports: Option<i64>,
+    /// Of one caller, at the same time.
+    pub builds: Option<i64>,
     /// The only ones allowed; none is always.
     pub restart: Option<Vec<Restart>>,
 }
@@ -128,6 +130,7 @@ impl Caps {
         self.log_size = over.log_size.or(self.log_size);
         self.log_files = over.log_files.or(self.log_files);
         self.ports = over.ports.or(self.ports);
+        self.builds = over.builds.or(self.builds);
         self.restart = over.restart.clone().or_else(|| self.restart.take());
     }
 }

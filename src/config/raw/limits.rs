@@ -51,6 +51,7 @@ pub(in crate::config) struct Caps {
     pub tmpfs: Option<Spanned<Value>>,
     pub ulimits: BTreeMap<Spanned<String>, Spanned<Value>>,
     pub ports: Option<Spanned<Value>>,
+    pub builds: Option<Spanned<Value>>,
     pub log: LogCaps,
     pub restart: Option<Vec<Spanned<String>>>,
 }

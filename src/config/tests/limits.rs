@@ -21,7 +21,7 @@ fn values_are_read_in_the_units_of_people() {
         default = { memory = "2g", pids = 2048, ulimits = { nofile = "1024:2048" } }
         max     = { memory = "8g", cpus = 1.5, shm = 1024, ulimits = { core = 0 }, log = { max-size = "10m" } }
         [policy.p.users.bob]
-        max = { memory = "16g", cpus = "4", restart = ["on-failure:3"] }
+        max = { builds = 0, memory = "16g", cpus = "4", restart = ["on-failure:3"] }
         [policy.p.groups.zebra]
         max = { pids = 1 }
         [policy.p.groups.ant.max]
@@ -42,6 +42,7 @@ fn values_are_read_in_the_units_of_people() {
     let bob = &limits.users["bob"].max;
     assert_eq!(size(bob, Size::Cpus), Some(4_000_000_000));
     assert_eq!(bob.restart.as_deref(), Some(&[Restart::parse("on-failure:3").unwrap()][..]));
+    assert_eq!((general.max.builds, bob.builds), (None, Some(0)));
     let groups: Vec<&str> = limits.groups.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(groups, ["zebra", "ant"], "in the order of the file");
 }
@@ -59,6 +60,8 @@ fn every_complaint_about_limits_says_where() {
         ("max = { cpus = nan }", "dockgate.toml:7:16: not a number of CPUs"),
         ("max = { pids = -1 }", "dockgate.toml:7:16: not such a number"),
         ("max = { pids = \"9\" }", "dockgate.toml:7:16: not such a number"),
+        ("max = { builds = -1 }", "dockgate.toml:7:18: not such a number"),
+        ("default = { builds = 1 }", "unknown field `builds`"),
         ("max = { blkio_weight = 5 }", "10 to 1000"),
         ("max = { frob = 1 }", "dockgate.toml:7:9: unknown field `frob`"),
         ("max = { labels = { a = \"b\" } }", "dockgate.toml:7:9: unknown field `labels`"),
@@ -122,7 +125,7 @@ fn the_examples_of_the_documentation_are_right() {
         .skip(1)
         .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
         .collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let config = read(example).unwrap_or_else(|wrong| panic!("{example}\n{wrong}"));
         let kinds: Vec<bool> = config.listeners[0]

@@ -49,7 +49,14 @@ impl Authz {
             Some(Fact::Json(json)) => PluginResponse::read(json),
             Some(Fact::Failed(why)) => return self.failed(why),
             Some(
-                Fact::Absent | Fact::Path(_) | Fact::Paths(_) | Fact::Addresses(_) | Fact::Exec(_),
+                Fact::Absent
+                | Fact::Path(_)
+                | Fact::Paths(_)
+                | Fact::Addresses(_)
+                | Fact::Exec(_)
+                | Fact::Owner(_)
+                | Fact::Fresh(_)
+                | Fact::Header(_),
             ) => {
                 return self.failed("it was not asked");
             }
@@ -89,6 +96,8 @@ impl Policy for Authz {
         }
         match row.answer {
             AnswerKind::Json | AnswerKind::None => Reads::Whole,
+            // What came of it is said when it is over.
+            AnswerKind::Grpc => Reads::Nothing,
             AnswerKind::Text
             | AnswerKind::JsonStream
             | AnswerKind::RawStream

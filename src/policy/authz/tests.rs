@@ -9,7 +9,7 @@ use super::*;
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Draft};
 use crate::auth::{Authentication, Authenticators, Caller, Identity, Peer};
-use crate::policy::rehearsal::{Request, Verdict as Outcome, rehearse};
+use crate::policy::rehearsal::{Request, Verdict as Outcome, own, rehearse};
 use crate::policy::{Chain, Facts, Link};
 use crate::wire::head::{RequestHead, ResponseHead};
 
@@ -22,7 +22,11 @@ fn judged(line: &str, body: &str, says: &Fact) -> (Value, Result<Vec<u8>, Reason
     let (method, target) = line.split_once(' ').unwrap();
     let request = Request { method, target, body: body.as_bytes() };
     let identity = Identity::imagined(Some("ann"));
-    let outcome = rehearse(&chain(), "test", &identity, &request, &|_| says.clone());
+    let knows = |question: &Question| {
+        if is_begun(question) { own("test", &identity) } else { says.clone() }
+    };
+    let mut outcome = rehearse(&chain(), "test", &identity, &request, &knows);
+    outcome.asked.retain(|question| !is_begun(question));
     assert_eq!(outcome.asked.len(), 1, "{:?}", outcome.asked);
     let Question::Plugin { name, method, body } = &outcome.asked[0] else { panic!() };
     assert_eq!((&**name, *method), ("opa", "AuthZPlugin.AuthZReq"));
@@ -35,6 +39,10 @@ fn judged(line: &str, body: &str, says: &Fact) -> (Value, Result<Vec<u8>, Reason
             panic!("{other:?}")
         }
     }
+}
+
+fn is_begun(question: &Question) -> bool {
+    matches!(question, Question::Begun { .. })
 }
 
 fn says(json: Value) -> Fact {
@@ -232,4 +240,22 @@ fn what_streams_is_asked_about_before_it_streams() {
     ] {
         assert_eq!(reads(line), Reads::Status, "{line}");
     }
+}
+
+#[test]
+fn a_build_by_buildkit_is_one_request_with_its_message_as_json() {
+    let line = "POST /moby.buildkit.v1.Control/Solve";
+    let solve = json!({
+        "Ref": "r", "Session": "s", "Frontend": "dockerfile.v0",
+        "FrontendAttrs": {"filename": "Dockerfile", "build-arg:A": "b"},
+        "Definition": {"def": [{"source": {"identifier": "docker-image://docker.io/library/busybox"}}]},
+    });
+    let (asked, sent) = judged(line, &solve.to_string(), &yes());
+    assert_eq!(asked["RequestMethod"], "POST");
+    assert_eq!(asked["RequestUri"], "/moby.buildkit.v1.Control/Solve");
+    assert_eq!(serde_json::from_str::<Value>(&decoded(&asked, "RequestBody")).unwrap(), solve);
+    assert!(sent.is_ok());
+    let no = says(json!({"Allow": false, "Msg": "no builds today"}));
+    let reason = judged(line, &solve.to_string(), &no).1.unwrap_err();
+    assert_eq!(reason.message(), "authorization denied by plugin opa: no builds today");
 }

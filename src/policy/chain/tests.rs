@@ -10,7 +10,7 @@ use crate::api::doc::MOST_VALUES;
 use crate::api::endpoint::{KNOWN, Resource, Row};
 use crate::auth::Identity;
 use crate::policy::edit::keys;
-use crate::policy::{Fact, Facts};
+use crate::policy::{Fact, Facts, Slot};
 use crate::wire::head::{Lines, RequestHead};
 
 /// A policy of one function.
@@ -126,6 +126,92 @@ fn a_policy_is_asked_again_when_what_it_wants_is_done_or_has_failed() {
     let Step::Denied(reasons) = step(&mut deciding, &facts) else { panic!() };
     assert_eq!((reasons[0].status, &*reasons[0].rule), (502, "policy.deed"));
     assert!(reasons[0].why.contains("removing container `c` could not be done: is busy"));
+}
+
+/// Wants a slot for every call.
+#[derive(Debug)]
+struct Slots;
+
+impl Policy for Slots {
+    fn name(&self) -> &'static str {
+        "slots"
+    }
+
+    fn request(&self, _: &Typed, _: &Context<'_>) -> Verdict {
+        Verdict::pass()
+    }
+
+    fn slot(&self, _: &Typed, _: &Context<'_>) -> Option<Slot> {
+        Some(slot())
+    }
+}
+
+fn slot() -> Slot {
+    let (policy, listener) = ("slots".to_owned(), "l".to_owned());
+    Slot { policy, listener, user: None, most: 2, rule: "limits.builds", what: "builds" }
+}
+
+#[test]
+fn a_slot_is_taken_when_nobody_refuses_the_call_any_more() {
+    let refuses = says(|_, _| Verdict::deny(Reason::new("no", "f", "w", "")));
+    let chain = Chain::new(vec![Link::new(Box::new(Slots)), Link::new(refuses)]);
+    let decided = step(&mut chain.decide(call()), &Facts::default());
+    assert!(matches!(decided, Step::Denied(_)), "{decided:?}");
+    let passes = || Link::new(says(|_, _| Verdict::pass()));
+    let chain = Chain::new(vec![Link::new(Box::new(Slots)), passes()]);
+    for (found, is_let) in [(Ok(()), true), (Err("none".to_owned()), false)] {
+        let (mut facts, mut deciding) = (Facts::default(), chain.decide(call()));
+        let Step::Do(deeds) = step(&mut deciding, &facts) else { panic!() };
+        assert!(deeds == [Deed::Take(slot())]);
+        assert_eq!(deciding.policy(), "slots");
+        facts.report(Deed::Take(slot()), found);
+        match step(&mut deciding, &facts) {
+            Step::Done(_) => assert!(is_let),
+            Step::Denied(reasons) => {
+                assert!(!is_let);
+                assert_eq!(
+                    reasons[0].message(),
+                    "dockgate: builds: must be at most 2 at the same time, and so many on this listener run \
+                     (rule limits.builds). hint: wait until one of them has ended, or end it"
+                );
+            }
+            other @ (Step::Ask(_) | Step::Do(_) | Step::Answered(_)) => panic!("{other:?}"),
+        }
+    }
+    let chain = Chain::new(vec![Link::auditing(Box::new(Slots))]);
+    let (mut facts, mut deciding) = (Facts::default(), chain.decide(call()));
+    assert!(matches!(step(&mut deciding, &facts), Step::Do(_)));
+    facts.report(Deed::Take(slot()), Err("none".to_owned()));
+    assert!(matches!(step(&mut deciding, &facts), Step::Done(_)));
+    assert_eq!(deciding.into_findings()[0].reason.rule, "limits.builds");
+}
+
+#[test]
+fn who_explains_asks_every_policy_and_lets_pass_what_they_refuse() {
+    let refuses = |rule: &'static str| {
+        says(move |_, cx| {
+            assert!(cx.thorough);
+            Verdict::deny(Reason::new(rule, "f", "w", ""))
+        })
+    };
+    let adds = says(|_, _| Verdict::Pass(vec![Edit::Query("name".into(), Some("b".to_owned()))]));
+    let links = vec![
+        Link::new(refuses("first")),
+        Link::auditing(refuses("second")),
+        Link::new(adds),
+        Link::new(Box::new(Slots)),
+        Link::new(refuses("third")),
+    ];
+    let chain = Chain::new(links);
+    let (mut facts, mut deciding) = (Facts::default(), chain.explain(call()));
+    assert!(matches!(step(&mut deciding, &facts), Step::Do(_)));
+    facts.report(Deed::Take(slot()), Err("none".to_owned()));
+    let Step::Done(call) = step(&mut deciding, &facts) else { panic!() };
+    assert!(String::from_utf8(call.render()).unwrap().contains("?name=b "), "edits are made");
+    let found: Vec<_> =
+        deciding.into_findings().into_iter().map(|one| (one.reason.rule, one.audits)).collect();
+    let wanted = [("first", false), ("second", true), ("third", false), ("limits.builds", false)];
+    assert_eq!(found, wanted.map(|(rule, audits)| (rule.into(), audits)));
 }
 
 /// A prune of one's own: list, remove, and tell what was removed.

@@ -7,6 +7,7 @@
 mod calls;
 mod here;
 mod names;
+mod subject;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use super::pinned::Pinned;
 
 use super::rules::{Allowed, Node, Requirement, Rule};
-use super::{Conservative, host, plain, published, registry, seen, state};
+use super::{Conservative, build, host, plain, published, registry, seen, state};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::api::grammar::image;
@@ -282,7 +283,8 @@ impl<'j> Judge<'j> {
             }
             (None, ..) => rule.why.clone(),
         };
-        let reason = Reason::new(rule.id.clone(), self.here(), why, rule.hint.clone());
+        let subject = self.subject(value);
+        let reason = Reason::new(rule.id.clone(), subject, why, rule.hint.clone());
         self.refuse(reason, Some(&rule.must), value, cx);
     }
 
@@ -380,9 +382,13 @@ impl<'j> Judge<'j> {
         let text = value.as_str().unwrap_or_default();
         match allowed {
             Allowed::RegistryOfName => registry::judge(self, with, image::host_of_name(text), cx),
+            Allowed::RegistryOfNames => build::all_registries(self, with, text.split(','), cx),
             Allowed::RegistryAddress => {
                 registry::judge(self, with, image::host_of_address(text), cx)
             }
+            Allowed::BuildSource => build::source(self, with, value, cx),
+            Allowed::Exporter => build::exporter(self, with, value, cx),
+            Allowed::Cache => build::cache(self, with, value, cx),
             Allowed::Ports(most) => published::holds(self, with, *most, value, cx),
             Allowed::NewNetwork => self.new_network(text, cx),
             Allowed::OwnContainer(prefix) => match Reference::parse(text, prefix) {
@@ -405,6 +411,8 @@ impl<'j> Judge<'j> {
             Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
                 self.mount(with, allowed, value, cx)
             }
+            // Where nobody has anything but their own, there is nothing of others to take.
+            Allowed::FiltersWith(_) if cx.later.is_own() => Judgement::Yes,
             Allowed::NoHostMounts => yes(!self.body.is_some_and(host::is_mounted)),
             Allowed::Retries(most) => self.retries(*most, value),
             plain => yes(plain::holds(plain, value)),

@@ -8,7 +8,10 @@
     reason = "opinions of endpoints are data, and a test demands one of each; values and holds are plain"
 )]
 
+mod build;
+mod dockerfile;
 mod edit;
+mod fetch;
 mod host;
 mod judge;
 mod learn;
@@ -20,18 +23,23 @@ mod redact;
 mod registry;
 mod rules;
 mod seen;
+mod sources;
 mod state;
 mod surroundings;
+mod unheld;
 
 use std::sync::Arc;
 
+use super::builds::has_source_policies;
 use super::facts::Made;
 use super::{
-    Answer, Context, Deed, Fact, Name, Policy, Question, Reads, Reason, Reply, RequestPart,
+    Answer, Context, Deed, Edit, Fact, Name, Policy, Question, Reads, Reason, Reply, RequestPart,
     RuleFinding, Verdict,
 };
+use crate::api::dockerfile::AskedBuild;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, AllowedBind, Invalid, Ports};
+use fetch::Fetches;
 use judge::Judge;
 pub use learn::LearnedRules;
 use registry::Registries;
@@ -43,6 +51,7 @@ pub struct Conservative {
     name: String,
     rules: Arc<Rules>,
     registries: Registries,
+    fetches: Fetches,
     ports: Ports,
     binds: Vec<AllowedBind>,
     no_new_privileges: bool,
@@ -60,6 +69,7 @@ impl Conservative {
             name: name.to_owned(),
             rules: Rules::shared(settings.rules.as_ref())?,
             registries: Registries::new(settings.registries.clone()),
+            fetches: Fetches::new(settings.fetch.as_deref()),
             ports: settings.ports,
             binds: settings.binds.clone(),
             no_new_privileges: settings.no_new_privileges,
@@ -69,7 +79,7 @@ impl Conservative {
 
     /// Why an operation is not allowed; where somebody audits, with all that was asked in it.
     fn refuse(&self, call: &Typed, cx: &Context<'_>) -> Vec<Reason> {
-        let mut reason = self.not_allowed(call.row());
+        let mut reason = self.not_allowed(call.endpoint(), call.row().path);
         if !cx.thorough {
             return vec![reason];
         }
@@ -89,16 +99,28 @@ impl Conservative {
         reasons
     }
 
-    fn not_allowed(&self, row: &Row) -> Reason {
-        match self.rules.refused.get(&row.endpoint) {
+    /// Has BuildKit itself ask by these rules before it fetches anything.
+    fn sources(&self, call: &Typed) -> Result<Edit, Reason> {
+        const PLACE: &str = "SourcePolicy";
+        let clients = call.doc().and_then(|doc| doc.at(&[PLACE]));
+        let policy = sources::policy(clients, &self.registries, &self.fetches).ok_or_else(|| {
+            let why =
+                "must not have rules that allow beside rules that deny: their order would be lost";
+            Reason::new("build.source-policy", PLACE, why, "leave out what allows")
+        })?;
+        Ok(Edit::Body(super::edit::keys(&[PLACE]), Some(policy)))
+    }
+
+    fn not_allowed(&self, endpoint: Endpoint, path: &'static str) -> Reason {
+        match self.rules.refused.get(&endpoint) {
             Some(refusal) => {
                 let rules::Refusal { id, why, hint } = refusal.clone();
-                Reason::new(id, row.path, why, hint)
+                Reason::new(id, path, why, hint)
             }
             None => {
                 let why =
-                    format!("`{}` is not allowed by the rules of this listener", row.endpoint.id());
-                Reason::new("rules.operation", row.path, why, "")
+                    format!("`{}` is not allowed by the rules of this listener", endpoint.id());
+                Reason::new("rules.operation", path, why, "")
             }
         }
     }
@@ -131,11 +153,37 @@ impl Policy for Conservative {
             return Verdict::Answer(Reply { status: 204, json: None });
         }
         let adds = self.no_new_privileges;
-        Verdict::Pass(edit::edits(call, operation, corrections, pinned, adds))
+        let mut edits = edit::edits(call, operation, corrections, pinned, adds);
+        match (has_source_policies(cx.engine), call.endpoint()) {
+            (true, Endpoint::Solve) => match self.sources(call) {
+                Ok(edit) => edits.push(edit),
+                Err(reason) => return Verdict::deny(reason),
+            },
+            (false, Endpoint::Solve | Endpoint::BridgeSolve) | (_, Endpoint::ImageBuild) => {
+                match unheld::judge(self, call, cx) {
+                    Verdict::Pass(_) => {}
+                    other => return other,
+                }
+            }
+            _ => {}
+        }
+        Verdict::Pass(edits)
     }
 
     fn names(&self) -> Vec<Name> {
         self.rules.names()
+    }
+
+    fn reads_dockerfile(&self) -> bool {
+        true
+    }
+
+    fn dockerfile(&self, build: &AskedBuild, file: &[u8], cx: &Context<'_>) -> Verdict {
+        dockerfile::judge(self, file, build, cx)
+    }
+
+    fn credentials(&self, host: &str, cx: &Context<'_>) -> Verdict {
+        registry::credentials(self, host, cx)
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {

@@ -5,6 +5,7 @@
 
 use super::rules::Allowed;
 use crate::api::doc::Value;
+use crate::api::grammar::path::cleaned;
 use crate::config::units;
 
 pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
@@ -29,9 +30,10 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
             let wanted = capability(text);
             names.contains(&wanted)
         }),
-        Allowed::Ulimits(limits) => {
-            value.items().iter().all(|one| ulimit(one, limits)) && is_list(value)
-        }
+        Allowed::Ulimits(limits) => match value {
+            Value::String(text) => text.split(',').all(|one| ulimit_in_text(one, limits)),
+            list => list.items().iter().all(|one| ulimit(one, limits)) && is_list(list),
+        },
         Allowed::VolumeOptions => volume_options(value),
         Allowed::TmpfsOptions(names) => {
             is_map(value)
@@ -45,7 +47,11 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         // These need more than the value, and are decided in `judge`.
         Allowed::Retries(_)
         | Allowed::RegistryOfName
+        | Allowed::RegistryOfNames
         | Allowed::RegistryAddress
+        | Allowed::BuildSource
+        | Allowed::Exporter
+        | Allowed::Cache
         | Allowed::Ports(_)
         | Allowed::NewNetwork
         | Allowed::NamedVolume
@@ -132,16 +138,7 @@ fn capability(name: &str) -> String {
 
 /// Cleaned as Go cleans paths; a relative one counts from `/`.
 fn is_outside(path: &str, roots: &[String]) -> bool {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
+    let parts = cleaned(path);
     let is_below = |root: &String| {
         let mut root = root.split('/').filter(|part| !part.is_empty());
         let mut parts = parts.iter();
@@ -164,6 +161,17 @@ fn ulimit(one: &Value, limits: &std::collections::BTreeMap<String, i64>) -> bool
         }
     };
     within("Soft") && within("Hard")
+}
+
+/// `nofile=1024:2048`, as BuildKit's frontends take it (`units.ParseUlimit`).
+fn ulimit_in_text(one: &str, limits: &std::collections::BTreeMap<String, i64>) -> bool {
+    let Some((name, numbers)) = one.split_once('=') else { return one.is_empty() };
+    let Some(most) = limits.get(&name.to_ascii_lowercase()) else { return false };
+    let within = |number: &str| {
+        let number = number.parse::<i64>();
+        number.is_ok_and(|limit| *most == -1 || (0..=*most).contains(&limit))
+    };
+    numbers.split(':').count() <= 2 && numbers.split(':').all(within)
 }
 
 /// What the driver `local` takes without reaching beyond itself: a size, or a tmpfs

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::Conservative;
 use super::judge::{Judge, Judgement};
 use crate::api::grammar::image::DOCKER_HUB;
-use crate::policy::{Context, Fact, Question};
+use crate::policy::{Context, Fact, Question, Reason, Verdict};
 use crate::wire::address::is_public;
 
 /// As the listener's configuration has it.
@@ -29,6 +29,38 @@ impl Registries {
         match &self.0 {
             None => is_public_name(host),
             Some(listed) => listed.iter().any(|pattern| matches(pattern, host)),
+        }
+    }
+
+    /// Regular expressions of the hosts that may be asked, with their ports, for whoever else has to compare them.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        const ANY_PORT: &str = "(:[0-9]+)?";
+        let Some(listed) = &self.0 else {
+            let name = "([A-Za-z0-9-]{1,63}[.])+[A-Za-z-][A-Za-z0-9-]{0,62}";
+            return vec![format!("{name}{ANY_PORT}")];
+        };
+        let mut patterns = Vec::new();
+        for host in listed {
+            let (name, port) = match host.rsplit_once(':') {
+                Some((name, port)) => (name, format!(":{}", regex::escape(port))),
+                None => (host.as_str(), ANY_PORT.to_owned()),
+            };
+            patterns.push(match name.strip_prefix('*') {
+                Some(end) => format!("(?i:[A-Za-z0-9.-]+{}){port}", regex::escape(end)),
+                None => format!("(?i:{}){port}", regex::escape(name)),
+            });
+            if host == DOCKER_HUB {
+                patterns.push("(index|registry-1)[.]docker[.]io".to_owned());
+            }
+        }
+        patterns
+    }
+
+    /// Those that may not, of what the patterns match: without a list, the local names.
+    pub(super) fn denied(&self) -> Vec<String> {
+        match &self.0 {
+            None => vec![format!("(?i:[^/:]*[.]({}))(:[0-9]+)?", LOCAL.join("|"))],
+            Some(_) => Vec::new(),
         }
     }
 }
@@ -67,6 +99,20 @@ pub(super) fn judge(
     }
 }
 
+/// Whether a client may be asked for its credentials for a host: as a pull from there is judged.
+pub(super) fn credentials(with: &Conservative, host: &str, cx: &Context<'_>) -> Verdict {
+    let mut asked = Judge::default();
+    let why = match judge(&mut asked, with, host, cx) {
+        Judgement::Yes => return Verdict::pass(),
+        Judgement::Unknown => return Verdict::Ask(asked.asks.into_iter().collect()),
+        Judgement::Because(why) | Judgement::Absent(why) => why,
+        Judgement::No => "must not be asked for: builds may not use that registry".to_owned(),
+    };
+    let what = format!("credentials for `{host}`");
+    let hint = "ask the operator for it (`registries` of the policy)";
+    Verdict::deny(Reason::new("registry.host", what, why, hint))
+}
+
 /// A name that cannot be looked up is a no, unless the engine asks a proxy to look it up.
 fn unresolved(judge: &mut Judge<'_>, name: &str, cx: &Context<'_>) -> Judgement {
     match cx.facts.get(&Question::Info) {
@@ -99,22 +145,24 @@ fn matches(pattern: &str, host: &str) -> bool {
     }
 }
 
+/// Top-level names that stand for this machine or its network (RFC 6761, RFC 6762, RFC 8375).
+const LOCAL: &[&str] = &[
+    "localhost",
+    "local",
+    "localdomain",
+    "internal",
+    "intranet",
+    "lan",
+    "home",
+    "corp",
+    "private",
+    "arpa",
+    "test",
+    "invalid",
+];
+
 /// A DNS name that is none of this machine's or its network's own (RFC 6761, RFC 6762, RFC 8375).
 fn is_public_name(host: &str) -> bool {
-    const LOCAL: &[&str] = &[
-        "localhost",
-        "local",
-        "localdomain",
-        "internal",
-        "intranet",
-        "lan",
-        "home",
-        "corp",
-        "private",
-        "arpa",
-        "test",
-        "invalid",
-    ];
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) => (name, Some(port)),
         None => (host, None),

@@ -194,9 +194,15 @@ pub(super) fn known<'f>(
         Some(Fact::Failed(why)) => {
             Err(Judgement::Because(format!("cannot be judged: the engine was asked, and {why}")))
         }
-        Some(Fact::Path(_) | Fact::Paths(_) | Fact::Addresses(_) | Fact::Exec(_)) => {
-            Err(Judgement::No)
-        }
+        Some(
+            Fact::Path(_)
+            | Fact::Paths(_)
+            | Fact::Addresses(_)
+            | Fact::Exec(_)
+            | Fact::Owner(_)
+            | Fact::Fresh(_)
+            | Fact::Header(_),
+        ) => Err(Judgement::No),
         None => {
             judge.ask(question, cx);
             Err(Judgement::Unknown)

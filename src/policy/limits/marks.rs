@@ -62,11 +62,11 @@ pub(super) fn env(rules: &Rules<'_>, root: &mut Value, is_exec: bool) -> Judged 
     Ok(())
 }
 
-fn has_labels(rules: &Rules<'_>) -> bool {
+pub(super) fn has_labels(rules: &Rules<'_>) -> bool {
     !rules.all().force.labels.is_empty() || !rules.all().default.labels.is_empty()
 }
 
-fn mark(rules: &Rules<'_>, labels: &mut Value) -> Judged {
+pub(super) fn mark(rules: &Rules<'_>, labels: &mut Value) -> Judged {
     if *labels == Value::Null {
         *labels = Value::Object(Vec::new());
     }

@@ -3,7 +3,10 @@
 //! In a chain behind `conservative`, or alone. What must stay true: whatever is let through stays within
 //! the caps by every spelling of it, and what would mean "unlimited" is set or refused, never passed on.
 
+mod builds;
 mod cpus;
+mod frontend;
+mod graph;
 mod log;
 mod marks;
 mod memory;
@@ -19,11 +22,11 @@ mod ulimits;
 mod words;
 
 use super::edit::{self, Edit};
-use super::{Context, Name, Policy, Reason, Verdict};
-use crate::api::Typed;
+use super::{Context, Name, Policy, Reason, Slot, Verdict};
 use crate::api::doc::Value;
 use crate::api::endpoint::Makes;
 use crate::api::query::Query;
+use crate::api::{Endpoint, Typed};
 use crate::config::{LimitRules, LimitsPolicy, Word};
 use rules::Rules;
 use sheet::NumberFields;
@@ -53,9 +56,16 @@ impl Policy for Limits {
         if let Some(question) = asked {
             return Verdict::Ask(vec![question]);
         }
+        if let Err(reason) = frontend::held(&rules, call, makes) {
+            return Verdict::deny(reason);
+        }
         let (judged, edits) = judge(&rules, call, makes);
         let reasons: Vec<_> = judged.into_iter().filter_map(Result::err).collect();
         if reasons.is_empty() { Verdict::Pass(edits) } else { Verdict::Deny(reasons) }
+    }
+
+    fn slot(&self, call: &Typed, cx: &Context<'_>) -> Option<Slot> {
+        builds::slot(&self.name, &Rules::of(&self.settings, cx), call)
     }
 
     fn names(&self) -> Vec<Name> {
@@ -85,7 +95,16 @@ fn judge(rules: &Rules<'_>, call: &Typed, makes: Makes) -> (Vec<Judged>, Vec<Edi
         }
         Makes::Service => unchanged(rules.no_services(path)),
         Makes::Endpoint => unchanged(network::connect(rules, &name)),
+        Makes::Running if call.endpoint() == Endpoint::ExecProcess => {
+            body(call, |root| frontend::process(rules, root))
+        }
         Makes::Running => unchanged(published::start(rules, &name)),
+        Makes::Build if call.endpoint() == Endpoint::NewContainer => {
+            body(call, |root| frontend::new_container(rules, root))
+        }
+        Makes::Build if call.endpoint() != Endpoint::ImageBuild => {
+            body(call, |root| frontend::solve(rules, call.endpoint(), root))
+        }
         Makes::Build => {
             let mut query = call.query().clone();
             let judged = build(rules, &mut query);

@@ -39,6 +39,15 @@ impl<'r> Rules<'r> {
         self.rules.max.sizes.get(&size).copied()
     }
 
+    /// Whether what nobody says is not without a limit.
+    pub(super) fn bounds(&self, size: Size) -> bool {
+        self.forced(size).or(self.cap(size)).is_some()
+    }
+
+    pub(super) fn says(&self, size: Size) -> bool {
+        self.bounds(size) || self.default(size).is_some()
+    }
+
     /// Refuses a number above the cap; a negative one means "no limit", or nothing.
     pub(super) fn within(&self, size: Size, place: &str, asked: i64) -> Judged {
         match self.cap(size) {

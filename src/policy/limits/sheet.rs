@@ -1,4 +1,5 @@
-//! The numbers of a container, wherever a call has them: a create body, an update, a build's query.
+//! The numbers of a container, wherever a call has them: a create body, an update, a build's query, a frontend's
+//! options, an operation of BuildKit's graphs.
 //!
 //! The limits read and write through it. What must stay true: a number is read as the engine reads it;
 //! one that dockgate cannot read is refused.
@@ -14,6 +15,10 @@ pub(super) enum NumberFields<'c> {
     Create(&'c mut Value),
     Update(&'c mut Value),
     Build(&'c mut Query),
+    /// Options of a frontend of BuildKit's, and what the message calls the map of them.
+    Options(&'c mut Value, &'static str),
+    /// `linux_resources` of one operation, and where that stands.
+    Operation(&'c mut Value, &'c str),
 }
 
 /// One number, by its name in a body and in a build's query.
@@ -27,6 +32,28 @@ pub(super) const fn slot(field: &'static str, query: &'static str) -> NumberFiel
     NumberField { field, query: Some(query) }
 }
 
+impl NumberField {
+    /// Among the options of BuildKit's Dockerfile frontend (frontend/dockerui/config.go): as in a build's query, mostly.
+    pub(super) fn option(self) -> Option<&'static str> {
+        match self.query {
+            Some("shmsize") => Some("shm-size"),
+            Some("ulimits") => Some("ulimit"),
+            other => other,
+        }
+    }
+
+    /// In `pb.LinuxResources`.
+    fn resource(self) -> Option<&'static str> {
+        match self.field {
+            "Memory" => Some("memory"),
+            "MemorySwap" => Some("memorySwap"),
+            "CpuPeriod" => Some("cpuPeriod"),
+            "CpuQuota" => Some("cpuQuota"),
+            _ => None,
+        }
+    }
+}
+
 impl NumberFields<'_> {
     pub(super) fn is_update(&self) -> bool {
         matches!(self, NumberFields::Update(_))
@@ -34,7 +61,11 @@ impl NumberFields<'_> {
 
     /// Whether the call can say it at all.
     pub(super) fn has(&self, slot: NumberField) -> bool {
-        slot.query.is_some() || !matches!(self, NumberFields::Build(_))
+        match self {
+            NumberFields::Create(_) | NumberFields::Update(_) => true,
+            NumberFields::Build(_) | NumberFields::Options(..) => slot.query.is_some(),
+            NumberFields::Operation(..) => slot.resource().is_some(),
+        }
     }
 
     /// As in the message to a client.
@@ -43,6 +74,10 @@ impl NumberFields<'_> {
             NumberFields::Create(_) => format!("HostConfig.{}", slot.field),
             NumberFields::Update(_) => slot.field.to_owned(),
             NumberFields::Build(_) => format!("?{}", slot.query.unwrap_or_default()),
+            NumberFields::Options(_, map) => format!("{map}.{}", slot.option().unwrap_or_default()),
+            NumberFields::Operation(_, place) => {
+                format!("{place}.{}", slot.resource().unwrap_or_default())
+            }
         }
     }
 
@@ -50,16 +85,24 @@ impl NumberFields<'_> {
     pub(super) fn get(&self, slot: NumberField, size: Size) -> Result<Option<i64>, Reason> {
         let not_a_number =
             || Reason::new(size.rule(), self.place(slot), "must be a number that fits 64 bits", "");
+        let number = |value: Option<&Value>| match value {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(not_a_number),
+        };
+        let of_text = |text: Option<&str>| match text {
+            None | Some("") => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| not_a_number()),
+        };
         match self {
-            NumberFields::Create(_) | NumberFields::Update(_) => match self.value(slot.field) {
-                None | Some(Value::Null) => Ok(None),
-                Some(value) => value.as_i64().map(Some).ok_or_else(not_a_number),
-            },
+            NumberFields::Create(_) | NumberFields::Update(_) => number(self.value(slot.field)),
             // The engine takes what it cannot read for 0, which is no limit.
-            NumberFields::Build(query) => match slot.query.and_then(|name| query.get(name)) {
-                None | Some("") => Ok(None),
-                Some(text) => text.parse().map(Some).map_err(|_| not_a_number()),
-            },
+            NumberFields::Build(query) => of_text(slot.query.and_then(|name| query.get(name))),
+            NumberFields::Options(map, _) => {
+                of_text(slot.option().and_then(|name| map.get(name)?.as_str()))
+            }
+            NumberFields::Operation(resources, _) => {
+                number(slot.resource().and_then(|name| resources.get(name)))
+            }
         }
     }
 
@@ -73,6 +116,16 @@ impl NumberFields<'_> {
                     query.set(name, number.to_string());
                 }
             }
+            NumberFields::Options(map, _) => {
+                if let Some(place) = slot.option().and_then(|name| map.at_mut(&[name])) {
+                    *place = Value::String(number.to_string());
+                }
+            }
+            NumberFields::Operation(resources, _) => {
+                if let Some(place) = slot.resource().and_then(|name| resources.at_mut(&[name])) {
+                    *place = Value::Number(number.into());
+                }
+            }
         }
     }
 
@@ -81,7 +134,9 @@ impl NumberFields<'_> {
         match self {
             NumberFields::Create(root) => root.get("HostConfig")?.get(field),
             NumberFields::Update(root) => root.get(field),
-            NumberFields::Build(_) => None,
+            NumberFields::Build(_) | NumberFields::Options(..) | NumberFields::Operation(..) => {
+                None
+            }
         }
     }
 
@@ -89,7 +144,9 @@ impl NumberFields<'_> {
         let place = match self {
             NumberFields::Create(root) => root.at_mut(&["HostConfig", field]),
             NumberFields::Update(root) => root.at_mut(&[field]),
-            NumberFields::Build(_) => None,
+            NumberFields::Build(_) | NumberFields::Options(..) | NumberFields::Operation(..) => {
+                None
+            }
         };
         // Bodies are objects by their shape (`api::doc`), so that there is a place.
         if let Some(place) = place {

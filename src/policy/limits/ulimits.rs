@@ -11,7 +11,7 @@ use crate::api::doc::{self, Value};
 use crate::config::Ulimit;
 use crate::policy::Reason;
 
-const RULE: &str = "limits.ulimits";
+pub(super) const RULE: &str = "limits.ulimits";
 const ULIMITS: NumberField = slot("Ulimits", "ulimits");
 
 pub(super) fn judge(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
@@ -21,9 +21,21 @@ pub(super) fn judge(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     if sheet.is_update() || (force.is_empty() && default.is_empty() && max.is_empty()) {
         return Ok(());
     }
-    let place = sheet.place(ULIMITS);
+    let list = settle(rules, read(sheet)?, &sheet.place(ULIMITS))?;
+    write(sheet, list);
+    Ok(())
+}
+
+/// The list as the engine is to get it.
+pub(super) fn settle(
+    rules: &Rules<'_>,
+    asked: Vec<Value>,
+    place: &str,
+) -> Result<Vec<Value>, Reason> {
+    let all = rules.all();
+    let (force, default, max) = (&all.force.ulimits, &all.default.ulimits, &all.max.ulimits);
     let mut list = Vec::new();
-    for (index, item) in read(sheet)?.into_iter().enumerate() {
+    for (index, item) in asked.into_iter().enumerate() {
         let name = item.get("Name").and_then(Value::as_str).unwrap_or_default();
         let place = format!("{place}.{index}");
         if name.is_empty() || !name.is_ascii() {
@@ -51,8 +63,7 @@ pub(super) fn judge(rules: &Rules<'_>, sheet: &mut NumberFields<'_>) -> Judged {
     max.iter().filter(|(_, cap)| **cap >= 0).for_each(|(name, cap)| {
         add(name, Ulimit { soft: *cap, hard: *cap });
     });
-    write(sheet, Value::List(list.into_iter().map(|(_, item)| item).collect()));
-    Ok(())
+    Ok(list.into_iter().map(|(_, item)| item).collect())
 }
 
 fn within(item: &Value, name: &str, cap: i64, place: &str) -> Judged {
@@ -81,6 +92,11 @@ fn lower(one: i64, other: i64) -> i64 {
 }
 
 fn read(sheet: &NumberFields<'_>) -> Result<Vec<Value>, Reason> {
+    if let NumberFields::Options(map, _) = sheet {
+        let text = ULIMITS.option().and_then(|name| map.get(name)?.as_str()).unwrap_or_default();
+        let items = text.split(',').filter(|_| !text.is_empty());
+        return items.map(|item| of_option(item, &sheet.place(ULIMITS))).collect();
+    }
     let NumberFields::Build(query) = sheet else {
         return Ok(sheet.value(ULIMITS.field).map(Value::items).unwrap_or_default().to_vec());
     };
@@ -93,12 +109,41 @@ fn read(sheet: &NumberFields<'_>) -> Result<Vec<Value>, Reason> {
     Ok(doc.root.items().to_vec())
 }
 
-fn write(sheet: &mut NumberFields<'_>, list: Value) {
-    if let NumberFields::Build(query) = sheet {
-        let rendered = doc::Doc { root: list, unknown: Vec::new() }.render();
-        query.set("ulimits", String::from_utf8_lossy(&rendered).into_owned());
-    } else {
-        sheet.set_value(ULIMITS.field, list);
+/// `NAME=SOFT[:HARD]` (github.com/docker/go-units, `ParseUlimit`). BuildKit reads the list as CSV: quotes, which no name
+/// and no number needs, are not taken apart.
+fn of_option(text: &str, place: &str) -> Result<Value, Reason> {
+    let read = || {
+        let (name, limits) = text.split_once('=')?;
+        let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+        let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let ulimit = Ulimit { soft: soft.parse().ok()?, hard: hard.parse().ok()? };
+        is_name.then(|| value(name, ulimit))
+    };
+    let why = "must be a list such as `nofile=1024:2048,core=0`";
+    read().ok_or_else(|| Reason::new(RULE, place.to_owned(), why, ""))
+}
+
+pub(super) fn as_option(item: &Value) -> String {
+    let name = item.get("Name").and_then(Value::as_str).unwrap_or_default();
+    let number = |key| item.get(key).and_then(Value::as_i64).unwrap_or(0);
+    format!("{name}={}:{}", number("Soft"), number("Hard"))
+}
+
+fn write(sheet: &mut NumberFields<'_>, list: Vec<Value>) {
+    match sheet {
+        NumberFields::Build(query) => {
+            let rendered = doc::Doc { root: Value::List(list), unknown: Vec::new() }.render();
+            query.set("ulimits", String::from_utf8_lossy(&rendered).into_owned());
+        }
+        NumberFields::Options(map, _) => {
+            let text = list.iter().map(as_option).collect::<Vec<_>>().join(",");
+            if let Some(place) = ULIMITS.option().and_then(|name| map.at_mut(&[name])) {
+                *place = Value::String(text);
+            }
+        }
+        NumberFields::Create(_) | NumberFields::Update(_) | NumberFields::Operation(..) => {
+            sheet.set_value(ULIMITS.field, Value::List(list));
+        }
     }
 }
 

@@ -105,7 +105,15 @@ fn leads_to(path: &Path, facts: &Facts) -> Result<PathBuf, Open> {
                 let path = path.display();
                 return Err(Open::Unknown(format!("where `{path}` leads is not known: {why}")));
             }
-            Some(Fact::Json(_) | Fact::Paths(_) | Fact::Addresses(_) | Fact::Exec(_)) => {
+            Some(
+                Fact::Json(_)
+                | Fact::Paths(_)
+                | Fact::Addresses(_)
+                | Fact::Exec(_)
+                | Fact::Owner(_)
+                | Fact::Fresh(_)
+                | Fact::Header(_),
+            ) => {
                 break;
             }
         }

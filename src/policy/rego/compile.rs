@@ -14,8 +14,19 @@ use crate::config::{File, Invalid, Place};
 
 /// What is evaluated: `allow`, `deny` and `patch` at once, so that what they share is worked out once.
 pub(super) const VERDICT: &str = "data.dockgate_gateway.verdict";
+/// What a policy's package may be, and what it is told where it is another.
+pub(super) struct Packages {
+    names: &'static [&'static str],
+    hint: &'static str,
+}
+
 /// Our own package, and opa-docker-authz's.
-const PACKAGES: &[&str] = &["data.dockgate", "data.docker.authz"];
+pub(super) const OF_CALLS: Packages = Packages {
+    names: &["data.dockgate", "data.docker.authz"],
+    hint: "write `package dockgate` (or `package docker.authz`, as for opa-docker-authz)",
+};
+pub(super) const OF_PUSHES: Packages =
+    Packages { names: &["data.dockgate.push"], hint: "write `package dockgate.push`" };
 /// A look at the clock costs less than a step of the interpreter.
 const STEPS_BETWEEN_LOOKS: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 
@@ -26,7 +37,11 @@ pub(super) struct Compiled {
     pub(super) engine: Engine,
 }
 
-pub(super) fn compile(file: &File, timeout: Duration) -> Result<Compiled, Invalid> {
+pub(super) fn compile(
+    file: &File,
+    timeout: Duration,
+    packages: &Packages,
+) -> Result<Compiled, Invalid> {
     let name = file.path.display().to_string();
     let text = String::from_utf8(file.read()?)
         .map_err(|_| Invalid::at(&Place::in_file(&file.path), "is not UTF-8", ""))?;
@@ -36,13 +51,9 @@ pub(super) fn compile(file: &File, timeout: Duration) -> Result<Compiled, Invali
         Invalid::at(&place.unwrap_or_else(|| Place::in_file(&file.path)), what, hint)
     };
     let (mut engine, package) = parse(&name, &text).map_err(|error| complain(error, ""))?;
-    if !PACKAGES.contains(&package.as_str()) {
+    if !packages.names.contains(&package.as_str()) {
         let what = format!("the package is `{}`", package.trim_start_matches("data."));
-        return Err(Invalid::at(
-            &Place::new(&file.path, 1, 1),
-            what,
-            "write `package dockgate` (or `package docker.authz`, as for opa-docker-authz)",
-        ));
+        return Err(Invalid::at(&Place::new(&file.path, 1, 1), what, packages.hint));
     }
     let ast = engine.get_ast_as_json().map_err(|error| complain(error, ""))?;
     let rules = calls::check(&ast).map_err(|wrong| {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::auth::Identity;
 use crate::policy::conservative::Conservative;
-use crate::policy::rehearsal::{Outcome, Request, Verdict as Decision, rehearse};
+use crate::policy::rehearsal::{Outcome, Request, Verdict as Decision, own, rehearse};
 use crate::policy::{Chain, Fact, Link, Question};
 
 fn built_with(text: &str, timeout: Duration, input_bytes: usize) -> Result<Rego, Invalid> {
@@ -40,6 +40,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
     let (method, target) = line.split_once(' ').unwrap();
     let request = Request { method, target, body: body.as_bytes() };
     let knows = |question: &Question| match question {
+        Question::Begun { .. } => own("ci", &bob()),
         Question::HostPath(path) => match path.to_str().unwrap() {
             "/link" => Fact::Path(PathBuf::from("/etc")),
             "/link/new" => Fact::Absent,
@@ -55,6 +56,10 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Info
         | Question::Exec(_)
         | Question::List(..)
+        | Question::ExecInspect(_)
+        | Question::OfEngine(_)
+        | Question::Fresh
+        | Question::Granted(_)
         | Question::Plugin { .. } => Fact::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);
@@ -380,4 +385,36 @@ proptest! {
         prop_assert!(!said_of.contains("broke the interpreter"), "{}", said_of);
         let _ = ask(&CHAIN, CREATE, &String::from_utf8_lossy(&bytes));
     }
+}
+
+const SOLVE: &str = "POST /moby.buildkit.v1.Control/Solve";
+
+#[test]
+fn a_build_by_buildkit_is_one_request() {
+    let solve = r#"{"Ref":"r","Frontend":"dockerfile.v0","FrontendAttrs":{"build-arg:HTTP_PROXY":"x"},
+        "Definition":{"def":[{"source":{"identifier":"git://example.com/x"}}]}}"#;
+    for (part, wanted) in [
+        ("input.operation", "Solve"),
+        ("input.Method", "POST"),
+        ("input.Path", "/moby.buildkit.v1.Control/Solve"),
+        ("input.Body.Frontend", "dockerfile.v0"),
+        (r#"input.Body.FrontendAttrs["build-arg:HTTP_PROXY"]"#, "x"),
+        ("input.Body.Definition.def[0].source.identifier", "git://example.com/x"),
+    ] {
+        assert_eq!(seen(part, SOLVE, solve), wanted, "{part}");
+    }
+}
+
+#[test]
+fn a_patch_of_a_build_leaves_its_graph_as_it_was() {
+    let text = r#"package dockgate
+        allow := true
+        patch := [{"op": "add", "path": "/FrontendAttrs/label:by", "value": "ours"}]"#;
+    let graph = r#"{"def":[{"inputs":[{"digest":"sha256:0","index":1}],"exec":{"meta":{"env":["A=b"],"args":["x"]},"network":"NONE"}}]}"#;
+    let solve = format!(
+        r#"{{"Ref":"r","Frontend":"dockerfile.v0","FrontendAttrs":{{"a":"b"}},"Definition":{graph}}}"#
+    );
+    let sent = allowed(ask(&chain(text), SOLVE, &solve));
+    assert!(sent.contains(graph), "the digest of an operation is of its bytes: {sent}");
+    assert!(sent.contains(r#""label:by":"ours""#), "{sent}");
 }

@@ -241,3 +241,17 @@ proptest! {
         prop_assert_eq!(cut, Archive::default().push(&archive));
     }
 }
+
+#[test]
+fn an_entry_is_given_another_length() {
+    let whole = entry(b'0', b"Dockerfile", 5, b"12345");
+    let (header, _) = whole.split_at(BLOCK);
+    let mut longer = with_length(header, 5, 700).unwrap();
+    longer.resize(BLOCK + 700 + padding(700), b'x');
+    longer.extend(entry(b'0', b"next", 0, b""));
+    assert_eq!(all(&longer).unwrap(), ["File Dockerfile 700", "File next 0"]);
+    // Its length is said elsewhere.
+    assert_eq!(with_length(header, 6, 700), None);
+    assert_eq!(with_length(&header[1..], 5, 700), None);
+    assert_eq!([0, 1, 511, 512, 513].map(padding), [0, 511, 1, 0, 511]);
+}

@@ -39,7 +39,7 @@ def expect(found, wanted, what):
 def stored(gate, target, **options):
     """Waits until the gate answers it without the origin."""
     headers = options.pop("headers", {}) | {"Cache-Control": "only-if-cached"}
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (got := fetch(gate.http, target, headers=headers, **options)).status == 504:
         if time.monotonic() > deadline:
             raise Wrong(f"{target} is not stored: {got.head}")

@@ -27,7 +27,7 @@ class Origin:
         self.tls = ssl.create_default_context(cafile=pathlib.Path(tls[0]).parent / "ca.pem") if tls else None
         words = ["setpriv", "--pdeathsig", "KILL", sys.executable, HERE.parent / "origin.py", str(self.port)]
         self.process = subprocess.Popen(words + (["--tls", *map(str, tls)] if tls else []), stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while True:
             try:
                 self.ask("/-/reset")
@@ -39,7 +39,7 @@ class Origin:
 
     def ask(self, path):
         scheme = "https" if self.tls else "http"
-        with urllib.request.urlopen(f"{scheme}://127.0.0.1:{self.port}{path}", timeout=10, context=self.tls) as answer:
+        with urllib.request.urlopen(f"{scheme}://127.0.0.1:{self.port}{path}", timeout=120, context=self.tls) as answer:
             return json.load(answer)
 
     def counts(self, path=None):
@@ -192,7 +192,7 @@ class Download:
         self.socket.close()
 
 
-def run(downloads, timeout=60):
+def run(downloads, timeout=300):
     """All at once; they begin in the order of the list."""
     selector, buffer = selectors.DefaultSelector(), bytearray(256 << 10)
     for one in downloads:
@@ -221,7 +221,7 @@ def run(downloads, timeout=60):
     return downloads
 
 
-def fetch(port, target, timeout=60, **options):
+def fetch(port, target, timeout=300, **options):
     return run([Download(port, target, **options)], timeout)[0]
 
 

@@ -14,6 +14,10 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
+
+from ports import free_port  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 DOCKGATE = pathlib.Path(os.environ.get("DOCKGATE") or ROOT / "target/release/dockgate")
@@ -122,7 +126,7 @@ class Subject:
 
     def answers(self):
         """Waits until both ports accept."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         for port in (self.http, self.https):
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
@@ -245,23 +249,8 @@ def which(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-_next_port = 20000 + os.getpid() * 16 % 12000
-
-
 def free_ports(count):
-    """Below the range that Linux gives to connections that go out (see tests/e2e/lib/ports.sh)."""
-    global _next_port
-    found = []
-    while len(found) < count:
-        _next_port = _next_port + 1 if _next_port < 32767 else 20000
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", _next_port))
-            except OSError:
-                continue
-            found.append(_next_port)
-    return found
+    return [free_port() for _ in range(count)]
 
 
 def family(pid):

@@ -1,4 +1,4 @@
-# e2e: cross=all
+# e2e: cross=all conservative=20.10,26,28,28-containerd namespace=28
 # BuildKit: CLI 20.10 speaks it itself (/session and /build), CLI 28 through buildx (/grpc and /session).
 . "$E2E_LIB/case.sh"
 export DOCKER_BUILDKIT=1 BUILDKIT_PROGRESS=plain

@@ -1,4 +1,4 @@
-# e2e: tls=yes cross=all
+# e2e: tls=yes cross=all namespace=20.10,28
 # The classic builder: the context is the body of POST /build.
 . "$E2E_LIB/case.sh"
 export DOCKER_BUILDKIT=0

@@ -1,4 +1,4 @@
-# e2e: cross=all
+# e2e: cross=all namespace=20.10,28
 # commit, tag, rmi, image list and prune.
 . "$E2E_LIB/case.sh"
 q d run --name c1 busybox sh -c 'echo new > /new'

@@ -1,7 +1,7 @@
 # e2e: tls=yes
 # 64 MiB there and back through exec -i.
 . "$E2E_LIB/case.sh"
-q d run -d --name c1 busybox sleep 90
+q d run -d --name c1 busybox sleep 3000
 head -c 67108864 /dev/urandom > in
 d exec -i c1 cat < in | cmp - in && echo 'same through exec'
 head -c 9000000 in > part

@@ -1,7 +1,7 @@
-# e2e: tls=yes
+# e2e: tls=yes namespace=20.10,28
 # docker exec: streams, exit codes, stdin with half-close, detached, errors.
 . "$E2E_LIB/case.sh"
-q d run -d --name c1 -e A=1 busybox sleep 60
+q d run -d --name c1 -e A=1 busybox sleep 3000
 t d exec c1 echo hello
 t d exec -e B=2 -w /tmp -u 65534 c1 sh -c 'echo $A$B $(pwd) $(id -u); echo err >&2; exit 5'
 printf abc | t d exec -i c1 sh -c 'cat; sleep 0.5; echo tail'

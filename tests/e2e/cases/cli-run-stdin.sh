@@ -6,7 +6,10 @@ printf '' | t d run -i --rm busybox sh -c 'cat; echo empty'
 t d run -i --rm busybox sh -c 'cat; echo devnull' < /dev/null
 t d run -a stdout -a stderr --rm busybox sh -c 'echo no stdin; echo e >&2'
 # the container ends first, stdin stays open
-t d run -i --rm busybox sh -c 'read -t 1 x; echo ended; exit 4' < <(exec sleep 10)
+mkfifo open
+exec 3<> open
+t d run -i --rm busybox sh -c 'read -t 1 x; echo ended; exit 4' <&3
+exec 3>&-
 seq 1 200000 > in
 d run -i --rm busybox cat < in | cmp - in && echo same
 d run -i --rm busybox sh -c 'wc -l; echo after' < in

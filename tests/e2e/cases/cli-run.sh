@@ -1,3 +1,4 @@
+# e2e: namespace=20.10,28
 # docker run: output of both streams, exit codes, environment, detached.
 . "$E2E_LIB/case.sh"
 t d run --rm busybox echo hello

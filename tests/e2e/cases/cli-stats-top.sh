@@ -1,7 +1,8 @@
 # e2e: cross=all
 # stats, once and streamed, and top.
 . "$E2E_LIB/case.sh"
-q d run -d --name c1 --memory 64m busybox sh -c 'while :; do sleep 1; done'
+q d run -d --name c1 --memory 64m busybox sleep 3000
+until_ok eval 'd top c1 -o comm | grep -q sleep' # not runc any more
 t d stats --no-stream --format '{{.Name}} {{.PIDs}}' c1
 "$DOCKER" stats --format '{{.Name}}' c1 > s 2> /dev/null &
 s=$!

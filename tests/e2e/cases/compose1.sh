@@ -7,7 +7,7 @@ version: "2.4"
 services:
   web:
     image: busybox
-    command: sh -c 'echo web up; exec sleep 300'
+    command: sh -c 'echo web up; exec sleep 3000'
     init: true
     stop_grace_period: 1s
     environment: {A: "1"}
@@ -16,15 +16,16 @@ services:
   db:
     build: .
     init: true
-    command: sleep 300
+    command: sleep 3000
 volumes: {data: {}}
 X
 printf 'FROM busybox\nRUN echo built > /built\n' > p1/Dockerfile
 cd p1 || exit 1
-c() { timeout -k 2 60 docker-compose --no-ansi -p p1 "$@"; }
+c() { timeout -k 2 120 docker-compose --no-ansi -p p1 "$@"; }
 export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0
 t c up -d --build
 t c ps
+until_ok eval 'c logs web 2>&1 | grep -q "web up"'
 t c logs --no-color web
 t c exec -T web sh -c 'echo $A; exit 3'
 t c exec -T db cat /built

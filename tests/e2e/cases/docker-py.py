@@ -10,7 +10,7 @@ import time
 import docker
 from docker.errors import APIError, BuildError, ImageNotFound, NotFound
 
-client = docker.from_env(timeout=20)
+client = docker.from_env(timeout=120)
 api = client.api
 
 
@@ -31,7 +31,7 @@ def raw(stream):
 
 
 def read_all(sock):
-    sock.settimeout(15)
+    sock.settimeout(120)
     data = b""
     while chunk := sock.recv(65536):
         data += chunk
@@ -46,7 +46,7 @@ fails(docker.errors.ContainerError, client.containers.run, "busybox", ["sh", "-c
 fails((ImageNotFound, APIError), client.images.get, "nosuch:v1")
 fails(NotFound, client.containers.get, "nosuch")
 
-c = client.containers.run("busybox", ["sleep", "60"], name="py1", detach=True, init=True, labels={"a": "b"}, environment={"X": "1"}, mem_limit="64m")
+c = client.containers.run("busybox", ["sleep", "3000"], name="py1", detach=True, init=True, labels={"a": "b"}, environment={"X": "1"}, mem_limit="64m")
 say("list", [x.name for x in client.containers.list(filters={"label": "a=b"})])
 say("exec", c.exec_run(["sh", "-c", "echo out; echo err >&2; exit 4"], demux=True))
 say("exec stream", b"".join(c.exec_run(["seq", "1", "5"], stream=True).output))
@@ -97,11 +97,12 @@ w = threading.Thread(target=lambda: waited.append(api.wait("py1b")))
 w.start()
 time.sleep(0.3)
 c.kill()
-w.join(15)
+w.join(120)
 say("wait", waited)
 c.remove()
 follow = client.containers.run("busybox", ["sh", "-c", "for i in 1 2 3; do echo line $i; sleep 0.2; done"], name="py2", detach=True)
 say("logs follow", b"".join(follow.logs(stream=True, follow=True)))
+follow.wait()  # the log ends a little before the container does
 say("logs", follow.logs(tail=1), follow.logs(stdout=False))
 follow.remove()
 
@@ -109,7 +110,7 @@ api.create_container("busybox", ["sh", "-c", "read x; echo got $x; cat"], name="
 a = raw(api.attach_socket("py3", params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}))
 api.start("py3")
 a.sendall(b"attached\nmore\n")
-a.settimeout(15)
+a.settimeout(120)
 seen, lines = b"", b""
 while lines.count(b"\n") < 2:  # in one frame or in two
     seen += a.recv(4096)
@@ -137,7 +138,7 @@ def watch():
 
 w = threading.Thread(target=watch)
 w.start()
-for _ in range(50):
+for _ in range(600):
     client.volumes.create("py-v").remove()
     w.join(0.1)
     if not w.is_alive():
@@ -146,7 +147,7 @@ say("event", seen[0][0], seen[0][2])
 stream.close()
 
 n = client.networks.create("py-n", labels={"x": "y"})
-c = client.containers.run("busybox", ["sleep", "60"], name="py4", detach=True, network="py-n", init=True)
+c = client.containers.run("busybox", ["sleep", "3000"], name="py4", detach=True, network="py-n", init=True)
 n.reload()
 say("network", [x.name for x in n.containers])
 n.disconnect(c)

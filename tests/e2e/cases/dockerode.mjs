@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 
 const require = createRequire(process.env.E2E_NODE + '/');
 const Docker = require('dockerode');
-const docker = new Docker({ socketPath: process.env.E2E_SOCK, timeout: 30000 });
+const docker = new Docker({ socketPath: process.env.E2E_SOCK, timeout: 120000 });
 const say = (...words) => console.log(...words.map((w) => (typeof w === 'string' ? w : JSON.stringify(w))));
 const collect = (stream) => new Promise((done, failed) => {
   const parts = [];
@@ -53,8 +53,7 @@ for (const hijack of [true, false]) {
 const out = new PassThrough();
 const text = collect(out);
 const [status, ran] = await docker.run('busybox', ['sh', '-c', 'echo from run; exit 3'], out, { name: 'dr1' });
-out.end();
-say('run', status, await text);
+say('run', status, await text); // (its stream ends what it was given)
 await ran.remove();
 
 const c = await docker.createContainer({ Image: 'busybox', Cmd: ['sleep', '60'], name: 'dr2', HostConfig: { Init: true } });
@@ -82,6 +81,7 @@ await c.remove();
 const logged = await docker.createContainer({ Image: 'busybox', Cmd: ['sh', '-c', 'for i in 1 2 3; do echo line $i; sleep 0.2; done'] });
 await logged.start();
 say('logs', await demuxed(await logged.logs({ follow: true, stdout: true, stderr: true })));
+await logged.wait(); // the log ends a little before the container does
 await logged.remove();
 
 writeFileSync('Dockerfile', 'FROM busybox\nRUN echo built > /b\nCMD cat /b\n');
@@ -94,7 +94,7 @@ await docker.buildImage({ context: process.cwd(), src: ['Dockerfile'] }, {}).the
 const events = await docker.getEvents({ filters: { type: ['volume'] } });
 const first = new Promise((seen) => events.once('data', (d) => seen(JSON.parse(String(d).split('\n')[0]))));
 let event;
-for (let i = 0; i < 50 && !event; i++) {
+for (let i = 0; i < 600 && !event; i++) {
   await (await docker.createVolume({ Name: 'dr-v' })).inspect();
   await docker.getVolume('dr-v').remove();
   event = await Promise.race([first, new Promise((r) => setTimeout(r, 100))]);

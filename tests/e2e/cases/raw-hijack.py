@@ -14,7 +14,7 @@ def exec_start(ident, upgrade=UPGRADE, host="Host: docker\r\n", tail="", eol="\r
     return (text.replace("\r\n", eol) + body + tail).encode()
 
 
-running("h1", "sleep", "300", HostConfig={"Init": True})
+running("h1", "sleep", "3000", HostConfig={"Init": True})
 
 for text, upgrade in (("with Upgrade", UPGRADE), ("without Upgrade", ""), ("Upgrade without Connection", "Upgrade: tcp\r\n")):
     title(f"exec start {text}, half-close by the client, then the tail")
@@ -137,7 +137,7 @@ with Conn() as c:
     c.send(exec_start(execution("h1", "sh", "-c", "cat; sleep 0.2; touch /left")))
     c.head()
     c.send("x")
-for _ in range(50):
+for _ in range(600):
     pause(0.1)
     probe = call("HEAD", "/containers/h1/archive?path=/left")
     if probe.status == 200:
@@ -145,9 +145,12 @@ for _ in range(50):
 print(" ", probe.status)
 
 title("logs, followed: each line when it is written")
-running("h4", "sh", "-c", "echo one; sleep 0.5; echo two >&2; sleep 0.5")
+running("h4", "sh", "-c", "echo one; until [ -e /go ]; do sleep 0.05; done; echo two >&2")
 with Conn() as c:
     c.send("GET /containers/h4/logs?follow=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: docker\r\n\r\n")
+    while b"one\n" not in c.buffer:
+        c.fill()
+    call("POST", f"/exec/{execution('h4', 'touch', '/go')}/start", {"Detach": True})
     c.answer().show()
 remove("h4")
 

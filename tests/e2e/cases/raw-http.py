@@ -4,6 +4,14 @@ import socket
 from raw import Conn, call, pause, title
 
 
+def goes_on(c):
+    """The connection takes one more request."""
+    try:
+        return c.send(f"GET /_ping HTTP/1.1\r\n{H}\r\n").answer().status == 200
+    except (EOFError, OSError):
+        return False
+
+
 def ask(text, data, method="GET", answers=1, body=True):
     title(text)
     with Conn() as c:
@@ -11,8 +19,9 @@ def ask(text, data, method="GET", answers=1, body=True):
             c.send(data)
             for _ in range(answers):
                 a = c.answer(method).show(body)
-            closes = a.line.startswith("HTTP/1.0") or (a.header("Connection") or "").lower() == "close"
-            print("  ended", c.ended(3 if closes else 0.1))
+            said = (a.header("Connection") or "").lower()
+            closes = said == "close" or (a.line.startswith("HTTP/1.0") and said != "keep-alive")
+            print("  ended", c.ended(120) if closes else not goes_on(c))
         except (EOFError, OSError, socket.timeout) as e:
             print(" ", type(e).__name__)
 

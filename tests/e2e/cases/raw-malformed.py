@@ -16,6 +16,6 @@ for text, data in (
     with Conn() as c:
         c.send(data)
         try:
-            print(" ", c.answer().status, c.ended(3))
+            print(" ", c.answer().status, c.ended(120))
         except (EOFError, OSError) as e:
             print(" ", type(e).__name__)

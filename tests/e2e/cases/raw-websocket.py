@@ -42,7 +42,9 @@ for name, tty in (("w1", False), ("w2", True)):
     title(f"echo, terminal {tty}")
     container(name, "sh", "-c", "stty -echo 2>/dev/null; exec cat", OpenStdin=True, Tty=tty)
     call("POST", f"/containers/{name}/start")
-    pause()
+    # (the terminal repeats what is typed until `stty` has run)
+    while b'"cat"' not in call("GET", f"/containers/{name}/top?ps_args=-o%20pid,comm").body:
+        pause()
     with Conn() as c:
         c.send(f"GET /containers/{name}/attach/ws?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\n{handshake}")
         a = c.head()
@@ -64,10 +66,22 @@ for name, tty in (("w1", False), ("w2", True)):
     remove(name)
 
 title("the container ends: close frame and end of stream")
-container("w3", "sh", "-c", "echo from the container; sleep 1")
+# It speaks when it is spoken to: what it wrote before the attach would come from its log, from the stream or from both
+# (moby/daemon/attach.go copies the log while the stream is open already).
+container("w3", "sh", "-c", "read line; echo from the container", OpenStdin=True)
 call("POST", "/containers/w3/start")
 with Conn() as c:
-    c.send(f"GET /containers/w3/attach/ws?logs=1&stream=1&stdout=1 HTTP/1.1\r\n{handshake}")
+    c.send(f"GET /containers/w3/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n{handshake}")
+    print(" ", c.head().line)
+    send_frame(c, 2, b"speak\n")
+    print(" ", read_until(c, b"never"))
+    c.take_all()
+    print("  ended")
+call("POST", "/containers/w3/wait")
+
+title("the log alone")
+with Conn() as c:
+    c.send(f"GET /containers/w3/attach/ws?logs=1&stdout=1 HTTP/1.1\r\n{handshake}")
     print(" ", c.head().line)
     print(" ", read_until(c, b"never"))
     c.take_all()

@@ -13,11 +13,11 @@ const alive = setInterval(() => {}, 1000);
 
 const network = await new Network().start();
 const web = await new GenericContainer('busybox')
-  .withCommand(['sh', '-c', 'echo served > /index.html; echo ready; exec httpd -f -p 80 -h /'])
+  .withCommand(['sh', '-c', 'echo served > /index.html; httpd -p 80 -h /; echo ready; exec sleep 3000'])
   .withNetwork(network).withNetworkAliases('web').withExposedPorts(80)
   .withCopyContentToContainer([{ content: 'copied', target: '/copied' }])
   .withWaitStrategy(Wait.forLogMessage('ready'))
-  .withStartupTimeout(20000)
+  .withStartupTimeout(120000)
   .start();
 let result = await web.exec(['cat', '/index.html', '/copied']);
 console.log('exec', result.exitCode, JSON.stringify(result.output));
@@ -32,9 +32,9 @@ console.log('stopping');
 await web.stop();
 
 mkdirSync('ctx');
-writeFileSync('ctx/Dockerfile', 'FROM busybox\nRUN echo built > /b\nCMD ["sh", "-c", "cat /b; exec sleep 60"]\n');
+writeFileSync('ctx/Dockerfile', 'FROM busybox\nRUN echo built > /b\nCMD ["sh", "-c", "cat /b; exec sleep 3000"]\n');
 const built = await GenericContainer.fromDockerfile('ctx').build('tc-node:1', { deleteOnExit: false });
-const c = await built.withWaitStrategy(Wait.forLogMessage('built')).withStartupTimeout(20000).start();
+const c = await built.withWaitStrategy(Wait.forLogMessage('built')).withStartupTimeout(120000).start();
 console.log('built', (await c.exec(['cat', '/b'])).output.trim());
 await c.stop();
 await network.stop();

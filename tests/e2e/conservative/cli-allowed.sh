@@ -4,9 +4,10 @@ export DOCKER_BUILDKIT=0
 works hello d run --rm busybox echo hello
 works 'abc
 tail' d run -i --rm busybox sh -c 'cat; echo; echo tail' < <(printf abc)
-works - d run -d --name k1 -e A=1 -w /tmp --memory 64m --init -v vol:/data --label a=b busybox sh -c 'echo logged; exec sleep 60'
+works - d run -d --name k1 -e A=1 -w /tmp --memory 64m --init -v vol:/data --label a=b busybox sh -c 'echo logged; exec sleep 3000'
 works 1 d exec k1 sh -c 'echo $A'
 works typed d exec -i k1 cat < <(printf typed)
+eventually sh -c "'$DOCKER' logs k1 | grep -q logged"
 works logged d logs k1
 works k1 d ps --format '{{.Names}}'
 works - d inspect k1

@@ -4,10 +4,9 @@
 cat > compose.yaml <<'X'
 name: k3
 services:
-  web: {image: busybox, command: sh -c 'echo up; exec sleep 300', init: true, volumes: ["data:/data"], stop_grace_period: 1s}
+  web: {image: busybox, command: sh -c 'echo up; exec sleep 3000', init: true, volumes: ["data:/data"], stop_grace_period: 1s}
 volumes: {data: {}}
 X
-T=60
 works - d compose up -d
 works running d compose ps --format '{{.State}}'
 works hi d compose exec -T web echo hi
@@ -16,7 +15,7 @@ works - d compose down -v
 cat > compose.yaml <<'X'
 name: k4
 services:
-  web: {image: busybox, command: sleep 300, privileged: true}
+  web: {image: busybox, command: sleep 3000, privileged: true}
 X
 refused d compose up -d
 works - d compose down -v

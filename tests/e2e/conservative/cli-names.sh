@@ -2,14 +2,14 @@
 . "$E2E_LIB/assert.sh"
 export DOCKER_BUILDKIT=0
 show() { d inspect -f '{{.HostConfig.NetworkMode}} {{.HostConfig.VolumesFrom}} {{.HostConfig.Links}} {{.HostConfig.ContainerIDFile}} {{range $n, $s := .NetworkSettings.Networks}}{{$n}}{{$s.Links}}{{end}}' "$1"; }
-works - d run -d --name web -v data:/data busybox sleep 60
+works - d run -d --name web -v data:/data busybox sleep 3000
 works - d network create net
 works - d network create other
-works - d run -d --name aa --network net --link web:db --volumes-from web:ro busybox sleep 60
+works - d run -d --name aa --network net --link web:db --volumes-from web:ro busybox sleep 3000
 works 'net [web:ro] []  net[web:db]' show aa
 works - d network connect net web
 works - d exec aa ping -c 1 -W 5 db
-works - d run -d --name bb --link web:db busybox sleep 60
+works - d run -d --name bb --link web:db busybox sleep 3000
 works '[/web:/bb/db]' d inspect -f '{{.HostConfig.Links}}' bb
 works - d network connect --link web:x other aa
 works 'net [web:ro] []  net[web:db]other[web:x]' show aa

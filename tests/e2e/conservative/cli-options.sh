@@ -3,7 +3,7 @@
 export DOCKER_BUILDKIT=0
 run() { d run --rm "$@"; }
 works - d network create net
-works - d run -d --name own --init --network net --network-alias web -v vol:/data busybox sleep 300
+works - d run -d --name own --init --network net --network-alias web -v vol:/data busybox sleep 3000
 works - run -v vol:/data:ro busybox true
 works - run --mount type=volume,src=vol,dst=/v busybox true
 works - run --mount type=tmpfs,dst=/t,tmpfs-size=1m busybox true
@@ -26,7 +26,7 @@ works - run --log-driver none busybox true
 works - run --ipc private busybox true
 works - run --cgroupns private busybox true
 works - run --platform "$(d version -f '{{.Server.Os}}/{{.Server.Arch}}')" busybox true
-works - d run -d --name again --restart on-failure:3 --health-cmd true --health-interval 2s --health-retries 2 busybox sleep 300
+works - d run -d --name again --restart on-failure:3 --health-cmd true --health-interval 2s --health-retries 2 busybox sleep 3000
 works - d update --memory 64m --memory-swap 64m again
 works - d update --restart no again
 works - d rename again once

@@ -46,19 +46,14 @@ refused d volume prune -f
 refused d system prune -f
 # what the CLI does not offer, or does not show the reason of
 denied() { # METHOD PATH
-    works 403 curl -s -m 20 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" -X "$1" "${@:3}" "http://engine$2"
+    works 403 curl -s -m 120 -o body -w '%{http_code}' --unix-socket "$E2E_SOCK" -X "$1" "${@:3}" "http://engine$2"
     works - grep -q '^{"message": *"dockgate: ' body
 }
 denied GET /containers/x/checkpoints
 denied GET /v1.41/swarm
-denied POST /grpc
-denied POST /session -H 'X-Docker-Expose-Session-Uuid: x'
-denied POST '/v1.41/build?version=2&remote=client-session&session=x'
-mkdir ctx
-printf 'FROM busybox\n' > ctx/Dockerfile
-DOCKER_BUILDKIT=1 refused d build ctx
+denied POST '/v1.41/build?version=2'
 works '' d ps -aq
-works - d run -d --name k2 --init busybox sleep 60
+works - d run -d --name k2 --init busybox sleep 3000
 refused d exec --privileged k2 true
 works - d rm -f k2
 # nothing of it was made in the engine

@@ -61,7 +61,7 @@ last() { grep "\"listener\":\"$1\"" g.access | tail -n 1 | "$E2E_PYTHON" -c 'imp
 is() { [ "$(last "$1" "$2")" = "$3" ]; }
 
 # answers STATUS: what the same header gets; a failed login is answered with 429 for a moment afterwards
-answers() { [ "$(curl -s -m 10 -o body -w '%{http_code}' -H "Authorization: $(sed 's/.*: "\(.*\)"}}/\1/' "$DOCKER_CONFIG/config.json")" --unix-socket password.sock http://engine/info)" = "$1" ]; }
+answers() { [ "$(curl -s -m 120 -o body -w '%{http_code}' -H "Authorization: $(sed 's/.*: "\(.*\)"}}/\1/' "$DOCKER_CONFIG/config.json")" --unix-socket password.sock http://engine/info)" = "$1" ]; }
 
 fails 'dockgate: ' at password d ps
 eventually is password status 401
@@ -81,9 +81,9 @@ fails 'dockgate: ' at password d ps
 header "Bearer $(token another-secret-of-more-than-32-bytes-long 300)"
 eventually answers 401
 fails 'dockgate: ' at password d ps
-works 401 curl -s -m 10 -o body -w '%{http_code}' --unix-socket password.sock http://engine/info
+works 401 curl -s -m 120 -o body -w '%{http_code}' --unix-socket password.sock http://engine/info
 works - "$E2E_PYTHON" -c 'import json; assert json.load(open("body"))["message"].startswith("dockgate: "), open("body").read()'
-asked() { curl -s -m 10 -o body -D - --unix-socket password.sock http://engine/info | grep -ci '^www-authenticate: \(basic\|bearer\)'; }
+asked() { curl -s -m 120 -o body -D - --unix-socket password.sock http://engine/info | grep -ci '^www-authenticate: \(basic\|bearer\)'; }
 works 2 asked
 # no credential got into a log
 works 1 sh -c 'grep -cE "correct horse|$1|$2" g.err g.access > count; echo $?' - "$(printf 'alice:correct horse' | base64)" "$SECRET"

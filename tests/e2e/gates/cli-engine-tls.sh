@@ -1,5 +1,5 @@
 # The engine itself behind tls://; and TLS on both sides at once.
-# e2e: cross=all timeout=150
+# e2e: cross=all
 . "$E2E_LIB/gate.sh"
 C=$E2E_ENGINE_CERTS
 works - "$E2E_DOCKGATE" certs certs
@@ -16,14 +16,16 @@ export DOCKER_HOST=unix://$PWD/g.sock
 tail_of() { printf abc | d run -i --rm busybox sh -c 'cat; sleep 1; echo tail'; }
 works abctail tail_of
 works abctail over_tls "$PORT" certs tail_of
-works - d run -d --name c1 busybox sleep 90
+works - d run -d --name c1 busybox sleep 3000
 works hi d exec c1 echo hi
 head -c 67108864 /dev/urandom > in
 echoed() { d exec -i c1 cat < in | cmp - in; }
 works '' echoed
 works '' over_tls "$PORT" certs echoed
 # the engine ends the stream first, stdin stays open
-engine_first() { d run -i --rm busybox sh -c 'read -t 1 x; echo ended; exit 4' < <(exec sleep 10); }
+mkfifo open
+exec 3<> open
+engine_first() { d run -i --rm busybox sh -c 'read -t 1 x; echo ended; exit 4' <&3; }
 fails ended engine_first
 fails ended over_tls "$PORT" certs engine_first
 works - d cp in c1:/in
@@ -39,7 +41,7 @@ name = "unix"
 url = "unix://$PWD/h.sock"
 X
 )
-works 502 curl -s -m 10 -o body -w '%{http_code}' --unix-socket h.sock http://engine/_ping
+works 502 curl -s -m 120 -o body -w '%{http_code}' --unix-socket h.sock http://engine/_ping
 eventually grep -qiE 'certificate|issuer' h.err
 # an engine that wants a certificate and gets none
 ENGINE_URL=tls://$E2E_ENGINE_TLS ENGINE_KEYS="ca = \"$C/ca.pem\"" gate i < <(cat << X
@@ -48,5 +50,5 @@ name = "unix"
 url = "unix://$PWD/i.sock"
 X
 )
-works 502 curl -s -m 10 -o body -w '%{http_code}' --unix-socket i.sock http://engine/_ping
+works 502 curl -s -m 120 -o body -w '%{http_code}' --unix-socket i.sock http://engine/_ping
 eventually grep -qiE 'certificate' i.err

@@ -17,10 +17,13 @@ at() {
     DOCKER_HOST=unix://$sock "$@"
 }
 works 2 at watch d run --rm --cap-add SYS_PTRACE --name c1 busybox sh -c 'echo 2'
-works - at watch d run -d --pid host --name c2 busybox sleep 90
+works - at watch d run -d --pid host --name c2 busybox sleep 3000
 works hi at watch d exec c2 echo hi
 works - at watch d rm -f c2
-eventually grep -q '"operation":"ContainerDelete"' g.access
+# a record comes a little later than its answer, and all are there when the gate has ended
+kill -TERM "$gate"
+wait "$gate"
+works - grep -q '"operation":"ContainerDelete"' g.access
 "$E2E_DOCKGATE" learn --listener watch g.access > learned.toml
 gate h < <(cat << X
 [[listener]]
@@ -34,7 +37,7 @@ X
 )
 works - "$E2E_DOCKGATE" check -c h.toml
 works 2 at ci d run --rm --cap-add SYS_PTRACE --name c1 busybox sh -c 'echo 2'
-works - at ci d run -d --pid host --name c2 busybox sleep 90
+works - at ci d run -d --pid host --name c2 busybox sleep 3000
 works hi at ci d exec c2 echo hi
 works - at ci d rm -f c2
 fails 'rule container.privileged' at ci d run --rm --privileged busybox true

@@ -22,7 +22,7 @@ export DOCKER_HOST=unix://$PWD/ci.sock
 shown() { DOCKER_HOST=unix://$E2E_SOCK d inspect -f "$2" "$1"; } # as the engine has it
 SIZES='{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}} {{.HostConfig.ShmSize}}'
 
-works - d run -d --name plain --init --tmpfs /t busybox sleep 300
+works - d run -d --name plain --init --tmpfs /t busybox sleep 3000
 works '67108864 67108864 100 6400000 100000 33554432' shown plain "$SIZES"
 works '/dockgate-e2e ci captain' shown plain '{{.HostConfig.CgroupParent}} {{index .Config.Labels "io.dockgate.listener"}} {{.Config.Labels.by}}'
 works 'map[max-file:2 max-size:1m]' shown plain '{{.HostConfig.LogConfig.Config}}'
@@ -31,7 +31,7 @@ works 'map[/t:size=1048576]' shown plain '{{.HostConfig.Tmpfs}}'
 works '512 512 captain 1024' d exec -e WHO=nobody plain sh -c 'echo $(ulimit -Hn) $(ulimit -Sn) $WHO $(df -k /t | tail -n 1 | tr -s " " | cut -d " " -f 2)'
 
 # asked for, within
-works - d run -d --name own --init --memory 128m --cpus 1 --pids-limit 150 --label by=eve busybox sleep 300
+works - d run -d --name own --init --memory 128m --cpus 1 --pids-limit 150 --label by=eve busybox sleep 3000
 works '134217728 134217728 150 0 0 33554432 1000000000 captain' shown own "$SIZES {{.HostConfig.NanoCpus}} {{.Config.Labels.by}}"
 
 # asked for, beyond

@@ -14,7 +14,7 @@ gate g < <(profiles)
 as() { local name=$1; shift; d -H "unix://$E2E_TMP/$name.sock" "$@"; }
 
 mkdir ctx
-printf 'FROM busybox\nARG TOKEN\nENV PASSWORD=hushhush\nRUN echo $TOKEN > /dev/null\nONBUILD ENV OTHER=hushhush\nCMD ["sleep", "300"]\n' > ctx/Dockerfile
+printf 'FROM busybox\nARG TOKEN\nENV PASSWORD=hushhush\nRUN echo $TOKEN > /dev/null\nONBUILD ENV OTHER=hushhush\nCMD ["sleep", "3000"]\n' > ctx/Dockerfile
 works - as build-only build --build-arg TOKEN=hushhush -t built ctx
 works - as build-only tag built other:1
 works - as build-only image inspect built
@@ -23,7 +23,7 @@ refused as build-only ps
 refused as build-only build --network host ctx
 
 works - d run -d --init --name up -e SECRET=hushhush -v vol:/data built
-works - d run -d --init --name mighty --pid host busybox sh -c 'echo logged; exec sleep 300'
+works - d run -d --init --name mighty --pid host busybox sh -c 'echo logged; exec sleep 3000'
 discreet() { # COMMAND...: works, and shows something, but nothing secret
     works - as read-only "$@"
     [ -s .out ] && ! grep -q hushhush .out || bad "shows nothing, or too much: $*"
@@ -41,7 +41,8 @@ discreet network inspect bridge
 discreet top up
 discreet top up -eo pid,comm
 discreet stats --no-stream up
-discreet events --since 1 --until "$(date +%s)" --filter type=volume
+discreet events --since 1 --until "$(date +%s.%N)" --filter type=volume
+eventually sh -c "'$DOCKER' logs mighty | grep -q logged"
 discreet logs mighty
 refused as read-only top up e
 refused as read-only exec up env

@@ -6,8 +6,8 @@ start() { # SOCKET NAME: with one inherited socket
     gate "$2" systemd-socket-activate -l "$1" --fdname="$2"
 }
 start "$PWD/plain.sock" plain < <(printf '[[listener]]\nname = "a"\nurl = "systemd:plain"\n')
-eventually test -S plain.sock
 export DOCKER_HOST=unix://$PWD/plain.sock
+eventually d version
 run() { printf abc | d run -i --rm busybox sh -c 'cat; sleep 1; echo tail'; }
 works abctail run
 works abctail run

@@ -20,8 +20,8 @@ gate g < <(tls_listener tls "$PORT"; echo 'crl = "crl.pem"')
 
 ping() { over_tls "$PORT" "$1" d version --format '{{.Server.Os}}'; }
 # one connection: TLS 1.3 tells the client only when it reads
-once() { curl -sS -m 10 --cacert certs/ca.pem --cert "$1/cert.pem" --key "$1/key.pem" "https://127.0.0.1:$PORT/_ping"; }
-without() { curl -sS -m 10 --cacert certs/ca.pem "https://127.0.0.1:$PORT/_ping"; }
+once() { curl -sS -m 120 --cacert certs/ca.pem --cert "$1/cert.pem" --key "$1/key.pem" "https://127.0.0.1:$PORT/_ping"; }
+without() { curl -sS -m 120 --cacert certs/ca.pem "https://127.0.0.1:$PORT/_ping"; }
 lines_of() { wc -l < "$1"; }
 longer() { [ "$(wc -l < g.err)" -gt "$1" ]; }
 # denied ALERT LOG COMMAND...: the client reads the alert, the gate says why in one line

@@ -25,7 +25,7 @@ mkdir -p /run/containerd
 : > "/run/containerd/$name"
 fails . in_engine ls "/run/containerd/$name"
 
-works - d run -d --name c1 -v v1:/v busybox sleep 60
+works - d run -d --name c1 -v v1:/v busybox sleep 3000
 works - in_engine grep -F " $engine/data/overlay2/" /proc/self/mountinfo
 works '' sh -c "! grep -F ' $engine/data/' /proc/self/mountinfo"
 works - d rm -f c1

@@ -1,4 +1,4 @@
-# e2e: netns=yes timeout=240
+# e2e: netns=yes
 # Testcontainers under `testcontainers.toml`, with a Ryuk that starts only if the socket it got is the listener's.
 . "$E2E_LIB/gate.sh"
 engine=$DOCKER_HOST
@@ -21,8 +21,10 @@ COPY start /start
 X
 cat > ryuk/start << 'X'
 [ "$(stat -c %d:%i /var/run/docker.sock)" = "$WANTED" ] || exit 1
+(while :; do nc -l -p 8080 -e sh -c 'while read line; do echo ACK; done'; done) &
+until grep -q ':1F90 .* 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done
 echo 2000/01/01 00:00:00 Started!
-while :; do nc -l -p 8080 -e sh -c 'while read line; do echo ACK; done'; done
+wait
 X
 export DOCKER_BUILDKIT=0
 works - d build -t ryuk:e2e ryuk
@@ -39,11 +41,10 @@ cases=$E2E_LIB/../cases
 export RYUK_CONTAINER_IMAGE=ryuk:e2e TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE=/var/run/docker.sock
 with_python() { (mkdir "$1" && cd "$1" && exec "$E2E_PYTHON" "$cases/testcontainers-python.py"); }
 with_node() { (mkdir "$1" && cd "$1" && exec node "$cases/testcontainers-node.mjs"); }
-ryuks() { d events --since "$1" --until "$(date +%s)" --filter event=create --filter image=ryuk:e2e --format x; }
+ryuks() { d events --since "$1" --until "$(date +%s.%N)" --filter event=create --filter image=ryuk:e2e --format x; }
 for client in python node; do
     direct=$("with_$client" "$client-direct" 2> /dev/null)
-    since=$(date +%s)
+    since=$(date +%s.%N)
     TESTCONTAINERS_RYUK_DISABLED=false DOCKER_HOST=unix://$E2E_TMP/ci.sock works "$direct" "with_$client" "$client-gate"
     works x ryuks "$since"
-    sleep 1 # the next one's second is another
 done

@@ -2,7 +2,7 @@
 . "$E2E_LIB/gate.sh"
 works - "$E2E_DOCKGATE" certs certs
 gate g < <(tls_listener tls "$PORT")
-works - d run -d --name c1 busybox sleep 90
+works - d run -d --name c1 busybox sleep 3000
 cat > raw_tls.py << 'X'
 import json, os, socket, ssl, struct, sys
 from raw import call, execution
@@ -13,7 +13,7 @@ context.load_cert_chain("certs/cert.pem", "certs/key.pem")
 
 def connected():
     # an end without close_notify is an error here
-    sock = socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=15)
+    sock = socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=120)
     return context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
@@ -30,7 +30,7 @@ def started(*command):
 
 
 def ends(ident):
-    for _ in range(100):
+    for _ in range(1200):
         if not call("GET", f"/exec/{ident}/json").json()["Running"]:
             return True
         __import__("time").sleep(0.1)
@@ -70,7 +70,7 @@ def alpn(offer):
     other = ssl.create_default_context(cafile="certs/ca.pem")
     other.load_cert_chain("certs/cert.pem", "certs/key.pem")
     other.set_alpn_protocols(offer)
-    with socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=15) as sock:
+    with socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=120) as sock:
         with other.wrap_socket(sock, server_hostname="localhost") as conn:
             return conn.selected_alpn_protocol() == "http/1.1"
 

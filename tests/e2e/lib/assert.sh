@@ -5,7 +5,7 @@ set -uo pipefail
 
 failures=0
 trap '[ "$failures" = 0 ] || exit 1' EXIT
-d() { timeout -k 2 "${T:-30}" "$DOCKER" "$@"; }
+d() { timeout -k 2 "${T:-120}" "$DOCKER" "$@"; }
 bad() {
     failures=$((failures + 1))
     echo "not ok: $1"
@@ -53,5 +53,15 @@ fails() {
     else
         echo "ok: fails: $*"
     fi
+}
+
+# eventually COMMAND...: succeeds; only what never comes takes the two minutes
+eventually() {
+    local end=$((SECONDS + 120))
+    until "$@" > "$E2E_TMP/.out" 2> "$E2E_TMP/.err"; do
+        ((SECONDS < end)) || { bad "never: $*"; return; }
+        sleep 0.1
+    done
+    echo "ok: $*"
 }
 cd "$E2E_TMP" || exit 1

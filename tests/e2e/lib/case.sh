@@ -2,8 +2,8 @@
 # Sourced by the shell cases of cases/: they print, run.sh compares what was printed directly and through the gateway.
 set -uo pipefail
 
-# the docker CLI under test; a hung call ends the case and not the whole run
-d() { timeout -k 2 "${T:-30}" "$DOCKER" "$@"; }
+# the docker CLI under test; a hung call, which nothing else reaches the end of the time of, ends the case and not the whole run
+d() { timeout -k 2 "${T:-120}" "$DOCKER" "$@"; }
 
 # Show a command, its stdout, its stderr (each line behind "! ") and its status unless 0 (behind "= ").
 t() {
@@ -25,16 +25,18 @@ q() {
     [ "$rc" = 0 ] || { printf 'failed (%s): %s\n' "$rc" "$*"; cat "$E2E_TMP/.out"; }
 }
 
-# Wait up to 10 s until a command succeeds.
+# Wait until a command succeeds: only what never comes takes the two minutes.
 until_ok() {
-    local i
-    for ((i = 0; i < 100; i++)); do
-        "$@" > /dev/null 2>&1 && return 0
+    local end=$((SECONDS + 120))
+    until "$@" > /dev/null 2>&1; do
+        ((SECONDS < end)) || { echo "never succeeded: $*"; return 1; }
         sleep 0.1
     done
-    echo "never succeeded: $*"
-    return 1
 }
+
+# Somebody's attach to the container is so far that it misses nothing of what is written from now on: the engine says so when
+# the streams are connected (moby/daemon/attach.go).
+attached() { d events --since 1 --until "$(date +%s.%N)" --filter event=attach --filter "container=$1" | grep -q .; }
 
 sum() { sha256sum | cut -d' ' -f1 | cut -c1-40; } # not 64 digits: those are normalised as ids
 cd "$E2E_TMP" || exit 1

@@ -21,7 +21,7 @@ gate() {
     gate=$!
     gates+=("$gate")
     [ $# = 0 ] || return 0
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 600; i++)); do
         [ "$(grep -c 'listening on' "$name.err")" -lt "$wanted" ] || return 0
         sleep 0.1
     done
@@ -40,16 +40,6 @@ over_tls() { # PORT CERTS COMMAND...: the docker CLI's settings for a TLS gate
     local port=$1 certs=$2
     shift 2
     DOCKER_HOST=tcp://127.0.0.1:$port DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=$certs "$@"
-}
-
-# eventually COMMAND...: succeeds within 10 s
-eventually() {
-    local i
-    for ((i = 0; i < 100; i++)); do
-        "$@" > "$E2E_TMP/.out" 2> "$E2E_TMP/.err" && { echo "ok: $*"; return; }
-        sleep 0.1
-    done
-    bad "never: $*"
 }
 
 lines() { [ "$(grep -cE -- "$2" "$1")" = "$3" ]; } # FILE REGEX COUNT

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # Sourced by both composes' cases, which define `c` and `name SERVICE` (its container): a project of three services comes
 # up under `conservative`, its parts find each other, a second `up` changes nothing, and `down` removes it all.
-T=90
 works - c up -d
 works served c exec -T worker sh -c 'until [ -s /tmp/got ]; do sleep 0.2; done; cat /tmp/got'
 works row c exec -T db cat /data/row

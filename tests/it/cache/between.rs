@@ -414,6 +414,15 @@ fn a_forward_proxy_goes_to_no_port_that_nobody_has_named() {
     assert_eq!(rig.get(&origin, "/x").status, 200);
 }
 
+/// docker and skopeo say it first to a registry that has no TLS, and speak plainly once they are answered.
+#[test]
+fn a_hello_of_tls_is_answered_without_waiting_for_the_end_of_a_head() {
+    let rig = Rig::new();
+    let mut client = rig.client();
+    client.write(b"\x16\x03\x01\x02\x00\x01\x00");
+    assert_eq!(client.answer(false).status, 400);
+}
+
 #[test]
 fn a_head_has_64_kib_and_no_more() {
     let origin = Origin::always("200 OK\nCache-Control: max-age=60", b"x");

@@ -61,6 +61,8 @@ fn the_last_byte_waits_for_the_verdict() {
     rig.settle();
     rig.get(&origin, wrong);
     assert_eq!(origin.count(), 2, "it was not stored");
+    let empty = Origin::always("200 OK", b"");
+    assert!(failed(&rig.get(&empty, wrong)), "an empty one has no last byte to hold back");
     let right = "/by-hash/SHA256/".to_owned() + &hex(BODY);
     assert_eq!(rig.get(&origin, &right).body, BODY);
     rig.settle();

@@ -29,6 +29,7 @@ impl Mirror for Toy {
                 query: None,
             },
             kind: Kind::Metadata { ttl: Some(Duration::from_secs(60)), stale: Duration::ZERO },
+            failed: None,
             source: Fetch { scheme: Scheme::Http, host: self.0.clone(), target: path.into() },
             verify: None,
             rewrite: path.starts_with("/upper").then(|| Arc::new(Upper) as Arc<dyn Rewrite>),

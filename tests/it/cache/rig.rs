@@ -9,6 +9,7 @@ use dockgate::cache::by_path::ByPath;
 use dockgate::cache::front::CacheListener;
 use dockgate::cache::hosts::{HostSet, Pattern};
 use dockgate::cache::mirror::{CacheRules, Http};
+use dockgate::cache::registry::Registry;
 use dockgate::cache::route::Mirror;
 use dockgate::cache::store::{self, Disk};
 use dockgate::cache::upstream::{self, Upstream};
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::origin::Origin;
 
 /// What only a hang reaches.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Setup {
     pub rules: String,
@@ -37,6 +38,7 @@ pub struct Setup {
     pub upstream: upstream::UpstreamSettings,
     pub patience: Duration,
     pub by_path: Option<Arc<ByPath>>,
+    pub registry: Option<Arc<Registry>>,
 }
 
 impl Default for Setup {
@@ -53,6 +55,7 @@ impl Default for Setup {
             upstream: upstream::UpstreamSettings::default(),
             patience: 2 * PATIENCE,
             by_path: None,
+            registry: None,
         }
     }
 }
@@ -112,6 +115,7 @@ impl Setup {
             "test",
             settings,
             mirrors,
+            self.registry,
             Arc::new(store),
             b"secret",
             upstream,

@@ -89,8 +89,11 @@ fn program() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential");
     let program = folder.join(format!("decoder-{:016x}", hasher.finish()));
     if !program.exists() {
+        // Cargo makes the folder around it, and that only when it builds.
+        fs::create_dir_all(&folder).unwrap();
         // Tests run side by side: each builds its own, and the last one to rename it wins.
-        let mine = folder.join(format!("building-{}", std::process::id()));
+        let place = tempfile::tempdir_in(&folder).unwrap();
+        let mine = place.path().join("decoder");
         let mut build = Command::new("go");
         build.args(["build", "-o"]).arg(&mine).arg(".").current_dir(&sources);
         // No network, and no home directory, which Go asks for its cache.

@@ -106,9 +106,11 @@ impl<'s> Generator<'s> {
         }
         match kind {
             Kind::Bool => Node::Literal(self.pick(&["true", "false"])),
-            Kind::Int | Kind::Float if self.chance(0.02) => Node::Literal(self.pick(ODD_NUMBERS)),
-            Kind::Int | Kind::Float => Node::Literal(self.pick(INTEGERS)),
-            Kind::Str => self.text(),
+            Kind::Int | Kind::Int32 | Kind::Float if self.chance(0.02) => {
+                Node::Literal(self.pick(ODD_NUMBERS))
+            }
+            Kind::Int | Kind::Int32 | Kind::Float => Node::Literal(self.pick(INTEGERS)),
+            Kind::Str | Kind::Bytes | Kind::Enum(_) => self.text(),
             Kind::StrOrList if self.chance(0.3) => self.text(),
             Kind::StrOrList => self.list(&Kind::Str),
             Kind::List(kind) => self.list(kind),
@@ -123,7 +125,7 @@ impl<'s> Generator<'s> {
                 }
                 Node::Object(entries)
             }
-            Kind::Object(fields) => self.object(fields),
+            Kind::Object(fields) | Kind::Encoded(fields) => self.object(fields),
             Kind::Any => self.anything(2),
         }
     }

@@ -54,6 +54,15 @@ impl Conn {
         })
     }
 
+    /// What was read and not asked for, and the socket, for whoever speaks something else on it from here on.
+    pub fn parts(&mut self) -> (Vec<u8>, UnixStream) {
+        let socket = match &self.socket {
+            Socket::Unix(stream) => stream.try_clone().unwrap(),
+            Socket::Tcp(_) | Socket::Tls(_) => panic!("not a unix socket"),
+        };
+        (std::mem::take(&mut self.buffer), socket)
+    }
+
     pub fn patience(&self, time: Duration) {
         match &self.socket {
             Socket::Unix(stream) => stream.set_read_timeout(Some(time)).unwrap(),

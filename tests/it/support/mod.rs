@@ -2,6 +2,7 @@
 
 pub mod conn;
 pub mod engine;
+pub mod fsutil;
 pub mod gate;
 pub mod http;
 pub mod tls;
@@ -14,7 +15,7 @@ pub use gate::{Gate, Setup};
 pub use http::Head;
 
 /// Longer than anything takes on a busy machine: only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Polls until the condition holds; panics with `what` when it never does.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {

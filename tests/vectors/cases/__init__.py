@@ -26,6 +26,10 @@ from . import (
     spellings,
     promises,
     exhaustion,
+    kit_reach,
+    kit_dockerfiles,
+    kit_others,
+    kit_wire,
 )  # noqa: F401,E501
 
 

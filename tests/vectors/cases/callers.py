@@ -4,7 +4,7 @@ import os
 import socket
 
 from lib.case import vector
-from lib.wire import Conn, request
+from lib.wire import SECONDS, Conn, request
 
 from .transport import PRIVILEGED, create
 
@@ -180,14 +180,14 @@ class Recorder:
     def __enter__(self):
         self.sock.bind(self.path)
         self.sock.listen()
-        self.sock.settimeout(10)
+        self.sock.settimeout(SECONDS)
         text = f'[engine]\nurl = "unix://{self.path}"\n[[listener]]\nname = "recorded"\nurl = "unix://{self.rig.gate_socket("recorded")}"\npolicies = ["conservative"]\n'
         self.process = self.rig.serve("recorder", text)
         return self
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(5)
+        self.process.wait(SECONDS)
         self.rig.processes.remove(self.process)
         self.sock.close()
         os.unlink(self.path)
@@ -200,7 +200,7 @@ class Recorder:
             while True:
                 conn, _ = self.sock.accept()
                 with conn:
-                    conn.settimeout(10)
+                    conn.settimeout(SECONDS)
                     while head := self.head(conn):
                         own = head.startswith(("GET /_ping", "HEAD /_ping", "GET /version"))
                         body = b'{"ApiVersion":"1.41","MinAPIVersion":"1.24"}' if own else b"[]"

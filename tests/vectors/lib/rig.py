@@ -15,6 +15,8 @@ import time
 
 from .wire import Conn, exchange, request
 
+from ports import free_port  # noqa: E402  isort: skip (tests/lib, which wire has found)
+
 REPO = pathlib.Path(__file__).resolve().parents[3]
 E2E = REPO / "tests/e2e"
 CACHE = pathlib.Path(
@@ -118,7 +120,8 @@ class Rig:
         """`config(rig)` is the gate's; its listeners become `self.gates` by name."""
         self.dir = self.work / "e"
         self.dir.mkdir()
-        (self.dir / "daemon.json").write_text(json.dumps(ENGINE_SETTINGS))
+        self.devices()
+        (self.dir / "daemon.json").write_text(json.dumps({**ENGINE_SETTINGS, **self.more_settings()}))
         certs = self.dir / "certs"
         subprocess.run([DOCKGATE, "certs", certs, "--host", self.address], check=True, stdout=subprocess.DEVNULL)
         self.engine_sh(
@@ -150,6 +153,19 @@ class Rig:
         self.canary.start()
         self.serve("gate", config(self))
 
+    def more_settings(self):
+        """What BuildKit may be asked for: all that an engine can be told to grant."""
+        entitlements = {"network-host": True, "security-insecure": True, "device": True}
+        if self.engine == "20.10":
+            return {}
+        return {"builder": {"entitlements": entitlements}, "features": {"cdi": True}, "cdi-spec-dirs": [str(self.dir / "cdi")]}
+
+    def devices(self):
+        """A device of the host's that a build may be given by its name."""
+        (self.dir / "cdi").mkdir()
+        null = {"name": "null", "containerEdits": {"env": ["DGV_DEVICE=1"], "deviceNodes": [{"path": "/dev/dgv", "hostPath": "/dev/null"}]}}
+        (self.dir / "cdi/dgv.json").write_text(json.dumps({"cdiVersion": "0.6.0", "kind": "dgv.test/null", "devices": [null]}))
+
     @property
     def address(self):
         return f"10.66.{self.index}.2"
@@ -179,13 +195,15 @@ class Rig:
         )
         self.processes.append(process)
         listeners = [line.split('"')[1] for line in text.splitlines() if line.startswith("name = ")]
-        for _ in range(100):
+        for _ in range(2400):
             said = (self.work / f"{name}.log").read_text(errors="replace")
             if said.count("listening on") >= len(listeners):
                 break
             if process.poll() is not None:
                 raise SystemExit(f"dockgate does not start: {said}")
             time.sleep(0.05)
+        else:
+            raise SystemExit(f"dockgate does not listen: {said}")
         for listener in listeners:
             address = ("127.0.0.1", self.ports[listener]) if listener in self.ports else self.gate_socket(listener)
             self.gates[listener] = Target(listener, address, self.version)
@@ -193,8 +211,7 @@ class Rig:
 
     def port(self, listener):
         """A port for it that is free now."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.ports[listener] = free.getsockname()[1]
+        self.ports[listener] = free_port()
         return self.ports[listener]
 
     def check(self, text):
@@ -214,7 +231,7 @@ class Rig:
             process.terminate()
         for process in self.processes:
             try:
-                process.wait(3)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
         if self.canary:

@@ -18,7 +18,7 @@ fn body_kinds_match_the_specifications() {
         documented.insert(row.endpoint);
         let kind = match row.body {
             BodyKind::None | BodyKind::Raw => "nothing".to_owned(),
-            BodyKind::Json(_) => "object".to_owned(),
+            BodyKind::Json(_) | BodyKind::Message(_) => "object".to_owned(),
             BodyKind::JsonList(kind) => kind_name(kind),
             BodyKind::Tar => "string".to_owned(),
         };
@@ -383,7 +383,9 @@ fn documented_fields() -> BTreeMap<Endpoint, BTreeMap<String, Documented>> {
 fn fields_of(row: &Row) -> BTreeMap<String, Known> {
     let mut fields = BTreeMap::new();
     match row.body {
-        BodyKind::Json(object) => collect(object, "", (row.since, row.until), &mut fields),
+        BodyKind::Json(object) | BodyKind::Message(object) => {
+            collect(object, "", (row.since, row.until), &mut fields);
+        }
         BodyKind::JsonList(kind) => collect_below(kind, "", (row.since, row.until), &mut fields),
         BodyKind::None | BodyKind::Tar | BodyKind::Raw => {}
     }
@@ -412,7 +414,8 @@ fn collect_below(kind: &Kind, at: &str, span: (Minor, Minor), out: &mut BTreeMap
     match kind {
         Kind::List(inner) => collect_below(inner, &format!("{at}[]"), span, out),
         Kind::Map(inner) => collect_below(inner, &format!("{at}{{}}"), span, out),
-        Kind::Object(object) => collect(object, at, span, out),
+        Kind::Object(object) | Kind::Encoded(object) => collect(object, at, span, out),
+        Kind::Int32 | Kind::Bytes | Kind::Enum(_) => {}
         Kind::Bool | Kind::Int | Kind::Float | Kind::Str | Kind::StrOrList | Kind::Any => {}
     }
 }
@@ -421,13 +424,13 @@ fn collect_below(kind: &Kind, at: &str, span: (Minor, Minor), out: &mut BTreeMap
 fn kind_name(kind: &Kind) -> String {
     match kind {
         Kind::Bool => "boolean".to_owned(),
-        Kind::Int => "integer".to_owned(),
+        Kind::Int | Kind::Int32 => "integer".to_owned(),
         Kind::Float => "number".to_owned(),
-        Kind::Str => "string".to_owned(),
+        Kind::Str | Kind::Bytes | Kind::Enum(_) => "string".to_owned(),
         Kind::StrOrList => "[string]".to_owned(),
         Kind::Any => "any".to_owned(),
         Kind::List(inner) => format!("[{}]", kind_name(inner)),
         Kind::Map(inner) => format!("{{{}}}", kind_name(inner)),
-        Kind::Object(_) => "object".to_owned(),
+        Kind::Object(_) | Kind::Encoded(_) => "object".to_owned(),
     }
 }

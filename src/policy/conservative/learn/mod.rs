@@ -16,8 +16,8 @@ use serde_json::Value as Json;
 
 use super::rules::{Operation, PathRule, Rule, Rules};
 use crate::api::doc::Value;
-use crate::api::endpoint::{Class, Row};
-use crate::api::table::TABLE;
+use crate::api::endpoint::Row;
+use crate::api::table;
 use crate::config::Invalid;
 use crate::policy::{RequestPart, RuleFinding};
 
@@ -135,10 +135,7 @@ impl LearnedRules {
             self.left_out += finding.left_out;
             let row = finding.found.as_ref().and_then(|found| row_of(&found.operation));
             match (row, finding.found) {
-                // No rule can allow it: the chain refuses it first.
-                (Some(row), Some(found)) if row.class != Class::BuildKit => {
-                    self.finding(row, finding.rule, found, &by);
-                }
+                (Some(row), Some(found)) => self.finding(row, finding.rule, found, &by),
                 _ if finding.left_out > 0 => {}
                 _ => *self.others.entry((finding.policy, finding.rule)).or_default() += 1,
             }
@@ -233,7 +230,7 @@ fn parts(found: &Json) -> Vec<String> {
 }
 
 fn row_of(operation: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.endpoint.id() == operation)
+    table::all().find(|row| row.endpoint.id() == operation)
 }
 
 fn of_ltsv(line: &str) -> Option<Record> {

@@ -12,10 +12,16 @@ use crate::policy::RequestPart;
 
 /// Rules whose opening gives away the host, or another's container; the beginnings of their ids.
 const DANGERS: &[&str] = &[
+    "build.cache-list",
     "build.cgroup-parent",
+    "build.content",
+    "build.device",
+    "build.entitlement",
     "build.network",
+    "build.operation",
     "build.outputs",
-    "build.security-opt",
+    "build.prune",
+    "build.security",
     "class.",
     "container.annotations",
     "container.bind",

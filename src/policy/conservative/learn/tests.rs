@@ -76,6 +76,41 @@ fn a_finding_becomes_the_narrowest_rule_beside_what_was_allowed() {
 }
 
 #[test]
+fn a_build_by_buildkit_is_learned_of_like_any_other_call() {
+    for (operation, rule, place, found, wanted) in [
+        (
+            "Solve",
+            "build.entitlement",
+            "Entitlements",
+            r#"["network.host"]"#,
+            r#"{ one-of = ["network.host"], rule = "build.entitlement" }"#,
+        ),
+        (
+            "BridgeSolve",
+            "build.network",
+            "FrontendOpt.force-network-mode",
+            r#""host""#,
+            r#"{ one-of = ["default", "sandbox", "none", "host"], rule = "build.network" }"#,
+        ),
+        (
+            "Solve",
+            "build.exporter",
+            "ExporterDeprecated",
+            r#""local2""#,
+            r#"{ one-of = ["moby", "image", "docker", "local", "tar", "oci", "local2"], rule = "build.exporter" }"#,
+        ),
+    ] {
+        let finding = format!(
+            r#"{{"policy":"c","rule":"{rule}","operation":"{operation}","part":"body","place":"{place}","found":{found}}}"#
+        );
+        let text = learned(&[record("audit", operation, &finding)]);
+        assert!(text.contains(&format!("\"{place}\" = {wanted}\n")), "{text}");
+        let is_danger = text.contains(&format!("# DANGER: {rule}, once"));
+        assert_eq!(is_danger, rule != "build.exporter", "{text}");
+    }
+}
+
+#[test]
 fn what_gives_away_the_host_says_so_and_from_where_it_came() {
     let twice = in_create("container.pid-host", "HostConfig.PidMode", r#""host""#);
     let text = learned(&[

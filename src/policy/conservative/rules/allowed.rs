@@ -17,7 +17,7 @@ const MOST_PORTS: i64 = 100;
 
 pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at-most`, `size`, \
     `matches`, `not-matches`, `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, \
-    `volume-options`, `tmpfs-options`, `changes`, `filters`, `filters-with`, `registry`, `ports`, \
+    `volume-options`, `tmpfs-options`, `changes`, `filters`, `filters-with`, `registry`, `build-source`, `exporter`, `cache`, `ports`, \
     `named-volume`, `allowed-bind`, `own-socket`, `own-container`, `own-network`, `new-network`, \
     `no-host-mounts`";
 
@@ -52,8 +52,16 @@ pub(in super::super) enum Allowed {
     FiltersWith(Vec<String>),
     /// In an image's name or a search term.
     RegistryOfName,
+    /// In each of several names, with commas between them.
+    RegistryOfNames,
     /// The address of a login.
     RegistryAddress,
+    /// What a build may get something from.
+    BuildSource,
+    /// Where what was built may go.
+    Exporter,
+    /// Where a build's cache may come from and go.
+    Cache,
     /// Those that the listener may take, and no more than this many.
     Ports(i64),
     NamedVolume,
@@ -111,13 +119,17 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
         "volume-options" => yes(value, Allowed::VolumeOptions)?,
         "registry" => match value.as_str() {
             Some("name") => Allowed::RegistryOfName,
+            Some("names") => Allowed::RegistryOfNames,
             Some("address") => Allowed::RegistryAddress,
-            _ => return Err("must be `name` or `address`".to_owned()),
+            _ => return Err("must be `name`, `names` or `address`".to_owned()),
         },
         "ports" => match integer(value) {
             Some(most) => Allowed::Ports(most),
             None => yes(value, Allowed::Ports(MOST_PORTS))?,
         },
+        "build-source" => yes(value, Allowed::BuildSource)?,
+        "exporter" => yes(value, Allowed::Exporter)?,
+        "cache" => yes(value, Allowed::Cache)?,
         "named-volume" => yes(value, Allowed::NamedVolume)?,
         "allowed-bind" => yes(value, Allowed::Bind)?,
         "own-socket" => yes(value, Allowed::OwnSocket)?,
@@ -219,6 +231,7 @@ impl Allowed {
             | Allowed::Outside(_)
             | Allowed::Capabilities(_)
             | Allowed::RegistryOfName
+            | Allowed::RegistryOfNames
             | Allowed::RegistryAddress
             | Allowed::OwnContainer(_)
             | Allowed::Changes(_)
@@ -235,6 +248,9 @@ impl Allowed {
             | Allowed::TmpfsOptions(_)
             | Allowed::Filters
             | Allowed::FiltersWith(_)
+            | Allowed::BuildSource
+            | Allowed::Exporter
+            | Allowed::Cache
             | Allowed::Ports(_)
             | Allowed::OwnNetwork
             | Allowed::NoHostMounts => false,
@@ -287,7 +303,11 @@ impl Allowed {
             Allowed::RegistryOfName | Allowed::RegistryAddress => {
                 "a registry that the listener may use".to_owned()
             }
+            Allowed::RegistryOfNames => "registries that the listener may use".to_owned(),
             Allowed::Ports(most) => format!("ports that the listener may take, at most {most}"),
+            Allowed::BuildSource => "a source that the listener may fetch from".to_owned(),
+            Allowed::Exporter => "an exporter with known options".to_owned(),
+            Allowed::Cache => "a cache of a known kind".to_owned(),
             Allowed::NamedVolume => "a named volume that could have been made here".to_owned(),
             Allowed::Bind => "a path of the host that was given away".to_owned(),
             Allowed::OwnSocket => {

@@ -32,7 +32,58 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ),
     ("authz.request", "a policy `authz`: the plugin refused the call"),
     ("authz.response", "a policy `authz`: the plugin refused the answer"),
-    ("build.buildkit", "BuildKit's own protocol, which dockgate cannot look into yet"),
+    (
+        "build.buildkit",
+        "BuildKit as docker below 23 asks for it, with another context than a session's or with attestations",
+    ),
+    ("build.malformed", "a message with which BuildKit would end, and the engine with it"),
+    (
+        "build.outputs",
+        "outputs of a classic build; of one by BuildKit as docker below 23 asks for it, exporters that others may not have",
+    ),
+    ("build.not-own", "a build of BuildKit's that another caller has begun, or nobody"),
+    (
+        "build.session",
+        "a session of BuildKit's that another caller has opened, or nobody, or that builds in another way already; in one's own, what no build of it that runs can want",
+    ),
+    (
+        "build.source-policy",
+        "BuildKit's source policy: rules that allow in a client's; and on engines below 24, which have none, builds whose Dockerfile comes from elsewhere than their session or is read by another program",
+    ),
+    ("closed-world.method", "a method of gRPC that the tables do not have"),
+    (
+        "build.dockerfile",
+        "what the Dockerfile fetches cannot be told, or which file of the context it is: [what it fetches](policies/conservative.md#what-a-dockerfile-fetches)",
+    ),
+    ("build.fetch", "the Dockerfile has the engine fetch an address that is not within `fetch`"),
+    (
+        "build.frontend",
+        "the Dockerfile is to be read by another frontend, in a build that has no source policy",
+    ),
+    ("namespace.build", "a policy `namespace`: a form of build that cannot be held to one yet"),
+    (
+        "namespace.dockerfile",
+        "a policy `namespace`: which image a line of the Dockerfile means cannot be told, or it is not there",
+    ),
+    ("namespace.filters", "a policy `namespace`: filters that cannot be read (400)"),
+    (
+        "namespace.foreign",
+        "a policy `namespace`: something of the host's or the engine's that is nobody's own",
+    ),
+    ("namespace.name", "a policy `namespace`: whose namespace the caller is in is not known"),
+    ("namespace.network", "a policy `namespace`: its own bridge could not be made (503)"),
+    (
+        "namespace.operation",
+        "a policy `namespace`: an operation that is not for namespaces, or not yet: [which](policies/namespace.md#not-yet)",
+    ),
+    (
+        "namespace.registry",
+        "a policy `namespace`: images would come by a registry, and none is named",
+    ),
+    (
+        "namespace.unknown",
+        "a policy `namespace`: the engine's word about something cannot be understood (502)",
+    ),
     ("closed-world.call", "the call could not be looked into; a fault of dockgate"),
     ("closed-world.field", "a key of the JSON body that no known API version has"),
     ("closed-world.http2", "HTTP/2 with prior knowledge, which nobody looks into"),
@@ -75,7 +126,7 @@ impl Rules {
     pub fn page(&self) -> String {
         let mut page = BEGINNING.to_owned();
         self.refusals(&mut page);
-        let mut rows: Vec<&Row> = table::TABLE.iter().collect();
+        let mut rows: Vec<&Row> = table::all().collect();
         rows.sort_by_key(|row| row.endpoint.id());
         for row in rows {
             if let Some(operation) = self.operations.get(&row.endpoint) {

@@ -88,7 +88,7 @@ enum TargetStep {
 
 impl Builder<'_> {
     fn row(&mut self, id: &str, place: &Place) -> Option<&'static Row> {
-        let row = table::TABLE.iter().find(|row| row.endpoint.id() == id);
+        let row = table::all().find(|row| row.endpoint.id() == id);
         if row.is_none() {
             let hint = "operation ids are those of moby's OpenAPI files, such as `ContainerCreate`";
             self.complaints.add(place, format!("there is no operation `{id}`"), hint);
@@ -114,7 +114,7 @@ impl Builder<'_> {
         self.query(&mut operation, row, &raw.name, query);
         self.headers(&mut operation, row, &raw.name, headers);
         let kind = match row.body {
-            BodyKind::Json(object) => Some(Kind::Object(object)),
+            BodyKind::Json(object) | BodyKind::Message(object) => Some(Kind::Object(object)),
             BodyKind::JsonList(kind) => Some(*kind),
             BodyKind::None | BodyKind::Tar | BodyKind::Raw => None,
         };
@@ -313,7 +313,7 @@ impl Node {
 
 /// The fields whose absence means something to the engine, with their rules.
 fn absent(node: &Node, kind: Kind, path: &mut Vec<&'static str>, found: &mut Vec<Absent>) {
-    let Kind::Object(fields) = kind else { return };
+    let (Kind::Object(fields) | Kind::Encoded(fields)) = kind else { return };
     for field in fields {
         let Some(node) = node.field(field.name) else { continue };
         path.push(field.name);
@@ -345,7 +345,7 @@ fn find(path: &str, root: Kind) -> Result<Target, String> {
         let (step, kind) = match (target.kind, name) {
             (Kind::List(kind) | Kind::Map(kind), "*") => (TargetStep::Each, *kind),
             (Kind::Map(kind @ Kind::Str), name) => (TargetStep::Key(name.to_owned()), *kind),
-            (Kind::Object(fields), name) => {
+            (Kind::Object(fields) | Kind::Encoded(fields), name) => {
                 let field = fields.iter().find(|field| field.name == name && !field.ignored);
                 let field = field.ok_or_else(|| {
                     format!("`{name}` of `{path}` is not a field that any engine reads")
@@ -366,7 +366,7 @@ fn find(path: &str, root: Kind) -> Result<Target, String> {
 }
 
 fn suits(allowed: &Allowed, kind: Kind) -> bool {
-    let is_text = |kind: Kind| matches!(kind, Kind::Str | Kind::StrOrList);
+    let is_text = |kind: Kind| matches!(kind, Kind::Str | Kind::StrOrList | Kind::Enum(_));
     let is_texts = match kind {
         Kind::List(kind) => is_text(*kind),
         kind => is_text(kind),
@@ -374,7 +374,7 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
     match allowed {
         Allowed::OneOf(_) => is_texts || matches!(kind, Kind::Int | Kind::Bool),
         // In a query everything is text.
-        Allowed::Range { .. } => matches!(kind, Kind::Int | Kind::Float | Kind::Str),
+        Allowed::Range { .. } => matches!(kind, Kind::Int | Kind::Int32 | Kind::Float | Kind::Str),
         Allowed::Matches(_)
         | Allowed::NotMatches(_)
         | Allowed::Size(..)
@@ -383,6 +383,7 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         | Allowed::Capabilities(_)
         | Allowed::Changes(_)
         | Allowed::RegistryOfName
+        | Allowed::RegistryOfNames
         | Allowed::RegistryAddress
         | Allowed::OwnContainer(_) => is_texts,
         Allowed::OwnNetwork => is_texts || matches!(kind, Kind::Map(_)),
@@ -391,12 +392,15 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         | Allowed::VolumeOptions
         | Allowed::Filters
         | Allowed::FiltersWith(_) => matches!(kind, Kind::Map(_)),
-        Allowed::Ulimits(_) => matches!(kind, Kind::List(_)),
+        Allowed::Ulimits(_) => matches!(kind, Kind::List(_) | Kind::Str),
         Allowed::Retries(_) => matches!(kind, Kind::Object(_)),
         Allowed::Ports(_) => matches!(kind, Kind::Map(_) | Kind::Bool),
         Allowed::NamedVolume | Allowed::Bind | Allowed::OwnSocket => {
             matches!(kind, Kind::List(_))
         }
+        Allowed::BuildSource => is_texts || matches!(kind, Kind::Object(_)),
+        Allowed::Exporter => matches!(kind, Kind::Object(_) | Kind::Map(_)),
+        Allowed::Cache => is_texts || matches!(kind, Kind::List(_)),
         Allowed::NoHostMounts => true,
     }
 }

@@ -1,7 +1,10 @@
 //! Numbers, templates and patterns that buy work of the engine's own: each has a bound, or a reason why it needs
 //! none.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::api::buildkit::METHODS;
 use crate::api::endpoint::BodyKind;
 use crate::api::shape::Kind;
 use crate::api::table::TABLE;
@@ -73,15 +76,63 @@ const NUMBERS: &[(&str, Number)] = &[
     ("GwPriority", Harmless),
 ];
 
+/// Every number of every message of BuildKit's, by its own name.
+const MESSAGE_NUMBERS: &[(&str, Number)] = &[
+    // of the cgroup of a step
+    ("memory", Limits),
+    ("memorySwap", Limits),
+    ("cpuShares", Limits),
+    ("cpuPeriod", Limits),
+    ("cpuQuota", Limits),
+    // of a tmpfs, which counts there too; and of a part that is read
+    ("size", Limits),
+    ("Soft", Bounded),
+    ("Hard", Bounded),
+    // of operations that are not allowed
+    ("outputs", Refused),
+    // places in the message itself, or in an operation's inputs and outputs
+    ("index", Harmless),
+    ("input", Harmless),
+    ("secondaryInput", Harmless),
+    ("output", Harmless),
+    ("sourceIndex", Harmless),
+    ("line", Harmless),
+    ("character", Harmless),
+    ("MountIndex", Harmless),
+    // of files
+    ("mode", Harmless),
+    ("uid", Harmless),
+    ("gid", Harmless),
+    ("byID", Harmless),
+    ("timestamp", Harmless),
+    ("Offset", Harmless),
+    ("Length", Harmless),
+    ("offset", Harmless),
+    // of processes: what they are called by, and how they have ended
+    ("validExitCodes", Harmless),
+    ("Fds", Harmless),
+    ("Fd", Harmless),
+    ("Rows", Harmless),
+    ("Cols", Harmless),
+    ("Code", Harmless),
+    ("code", Harmless),
+    // which form of something, how many lines
+    ("CompatibilityVersion", Harmless),
+    ("version", Harmless),
+    ("ResolverType", Harmless),
+    ("level", Harmless),
+    ("Limit", Harmless),
+];
+
 fn numbers(kind: Kind, name: &'static str, found: &mut Vec<&'static str>) {
     match kind {
-        Kind::Int | Kind::Float => found.push(name),
+        Kind::Int | Kind::Int32 | Kind::Float => found.push(name),
         Kind::List(kind) | Kind::Map(kind) => numbers(*kind, name, found),
-        Kind::Object(fields) => {
+        Kind::Object(fields) | Kind::Encoded(fields) => {
             let fields = fields.iter().filter(|field| !field.ignored);
             fields.for_each(|field| numbers(field.kind, field.name, found));
         }
-        Kind::Bool | Kind::Str | Kind::StrOrList | Kind::Any => {}
+        Kind::Bool | Kind::Str | Kind::Bytes | Kind::Enum(_) | Kind::StrOrList | Kind::Any => {}
     }
 }
 
@@ -99,6 +150,21 @@ fn every_number_that_a_client_can_say_has_a_decision() {
     assert_eq!(undecided, Vec::<&&str>::new());
     let idle: Vec<_> = NUMBERS.iter().filter(|(known, _)| !found.contains(known)).collect();
     assert_eq!(idle, Vec::<&(&str, Number)>::new());
+}
+
+#[test]
+fn every_number_of_a_build_has_a_decision() {
+    let rules = Rules::builtin().unwrap();
+    let mut found = Vec::new();
+    for row in METHODS.iter().filter(|row| rules.operations.contains_key(&row.endpoint)) {
+        if let BodyKind::Message(shape) = row.body {
+            numbers(Kind::Object(shape), row.endpoint.id(), &mut found);
+        }
+    }
+    let found: BTreeSet<&str> = found.into_iter().collect();
+    let decided: BTreeSet<&str> = MESSAGE_NUMBERS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(found, decided);
+    assert_eq!(decided.len(), MESSAGE_NUMBERS.len(), "each once");
 }
 
 const BOUNDED: &[(&str, &str, &str, &str)] = &[

@@ -143,8 +143,6 @@ fn other_calls_that_elevate_are_refused() {
         ("GET /plugins", "", "class.plugin"),
         ("GET /containers/x/checkpoints", "", "class.checkpoint"),
         ("GET /debug/pprof/heap", "", "class.debug"),
-        ("POST /grpc", "", "build.buildkit"),
-        ("POST /session", "", "build.buildkit"),
         ("GET /containers/json?frob=1", "", "closed-world.query"),
         ("GET /v1.99/info", "", "api.version"),
         ("GET /v1.23/info", "", "api.version"),

@@ -17,7 +17,12 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::MountsBelow(_)
             | Question::Addresses(_)
             | Question::Exec(_)
+            | Question::Begun { .. }
+            | Question::Fresh
             | Question::List(..)
+            | Question::Granted(_)
+            | Question::ExecInspect(_)
+            | Question::OfEngine(_)
             | Question::Plugin { .. } => None,
         };
         found.map_or(Fact::Absent, |json| Fact::Json(Arc::new(json.clone())))

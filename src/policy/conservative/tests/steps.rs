@@ -48,9 +48,15 @@ fn knows(question: &Question) -> Fact {
         Question::Info => Fact::Json(Arc::new(json!({ "DockerRootDir": "/var/lib/docker" }))),
         Question::MountsBelow(_) => Fact::Paths(Vec::new()),
         Question::Addresses(_) => Fact::Addresses(vec![[192, 0, 2, 1].into()]),
-        Question::Image(_) | Question::Exec(_) | Question::List(..) | Question::Plugin { .. } => {
-            Fact::Absent
-        }
+        Question::Image(_)
+        | Question::Exec(_)
+        | Question::Begun { .. }
+        | Question::Fresh
+        | Question::List(..)
+        | Question::Granted(_)
+        | Question::ExecInspect(_)
+        | Question::OfEngine(_)
+        | Question::Plugin { .. } => Fact::Absent,
     }
 }
 

@@ -1,13 +1,14 @@
-//! An engine that answers others at once and this call only after a while (`stop`, `commit`).
+//! An engine that answers others at once and this call (`stop`, `commit`) only when the test has made the file `go`.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use super::{Behaviour, plain};
 use crate::support::http::answer;
+use crate::support::wait_until;
 
-pub fn behaviour(after: Duration) -> Behaviour {
+pub fn behaviour(go: PathBuf) -> Behaviour {
     plain::with(move |_, _| {
-        std::thread::sleep(after);
+        wait_until("the test's word", || go.exists());
         answer("200 OK", "late")
     })
 }

@@ -6,11 +6,13 @@
 //! the tests compare, for it is another one each time.
 
 pub mod answers_before_body;
+pub mod builds;
 pub mod chunk_borders;
 pub mod dies_in_body;
 pub mod dies_in_head;
 pub mod early_4xx;
 pub mod garbage_head;
+pub mod grpc;
 pub mod half_closes;
 pub mod hijack_101;
 pub mod hijack_200;

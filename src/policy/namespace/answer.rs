@@ -1,0 +1,266 @@
+//! An answer on its way back: what is not this namespace's is taken out, and the rest is shown as its users know it.
+//!
+//! `Namespaces` calls it. What must stay true: what a list is filtered and counted by is what its users see.
+
+use std::collections::HashSet;
+
+use serde_json::{Value as Json, json};
+
+use super::Namespaces;
+use super::image::{self, ImageReference};
+use super::images;
+use super::lists::{self, Filters, filters};
+use super::look::{self, Looked, name_in_list, str_of};
+use super::names::{BRIDGE, PREDEFINED, Tenant, takes};
+use super::request::Request;
+use super::show;
+use crate::api::Endpoint;
+use crate::api::endpoint::Resource;
+use crate::api::grammar::reference::{is_id, without_slash};
+use crate::policy::{Answer, Context, Verdict};
+
+pub(super) fn judge(
+    with: &Namespaces,
+    tenant: &Tenant,
+    answer: &mut Answer<'_>,
+    cx: &Context<'_>,
+) -> Verdict {
+    let request = Request { with, tenant, call: answer.call, cx };
+    let row = answer.call.row();
+    let status = answer.status;
+    let Some(json) = answer.json.as_mut() else { return Verdict::pass() };
+    if status >= 400 {
+        if let Some(message) = json.get_mut("message")
+            && let Some(text) = message.as_str()
+        {
+            // The engine knows a thing by its id where its user has written a name.
+            let ids = answer.call.renamed().filter(|(sent, _)| is_id(sent));
+            let text = ids.fold(text.to_owned(), |text, (id, asked)| as_asked(&text, id, asked));
+            *message = Json::String(show::message(with, tenant, &text));
+        }
+        return Verdict::pass();
+    }
+    if let Err(verdict) = own_only(&request, row.endpoint, json) {
+        return verdict;
+    }
+    show::object(with, tenant, row, json);
+    match by_visible(&request, row.endpoint, json) {
+        Ok(()) => Verdict::pass(),
+        Err(verdict) => verdict,
+    }
+}
+
+/// The engine says the name that it was asked by, but the id where it speaks of a container's state (`errdefs` of moby's
+/// `daemon/errors.go`).
+fn as_asked(text: &str, id: &str, asked: &str) -> String {
+    const BEHIND: [&str; 4] =
+        [" is not running", " is already paused", " is not paused", " is restarting"];
+    const BEFORE: [&str; 2] = ["running container ", " id "];
+    let mut out = String::with_capacity(text.len());
+    for (index, part) in text.split(id).enumerate() {
+        if index > 0 {
+            let is_id = BEHIND.iter().any(|words| part.starts_with(words))
+                || BEFORE.iter().any(|words| out.ends_with(words));
+            out.push_str(if is_id { id } else { asked });
+        }
+        out.push_str(part);
+    }
+    out
+}
+
+/// Takes out what is somebody else's.
+fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looked<()> {
+    match endpoint {
+        Endpoint::ContainerList => retain(json, |one| Ok(is_own_container(request.tenant, one))),
+        Endpoint::NetworkList | Endpoint::NetworkListSlash => retain(json, |one| {
+            let name = str_of(one, "Name");
+            Ok(request.tenant.is_own(name) || PREDEFINED.contains(&name))
+        }),
+        Endpoint::VolumeList => match json.get_mut("Volumes") {
+            Some(volumes) => own_volumes(request, volumes),
+            None => Ok(()),
+        },
+        Endpoint::ImageList => own_images(request, json),
+        Endpoint::SystemInfo => info(request, json),
+        Endpoint::SystemDataUsage => data_usage(request, json),
+        _ => Ok(()),
+    }
+}
+
+fn retain(list: &mut Json, keeps: impl Fn(&Json) -> Looked<bool>) -> Looked<()> {
+    let Some(list) = list.as_array_mut() else { return Ok(()) };
+    // First all of them: a fact that is missing ends this, and the whole list is looked at again.
+    let kept = list.iter().map(keeps).collect::<Looked<Vec<bool>>>()?;
+    let mut kept = kept.into_iter();
+    list.retain(|_| kept.next().unwrap_or(false));
+    Ok(())
+}
+
+fn is_own_container(tenant: &Tenant, one: &Json) -> bool {
+    name_in_list(one).is_some_and(|name| tenant.is_own(name))
+}
+
+/// How many containers are on one is counted among the namespace's own, and what it shares with others is not said.
+fn own_images(request: &Request<'_>, list: &mut Json) -> Looked<()> {
+    retain(list, |one| images::is_own(request, one))?;
+    let containers = request.all(Resource::Container)?;
+    for image in list.as_array_mut().into_iter().flatten() {
+        let id = str_of(image, "Id").to_owned();
+        let is_on =
+            |one: &&Json| str_of(one, "ImageID") == id && is_own_container(request.tenant, one);
+        let count = containers.iter().filter(is_on).count();
+        if let Some(place) = image.get_mut("Containers").filter(|place| place.as_i64() != Some(-1))
+        {
+            *place = json!(count);
+        }
+        if let Some(place) = image.get_mut("SharedSize") {
+            *place = json!(-1);
+        }
+    }
+    Ok(())
+}
+
+fn own_volumes(request: &Request<'_>, volumes: &mut Json) -> Looked<()> {
+    let containers = request.all(Resource::Container)?;
+    let own = containers.iter().filter(|one| is_own_container(request.tenant, one));
+    let mounts = own.filter_map(|one| one.get("Mounts")?.as_array()).flatten();
+    let used: HashSet<&str> = mounts.map(|mount| str_of(mount, "Name")).collect();
+    retain(volumes, |one| {
+        let name = str_of(one, "Name");
+        Ok(request.tenant.is_own(name) || used.contains(name))
+    })
+}
+
+/// How many there are is for each to know of their own.
+fn info(request: &Request<'_>, json: &mut Json) -> Looked<()> {
+    let containers = request.all(Resource::Container)?;
+    let own: Vec<&Json> =
+        containers.iter().filter(|one| is_own_container(request.tenant, one)).collect();
+    let all = look::list(Resource::Image, json!({}), request.cx)?;
+    let mut images = 0;
+    for image in all {
+        images += usize::from(images::is_own(request, image)?);
+    }
+    let count =
+        |states: &[&str]| own.iter().filter(|one| states.contains(&str_of(one, "State"))).count();
+    let counts = [
+        ("Containers", own.len()),
+        ("ContainersRunning", count(&["running", "restarting", "removing"])),
+        ("ContainersPaused", count(&["paused"])),
+        ("ContainersStopped", count(&["created", "exited", "dead"])),
+        ("Images", images),
+    ];
+    for (key, count) in counts {
+        if let Some(place) = json.get_mut(key) {
+            *place = json!(count);
+        }
+    }
+    Ok(())
+}
+
+fn data_usage(request: &Request<'_>, json: &mut Json) -> Looked<()> {
+    let Some(map) = json.as_object_mut() else { return Ok(()) };
+    for (key, value) in map.iter_mut() {
+        match key.as_str() {
+            "Containers" => retain(value, |one| Ok(is_own_container(request.tenant, one)))?,
+            "Volumes" => own_volumes(request, value)?,
+            "Images" => own_images(request, value)?,
+            // Whose steps these are nobody knows.
+            "BuildCache" => *value = json!([]),
+            "BuilderSize" | "LayersSize" => *value = json!(0),
+            // Totals over everybody, from 1.52 on.
+            _ => *value = json!({}),
+        }
+    }
+    let sizes = map.get("Images").and_then(Json::as_array).into_iter().flatten();
+    let total: i64 = sizes.filter_map(|one| one.get("Size")?.as_i64()).sum();
+    if let Some(place) = map.get_mut("LayersSize") {
+        *place = json!(total);
+    }
+    Ok(())
+}
+
+/// The client's own filters by names, and its limit.
+fn by_visible(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looked<()> {
+    let call = request.call;
+    let given = || filters(call.note(lists::FILTERS_NOTE));
+    match endpoint {
+        Endpoint::ContainerList => {
+            let given = given()?;
+            retain(json, |one| Ok(has_name(&given, one)))?;
+            let limit = call.note(lists::LIMIT_NOTE).and_then(|limit| limit.parse::<usize>().ok());
+            if let (Some(limit), Some(list)) = (limit, json.as_array_mut()) {
+                list.truncate(limit);
+            }
+            Ok(())
+        }
+        Endpoint::NetworkList | Endpoint::NetworkListSlash => {
+            let given = given()?;
+            retain(json, |one| Ok(is_wanted_network(&given, one)))
+        }
+        Endpoint::VolumeList => {
+            let given = given()?;
+            let Some(volumes) = json.get_mut("Volumes") else { return Ok(()) };
+            retain(volumes, |one| Ok(wants(&given, "name", str_of(one, "Name"))))
+        }
+        Endpoint::ImageList => {
+            let given = given()?;
+            match given.get("reference") {
+                Some(patterns) => by_reference(json, patterns),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_name(given: &Filters, container: &Json) -> bool {
+    let Some(patterns) = given.get("name") else { return true };
+    let names = container.get("Names").and_then(Json::as_array).into_iter().flatten();
+    let mut names = names.filter_map(Json::as_str);
+    names.any(|name| takes(patterns, name) || takes(patterns, without_slash(name)))
+}
+
+fn is_wanted_network(given: &Filters, network: &Json) -> bool {
+    let name = str_of(network, "Name");
+    let is_builtin = name == BRIDGE || PREDEFINED.contains(&name);
+    let is_of_type = given.get("type").is_none_or(|types| {
+        types.iter().any(|kind| kind == if is_builtin { "builtin" } else { "custom" })
+    });
+    // What every engine has is never dangling.
+    let may_dangle = !(is_builtin
+        && given
+            .get("dangling")
+            .is_some_and(|one| one.iter().any(|one| one == "true" || one == "1")));
+    is_of_type
+        && may_dangle
+        && wants(given, "name", name)
+        && wants(given, "id", str_of(network, "Id"))
+}
+
+fn wants(given: &Filters, key: &str, text: &str) -> bool {
+    given.get(key).is_none_or(|patterns| takes(patterns, text))
+}
+
+/// Of an image's names, as users write them, those are shown that match.
+fn by_reference(json: &mut Json, patterns: &[String]) -> Looked<()> {
+    let Some(list) = json.as_array_mut() else { return Ok(()) };
+    let matches = |name: &str| {
+        let patterns = patterns.iter().map(String::as_str);
+        let found = ImageReference::parse(name).ok();
+        found.is_some_and(|found| image::is_meant(patterns, &found).unwrap_or(false))
+    };
+    for image in list.iter_mut() {
+        for key in ["RepoTags", "RepoDigests"] {
+            if let Some(Json::Array(names)) = image.get_mut(key) {
+                names.retain(|name| name.as_str().is_some_and(matches));
+            }
+        }
+    }
+    list.retain(|image| {
+        ["RepoTags", "RepoDigests"].iter().any(|key| {
+            image.get(*key).and_then(Json::as_array).is_some_and(|names| !names.is_empty())
+        })
+    });
+    Ok(())
+}

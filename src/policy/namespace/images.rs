@@ -1,0 +1,280 @@
+//! Images within a namespace: whose a reference is, and whether an id may be used.
+//!
+//! `request` and `create` call it. What must stay true: a reference that a user writes leads to this namespace's own
+//! repositories or to what the operator shares; an id only where the namespace has a tag or a container on it.
+
+use serde_json::{Value as Json, json};
+
+use super::image::{AskedImage, BadReference, ImageNames, ImageReference};
+use super::lists::filters;
+use super::look::{self, Looked, str_of};
+use super::prune::{has_labels, is_wanted, only, remove};
+use super::request::{Request, says};
+use crate::api::endpoint::Resource;
+use crate::api::grammar::image::{digits, is_image_id};
+use crate::config::NamespaceRegistry;
+use crate::policy::edit::keys;
+use crate::policy::facts::Secret;
+use crate::policy::{Deed, Edit, Fact, Question, Reason, Reply, Verdict, WantedGrant};
+
+/// What the engine is asked for in the place of a reference or id that is used.
+pub(super) fn used(request: &Request<'_>, text: &str) -> Looked<String> {
+    match ImageNames::asked(text).map_err(bad)? {
+        AskedImage::Name(_) | AskedImage::NameOrPrefix(..) => {
+            let sent = named(request, text)?;
+            if look::known(Question::Image(sent.clone()), request.cx)?.is_some() {
+                return Ok(sent);
+            }
+            Ok(by_id(request, text, text)?.unwrap_or(sent))
+        }
+        AskedImage::Id(id) => by_id(request, &id, text)?.ok_or_else(|| absent(text)),
+    }
+}
+
+/// The reference by which the engine has an image, whether it is there or not.
+pub(super) fn named(request: &Request<'_>, reference: &str) -> Looked<String> {
+    match request.with.is_shared(reference) {
+        true => Ok(reference.to_owned()),
+        false => request.with.images(request.tenant).sent(reference).map_err(bad),
+    }
+}
+
+fn by_id(request: &Request<'_>, id: &str, text: &str) -> Looked<Option<String>> {
+    let bare = digits(id);
+    if !crate::api::grammar::reference::is_hexadecimal(bare) {
+        return Ok(None);
+    }
+    let all = look::list(Resource::Image, json!({}), request.cx)?;
+    let mut own = Vec::new();
+    for image in all {
+        let full = str_of(image, "Id");
+        let begins = digits(full).starts_with(bare);
+        if begins && is_own(request, image)? {
+            own.push(full);
+        }
+    }
+    match own.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some((*one).to_owned())),
+        _ => Err(says(400, format!("invalid reference format: ambiguous image id `{text}`"))),
+    }
+}
+
+/// Whether this namespace may know of an image: by a tag or digest of its own, one that is shared, or a container of its.
+pub(super) fn is_own(request: &Request<'_>, image: &Json) -> Looked<bool> {
+    if has_name(request, image) {
+        return Ok(true);
+    }
+    let id = str_of(image, "Id");
+    let filter = json!({ "name": [request.tenant.pattern()] });
+    let containers = look::list(Resource::Container, filter, request.cx)?;
+    Ok(containers.iter().any(|one| {
+        str_of(one, "ImageID") == id
+            && look::name_in_list(one).is_some_and(|name| request.tenant.is_own(name))
+    }))
+}
+
+pub(super) fn has_name(request: &Request<'_>, image: &Json) -> bool {
+    let names = request.with.images(request.tenant);
+    let list = |key| image.get(key).and_then(Json::as_array).into_iter().flatten();
+    let mut all = list("RepoTags").chain(list("RepoDigests")).filter_map(Json::as_str);
+    all.any(|name| names.shown(name).is_some() || request.with.is_shared(name))
+}
+
+pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let text = request.call.names().first().map(String::as_str).unwrap_or_default();
+    if request.with.is_shared(text) {
+        return Err(says(
+            409,
+            format!(
+                "conflict: unable to remove repository reference \"{text}\": it is shared by the operator"
+            ),
+        ));
+    }
+    // With force the engine would take it from others' containers too.
+    let edits = |sent: String| vec![Edit::Name(0, sent), Edit::Query("force".into(), None)];
+    if let AskedImage::Name(_) = ImageNames::asked(text).map_err(bad)? {
+        return Ok(edits(named(request, text)?));
+    }
+    let sent = used(request, text)?;
+    if !is_image_id(&sent) {
+        return Ok(edits(sent));
+    }
+    // By its id: that is, by all the names that it has here.
+    let all = look::list(Resource::Image, json!({}), request.cx)?;
+    let own = request.with.images(request.tenant);
+    let image = all.iter().find(|image| str_of(image, "Id") == sent);
+    let tags = image.and_then(|image| image.get("RepoTags")?.as_array()).into_iter().flatten();
+    let tags: Vec<&str> =
+        tags.filter_map(Json::as_str).filter(|tag| own.shown(tag).is_some()).collect();
+    let is_forced = request
+        .call
+        .query()
+        .get("force")
+        .is_some_and(|text| !matches!(text, "" | "0" | "false" | "False"));
+    match tags.as_slice() {
+        [] => Err(absent(text)),
+        [one] => Ok(edits((*one).to_owned())),
+        [first, others @ ..] if is_forced => {
+            remove(request, Resource::Image, others)?;
+            Ok(edits((*first).to_owned()))
+        }
+        _ => Err(says(
+            409,
+            format!(
+                "conflict: unable to delete {text} (must be forced) - image is referenced in multiple repositories"
+            ),
+        )),
+    }
+}
+
+pub(super) fn tag(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let text = request.call.names().first().map(String::as_str).unwrap_or_default();
+    let repo = request.call.query().get("repo").unwrap_or_default();
+    Ok(vec![
+        Edit::Name(0, used(request, text)?),
+        Edit::Query("repo".into(), Some(own_name(request, repo)?)),
+    ])
+}
+
+pub(super) fn commit(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let query = request.call.query();
+    let container = request.container(query.get("container").unwrap_or_default())?;
+    let mut edits = vec![Edit::Query("container".into(), Some(container))];
+    // The engine writes it into the image and looks nothing up by it.
+    if request.call.doc().is_some_and(|doc| doc.at(&["Image"]).is_some()) {
+        edits.push(Edit::Body(keys(&["Image"]), None));
+    }
+    if let Some(repo) = query.get("repo").filter(|repo| !repo.is_empty()) {
+        edits.push(Edit::Query("repo".into(), Some(own_name(request, repo)?)));
+    }
+    Ok(edits)
+}
+
+/// A pull, or an import of what the client sends.
+pub(super) fn create(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let query = request.call.query();
+    let mut edits = Vec::new();
+    if query.get("fromSrc").is_some_and(|from| !matches!(from, "" | "-")) {
+        return Err(request.refuse("?fromSrc", "an address that the engine would fetch for you"));
+    }
+    if let Some(image) = query.get("fromImage").filter(|image| !image.is_empty()) {
+        if request.with.is_shared(image) {
+            return shared_pull(request, image);
+        }
+        edits.push(Edit::Query("fromImage".into(), Some(named(request, image)?)));
+        edits.push(granted(request, image, false)?);
+    }
+    if let Some(repo) = query.get("repo").filter(|repo| !repo.is_empty()) {
+        edits.push(Edit::Query("repo".into(), Some(own_name(request, repo)?)));
+    }
+    Ok(edits)
+}
+
+pub(super) fn push(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let text = request.call.names().first().map(String::as_str).unwrap_or_default();
+    let sent = own_name(request, text)?;
+    Ok(vec![Edit::Name(0, sent), granted(request, text, true)?])
+}
+
+/// What this namespace has and no container of its uses, by its names: another's tag of the same image stays.
+pub(super) fn prune(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let given = filters(request.call.query().get("filters"))?;
+    only(&given, &["dangling", "label", "label!"])?;
+    // Without a name an image is nobody's here.
+    let is_dangling = |text: &String| !matches!(text.as_str(), "0" | "false" | "False");
+    let only_dangling = given.get("dangling").is_none_or(|all| all.iter().all(is_dangling));
+    let mut names = Vec::new();
+    if !only_dangling {
+        let containers = request.all(Resource::Container)?;
+        let used = |id: &str| containers.iter().any(|one| str_of(one, "ImageID") == id);
+        let own = request.with.images(request.tenant);
+        for image in look::list(Resource::Image, json!({}), request.cx)? {
+            let is_meant = has_labels(image, &given) && is_wanted(image, &given);
+            if used(str_of(image, "Id")) || !is_meant {
+                continue;
+            }
+            let tags = image.get("RepoTags").and_then(Json::as_array).into_iter().flatten();
+            let tags = tags.filter_map(Json::as_str);
+            names.extend(tags.filter(|tag| own.shown(tag).is_some()));
+        }
+    }
+    let removed = remove(request, Resource::Image, &names)?;
+    let own = request.with.images(request.tenant);
+    let removed = removed.iter().filter_map(|name| own.shown(name));
+    let removed: Vec<Json> = removed.map(|name| json!({ "Untagged": name })).collect();
+    let removed = if removed.is_empty() { Json::Null } else { Json::Array(removed) };
+    let json = json!({ "ImagesDeleted": removed, "SpaceReclaimed": 0 });
+    Err(Verdict::Answer(Reply { status: 200, json: Some(json) }))
+}
+
+/// The engine comes to our registry for this call and this repository, by a token that stands where the client's own
+/// credentials were.
+fn granted(request: &Request<'_>, reference: &str, push: bool) -> Looked<Edit> {
+    let Some(NamespaceRegistry { name, address }) = &request.with.settings.registry else {
+        let why = "no registry is named in this namespace's policy";
+        let hint = "the operator names one with `registry`, or shares images with `shared`";
+        return Err(Verdict::deny(Reason::new("namespace.registry", "image", why, hint)));
+    };
+    let reference = ImageReference::parse(reference).map_err(bad)?;
+    let mut headers = request.call.headers();
+    let header = headers.find(|(name, _)| *name == AUTH).map(|(_, value)| value.to_vec());
+    let repository = request.with.images(request.tenant).repository(&reference);
+    let (registry, address) = (name.clone(), address.clone());
+    let wanted = WantedGrant { registry, address, repository, pull: true, push, header };
+    match request.cx.once(Deed::Grant(wanted.clone())) {
+        Verdict::Pass(_) => {}
+        other => return Err(other),
+    }
+    match request.cx.facts.get(&Question::Granted(Box::new(wanted))) {
+        Some(Fact::Header(Secret(text))) => Ok(Edit::Header(AUTH, Some(text.as_bytes().to_vec()))),
+        _ => Err(says(502, "no token for the registry could be had".to_owned())),
+    }
+}
+
+const AUTH: &str = "x-registry-auth";
+
+/// What is shared is pulled where it is not there. Whoever could pull it anew would change it for everybody.
+fn shared_pull(request: &Request<'_>, image: &str) -> Looked<Vec<Edit>> {
+    let tag = request.call.query().get("tag").unwrap_or_default();
+    let separator = if tag.contains(':') { '@' } else { ':' };
+    let reference = match tag {
+        "" => image.to_owned(),
+        tag => format!("{image}{separator}{tag}"),
+    };
+    let platform = request.call.query().get("platform").unwrap_or_default();
+    if look::known(Question::Image(reference.clone()), request.cx)?.is_none() {
+        // What the first one pulls everybody has: nothing of it is theirs to choose.
+        return match tag.is_empty() || !platform.is_empty() {
+            true => Err(says(
+                403,
+                format!(
+                    "denied: `{image}` is shared by the operator: it is pulled by a tag, and for the engine's platform"
+                ),
+            )),
+            false => Ok(Vec::new()),
+        };
+    }
+    let status = format!("Status: Image is up to date for {reference}");
+    Err(Verdict::Answer(Reply { status: 200, json: Some(json!({ "status": status })) }))
+}
+
+/// The name for something new, which nobody else is to see.
+fn own_name(request: &Request<'_>, reference: &str) -> Looked<String> {
+    if request.with.is_shared(reference) {
+        return Err(says(
+            403,
+            format!("denied: `{reference}` is shared by the operator, and only read"),
+        ));
+    }
+    request.with.images(request.tenant).sent(reference).map_err(bad)
+}
+
+/// In the engine's words.
+fn bad(bad: BadReference) -> Verdict {
+    says(400, bad.to_string())
+}
+
+fn absent(text: &str) -> Verdict {
+    says(404, format!("No such image: {text}"))
+}
