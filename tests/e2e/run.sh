@@ -291,10 +291,20 @@ compare() { # ENGINE CLI FILE LABEL
     [ -z "$where" ] || ! matches "$engine" "$where" || through "$work/gn$index.sock" "${@:1:3}" "same-in-a-namespace/$4"
 }
 
+# What the gateway prints must be what the engine itself prints. Where an engine prints one thing or another (how often a
+# container's first line is in an attach with logs), it is one of those: it runs directly again, and each print counts.
 through() { # SOCKET ENGINE CLI FILE LABEL: with what `compare` has prepared
+    local again
     reset "$index"
     run_script "$engine" "$3" "$1" "$4" "$out.gateway" || true
-    if diff -u --label direct "$out.direct" --label gateway "$out.gateway" > "$out.diff"; then
+    diff -u --label direct "$out.direct" --label gateway "$out.gateway" > "$out.diff" || for again in 2 3 4 5; do
+        reset "$index"
+        run_script "$engine" "$3" "$work/e$index/docker.sock" "$4" "$out.again" || continue
+        cmp -s "$out.again" "$out.gateway" || continue
+        report ok "$engine" "$5 (directly in run $again)" $(($(now_ms) - t0))
+        return
+    done
+    if cmp -s "$out.direct" "$out.gateway"; then
         report ok "$engine" "$5" $(($(now_ms) - t0))
     else
         report FAIL "$engine" "$5" $(($(now_ms) - t0)) "$out.diff"
