@@ -17,6 +17,7 @@ pub mod listener;
 pub mod buildkit;
 pub mod cache;
 pub mod gateway;
+pub mod job;
 
 pub mod auth;
 pub mod engine;

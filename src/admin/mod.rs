@@ -7,6 +7,7 @@
 
 mod caches;
 mod guard;
+mod jobs;
 mod listeners;
 mod query;
 pub mod report;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::config::RuntimeListener;
-use report::ListenerReport;
+use report::{JobReport, ListenerReport};
 
 /// Probes and scrapes are short; more than this at once is somebody's mistake.
 const MOST_CONNECTIONS: usize = 64;
@@ -59,6 +60,12 @@ pub trait AdminApi: Send + Sync + 'static {
 
     /// Closes one that was opened so.
     fn close_listener(&self, name: String) -> Later<'_, Result<String, String>>;
+
+    /// Containers that have a socket of their own.
+    fn jobs(&self) -> Vec<JobReport>;
+
+    /// Removes what was made through the socket of this one, and closes it.
+    fn end_job(&self, id: &str) -> Result<(), String>;
 
     /// All listening sockets, those of caches too.
     fn listeners(&self) -> Vec<ListenerReport>;

@@ -167,3 +167,25 @@ impl From<Page<Verified>> for Checked {
         checked
     }
 }
+
+/// What `/jobs` says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct JobsReport {
+    pub jobs: Vec<JobReport>,
+}
+
+/// A container that has a Docker socket of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct JobReport {
+    pub id: String,
+    /// `opening`, `open`, `ending` or `gone`.
+    pub state: String,
+    pub listener: String,
+    pub user: Option<String>,
+    pub container: Option<String>,
+    pub socket: String,
+    /// In seconds since 1970.
+    pub began: u64,
+    /// Why it could not be ended yet.
+    pub error: Option<String>,
+}

@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{AdminApi, MOST_TIME, caches, guard, listeners};
+use super::{AdminApi, MOST_TIME, caches, guard, jobs, listeners};
 use crate::telemetry::metrics::{OPENMETRICS, PLAIN, plain};
 
 /// No request here has a body; a small one does no harm.
@@ -43,12 +43,13 @@ pub(super) async fn answer(
         "/readyz" if reads => ready(&*state).await,
         "/metrics" if reads => metrics(&head, &*state),
         listeners::PATH => listeners::answer(&head, is_unix, state).await,
+        jobs::PATH => jobs::answer(&head, is_unix, &state),
         "/reload" if !is_unix => unix_only("/reload"),
         "/reload" if head.method == Method::POST => reload(state).await,
         "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),
         "/reload" => not_allowed("POST"),
         _ => caches::answer(&head, is_unix, &*state).await.unwrap_or_else(|| {
-            let there_are = "there are /healthz, /readyz, /metrics, /reload, /listeners and \
+            let there_are = "there are /healthz, /readyz, /metrics, /reload, /listeners, /jobs and \
                              /cache/{stats,ls,verify,purge}";
             message(StatusCode::NOT_FOUND, there_are)
         }),

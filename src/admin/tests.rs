@@ -42,6 +42,27 @@ impl AdminApi for Fake {
         Box::pin(async { result })
     }
 
+    fn jobs(&self) -> Vec<JobReport> {
+        let known = |id: &str| JobReport {
+            id: id.to_owned(),
+            state: "open".to_owned(),
+            listener: "ci".to_owned(),
+            user: None,
+            container: None,
+            socket: format!("/run/{id}/docker.sock"),
+            began: 0,
+            error: None,
+        };
+        vec![known("0a")]
+    }
+
+    fn end_job(&self, id: &str) -> Result<(), String> {
+        match id {
+            "0a" => Ok(()),
+            _ => Err(format!("there is no job `{id}`")),
+        }
+    }
+
     fn listeners(&self) -> Vec<ListenerReport> {
         let report = |name: &str, like: Option<&str>| ListenerReport {
             name: name.to_owned(),
@@ -285,4 +306,20 @@ fn listeners_are_seen_opened_and_closed_on_the_unix_socket_only() {
     for answer in [tcp.get("/listeners"), tcp.post(open)] {
         assert_eq!(status(&answer), "403", "{answer}");
     }
+}
+
+#[test]
+fn jobs_are_seen_and_ended_on_the_unix_socket_only() {
+    let unix = Served::new(true, Fake::default());
+    let delete = |query: &str| {
+        unix.ask(&format!("DELETE /jobs?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    };
+    let shown = unix.get("/jobs");
+    assert!(shown.starts_with("HTTP/1.1 200") && shown.contains("\"id\":\"0a\""), "{shown}");
+    assert!(delete("id=0a").contains("job `0a` ends"));
+    assert!(delete("id=0b").starts_with("HTTP/1.1 422"));
+    assert!(delete("").starts_with("HTTP/1.1 400"));
+    assert!(unix.post("/jobs").starts_with("HTTP/1.1 405"));
+    let tcp = Served::new(false, Fake::default());
+    assert!(tcp.get("/jobs").starts_with("HTTP/1.1 403"));
 }

@@ -8,6 +8,7 @@ mod cache;
 mod certs;
 mod check;
 mod explain;
+mod jobs;
 mod learn;
 mod listener;
 mod out;
@@ -37,6 +38,8 @@ enum Command {
     Reload(reload::Args),
     /// See what is listened on; open and close listeners while it runs.
     Listener(listener::Args),
+    /// See which containers have a Docker socket of their own; end one with all that it made.
+    Jobs(jobs::Args),
     /// See what the caches have saved and hold; drop or check it.
     Cache(cache::Args),
     /// Show what would become of one request, or of all that a command sends.
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Listener(args) => listener::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Learn(args) => learn::run(args),

@@ -16,6 +16,7 @@ mod policy;
 mod push;
 mod registry;
 mod registry_listen;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -51,6 +52,7 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
         engine: String::new(),
         registries: registry_addresses(&raw.registry),
         state_dir: None,
+        known: Vec::new(),
         complaints: Complaints::about(origin.source),
     };
     let engine = cx.engine(raw.engine);
@@ -73,7 +75,9 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     }
     let log = Log { format: raw.log.format, access: raw.log.access };
     let watch = raw.watch;
-    let config = Config { engine, listeners, caches, limits, admin, log, drain_timeout, watch };
+    let jobs = cx.jobs(raw.jobs);
+    let config =
+        Config { engine, listeners, caches, limits, admin, log, drain_timeout, watch, jobs };
     cx.complaints.or(config)
 }
 
@@ -148,6 +152,8 @@ struct Checking<'o> {
     engine: String,
     /// Where what must outlive a process is kept.
     state_dir: Option<PathBuf>,
+    /// The policies that were checked, for those that name others.
+    known: policy::Policies,
     /// What the engine is told of each `[registry.NAME]`.
     registries: Vec<(String, String)>,
     complaints: Complaints<'o>,

@@ -51,6 +51,18 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether a changed file is a reason to reload.
     pub watch: bool,
+    pub jobs: Jobs,
+}
+
+/// Where the sockets of temporary listeners are, and what is known of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jobs {
+    /// A folder for each job, which its container has.
+    pub dir: PathBuf,
+    /// What must be known of jobs after a restart.
+    pub ledger: PathBuf,
+    /// How many there may be at once.
+    pub most: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

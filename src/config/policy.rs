@@ -4,6 +4,7 @@
 
 mod limits;
 mod template;
+mod temporary;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ pub use limits::{
     Caps, LimitRules, LimitSettings, LimitsPolicy, LogSetting, Restart, Size, Ulimit, Word,
 };
 pub use template::{Template, TemplatePart};
+pub use temporary::{JobEnd, TemporaryListener};
 
 use ipnet::Ipv4Net;
 
@@ -35,6 +37,7 @@ pub enum PolicyKind {
     Rego(Rego),
     Authz(Authz),
     Namespace(Box<Namespace>),
+    TemporaryListener(Box<TemporaryListener>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,6 +102,15 @@ impl Namespace {
             false => Ok(Vec::new()),
         }
     }
+
+    /// The key's file where the operator has given it, and where it is made.
+    fn own_key(&self) -> Option<&File> {
+        self.has_own_key.then_some(&self.key)
+    }
+
+    fn made_key(&self) -> Option<&File> {
+        (!self.has_own_key).then_some(&self.key)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +156,8 @@ impl Policy {
     /// The key that is made at the first start, where the operator has not given one.
     pub fn made_key(&self) -> Option<&File> {
         match &self.kind {
-            PolicyKind::Namespace(namespace) if !namespace.has_own_key => Some(&namespace.key),
+            PolicyKind::Namespace(namespace) => namespace.made_key(),
+            PolicyKind::TemporaryListener(temporary) => temporary.namespace.made_key(),
             _ => None,
         }
     }
@@ -162,9 +175,8 @@ impl Policy {
             PolicyKind::Limits(_) => Vec::new(),
             PolicyKind::Rego(rego) => vec![&rego.file],
             PolicyKind::Authz(authz) => authz.ca.iter().collect(),
-            PolicyKind::Namespace(namespace) => {
-                Some(&namespace.key).filter(|_| namespace.has_own_key).into_iter().collect()
-            }
+            PolicyKind::Namespace(namespace) => namespace.own_key().into_iter().collect(),
+            PolicyKind::TemporaryListener(temporary) => temporary.files(),
         }
     }
 }

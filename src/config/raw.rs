@@ -27,6 +27,7 @@ pub(super) struct Raw {
     pub limits: Limits,
     pub admin: Admin,
     pub log: Log,
+    pub jobs: Jobs,
     pub drain_timeout: Option<Spanned<String>>,
     pub state_dir: Option<Spanned<String>>,
     pub watch: bool,
@@ -75,6 +76,13 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub listen: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Jobs {
+    pub dir: Option<Spanned<String>>,
+    pub sockets: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,6 +9,7 @@ use super::own::{AGENT, LOOP, MOST_SMALL, exchange, is_a_name};
 use super::{Engine, EngineError};
 use crate::api::endpoint::{Minor, Resource};
 use crate::api::json;
+use crate::wire::tar::TarWriter;
 use crate::wire::trail::Trail;
 
 /// Done, or why not, in the engine's words.
@@ -104,6 +105,54 @@ impl Engine {
         })
     }
 
+    /// Puts symbolic links into a container's files, and the folders that they need.
+    pub async fn put_links(
+        &self,
+        version: Minor,
+        container: &str,
+        links: &[String],
+        to: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        let mut tar = TarWriter::default();
+        for link in links {
+            for folder in folders_of(link) {
+                // One that is there stays what it is: it may be a link itself.
+                match self.has_file(version, container, folder, trail).await? {
+                    Ok(true) => {}
+                    Ok(false) => tar.folder(folder),
+                    Err(why) => return Ok(Err(why)),
+                }
+            }
+            tar.link(link, to);
+        }
+        match tar.end() {
+            Some(tar) => self.put_archive(version, container, "/", &tar, trail).await,
+            None => Ok(Err("a path is too long".to_owned())),
+        }
+    }
+
+    /// Whether there is something by this path in a container's files.
+    async fn has_file(
+        &self,
+        version: Minor,
+        container: &str,
+        path: &str,
+        trail: &Trail,
+    ) -> Result<Result<bool, String>, EngineError> {
+        if !is_a_name(container) {
+            return Ok(Err("that is no name".to_owned()));
+        }
+        let container = utf8_percent_encode(container, NON_ALPHANUMERIC);
+        let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
+        let line = format!("HEAD /v1.{version}/containers/{container}/archive?path={path}");
+        Ok(match self.change(&line, None, trail).await? {
+            (200, _) => Ok(true),
+            (404, _) => Ok(false),
+            (status, _) => Err(format!("the engine answered {status}")),
+        })
+    }
+
     /// On a connection of its own: one of the pool could close in this moment, and nobody could tell whether the
     /// request was read.
     async fn change(
@@ -138,6 +187,11 @@ impl Engine {
             (status, body, _) => Ok((status, body)),
         }
     }
+}
+
+/// The folders above a path, the outermost first, without the root.
+fn folders_of(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').skip(1).filter_map(|(at, _)| path.get(..at))
 }
 
 /// The engine's message, or the status where it has none.

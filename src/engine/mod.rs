@@ -25,6 +25,7 @@
 
 mod change;
 mod connect;
+mod events;
 mod own;
 mod pool;
 mod tls;

@@ -249,11 +249,22 @@ pub(super) async fn exchange(
     most: usize,
 ) -> std::io::Result<OwnReply> {
     conn.write(request).await?;
-    read_answer(conn, most).await
+    read_answer(conn, request.starts_with(b"HEAD "), most).await
 }
 
-async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<OwnReply> {
-    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+async fn read_answer(conn: &mut Conn, to_head: bool, most: usize) -> std::io::Result<OwnReply> {
+    let head = read_head(conn).await?;
+    let (reader, _) = conn.stream.split();
+    let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
+    let mut framing = Framing::of_response(&head, to_head).map_err(|_| invalid())?;
+    let until_close = matches!(framing, Framing::UntilClose { .. });
+    let keeps = head.version == 1 && !head.headers.lists("connection", "close") && !until_close;
+    let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
+    Ok((head.status, body.ok_or_else(invalid)?, keeps))
+}
+
+/// The head of an answer; what came behind it is left in the buffer.
+pub(super) async fn read_head(conn: &mut Conn) -> std::io::Result<ResponseHead> {
     let (reader, _) = conn.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
     let end = loop {
@@ -267,11 +278,11 @@ async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<OwnReply> 
     let head = ResponseHead::parse(inbox.buffer.unread().get(..end).unwrap_or_default())
         .map_err(|_| invalid())?;
     inbox.buffer.consume(end);
-    let mut framing = Framing::of_response(&head, false).map_err(|_| invalid())?;
-    let until_close = matches!(framing, Framing::UntilClose { .. });
-    let keeps = head.version == 1 && !head.headers.lists("connection", "close") && !until_close;
-    let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
-    Ok((head.status, body.ok_or_else(invalid)?, keeps))
+    Ok(head)
+}
+
+fn invalid() -> std::io::Error {
+    std::io::ErrorKind::InvalidData.into()
 }
 
 fn read_versions(body: &[u8]) -> Option<Versions> {

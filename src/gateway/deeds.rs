@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::ListenerState;
 use super::grants;
@@ -14,7 +15,7 @@ use crate::api::endpoint::{NEWEST, Versions};
 use crate::auth::Identity;
 use crate::config::RuntimeListener;
 use crate::policy::facts::DeedResult;
-use crate::policy::{Deed, Facts};
+use crate::policy::{Deed, Facts, JobDeed};
 use crate::wire::trail::Trail;
 
 /// What comes of what the rest of the program was told.
@@ -24,10 +25,29 @@ pub type Told<'a> = Pin<Box<dyn Future<Output = DeedResult> + Send + 'a>>;
 pub trait Control: Send + Sync + fmt::Debug {
     /// Opens a listener; it listens when the answer is there.
     fn open(&self, listener: RuntimeListener) -> Told<'_>;
+
+    /// What becomes of a job.
+    fn job(&self, deed: JobDeed) -> Told<'_>;
+
+    /// The call that has opened this job has ended, however it ended.
+    fn opened(&self, job: &str);
 }
 
 /// What a call has until it ends: given back by being dropped.
 pub(super) type HeldByCall = Box<dyn Send + Sync>;
+
+/// A call that has a job opened: whether its container was made is known when this is dropped.
+#[derive(Debug)]
+struct OpeningJob {
+    control: Arc<dyn Control>,
+    id: String,
+}
+
+impl Drop for OpeningJob {
+    fn drop(&mut self) {
+        self.control.opened(&self.id);
+    }
+}
 
 /// Of one call: a prune removes many things.
 const MOST_DEEDS: usize = 4096;
@@ -90,6 +110,16 @@ async fn carry_out_one(
             state.engine.put_archive(version, container, path, tar, trail).await?
         }
         Deed::OpenListener(listener) => state.control.open(listener.clone()).await,
+        Deed::Job(job) => {
+            if let JobDeed::Open(wanted) = job {
+                let control = Arc::clone(&state.control);
+                held.push(Box::new(OpeningJob { control, id: wanted.id.clone() }));
+            }
+            state.control.job(job.clone()).await
+        }
+        Deed::Link { container, links, to } => {
+            state.engine.put_links(version, container, links, to, trail).await?
+        }
         Deed::Take(slot) => match state.memory.slots.take(slot).await {
             Some(slot) => {
                 held.push(Box::new(slot));

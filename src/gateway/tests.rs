@@ -15,7 +15,7 @@ use crate::engine::Address;
 use crate::policy::facts::Secret;
 use crate::policy::namespace::image::{ImageNames, ImageReference};
 use crate::policy::{
-    Answer, Context, Deed, Edit, Fact, Item, Link, Policy, Question, Reason, Reply,
+    Answer, Context, Deed, Edit, Fact, Item, JobDeed, Link, Policy, Question, Reason, Reply,
     Verdict as Says, WantedGrant,
 };
 use crate::telemetry::access::Format;
@@ -206,6 +206,12 @@ impl Control for Opened {
             }
         })
     }
+
+    fn job(&self, _: JobDeed) -> Told<'_> {
+        Box::pin(std::future::ready(Err("there are no jobs".to_owned())))
+    }
+
+    fn opened(&self, _: &str) {}
 }
 
 fn state(address: Address, chain: Chain) -> ListenerState {

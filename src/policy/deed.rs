@@ -35,9 +35,37 @@ pub enum Deed {
     OpenListener(RuntimeListener),
     /// The call has a slot among these until it ends, however it ends.
     Take(Slot),
+    /// Something about a job: it has a listener of its own.
+    Job(JobDeed),
+    /// Symbolic links in a container's files that lead to one place in it. Folders that are not there are made.
+    Link { container: String, links: Vec<String>, to: String },
     /// The engine may do this at a registry of ours for the call, until it ends: `Question::Granted` then says by which
     /// header.
     Grant(WantedGrant),
+}
+
+/// What becomes of a job, whose container has a Docker socket of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobDeed {
+    /// It is written down, and its socket listens. The call that wants it is waited for.
+    Open(WantedJob),
+    /// The engine has made its container.
+    Made { id: String, container: String },
+    /// It is over, or never was.
+    End(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedJob {
+    /// Nobody has had it before.
+    pub id: String,
+    /// The policy that says what holds inside.
+    pub policy: String,
+    /// Whose it is.
+    pub listener: String,
+    pub user: Option<String>,
+    /// The engine's own id.
+    pub engine: String,
 }
 
 /// What the engine is to do for a call at a registry of ours, in the name of who makes it.
@@ -122,6 +150,8 @@ impl Deed {
             | Deed::CreateNetwork { .. }
             | Deed::PutArchive { .. }
             | Deed::OpenListener(_)
+            | Deed::Job(_)
+            | Deed::Link { .. }
             | Deed::Grant(_) => false,
         }
     }
@@ -150,6 +180,12 @@ impl fmt::Display for Deed {
                 )
             }
             Deed::Take(slot) => write!(f, "taking one of {} slots of {}", slot.most, slot.what),
+            Deed::Job(JobDeed::Open(job)) => write!(f, "opening the socket of job `{}`", job.id),
+            Deed::Job(JobDeed::Made { id, .. }) => write!(f, "keeping whose job `{id}` is"),
+            Deed::Job(JobDeed::End(id)) => write!(f, "ending job `{id}`"),
+            Deed::Link { container, .. } => {
+                write!(f, "putting a link to the socket into container `{container}`")
+            }
             Deed::Grant(wanted) => write!(f, "a token for `{}`", wanted.repository.visible()),
         }
     }

@@ -25,12 +25,13 @@ mod ports;
 #[cfg(feature = "rego")]
 pub mod rego;
 pub mod rehearsal;
+pub mod temporary;
 mod versions;
 
 use std::borrow::Cow;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step};
-pub use deed::{Deed, Slot, WantedGrant};
+pub use deed::{Deed, JobDeed, Slot, WantedGrant, WantedJob};
 pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};
 pub use found::{FindingDetail, RequestPart, RuleFinding};
@@ -360,5 +361,8 @@ pub fn build(
         PolicyKind::Rego(settings) => return Err(without_rego(&settings.file)),
         PolicyKind::Authz(_) => Box::new(authz::Authz::new(name)),
         PolicyKind::Namespace(settings) => Box::new(namespace::Namespaces::new(name, settings)?),
+        PolicyKind::TemporaryListener(settings) => {
+            Box::new(temporary::TemporaryListeners::new(name, settings, around))
+        }
     })
 }

@@ -175,6 +175,11 @@ fn decide(
     Outcome { verdict, edits, findings: deciding.into_findings(), asked }
 }
 
+#[cfg(test)]
+pub fn parsed(chain: &Chain, request: &Request<'_>) -> Result<Call, String> {
+    parse(chain, request)
+}
+
 fn parse(chain: &Chain, request: &Request<'_>) -> Result<Call, String> {
     let Request { method, target, body } = request;
     let head = format!(

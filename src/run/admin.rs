@@ -14,13 +14,15 @@ use tokio_util::sync::CancellationToken;
 use super::commands::{Command, Commands};
 use super::open_listeners::OpenListener;
 use super::world::World;
-use crate::admin::report::ListenerReport;
+use crate::admin::report::{JobReport, ListenerReport};
 use crate::admin::{self, AdminApi, Later};
 use crate::cache::Cache;
 use crate::cache::stats::{Outcome, Sums};
 use crate::config::RuntimeListener;
 use crate::engine::Engine;
+use crate::job::{Job, Jobs};
 use crate::listener::Socket;
+use crate::policy::temporary::FILE;
 use crate::telemetry::caches::CacheNumbers;
 use crate::telemetry::metrics::Metrics;
 
@@ -38,6 +40,7 @@ struct AdminState {
     metrics: Metrics,
     view: ArcSwap<View>,
     commands: Commands,
+    jobs: Arc<Jobs>,
     drain: CancellationToken,
 }
 
@@ -72,7 +75,8 @@ impl AdminServer {
         let view = ArcSwap::from_pointee(View::of(world));
         let (metrics, drain) = (world.metrics.clone(), world.drain.clone());
         let commands = world.commands.clone();
-        let state = Arc::new(AdminState { metrics, view, commands, drain });
+        let jobs = Arc::clone(&world.jobs);
+        let state = Arc::new(AdminState { metrics, view, commands, jobs, drain });
         AdminServer { serving: HashMap::new(), state }
     }
 
@@ -147,6 +151,24 @@ impl AdminApi for AdminState {
 
     fn close_listener(&self, name: String) -> Later<'_, Result<String, String>> {
         Box::pin(self.commands.give(Command::Close(name)))
+    }
+
+    fn jobs(&self) -> Vec<JobReport> {
+        let report = |job: Job| JobReport {
+            socket: self.jobs.folder(&job.record.id).join(FILE).display().to_string(),
+            state: job.phase.as_str().to_owned(),
+            id: job.record.id,
+            listener: job.record.listener,
+            user: job.record.user,
+            container: job.record.container,
+            began: job.record.began,
+            error: job.error,
+        };
+        self.jobs.all().into_iter().map(report).collect()
+    }
+
+    fn end_job(&self, id: &str) -> Result<(), String> {
+        self.jobs.end(id)
     }
 
     fn listeners(&self) -> Vec<ListenerReport> {

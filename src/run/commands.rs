@@ -3,10 +3,14 @@
 //! Admin sockets and policies' deeds send; `run` holds the world, and does one after the other. What must stay
 //! true: each has an answer, also when nobody is there any more to do it.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::RuntimeListener;
 use crate::gateway::{Control, Told};
+use crate::job::Jobs;
+use crate::policy::JobDeed;
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -15,6 +19,9 @@ pub(super) enum Command {
     Open(RuntimeListener),
     /// The listener of this name, which was opened at run time.
     Close(String),
+    Job(JobDeed),
+    /// The socket of this job.
+    CloseJob(String),
 }
 
 /// One, and who waits for what becomes of it.
@@ -22,19 +29,22 @@ pub(super) type CommandRequest = (Command, oneshot::Sender<Result<String, String
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Commands(mpsc::Sender<CommandRequest>);
+pub(super) struct Commands {
+    sender: mpsc::Sender<CommandRequest>,
+    jobs: Arc<Jobs>,
+}
 
 impl Commands {
-    pub(super) fn new() -> (Commands, mpsc::Receiver<CommandRequest>) {
+    pub(super) fn new(jobs: &Arc<Jobs>) -> (Commands, mpsc::Receiver<CommandRequest>) {
         let (sender, requests) = mpsc::channel(1);
-        (Commands(sender), requests)
+        (Commands { sender, jobs: Arc::clone(jobs) }, requests)
     }
 
     /// What has changed, or why nothing has.
     pub(super) async fn give(&self, command: Command) -> Result<String, String> {
         let (done, is_done) = oneshot::channel();
         let gone = |_| "dockgate is stopping".to_owned();
-        self.0.send((command, done)).await.map_err(|_| gone(()))?;
+        self.sender.send((command, done)).await.map_err(|_| gone(()))?;
         is_done.await.map_err(|_| gone(()))?
     }
 }
@@ -42,6 +52,14 @@ impl Commands {
 impl Control for Commands {
     fn open(&self, listener: RuntimeListener) -> Told<'_> {
         Box::pin(async move { self.give(Command::Open(listener)).await.map(drop) })
+    }
+
+    fn job(&self, deed: JobDeed) -> Told<'_> {
+        Box::pin(async move { self.give(Command::Job(deed)).await.map(drop) })
+    }
+
+    fn opened(&self, job: &str) {
+        self.jobs.opened(job);
     }
 }
 
@@ -51,7 +69,9 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_when_nobody_is_there_any_more_is_told() {
-        let (commands, requests) = Commands::new();
+        let dir = tempfile::tempdir().unwrap();
+        let (jobs, _) = Jobs::of(dir.path(), dir.path()).unwrap();
+        let (commands, requests) = Commands::new(&Arc::new(jobs));
         let asking = tokio::spawn({
             let commands = commands.clone();
             async move { commands.give(Command::Reload).await }

@@ -9,6 +9,7 @@ mod caches;
 mod commands;
 mod handover;
 mod inherit;
+mod jobs;
 mod keys;
 mod open_listeners;
 mod own_address;
@@ -20,8 +21,10 @@ mod worker;
 mod world;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -31,11 +34,13 @@ pub use warnings::warnings;
 
 use crate::auth::Backoff;
 use crate::config::{self, Config, Invalid};
+use crate::job::{self, Jobs};
 use crate::telemetry::access::Log;
 use admin::AdminServer;
 use commands::{Command, CommandRequest, Commands};
 use handover::{Predecessor, Program};
 use inherit::Inherited;
+use jobs::JobHost;
 use signals::{SignalEvent, Signals};
 use watch::Watch;
 use world::{Applied, World};
@@ -74,14 +79,17 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     let backoff = Backoff::default();
     backoff.learn(&inherited.memory);
     keys::make_missing(&config)?;
-    let plan = Plan::after(&config, &backoff, &inherited.runtime_listeners())?;
+    let jobs = known_jobs(&config)?;
+    let runtime = inherited.runtime_listeners();
+    let plan = Plan::after(&config, &backoff, &runtime, Some(&*jobs))?;
     inherited.keep_wanted(&config, &plan.runtime_listeners());
     let (log, writer) = Log::start(config.log.access)?;
     let main = Builder::new_current_thread().enable_all().build()?;
     // Whoever reads `listening on`, or hears that we took over, may send a signal at once.
     let signals = main.block_on(async { Signals::new() })?;
-    let (commands, requests) = Commands::new();
-    let (world, applied) = World::new(config, plan, log, backoff, commands, &mut inherited)?;
+    let (commands, requests) = Commands::new(&jobs);
+    let control = (commands, jobs);
+    let (world, applied) = World::new(config, plan, log, backoff, control, &mut inherited)?;
     warn(&world.config);
     applied.opened.iter().for_each(|line| announce(line));
     applied.closed.iter().for_each(|line| tracing::warn!("{line}"));
@@ -109,6 +117,9 @@ async fn live(
     }
     world.own_files();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let host = JobHost::new(&world);
+    let reaping = world.drain.child_token();
+    tokio::spawn(job::reap(Arc::clone(&world.jobs), Arc::clone(&host) as _, reaping));
     let most = loop {
         let (command, asker) = tokio::select! {
             signal = signals.next() => match signal {
@@ -128,6 +139,7 @@ async fn live(
         if let Err(error) = admin.follow(&world) {
             tracing::error!(%error, "an admin socket is not served");
         }
+        host.follow(&world);
         asker.map(|asker| asker.send(result));
     };
     // Whoever still asks for something is told that nobody does it any more, and holds up no drain.
@@ -160,6 +172,8 @@ fn obey(
         Command::Reload => return reload(world, source, watch),
         Command::Open(listener) => world.open(listener),
         Command::Close(name) => world.close_one(&name),
+        Command::Job(deed) => world.job(deed),
+        Command::CloseJob(id) => Ok(world.close_job(&id)),
     };
     match &result {
         Ok(said) => tracing::info!("{said}"),
@@ -194,9 +208,13 @@ fn try_reload(
     let config = source.load().map_err(|invalid| invalid.to_string())?;
     // Also those of one that is refused: the file that was missing may come.
     watch.follow(source.files(&config));
+    if config.jobs != world.config.jobs {
+        let why = "`[jobs]` and `state_dir` are read at a start only: they have changed";
+        return Err(format!("{why}. hint: restart dockgate"));
+    }
     let runtime: Vec<_> = world.runtime_listeners().cloned().collect();
-    let plan =
-        keys::make_missing(&config).and_then(|()| Plan::after(&config, &world.backoff, &runtime));
+    let plan = keys::make_missing(&config)
+        .and_then(|()| Plan::after(&config, &world.backoff, &runtime, Some(&*world.jobs)));
     let plan = plan.map_err(|invalid| invalid.to_string())?;
     let applied = world.apply(config, plan, &mut Inherited::default());
     world.backoff.prune();
@@ -210,6 +228,19 @@ fn try_reload(
     let said: Vec<_> = parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
     let closed = closed.iter().map(|line| format!("\n{line}"));
     Ok(format!("reloaded: {}{}", said.join("; "), closed.collect::<String>()))
+}
+
+/// Those that the ledger tells of; each has the folder of its socket, also after a reboot.
+fn known_jobs(config: &Config) -> anyhow::Result<Arc<Jobs>> {
+    let Config { jobs: config::Jobs { ledger, dir, .. }, .. } = config;
+    let read = Jobs::of(ledger, dir);
+    let (jobs, wrong) =
+        read.with_context(|| format!("the ledger `{}` cannot be read", ledger.display()))?;
+    wrong.iter().for_each(|what| tracing::error!("what the ledger tells is no job: {what}"));
+    for job in jobs.all().iter().filter(|job| job.is_served()) {
+        jobs::make_folder(&jobs, &job.record.id)?;
+    }
+    Ok(Arc::new(jobs))
 }
 
 fn warn(config: &Config) {

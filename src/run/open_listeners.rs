@@ -362,7 +362,7 @@ fn start(
 
 impl Wanted {
     fn is_runtime(&self) -> bool {
-        matches!(&self.service, WantedService::Gateway(plan) if plan.runtime.is_some())
+        matches!(&self.service, WantedService::Gateway(plan) if plan.runtime.is_some() || plan.job.is_some())
     }
 
     pub(super) fn listener(plan: ListenerPlan) -> Wanted {

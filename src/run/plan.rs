@@ -8,8 +8,10 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use aws_lc_rs::digest;
 
+use super::jobs;
 use crate::auth::{Authentication, Authenticators, Backoff};
 use crate::cache::front;
 use crate::cache::settings::Understood;
@@ -18,8 +20,10 @@ use crate::config::{
 };
 use crate::engine::Address;
 use crate::gateway::{self, Plugin, Plugins};
+use crate::job::{Job, Jobs};
 use crate::listener::tls::Server;
 use crate::policy::conservative::Surroundings;
+use crate::policy::temporary::{FILE, InJob, PeerInJob, Sockets};
 use crate::policy::{self, Chain, Link, authz, cases};
 
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub(super) struct ListenerPlan {
     pub(super) config: config::Listener,
     /// What it was opened by, where that is not the configuration.
     pub(super) runtime: Option<RuntimeListener>,
+    /// Of a job: the policy that it was opened by.
+    pub(super) job: Option<String>,
     pub(super) tls: Option<Arc<Server>>,
     pub(super) authentication: Arc<Authentication>,
     pub(super) chain: Arc<Chain>,
@@ -67,13 +73,16 @@ pub(super) struct ListenerPlan {
     fingerprint: Vec<u8>,
 }
 
+/// Connections of one job.
+const MOST_OF_JOB: usize = 1024;
+
 /// Of whom callers on a unix socket are: `auth::peer` reads them whenever they change, but not for a connection whose
 /// caller it knows already.
 const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
 
 impl Plan {
     pub fn of(config: &Config) -> Result<Plan, Invalid> {
-        Plan::after(config, &Backoff::default(), &[])
+        Plan::after(config, &Backoff::default(), &[], None)
     }
 
     /// The same, for a process that knows who has guessed too often, and has opened these at run time.
@@ -81,6 +90,7 @@ impl Plan {
         config: &Config,
         backoff: &Backoff,
         runtime: &[RuntimeListener],
+        jobs: Option<&Jobs>,
     ) -> Result<Plan, Invalid> {
         let mut complaints = Complaints::default();
         let engine = complaints.note(Address::new(&config.engine));
@@ -99,6 +109,17 @@ impl Plan {
                     parts.push(complaints.note(plan.map(|plan| ListenerPlan { runtime, ..plan })));
                 }
                 Err(why) => closed.push(format!("listener `{}` is closed: {why}", one.name)),
+            }
+        }
+        for job in jobs.map(Jobs::all).unwrap_or_default().iter().filter(|job| job.is_served()) {
+            let plan = jobs.map(|jobs| ListenerPlan::of_job(config, jobs, job));
+            match plan {
+                Some(Ok(plan)) => parts.push(Some(plan)),
+                Some(Err(why)) => {
+                    closed
+                        .push(format!("the socket of job `{}` is closed: {why:#}", job.record.id));
+                }
+                None => {}
             }
         }
         let caches: Vec<Option<CachePart>> =
@@ -128,11 +149,46 @@ impl ListenerPlan {
         Ok(ListenerPlan { runtime: Some(wanted), ..plan })
     }
 
+    /// Of a job's own socket.
+    pub(super) fn of_job(whole: &Config, jobs: &Jobs, job: &Job) -> anyhow::Result<ListenerPlan> {
+        let record = &job.record;
+        let settings = temporary(whole, &record.policy)?;
+        let path = jobs.folder(&record.id).join(FILE);
+        let config = config::Listener {
+            name: jobs::listener_of(&record.id),
+            // Whoever is in the container may use it: by their processes they are known.
+            bind: config::Bind::Unix { path, mode: 0o666, owner: None, group: None },
+            tls: None,
+            auth: Vec::new(),
+            policies: settings.policies.clone(),
+            max_connections: MOST_OF_JOB,
+            revoke: Revoke::Cut,
+            hosts: Vec::new(),
+            insecure: false,
+        };
+        let plan = ListenerPlan::of(whole, &config, &mut Authenticators::default())?;
+        let around = Surroundings { gives_sockets: true, ..Surroundings::of(whole, &config) };
+        let mut links = vec![Link::new(Box::new(PeerInJob::new(&record.id, &job.container)))];
+        links.extend(self::links(&config, &around)?);
+        let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
+        links.push(Link::new(Box::new(InJob::new(&record.id, sockets))));
+        links.push(Link::new(Box::new(jobs::namespace(settings, &record.id)?)));
+        let owner = record.user.as_deref().unwrap_or(&record.listener);
+        Ok(ListenerPlan {
+            job: Some(record.policy.clone()),
+            authentication: Arc::new(Authentication::of_job(owner)),
+            chain: Arc::new(Chain::new(links)),
+            around,
+            ..plan
+        })
+    }
+
     /// Its name in metrics: one for all that are like another, for they may be many.
     pub(super) fn label(&self) -> String {
-        match &self.runtime {
-            Some(runtime) => format!("{}/*", runtime.like),
-            None => self.config.name.clone(),
+        match (&self.runtime, &self.job) {
+            (Some(runtime), _) => format!("{}/*", runtime.like),
+            (None, Some(policy)) => format!("{policy}/*"),
+            (None, None) => self.config.name.clone(),
         }
     }
 
@@ -169,6 +225,7 @@ impl ListenerPlan {
         complaints.or(ListenerPlan {
             config: config.clone(),
             runtime: None,
+            job: None,
             tls: tls.flatten().map(Arc::new),
             authentication: Arc::new(authentication.unwrap_or_default()),
             chain: Arc::new(chain.unwrap_or_default()),
@@ -227,15 +284,32 @@ fn fingerprint(files: Vec<&config::File>, others: &[&str]) -> Result<Vec<u8>, In
 
 /// A listener's policies, their files read and understood.
 pub fn chain(config: &Config, listener: &config::Listener) -> Result<Chain, Invalid> {
+    links(listener, &Surroundings::of(config, listener)).map(Chain::new)
+}
+
+fn links(listener: &config::Listener, around: &Surroundings) -> Result<Vec<Link>, Invalid> {
     let mut complaints = Complaints::default();
-    let around = Surroundings::of(config, listener);
     let mut links = Vec::new();
     for policy in &listener.policies {
-        if let Some(built) = complaints.note(policy::build(policy, &around)) {
+        if let Some(built) = complaints.note(policy::build(policy, around)) {
             links.push(if policy.audits { Link::auditing(built) } else { Link::new(built) });
         }
     }
-    complaints.or(Chain::new(links))
+    complaints.or(links)
+}
+
+/// What a `[policy.NAME]` that some listener has says of jobs.
+pub(super) fn temporary<'c>(
+    config: &'c Config,
+    name: &str,
+) -> anyhow::Result<&'c config::TemporaryListener> {
+    let policies = config.listeners.iter().flat_map(|listener| &listener.policies);
+    let found =
+        policies.filter(|policy| policy.name == name).find_map(|policy| match &policy.kind {
+            PolicyKind::TemporaryListener(settings) => Some(&**settings),
+            _ => None,
+        });
+    found.with_context(|| format!("no listener has a policy `{name}` for jobs any more"))
 }
 
 /// The same without the policies that ask a plugin, for `dockgate explain`: those are programs of others, which are not told

@@ -26,6 +26,7 @@ use crate::cache::front::CacheListener;
 use crate::config::{self, Config, RuntimeListener};
 use crate::engine::{Address, Engine};
 use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};
+use crate::job::Jobs;
 use crate::listener::{Service, Socket};
 use crate::telemetry::access::Log;
 use crate::telemetry::metrics::Metrics;
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) backoff: Backoff,
     /// What is told to this world goes through.
     pub(super) commands: Commands,
+    pub(super) jobs: Arc<Jobs>,
     /// Of the whole process.
     budgets: Arc<Budgets>,
     generation: u64,
@@ -61,7 +63,7 @@ impl World {
         plan: Plan,
         log: Log,
         backoff: Backoff,
-        commands: Commands,
+        (commands, jobs): (Commands, Arc<Jobs>),
         inherited: &mut Inherited,
     ) -> anyhow::Result<(World, Applied)> {
         let stop = CancellationToken::new();
@@ -80,6 +82,7 @@ impl World {
             memory: Arc::default(),
             backoff,
             commands,
+            jobs,
             budgets: Arc::new(Budgets::of_process(&config.limits)),
             generation: 0,
             drain: CancellationToken::new(),
@@ -169,7 +172,7 @@ impl World {
         self.open_listeners.iter().filter_map(OpenListener::runtime)
     }
 
-    fn stage(
+    pub(super) fn stage(
         &self,
         wanted: Vec<Wanted>,
         engine: &Address,
@@ -178,7 +181,7 @@ impl World {
         self.open_listeners.stage(wanted, engine, inherited, &self.workers, &self.tasks)
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         staged: Vec<Staged>,
         goes_on: bool,

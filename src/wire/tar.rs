@@ -6,7 +6,11 @@
 //! this is stricter than any library, and the reason why it is none. Nothing is held beyond one header and
 //! `MOST_EXTENSION` bytes of a long name.
 
+mod write;
+
 use std::ops::Range;
+
+pub use write::TarWriter;
 
 const BLOCK: usize = 512;
 /// Of a long name or of attributes, before their entry; Go takes 1 MiB.

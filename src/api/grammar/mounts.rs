@@ -32,6 +32,8 @@ pub enum MountSource<'b> {
     Other(&'b str),
 }
 
+/// Where clients expect the engine's socket.
+pub const ENGINE_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 pub const BINDS: &str = "HostConfig.Binds";
 pub const MOUNTS: &str = "HostConfig.Mounts";
 

@@ -31,7 +31,7 @@ use crate::gateway::{
     Budgets, Control, ListenerHandle, ListenerState, Plugins, Seen, SeenCall, Told, Witness,
 };
 use crate::listener::{Listener, Service, Socket};
-use crate::policy::{Fact, Question};
+use crate::policy::{Fact, JobDeed, Question};
 use crate::telemetry::access::{Format, Log};
 use crate::telemetry::metrics::Metrics;
 
@@ -194,6 +194,12 @@ impl Control for NoControl {
     fn open(&self, _: config::RuntimeListener) -> Told<'_> {
         Box::pin(std::future::ready(Ok(())))
     }
+
+    fn job(&self, _: JobDeed) -> Told<'_> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn opened(&self, _: &str) {}
 }
 
 /// The command, with the recorder in the place of its engine. What it says goes to stderr: stdout is the answer's.

@@ -67,6 +67,7 @@ impl Checking<'_> {
         let chosen: Vec<_> =
             given.iter().filter_map(|policy| self.policy(policy, policies)).collect();
         self.namespace_last(given, &chosen);
+        self.temporary_behind(given, &chosen);
         let max_connections = self.size(raw.max_connections, MOST_CONNECTIONS);
         let mut hosts: Vec<String> =
             raw.hosts.iter().flatten().map(|host| self.text(host)).collect();

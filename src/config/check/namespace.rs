@@ -113,7 +113,7 @@ impl Checking<'_> {
 }
 
 /// Where what must outlive a process is kept.
-fn default_folder() -> PathBuf {
+pub(super) fn default_folder() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/dockgate");
     }

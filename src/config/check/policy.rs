@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::super::policy::{AllowedBind, Authz, Conservative, Policy, PolicyKind, Ports, Rego};
 use super::super::raw;
 use super::kinds::{self, SectionKind, section};
+use super::temporary::{RawEnv, RawWhen};
 use super::{Checking, DEFAULT_POLICY};
 use crate::wire::url::HttpUrl;
 
@@ -22,7 +23,9 @@ const REGO_INPUT: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kind that shows its callers another engine than there is.
-const NAMESPACE: &str = "namespace";
+pub(super) const NAMESPACE: &str = "namespace";
+/// The kind that names other policies: it is checked after them.
+pub(super) const TEMPORARY: &str = "temporary-listener";
 
 /// What a `[policy.NAME]` turned out to be; `None` when something is wrong with it.
 pub(super) type Policies = Vec<(String, Option<Policy>)>;
@@ -50,6 +53,13 @@ section! {
     network_pool: Spanned<String>,
     registry: Spanned<String>,
     shared: Spanned<Vec<Spanned<String>>>,
+    when: Spanned<RawWhen>,
+    mount: Spanned<String>,
+    policies: Spanned<Vec<Spanned<String>>>,
+    namespace: Spanned<String>,
+    ends: Spanned<String>,
+    grace: Spanned<String>,
+    env: Spanned<RawEnv>,
 }
 
 /// A new policy is a row here.
@@ -79,23 +89,33 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
         keys: &["name", "key", "network_pool", "registry", "ports", "shared"],
         check: |cx, name, raw| cx.namespace(name, raw).map(|one| PolicyKind::Namespace(one.into())),
     },
+    SectionKind {
+        name: TEMPORARY,
+        keys: &["when", "mount", "policies", "namespace", "ends", "grace", "env"],
+        check: |cx, name, raw| {
+            cx.temporary(name, raw).map(|one| PolicyKind::TemporaryListener(one.into()))
+        },
+    },
 ];
 
 impl Checking<'_> {
     pub(super) fn policies(&mut self, raw: BTreeMap<Spanned<String>, RawPolicy>) -> Policies {
         let check = |(name, raw): (Spanned<String>, RawPolicy)| {
             let audits = self.audits(raw.mode.as_ref());
-            if let (true, Some(mode), NAMESPACE) = (audits, &raw.mode, raw.kind.get_ref().as_str())
+            if let (true, Some(mode)) = (audits, &raw.mode)
+                && let Some(why) = never_audits(raw.kind.get_ref())
             {
-                let what =
-                    "a namespace cannot only audit: names are the caller's own, or they are not";
-                self.complaints.add(mode.span(), what, "leave `mode` out");
+                self.complaints.add(mode.span(), why, "leave `mode` out");
             }
             let kind = self.policy_kind(&name, raw);
             let name = name.into_inner();
-            (name.clone(), kind.map(|kind| Policy { name, audits, kind }))
+            let policy = (name.clone(), kind.map(|kind| Policy { name, audits, kind }));
+            self.known.push(policy);
         };
-        raw.into_iter().map(check).collect()
+        let is_last = |(_, raw): &(_, RawPolicy)| raw.kind.get_ref() == TEMPORARY;
+        let (last, first): (Vec<_>, Vec<_>) = raw.into_iter().partition(is_last);
+        first.into_iter().chain(last).for_each(check);
+        std::mem::take(&mut self.known)
     }
 
     /// What a listener's `policies` names: a `[policy.NAME]`, or a kind that needs no keys.
@@ -170,7 +190,7 @@ impl Checking<'_> {
 
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
         match kind {
-            "transparent-cache" | "temporary-listener" => {
+            "transparent-cache" => {
                 self.complaints.add(at, format!("policy `{kind}` is not built yet"), "");
             }
             _ => self.complaints.add(
@@ -312,6 +332,16 @@ impl Checking<'_> {
                 }
             },
         }
+    }
+}
+
+fn never_audits(kind: &str) -> Option<&'static str> {
+    match kind {
+        NAMESPACE => {
+            Some("a namespace cannot only audit: names are the caller's own, or they are not")
+        }
+        TEMPORARY => Some("a temporary listener cannot only audit: a container has it, or has not"),
+        _ => None,
     }
 }
 

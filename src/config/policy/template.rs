@@ -48,6 +48,11 @@ impl Template {
         Ok(Template(pieces))
     }
 
+    /// The same for everybody.
+    pub fn fixed(text: &str) -> Template {
+        Template(vec![TemplatePart::Text(text.to_owned())])
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -16,7 +16,7 @@ use super::rules::{Allowed, Scalar};
 use super::{Conservative, count, state};
 use crate::api::doc::Value;
 use crate::api::endpoint::Minor;
-use crate::api::grammar::mounts::{self, BINDS, MOUNTS, Mount, MountSource};
+use crate::api::grammar::mounts::{self, BINDS, ENGINE_SOCKETS, MOUNTS, Mount, MountSource};
 use crate::config::AllowedBind;
 use crate::policy::edit::Edit;
 use crate::policy::{Context, Fact, Question};
@@ -28,8 +28,6 @@ const PLAIN_OPTIONS: &[&str] =
 const FORCES: Minor = 44;
 /// Orders to relabel files of the host for SELinux: taken out, as a way to trouble others.
 const RELABEL: &[&str] = &["z", "Z"];
-/// Where clients expect the engine's socket.
-pub(super) const ENGINE_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
 
 /// Whether a create body mounts a path of the host, or may through another container.
 pub(super) fn is_mounted(create: &Value) -> bool {
@@ -46,6 +44,9 @@ pub(super) fn mount(
     cx: &Context<'_>,
 ) -> Judgement {
     match (allowed, &mount.source) {
+        (_, MountSource::Host(path)) if with.around.gives_sockets && is_given(path, with) => {
+            yes(has_plain_options(mount))
+        }
         // What else of it may be set is said by the rules of its parts.
         (Allowed::NamedVolume, MountSource::Tmpfs | MountSource::Image(_)) => Judgement::Yes,
         (Allowed::NamedVolume, MountSource::Volume("")) => Judgement::Yes,
@@ -69,6 +70,11 @@ pub(super) fn mount(
         (Allowed::OwnSocket, MountSource::Host(path)) => own_socket(judge, with, path, mount),
         _ => Judgement::No,
     }
+}
+
+/// A policy behind this one gives another socket in its place, or refuses.
+fn is_given(path: &str, with: &Conservative) -> bool {
+    ENGINE_SOCKETS.contains(&path) || with.around.own_socket.as_deref() == Some(Path::new(path))
 }
 
 /// Whether what is mounted is what this text of `Binds` asks for.

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Bind, Config, Listener};
+use crate::config::{Bind, Config, Listener, PolicyKind};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
@@ -15,6 +15,10 @@ pub struct Surroundings {
     pub forbidden: Vec<PathBuf>,
     /// The listener's socket file, for containers that are to have what their maker has.
     pub own_socket: Option<PathBuf>,
+    /// Where the sockets of jobs are.
+    pub jobs: PathBuf,
+    /// Whether a policy behind puts another socket in the place of the engine's, or refuses it.
+    pub gives_sockets: bool,
 }
 
 /// Whatever the configuration says: the kernel's own, and where engines have their sockets and data.
@@ -45,11 +49,16 @@ impl Surroundings {
         let sockets = config.listeners.iter().map(|one| &one.bind).chain(&config.admin);
         let ours = sockets.filter_map(socket).map(Path::to_owned);
         let files = config.files().into_iter().map(absolute);
+        let jobs = [config.jobs.dir.clone(), config.jobs.ledger.clone()];
         let fixed = FORBIDDEN.iter().map(PathBuf::from);
         Surroundings {
             shares_host,
-            forbidden: fixed.chain(engine).chain(ours).chain(files).collect(),
+            forbidden: fixed.chain(engine).chain(ours).chain(files).chain(jobs).collect(),
             own_socket: socket(&listener.bind).map(Path::to_owned),
+            jobs: config.jobs.dir.clone(),
+            gives_sockets: listener.policies.iter().any(|policy| {
+                matches!(policy.kind, PolicyKind::TemporaryListener(_)) && !policy.audits
+            }),
         }
     }
 }

@@ -25,9 +25,10 @@ fn chain(policies: &str, mode: &str) -> Chain {
                 Box::new(Conservative::new("p", settings, &Surroundings::default()).unwrap())
             }
             PolicyKind::Limits(settings) => Box::new(Limits::new("p", settings)),
-            other @ (PolicyKind::Rego(_) | PolicyKind::Authz(_) | PolicyKind::Namespace(_)) => {
-                panic!("{other:?}")
-            }
+            other @ (PolicyKind::Rego(_)
+            | PolicyKind::Authz(_)
+            | PolicyKind::Namespace(_)
+            | PolicyKind::TemporaryListener(_)) => panic!("{other:?}"),
         };
         if policy.audits { Link::auditing(built) } else { Link::new(built) }
     };

@@ -62,6 +62,22 @@ impl Namespaces {
         Ok(Namespaces { name: name.to_owned(), settings: settings.clone(), key, shared })
     }
 
+    /// One that everybody is in, by this name.
+    pub fn fixed(
+        name: &str,
+        settings: &config::Namespace,
+        namespace: &str,
+    ) -> Result<Namespaces, Invalid> {
+        let settings = config::Namespace { name: Template::fixed(namespace), ..settings.clone() };
+        Namespaces::new(name, &settings)
+    }
+
+    /// What the engine's names of the things of such a one begin with, and those of its images.
+    pub fn prefixes(&self, namespace: &str) -> (String, String) {
+        let tenant = Tenant::new(&self.key, namespace.to_owned());
+        (tenant.sent(""), self.prefix(&tenant))
+    }
+
     /// Whose namespace a caller is in.
     fn tenant(&self, cx: &Context<'_>) -> Result<Tenant, Reason> {
         Ok(Tenant::new(&self.key, fill(&self.settings.name, cx)?))

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::super::host::{self, ENGINE_SOCKETS};
+use super::super::host;
 use super::super::rules::{Allowed, Requirement, Rule, Scalar};
 use super::super::surroundings;
 use crate::api::doc::Value;
-use crate::api::grammar::mounts::{MountSource, of_bind};
+use crate::api::grammar::mounts::{ENGINE_SOCKETS, MountSource, of_bind};
 
 /// Directories for `binds`, and whether they are to be writable.
 pub(super) type Binds = BTreeMap<PathBuf, bool>;

@@ -67,7 +67,12 @@ fn given() -> (config::Conservative, Surroundings) {
     let forbidden = vec!["/run/docker.sock".into(), "/etc".into()];
     (
         settings,
-        Surroundings { shares_host: true, forbidden, own_socket: Some("/run/g/own.sock".into()) },
+        Surroundings {
+            shares_host: true,
+            forbidden,
+            own_socket: Some("/run/g/own.sock".into()),
+            ..Default::default()
+        },
     )
 }
 

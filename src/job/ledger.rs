@@ -1,0 +1,156 @@
+//! The ledger: what must be known of jobs after whatever end of this process.
+//!
+//! A file a job, JSON that can be read by people. `Jobs` writes it before the engine is asked for anything. What must stay
+//! true: a job is written whole or not at all, and is on the disk when `put` returns; a file that cannot be read is left
+//! alone and told.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub id: String,
+    /// The `[policy.NAME]` that says what holds inside.
+    pub policy: String,
+    /// The listener that its container was made through.
+    pub listener: String,
+    pub user: Option<String>,
+    /// The engine's own id: with another one nothing is removed.
+    pub engine: String,
+    /// Its container, once that is made.
+    pub container: Option<String>,
+    /// What the engine's names of the job's things begin with, and its names of the job's images.
+    pub prefix: String,
+    pub images: String,
+    /// In seconds since 1970.
+    pub began: u64,
+    /// When all of it was gone; it is kept for what may still come of calls that were under way.
+    pub gone: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct Ledger {
+    folder: PathBuf,
+}
+
+impl Ledger {
+    pub fn new(folder: &Path) -> Ledger {
+        Ledger { folder: folder.to_owned() }
+    }
+
+    /// All jobs, and what is wrong with files that are none.
+    pub fn read(&self) -> io::Result<(Vec<JobRecord>, Vec<String>)> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((Vec::new(), Vec::new()));
+            }
+            Err(error) => return Err(error),
+        };
+        let (mut jobs, mut wrong) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let path = entry?.path();
+            match path.extension().and_then(|end| end.to_str()) {
+                Some("json") => match read(&path) {
+                    Ok(job) => jobs.push(job),
+                    Err(error) => wrong.push(format!("`{}`: {error}", path.display())),
+                },
+                // Of a process that ended while it wrote.
+                Some("draft") => fs::remove_file(&path)?,
+                _ => {}
+            }
+        }
+        Ok((jobs, wrong))
+    }
+
+    pub fn put(&self, job: &JobRecord) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let draft = self.folder.join(format!("{}.draft", job.id));
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&serde_json::to_vec_pretty(job)?)?;
+        file.sync_all()?;
+        fs::rename(&draft, self.path(&job.id))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    pub fn remove(&self, id: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+}
+
+fn read(path: &Path) -> Result<JobRecord, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let job: JobRecord = text
+        .parse::<serde_json::Value>()
+        .and_then(serde_json::from_value)
+        .map_err(|error| error.to_string())?;
+    match path.file_stem().and_then(|stem| stem.to_str()) == Some(&job.id) && is_id(&job.id) {
+        true => Ok(job),
+        false => Err("it is named otherwise than its job".to_owned()),
+    }
+}
+
+/// It is a part of paths and names.
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: &str) -> JobRecord {
+        JobRecord {
+            id: id.to_owned(),
+            policy: "sockets".to_owned(),
+            listener: "ci".to_owned(),
+            user: Some("ann".to_owned()),
+            engine: "ABCD".to_owned(),
+            container: None,
+            prefix: "dgaaaaaaaaaa-".to_owned(),
+            images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
+            began: 1,
+            gone: None,
+        }
+    }
+
+    #[test]
+    fn what_was_put_is_there_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(&dir.path().join("state/jobs"));
+        assert_eq!(ledger.read().unwrap(), (Vec::new(), Vec::new()));
+        let mut one = job("0a");
+        ledger.put(&one).unwrap();
+        one.container = Some("c".repeat(64));
+        ledger.put(&one).unwrap();
+        assert_eq!(ledger.read().unwrap(), (vec![one], Vec::new()));
+        ledger.remove("0a").unwrap();
+        ledger.remove("0a").unwrap();
+        assert_eq!(ledger.read().unwrap().0, []);
+    }
+
+    #[test]
+    fn what_is_no_job_is_told_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(dir.path());
+        ledger.put(&job("0b")).unwrap();
+        fs::write(dir.path().join("0c.json"), "{").unwrap();
+        fs::copy(dir.path().join("0b.json"), dir.path().join("0d.json")).unwrap();
+        fs::write(dir.path().join("0e.draft"), "").unwrap();
+        let (jobs, wrong) = ledger.read().unwrap();
+        assert_eq!((jobs.len(), wrong.len()), (1, 2), "{wrong:?}");
+        assert!(dir.path().join("0c.json").exists() && !dir.path().join("0e.draft").exists());
+    }
+}

@@ -1,0 +1,204 @@
+//! Jobs: containers that have a Docker socket of their own, and everything that was made through it.
+//!
+//! `run` opens a listener for each and tells what becomes of it; `reaper` looks after those that end. What must stay true:
+//! the ledger knows of a job before the engine does; a job is forgotten when nothing of it can be left.
+
+pub mod ledger;
+mod reaper;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use ledger::{JobRecord, Ledger};
+pub use reaper::{Host, reap};
+
+/// For how long, in seconds, a container may still come that another process has asked for.
+const OPENING: u64 = 600;
+
+/// The jobs that there are.
+#[derive(Debug)]
+pub struct Jobs {
+    ledger: Ledger,
+    dir: PathBuf,
+    jobs: Mutex<BTreeMap<String, Job>>,
+    /// Told when there is something for the reaper to look at.
+    due: Notify,
+}
+
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub record: JobRecord,
+    /// For who judges calls on its socket.
+    pub container: Arc<OnceLock<String>>,
+    pub phase: JobPhase,
+    /// Whether the call that makes its container is one of this process.
+    is_here: bool,
+    /// Why it could not be ended yet.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobPhase {
+    /// The call that makes its container runs.
+    Opening,
+    Open,
+    Ending,
+    /// Nothing is left of it. It is remembered, for what may come of calls that were under way.
+    Gone,
+}
+
+impl JobPhase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobPhase::Opening => "opening",
+            JobPhase::Open => "open",
+            JobPhase::Ending => "ending",
+            JobPhase::Gone => "gone",
+        }
+    }
+}
+
+impl Jobs {
+    /// Those of the ledger; what is wrong with it is told.
+    pub fn of(ledger: &Path, dir: &Path) -> std::io::Result<(Jobs, Vec<String>)> {
+        let ledger = Ledger::new(ledger);
+        let (records, wrong) = ledger.read()?;
+        let known = records.into_iter().map(|record| (record.id.clone(), Job::known(record)));
+        let jobs = Mutex::new(known.collect());
+        Ok((Jobs { ledger, dir: dir.to_owned(), jobs, due: Notify::new() }, wrong))
+    }
+
+    /// A job's folder, which its container has.
+    pub fn folder(&self, id: &str) -> PathBuf {
+        crate::policy::temporary::folder(&self.dir, id)
+    }
+
+    /// Written down: the engine may be asked for its container.
+    pub fn begin(&self, record: JobRecord, most: usize) -> Result<Job, String> {
+        let mut jobs = self.lock();
+        let open = jobs.values().filter(|job| job.phase != JobPhase::Gone).count();
+        if open >= most {
+            return Err(format!("there are {open} jobs, and no more are opened (`jobs.sockets`)"));
+        }
+        self.put(&record)?;
+        let id = record.id.clone();
+        let job = Job { phase: JobPhase::Opening, is_here: true, ..Job::known(record) };
+        jobs.insert(id, job.clone());
+        Ok(job)
+    }
+
+    /// Its container is this one.
+    pub fn bind(&self, id: &str, container: &str) -> Result<(), String> {
+        let mut jobs = self.lock();
+        let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
+        let record = JobRecord { container: Some(container.to_owned()), ..job.record.clone() };
+        self.put(&record)?;
+        job.record = record;
+        let _ = job.container.set(container.to_owned());
+        if !job.is_here && job.phase == JobPhase::Opening {
+            job.phase = JobPhase::Open;
+        }
+        Ok(())
+    }
+
+    /// The call that was to make its container has ended: whether there is one is looked up where nobody has said.
+    pub fn opened(&self, id: &str) {
+        if let Some(job) = self.lock().get_mut(id)
+            && job.phase == JobPhase::Opening
+        {
+            job.phase = JobPhase::Open;
+        }
+        self.due.notify_one();
+    }
+
+    /// It is over: what is left of it is removed.
+    pub fn end(&self, id: &str) -> Result<(), String> {
+        let mut jobs = self.lock();
+        let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
+        job.phase = JobPhase::Ending;
+        drop(jobs);
+        self.due.notify_one();
+        Ok(())
+    }
+
+    /// Nothing was made of it.
+    pub fn forget(&self, id: &str) {
+        self.lock().remove(id);
+        if let Err(error) = self.ledger.remove(id) {
+            tracing::error!(job = id, %error, "the ledger keeps a job that is gone");
+        }
+    }
+
+    pub fn all(&self) -> Vec<Job> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub fn get(&self, id: &str) -> Option<Job> {
+        self.lock().get(id).cloned()
+    }
+
+    fn gone(&self, id: &str) -> Result<(), String> {
+        let mut jobs = self.lock();
+        let Some(job) = jobs.get_mut(id) else { return Ok(()) };
+        let record = JobRecord { gone: Some(now()), ..job.record.clone() };
+        self.put(&record)?;
+        (job.record, job.phase, job.error) = (record, JobPhase::Gone, None);
+        Ok(())
+    }
+
+    fn failed(&self, id: &str, why: &str) {
+        if let Some(job) = self.lock().get_mut(id) {
+            job.error = Some(why.to_owned());
+        }
+    }
+
+    fn put(&self, record: &JobRecord) -> Result<(), String> {
+        self.ledger.put(record).map_err(|error| format!("the ledger cannot be written: {error}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// As the ledger has it.
+    fn known(record: JobRecord) -> Job {
+        // The process before may still make it, or the engine, which was asked to.
+        let may_come = record.container.is_none() && record.began + OPENING > now();
+        let phase = match record.gone {
+            Some(_) => JobPhase::Gone,
+            None if may_come => JobPhase::Opening,
+            None => JobPhase::Open,
+        };
+        let container = Arc::new(record.container.clone().map(OnceLock::from).unwrap_or_default());
+        Job { record, container, phase, is_here: false, error: None }
+    }
+
+    /// Whether the reaper is waited for.
+    fn is_due(&self) -> bool {
+        match self.phase {
+            JobPhase::Ending => true,
+            JobPhase::Open => self.record.container.is_none(),
+            JobPhase::Opening | JobPhase::Gone => false,
+        }
+    }
+
+    /// Whether its socket is to be open.
+    pub fn is_served(&self) -> bool {
+        matches!(self.phase, JobPhase::Opening | JobPhase::Open)
+    }
+}
+
+/// In seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! Ends jobs whose containers are gone, and removes what was made through their sockets.
+//!
+//! `run` starts it once. It follows the engine's events, and looks at every job whenever it connects, every minute, and
+//! when it is told to. What must stay true: whatever ends when, a job whose container is gone is swept until nothing is
+//! left; with another engine than the job's nothing is touched.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::JobRecord;
+use super::sweep::{Swept, sweep};
+use super::{Job, JobPhase, Jobs, now};
+use crate::api::endpoint::{Minor, NEWEST, Resource};
+use crate::config::JobEnd;
+use crate::engine::{Engine, EngineError, Inspected, Subject};
+use crate::wire::trail::Trail;
+
+/// How often every job is looked at, whatever the events say.
+const EVERY: Duration = Duration::from_secs(60);
+/// Between two tries to reach an engine that is away, and to remove what it does not let go.
+const PAUSE: Duration = Duration::from_secs(1);
+/// For how long a job is remembered that is gone: a call that was under way may still make something.
+const REMEMBERED: u64 = 3600;
+
+/// What the reaper needs of the rest of the program.
+pub trait Host: Send + Sync {
+    /// The engine as it is configured now.
+    fn engine(&self) -> Engine;
+
+    /// Nobody comes in by the job's socket any more, and what went on there has ended.
+    fn close(&self, id: String) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// When jobs of this policy are over; none where the configuration has no such policy any more.
+    fn ends(&self, policy: &str) -> Option<JobEnd>;
+}
+
+/// Until `stop`.
+pub async fn reap(jobs: Arc<Jobs>, host: Arc<dyn Host>, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        loop {
+            let reaper = Reaper { jobs: &jobs, host: &*host };
+            if let Err(error) = reaper.follow().await {
+                tracing::debug!(%error, "jobs cannot be looked after");
+            }
+            // Woken by a job that ends meanwhile, it tries again as well.
+            let _ = tokio::time::timeout(PAUSE, jobs.due.notified()).await;
+        }
+    })
+    .await;
+}
+
+struct Reaper<'r> {
+    jobs: &'r Jobs,
+    host: &'r dyn Host,
+}
+
+/// What becomes of a job that is looked at.
+enum Next {
+    Stays,
+    /// Looked at again after this long.
+    Later(Duration),
+    Ends,
+}
+
+impl Reaper<'_> {
+    /// As long as the engine tells of its events.
+    async fn follow(&self) -> Result<(), EngineError> {
+        if self.jobs.all().is_empty() {
+            self.jobs.due.notified().await;
+        }
+        let engine = self.host.engine();
+        let version = engine.versions(&Trail::default()).await?.newest.min(NEWEST);
+        let filters = json!({ "type": ["container", "network", "volume", "image"] }).to_string();
+        let mut events = engine.events(version, &filters).await?;
+        let on = On { engine: &engine, version };
+        let mut next = self.look(&on, |_| true).await?;
+        loop {
+            let looked = tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => match self.concerned(&event) {
+                        Some(id) => self.look(&on, |job| job.record.id == id).await?,
+                        None => continue,
+                    },
+                    None => return Ok(()),
+                },
+                () = self.jobs.due.notified() => self.look(&on, Job::is_due).await?,
+                () = tokio::time::sleep_until(next) => {
+                    next = Instant::now() + EVERY;
+                    self.look(&on, |job| job.phase != JobPhase::Gone || is_old(job)).await?
+                }
+            };
+            next = next.min(looked);
+        }
+    }
+
+    /// The job that an event may be the end of, or that is gone and has left what it tells of.
+    fn concerned(&self, event: &Json) -> Option<String> {
+        let text = |path: &str| event.pointer(path).and_then(Json::as_str).unwrap_or_default();
+        let (action, id) = (text("/Action"), text("/Actor/ID"));
+        let name = match text("/Type") {
+            "container" | "network" => text("/Actor/Attributes/name"),
+            "volume" => id,
+            _ => text("/Actor/Attributes/name"),
+        };
+        let concerns = |job: &Job| match job.phase {
+            // Any container that is made may be the one that it waited for.
+            JobPhase::Gone if job.record.container.is_none() => action == "create",
+            JobPhase::Gone => {
+                let is_own =
+                    name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
+                is_own && matches!(action, "create" | "tag" | "pull" | "rename")
+            }
+            _ => {
+                let is_its = job.record.container.as_deref() == Some(id);
+                is_its && matches!(action, "destroy" | "die")
+            }
+        };
+        self.jobs.all().into_iter().find(concerns).map(|job| job.record.id)
+    }
+
+    /// Looks at these; gives when to look again at the latest.
+    async fn look(
+        &self,
+        on: &On<'_>,
+        wanted: impl Fn(&Job) -> bool,
+    ) -> Result<Instant, EngineError> {
+        let mut next = EVERY;
+        let mut known = None;
+        for job in self.jobs.all().iter().filter(|job| wanted(job)) {
+            let engine = match &known {
+                Some(engine) => engine,
+                None => known.insert(on.engine_id().await?),
+            };
+            if job.record.engine != *engine {
+                let why =
+                    "the engine is another than the one that it began on: nothing of it is removed";
+                self.jobs.failed(&job.record.id, why);
+                continue;
+            }
+            match self.look_at(on, job).await {
+                Ok(Next::Later(later)) => next = next.min(later),
+                Ok(Next::Stays | Next::Ends) => {}
+                Err(error) => {
+                    tracing::warn!(job = job.record.id, %error, "a job cannot be ended yet");
+                    self.jobs.failed(&job.record.id, &error.to_string());
+                    next = next.min(PAUSE);
+                }
+            }
+        }
+        Ok(Instant::now() + next)
+    }
+
+    async fn look_at(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
+        let id = &job.record.id;
+        let next = match job.phase {
+            JobPhase::Opening if job.is_here => Next::Stays,
+            JobPhase::Opening => self.has_come(on, job).await?,
+            JobPhase::Ending => Next::Ends,
+            JobPhase::Open => self.is_over(on, job).await?,
+            JobPhase::Gone => {
+                let folder = self.jobs.folder(id);
+                // Asked for by a call that was cut off, and made when the job was over already.
+                if let Some(late) = on.container_with(&folder.to_string_lossy()).await? {
+                    on.remove_container(&late).await?;
+                }
+                let swept = sweep(on.engine, on.version, &job.record).await?;
+                if !swept.is_nothing() {
+                    told(&job.record, swept, "what came late of a job is removed");
+                }
+                if is_old(job) {
+                    self.jobs.forget(id);
+                }
+                Next::Stays
+            }
+        };
+        if let Next::Ends = next {
+            self.jobs.end(id).map_err(anyhow::Error::msg)?;
+            self.host.close(id.clone()).await;
+            let swept = sweep(on.engine, on.version, &job.record).await?;
+            remove_folder(&self.jobs.folder(id))?;
+            self.jobs.gone(id).map_err(anyhow::Error::msg)?;
+            told(&job.record, swept, "a job has ended");
+        }
+        Ok(next)
+    }
+
+    /// Of a job whose container another process has asked for.
+    async fn has_come(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
+        let id = &job.record.id;
+        match on.container_with(&self.jobs.folder(id).to_string_lossy()).await? {
+            Some(container) => self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?,
+            None if job.record.began + super::OPENING < now() => self.jobs.opened(id),
+            None => {}
+        }
+        Ok(Next::Stays)
+    }
+
+    async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
+        let Some(container) = &job.record.container else {
+            // Whoever made it has not heard of it, or was not there any more when it was made.
+            return match on
+                .container_with(&self.jobs.folder(&job.record.id).to_string_lossy())
+                .await?
+            {
+                Some(container) => {
+                    self.jobs.bind(&job.record.id, &container).map_err(anyhow::Error::msg)?;
+                    Ok(Next::Stays)
+                }
+                None => Ok(Next::Ends),
+            };
+        };
+        let found = match on.look_up(Subject::Container(container)).await? {
+            None => return Ok(Next::Ends),
+            Some(found) => found,
+        };
+        Ok(match self.host.ends(&job.record.policy) {
+            Some(JobEnd::Die { grace }) => since_it_ran(&found, grace),
+            Some(JobEnd::Destroy) | None => Next::Stays,
+        })
+    }
+}
+
+/// Whether nothing can come of it any more.
+fn is_old(job: &Job) -> bool {
+    job.record.gone.is_some_and(|gone| gone + REMEMBERED < now())
+}
+
+/// Of a container that is to run, or the job is over.
+fn since_it_ran(container: &Json, grace: Duration) -> Next {
+    let state = |key: &str| container.get("State").and_then(|state| state.get(key));
+    let is_over = state("Running") == Some(&Json::Bool(false))
+        && !matches!(state("Status").and_then(Json::as_str), Some("created" | "restarting"));
+    let finished = state("FinishedAt").and_then(Json::as_str);
+    let finished = finished.and_then(|time| humantime::parse_rfc3339(time).ok());
+    match finished.filter(|_| is_over) {
+        None => Next::Stays,
+        Some(finished) => match (finished + grace).duration_since(SystemTime::now()) {
+            Ok(left) if !left.is_zero() => Next::Later(left),
+            _ => Next::Ends,
+        },
+    }
+}
+
+struct On<'e> {
+    engine: &'e Engine,
+    version: Minor,
+}
+
+impl On<'_> {
+    async fn engine_id(&self) -> Result<String, EngineError> {
+        let info = self.engine.look_up(self.version, Subject::Info, &Trail::default()).await?;
+        let Inspected::Json(info) = info else { return Ok(String::new()) };
+        Ok(info.get("ID").and_then(Json::as_str).unwrap_or_default().to_owned())
+    }
+
+    async fn look_up(&self, subject: Subject<'_>) -> anyhow::Result<Option<Json>> {
+        match self.engine.look_up(self.version, subject, &Trail::default()).await? {
+            Inspected::Json(json) => Ok(Some(json)),
+            Inspected::Nothing => Ok(None),
+            Inspected::Failed(why) => anyhow::bail!("what the engine says cannot be read: {why}"),
+        }
+    }
+
+    async fn remove_container(&self, id: &str) -> anyhow::Result<()> {
+        let trail = Trail::default();
+        let removed = self.engine.remove(self.version, Resource::Container, id, &trail).await?;
+        removed.map_err(anyhow::Error::msg)
+    }
+
+    /// The container that has a folder: only dockgate gives it to one.
+    async fn container_with(&self, folder: &str) -> anyhow::Result<Option<String>> {
+        let filter = json!({ "volume": [folder] }).to_string();
+        let list = self.look_up(Subject::List(Resource::Container, Some(&filter))).await?;
+        let first = list.as_ref().and_then(|list| list.get(0)?.get("Id")?.as_str());
+        Ok(first.map(str::to_owned))
+    }
+}
+
+fn remove_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn told(job: &JobRecord, swept: Swept, what: &str) {
+    let Swept { containers, networks, volumes, images } = swept;
+    let (id, listener) = (&job.id, &job.listener);
+    tracing::info!(job = id, %listener, containers, networks, volumes, images, "{what}");
+}

@@ -1,0 +1,159 @@
+//! Removes everything that was made through a job's socket.
+//!
+//! `reaper` calls it, as often as it takes. What must stay true: only what has the job's own prefix in its name is
+//! removed; it may be called again after any failure.
+
+use serde_json::{Value as Json, json};
+
+use super::ledger::JobRecord;
+use crate::api::endpoint::{Minor, Resource};
+use crate::api::grammar::reference::without_slash;
+use crate::engine::{Engine, EngineError, Inspected, Subject};
+use crate::wire::trail::Trail;
+
+/// A container with `restart` may be made again while others are removed; more rounds are for the next time.
+const ROUNDS: usize = 8;
+
+/// How many of each kind were removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    pub(super) containers: usize,
+    pub(super) networks: usize,
+    pub(super) volumes: usize,
+    pub(super) images: usize,
+}
+
+impl Swept {
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Swept::default()
+    }
+}
+
+/// Why something is left.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Left {
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    #[error("{what} `{name}` cannot be removed: {why}")]
+    Refused { what: &'static str, name: String, why: String },
+    #[error("what the engine has cannot be read: {0}")]
+    Unread(String),
+}
+
+pub(super) async fn sweep(engine: &Engine, version: Minor, job: &JobRecord) -> Result<Swept, Left> {
+    let mut swept = Swept::default();
+    let on = On { engine, version, trail: Trail::default() };
+    // In this order: what uses another goes first.
+    swept.containers = on.all(Resource::Container, job).await?;
+    swept.networks = on.all(Resource::Network, job).await?;
+    swept.volumes = on.all(Resource::Volume, job).await?;
+    swept.images = on.all(Resource::Image, job).await?;
+    Ok(swept)
+}
+
+struct On<'e> {
+    engine: &'e Engine,
+    version: Minor,
+    trail: Trail,
+}
+
+impl On<'_> {
+    async fn all(&self, resource: Resource, job: &JobRecord) -> Result<usize, Left> {
+        let mut removed = 0;
+        for _ in 0..ROUNDS {
+            let names = self.names(resource, job).await?;
+            if names.is_empty() {
+                return Ok(removed);
+            }
+            for name in names {
+                self.remove(resource, &name).await?;
+                removed += 1;
+            }
+        }
+        Err(Left::Unread("there are more and more things".to_owned()))
+    }
+
+    /// Its things of one kind, by the names that the engine has.
+    async fn names(&self, resource: Resource, job: &JobRecord) -> Result<Vec<String>, Left> {
+        let prefix = match resource {
+            Resource::Image => &job.images,
+            _ => &job.prefix,
+        };
+        let filter = match resource {
+            // Images have no filter for the beginning of a name.
+            Resource::Image => json!({}),
+            _ => json!({ "name": [format!("^/?{prefix}")] }),
+        };
+        let filter = filter.to_string();
+        let subject = Subject::List(resource, Some(&filter));
+        let list = match self.engine.look_up(self.version, subject, &self.trail).await? {
+            Inspected::Json(json) => json,
+            Inspected::Nothing => return Ok(Vec::new()),
+            Inspected::Failed(why) => return Err(Left::Unread(why)),
+        };
+        // Once more, whatever the engine makes of filters.
+        let is_own = |name: &&str| !prefix.is_empty() && name.starts_with(prefix.as_str());
+        Ok(names_in(resource, &list).filter(is_own).map(str::to_owned).collect())
+    }
+
+    async fn remove(&self, resource: Resource, name: &str) -> Result<(), Left> {
+        let removed = match resource {
+            // Off an image its name is taken; what others have on it stays.
+            Resource::Image => {
+                self.engine.remove_unused(self.version, resource, name, &self.trail).await?
+            }
+            _ => self.engine.remove(self.version, resource, name, &self.trail).await?,
+        };
+        let what = match resource {
+            Resource::Container => "container",
+            Resource::Network => "network",
+            Resource::Volume => "volume",
+            _ => "image",
+        };
+        removed.map_err(|why| Left::Refused { what, name: name.to_owned(), why })
+    }
+}
+
+/// The names in a list of the engine's: of a container its own, of an image all of them.
+fn names_in(resource: Resource, list: &Json) -> Box<dyn Iterator<Item = &str> + '_> {
+    let items = list.get("Volumes").unwrap_or(list).as_array().into_iter().flatten();
+    match resource {
+        Resource::Container => Box::new(items.filter_map(move |one| {
+            let names = texts(one.get("Names"));
+            names.into_iter().map(without_slash).find(|name| !name.contains('/'))
+        })),
+        Resource::Image => Box::new(items.flat_map(move |one| {
+            let (tags, digests) = (texts(one.get("RepoTags")), texts(one.get("RepoDigests")));
+            // A digest is a name of its own only where there is no tag: it goes with the last of them.
+            if tags.is_empty() { digests } else { tags }
+        })),
+        _ => Box::new(items.filter_map(|one| one.get("Name")?.as_str())),
+    }
+}
+
+fn texts(value: Option<&Json>) -> Vec<&str> {
+    let texts = value.and_then(Json::as_array).into_iter().flatten();
+    texts.filter_map(Json::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_things_themselves() {
+        let names = |resource, list: &Json| -> Vec<String> {
+            names_in(resource, list).map(str::to_owned).collect()
+        };
+        let containers = json!([{ "Names": ["/dga-b/alias", "/dga-web"] }, { "Names": null }]);
+        assert_eq!(names(Resource::Container, &containers), ["dga-web"]);
+        assert_eq!(names(Resource::Volume, &json!({ "Volumes": [{ "Name": "v" }] })), ["v"]);
+        assert_eq!(names(Resource::Volume, &json!({ "Volumes": null })), [""; 0]);
+        assert_eq!(names(Resource::Network, &json!([{ "Name": "n" }])), ["n"]);
+        let images = json!([
+            { "RepoTags": ["r/a:1", "r/b:1"], "RepoDigests": ["r/a@sha256:00"] },
+            { "RepoTags": null, "RepoDigests": ["r/c@sha256:01"] },
+        ]);
+        assert_eq!(names(Resource::Image, &images), ["r/a:1", "r/b:1", "r/c@sha256:01"]);
+    }
+}

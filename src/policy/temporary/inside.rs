@@ -1,0 +1,117 @@
+//! What holds on a job's socket besides the policies that the configuration names.
+//!
+//! `run::plan` puts `PeerInJob` in front of these and `InJob` behind them, before the namespace. What must stay true: only
+//! who runs in the job's own container, or in one that was made through the socket, is served; a container that asks for the
+//! engine's socket gets the job's.
+
+use std::sync::{Arc, OnceLock};
+
+use super::socket::{self, Sockets};
+use super::{LINKS, container_of, done};
+use crate::api::doc::Value;
+use crate::api::{Endpoint, Row, Typed};
+use crate::policy::{
+    Answer, Context, Deed, Edit, Fact, Policy, Question, Reads, Reason, Verdict, edit,
+};
+
+/// Lets in who is of the job.
+#[derive(Debug)]
+pub struct PeerInJob {
+    job: String,
+    /// The job's own container, once the engine has said its id.
+    container: Arc<OnceLock<String>>,
+}
+
+impl PeerInJob {
+    pub fn new(job: &str, container: &Arc<OnceLock<String>>) -> PeerInJob {
+        PeerInJob { job: job.to_owned(), container: Arc::clone(container) }
+    }
+}
+
+impl Policy for PeerInJob {
+    fn name(&self) -> &str {
+        "job"
+    }
+
+    fn request(&self, _: &Typed, cx: &Context<'_>) -> Verdict {
+        let Some(peer) = cx.identity.container() else {
+            let why = "this socket serves processes in containers of its job, and which one you are in is not known";
+            return Verdict::deny(self.refused(why.to_owned()));
+        };
+        if self.container.get().is_some_and(|own| own == peer) {
+            return Verdict::pass();
+        }
+        // As the namespace shows the engine: what is another's is not there.
+        let question = Question::Container(peer.to_owned());
+        match cx.facts.get(&question) {
+            None => Verdict::Ask(vec![question]),
+            Some(Fact::Json(_)) => Verdict::pass(),
+            Some(_) => {
+                let why = format!("this socket is job `{}`'s, and your container is not", self.job);
+                Verdict::deny(self.refused(why))
+            }
+        }
+    }
+}
+
+impl PeerInJob {
+    fn refused(&self, why: String) -> Reason {
+        Reason::new("job.peer", "request", why, "")
+    }
+}
+
+/// Gives the job's socket to those of its containers that ask for one.
+#[derive(Debug)]
+pub struct InJob {
+    job: String,
+    sockets: Sockets,
+}
+
+impl InJob {
+    pub fn new(job: &str, sockets: Sockets) -> InJob {
+        InJob { job: job.to_owned(), sockets }
+    }
+}
+
+impl Policy for InJob {
+    fn name(&self) -> &str {
+        "job"
+    }
+
+    fn request(&self, call: &Typed, _: &Context<'_>) -> Verdict {
+        match (call.endpoint(), call.doc()) {
+            (Endpoint::ContainerCreate, Some(doc)) if !self.sockets.asked(&doc.root).is_empty() => {
+                let mut root = doc.root.clone();
+                let links = self.sockets.of(&self.job).put(&mut root, &self.sockets);
+                let mut edits = edit::between(&doc.root, root);
+                edits.push(Edit::Note(LINKS, links.join("\n")));
+                Verdict::Pass(edits)
+            }
+            _ => Verdict::pass(),
+        }
+    }
+
+    fn strip(&self, made: &mut Value, _: &Context<'_>) {
+        self.sockets.strip(made);
+    }
+
+    fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {
+        match row.endpoint {
+            Endpoint::ContainerCreate => Reads::Whole,
+            _ => Reads::Nothing,
+        }
+    }
+
+    fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
+        let links = answer.call.note(LINKS).filter(|links| !links.is_empty());
+        let (Some(links), Some(container)) = (links, container_of(answer)) else {
+            return Verdict::pass();
+        };
+        let deed = Deed::Link {
+            container: container.to_owned(),
+            links: links.lines().map(str::to_owned).collect(),
+            to: socket::INSIDE.to_owned(),
+        };
+        done(cx, deed).map_or_else(|verdict| verdict, |()| Verdict::pass())
+    }
+}

@@ -1,0 +1,138 @@
+//! A job's socket in the create body of a container: the folder that it is in, and where it is found.
+//!
+//! `TemporaryListeners` puts it into a job's own container, `InJob` into those that ask for the engine's socket. A folder
+//! is bound, not the socket: the file of a socket that was bound is that socket for ever, and a gateway that was killed
+//! comes back with another. What must stay true: nothing that asks for the engine's socket by the paths that clients know, or
+//! for the caller's, is left; other ways to it are another policy's to refuse.
+
+use std::path::{Path, PathBuf};
+
+use crate::api::doc::Value;
+use crate::api::grammar::mounts::{self, BINDS, ENGINE_SOCKETS, Mount, MountSource};
+
+/// Where containers have the folder.
+const FOLDER: &str = "/run/dockgate";
+/// Their socket in it.
+pub(super) const INSIDE: &str = "/run/dockgate/docker.sock";
+pub const FILE: &str = "docker.sock";
+/// Files below are not put there before a container starts where one of these is a mount of its own.
+const ABOVE_SOCKETS: [&str; 5] = ["/", "/run", "/var", "/var/run", FOLDER];
+const HOST: &str = "DOCKER_HOST";
+
+/// Where jobs' sockets are, and the one that the caller came by.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    pub dir: PathBuf,
+    pub own: Option<PathBuf>,
+}
+
+/// One job's.
+#[derive(Clone, Debug)]
+pub struct Socket {
+    pub id: String,
+    folder: PathBuf,
+}
+
+impl Sockets {
+    pub fn of(&self, id: &str) -> Socket {
+        Socket { id: id.to_owned(), folder: super::folder(&self.dir, id) }
+    }
+
+    /// The mounts that ask for a socket to the engine.
+    pub fn asked<'v>(&self, root: &'v Value) -> Vec<Mount<'v>> {
+        mounts::of(root).into_iter().filter(|mount| self.is_socket(&mount.source)).collect()
+    }
+
+    fn is_socket(&self, source: &MountSource<'_>) -> bool {
+        let MountSource::Host(path) = source else { return false };
+        ENGINE_SOCKETS.contains(path) || self.own.as_deref() == Some(Path::new(path))
+    }
+
+    /// Takes off what `put` has put there.
+    pub fn strip(&self, made: &mut Value) {
+        let Some(host) = made.get_mut("HostConfig") else { return };
+        let Some(Value::List(binds)) = host.get_mut("Binds") else { return };
+        binds.retain(|bind| {
+            let source = bind.as_str().map(mounts::source_of_bind);
+            !matches!(source, Some((MountSource::Host(path), _))
+                if Path::new(path).parent() == Some(&self.dir))
+        });
+    }
+}
+
+impl Socket {
+    /// Puts it into a create body in the place of the engine's; gives where links are to lead to it.
+    pub fn put(&self, root: &mut Value, sockets: &Sockets) -> Vec<String> {
+        let asked = sockets.asked(root);
+        let mut links: Vec<String> = Vec::new();
+        let mut gone: Vec<(&'static str, usize)> = Vec::new();
+        for mount in &asked {
+            gone.push((mount.list, mount.index));
+            if !links.iter().any(|link| link == mount.target) {
+                links.push(mount.target.to_owned());
+            }
+        }
+        if let Some(host) = root.at_mut(&["HostConfig"]) {
+            take(host, &gone);
+            if let Some(binds) = host.at_mut(&["Binds"]) {
+                let mut list = binds.items().to_vec();
+                let folder = self.folder.to_string_lossy();
+                list.push(Value::String(format!("{folder}:{FOLDER}:ro")));
+                *binds = Value::List(list);
+            }
+        }
+        if takes_links(root) {
+            return links;
+        }
+        add_env(root, &[(HOST.to_owned(), format!("unix://{INSIDE}"))]);
+        Vec::new()
+    }
+}
+
+/// Takes these elements out of the lists of mounts.
+fn take(host: &mut Value, gone: &[(&'static str, usize)]) {
+    for (list, key) in [(BINDS, "Binds"), (mounts::MOUNTS, "Mounts")] {
+        let Some(Value::List(items)) = host.get_mut(key) else { continue };
+        let mut index = 0;
+        items.retain(|_| {
+            index += 1;
+            !gone.contains(&(list, index - 1))
+        });
+    }
+}
+
+/// Whether a link can be put into the container's own files before it starts, where clients look.
+pub(super) fn takes_links(root: &Value) -> bool {
+    let Some(host) = root.get("HostConfig") else { return true };
+    let is_above = |target: &str| {
+        let target = target.trim_end_matches('/');
+        ABOVE_SOCKETS.contains(&if target.is_empty() { "/" } else { target })
+    };
+    let tmpfs = host.get("Tmpfs").map(Value::entries).unwrap_or_default();
+    let is_covered = tmpfs.iter().any(|(target, _)| is_above(target))
+        || mounts::of(root)
+            .iter()
+            .any(|mount| mount.source == MountSource::Tmpfs && is_above(mount.target));
+    host.get("ReadonlyRootfs") != Some(&Value::Bool(true)) && !is_covered
+}
+
+/// Sets what is not set.
+pub(super) fn add_env(root: &mut Value, env: &[(String, String)]) {
+    if env.is_empty() {
+        return;
+    }
+    let Some(place) = root.at_mut(&["Env"]) else { return };
+    let mut list = place.items().to_vec();
+    let is_set = |list: &[Value], name: &str| {
+        list.iter().filter_map(Value::as_str).any(|one| {
+            // `NAME` alone takes it away from the image's.
+            one == name || one.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))
+        })
+    };
+    for (name, value) in env {
+        if !is_set(&list, name) {
+            list.push(Value::String(format!("{name}={value}")));
+        }
+    }
+    *place = Value::List(list);
+}

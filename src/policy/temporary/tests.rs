@@ -1,0 +1,214 @@
+//! What becomes of creates on a listener with `temporary-listener`, and on the socket of a job.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::json;
+
+use super::*;
+use crate::auth::Identity;
+use crate::config::PolicyKind;
+use crate::policy::rehearsal::{self, explore};
+use crate::policy::{Chain, Facts, Link};
+
+const TEXT: &str = r#"
+state_dir = "/nowhere"
+[jobs]
+dir = "/run/jobs"
+[[listener]]
+name = "ci"
+url = "unix:///run/ci.sock"
+policies = ["conservative", "sockets"]
+[policy.sockets]
+kind = "temporary-listener"
+when = { label = "type=build" }
+policies = ["conservative"]
+env = { DOCKER_BUILDKIT = "0", CI = "yes" }
+"#;
+
+/// With whether deeds come true.
+struct Rig {
+    chain: Chain,
+}
+
+impl Rig {
+    fn of(policies: &str) -> Rig {
+        let text = TEXT.replace(r#"["conservative", "sockets"]"#, policies);
+        let config = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None).unwrap();
+        let listener = &config.listeners[0];
+        let around = Surroundings::of(&config, listener);
+        let build = |policy| Link::new(crate::policy::build(policy, &around).unwrap());
+        Rig { chain: Chain::new(listener.policies.iter().map(build).collect()) }
+    }
+
+    /// The create body as the engine gets it, or why it does not.
+    fn create(&self, body: &Json) -> Result<Json, String> {
+        let body = body.to_string();
+        let call = rehearsal::Request {
+            method: "POST",
+            target: "/v1.43/containers/create?name=x",
+            body: body.as_bytes(),
+        };
+        let identity = Identity::imagined(Some("ann"));
+        let mut facts = Facts::default();
+        let call = rehearsal::parsed(&self.chain, &call).unwrap();
+        let mut deciding = self.chain.decide(call);
+        loop {
+            let cx = Context::new(&identity, "ci", crate::api::endpoint::KNOWN, &facts);
+            match deciding.step(&cx) {
+                crate::policy::Step::Ask(questions) => {
+                    for question in questions {
+                        let fact = match &question {
+                            Question::Fresh => Fact::Fresh("0123456789abcdef".repeat(2)),
+                            Question::Info => Fact::Json(Arc::new(json!({ "ID": "ENGINE" }))),
+                            _ => Fact::Absent,
+                        };
+                        facts.insert(question, fact);
+                    }
+                }
+                crate::policy::Step::Do(deeds) => {
+                    for deed in deeds {
+                        let Deed::Job(JobDeed::Open(wanted)) = &deed else { panic!("{deed:?}") };
+                        assert_eq!((&*wanted.engine, &*wanted.policy), ("ENGINE", "sockets"));
+                        assert_eq!(wanted.user.as_deref(), Some("ann"));
+                        facts.report(deed, Ok(()));
+                    }
+                }
+                crate::policy::Step::Done(call) => {
+                    let bytes = call.render();
+                    let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+                    return Ok(serde_json::from_slice(&bytes[at + 4..]).unwrap());
+                }
+                crate::policy::Step::Denied(reasons) => return Err(reasons[0].message()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+const FOLDER: &str = "/run/jobs/0123456789abcdef:/run/dockgate:ro";
+
+#[test]
+fn a_container_that_matches_has_a_folder_a_label_and_what_it_does_not_set() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let made = rig
+        .create(&json!({ "Image": "x", "Labels": { "type": "build" }, "Env": ["CI", "A=b"] }))
+        .unwrap();
+    assert_eq!(made["HostConfig"]["Binds"], json!([FOLDER]));
+    assert_eq!(made["Labels"]["io.dockgate.job"], "0123456789abcdef");
+    assert_eq!(made["Env"], json!(["CI", "A=b", "DOCKER_BUILDKIT=0"]));
+}
+
+#[test]
+fn the_engines_socket_is_never_what_it_gets() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let asked = json!({
+        "Image": "x",
+        "Labels": { "type": "build" },
+        "HostConfig": {
+            "Binds": ["/var/run/docker.sock:/var/run/docker.sock", "cache:/cache"],
+            "Mounts": [{ "Type": "bind", "Source": "/run/docker.sock", "Target": "/tmp/d" }],
+        },
+    });
+    let made = rig.create(&asked).unwrap();
+    assert_eq!(made["HostConfig"]["Binds"], json!(["cache:/cache", FOLDER]));
+    assert!(made["HostConfig"]["Mounts"].as_array().is_none_or(Vec::is_empty), "{made}");
+}
+
+#[test]
+fn another_container_gets_none_and_may_not_have_the_engines() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let made = rig.create(&json!({ "Image": "x", "Labels": { "type": "service" } })).unwrap();
+    assert_eq!(made.pointer("/HostConfig/Binds/0"), None);
+    for source in ["/var/run/docker.sock", "/run/docker.sock", "/run/ci.sock"] {
+        let bind = format!("{source}:/var/run/docker.sock");
+        let asked = json!({ "Image": "x", "HostConfig": { "Binds": [bind] } });
+        let refused = rig.create(&asked).unwrap_err();
+        assert!(
+            refused.contains("temporary.socket") && refused.contains("type=build"),
+            "{refused}"
+        );
+    }
+    // No folder of a job is anybody's to name.
+    let asked = json!({ "Image": "x", "HostConfig": { "Binds": ["/run/jobs/0a:/x"] } });
+    assert!(rig.create(&asked).is_err());
+}
+
+#[test]
+fn where_no_link_can_be_put_the_environment_says_where_it_is() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let host = "DOCKER_HOST=unix:///run/dockgate/docker.sock";
+    for (config, is_told) in [
+        (json!({ "ReadonlyRootfs": true }), true),
+        (json!({ "Tmpfs": { "/run": "" } }), true),
+        (json!({ "Mounts": [{ "Type": "tmpfs", "Target": "/var/run/" }] }), true),
+        (json!({ "Tmpfs": { "/tmp": "" } }), false),
+        (json!({}), false),
+    ] {
+        let asked = json!({ "Image": "x", "Labels": { "type": "build" }, "HostConfig": config });
+        let made = rig.create(&asked).unwrap();
+        let env = made["Env"].as_array().unwrap();
+        assert_eq!(env.contains(&json!(host)), is_told, "{config}");
+    }
+}
+
+#[test]
+fn what_stands_behind_it_is_refused_by_check() {
+    let text = TEXT.replace(r#"["conservative", "sockets"]"#, r#"["sockets", "conservative"]"#);
+    let refused = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("must stand behind the other policies"), "{refused}");
+}
+
+/// A caller in a container, on the socket of a job.
+fn in_job(peer: Option<&str>, knows: Option<&str>) -> bool {
+    let own = Arc::new(OnceLock::from("own".to_owned()));
+    let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", &own)))]);
+    let identity = Identity::imagined_as(
+        Some("ann"),
+        Vec::new(),
+        crate::auth::Claims::new(),
+        peer.map(str::to_owned),
+    );
+    let request = rehearsal::Request { method: "GET", target: "/v1.43/containers/json", body: b"" };
+    let outcome = explore(&chain, "job-j", &identity, &request, &|question| match question {
+        Question::Container(name) if Some(name.as_str()) == knows => {
+            Some(Fact::Json(Arc::new(json!({ "Id": name }))))
+        }
+        _ => Some(Fact::Absent),
+    });
+    matches!(outcome.verdict, rehearsal::Verdict::Allowed(_))
+}
+
+#[test]
+fn only_who_is_in_the_job_is_served() {
+    assert!(in_job(Some("own"), None));
+    assert!(in_job(Some("made"), Some("made")));
+    assert!(!in_job(Some("other"), Some("made")));
+    assert!(!in_job(None, None), "of the host, or not known");
+}
+
+#[test]
+fn a_kind_that_audits_or_lacks_what_holds_inside_is_refused() {
+    let refused = |from: &str, to: &str| {
+        let text = TEXT.replace(from, to);
+        let parsed = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None);
+        parsed.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let audit = refused("kind = \"temporary", "mode = \"audit\"\nkind = \"temporary");
+    assert!(audit.contains("cannot only audit"), "{audit}");
+    let none = refused("policies = [\"conservative\"]\nenv", "env");
+    assert!(none.contains("needs `policies`"), "{none}");
+    let itself = refused("policies = [\"conservative\"]\nenv", "policies = [\"sockets\"]\nenv");
+    assert!(!itself.is_empty());
+    let grace = refused("when =", "grace = \"3s\"\nwhen =");
+    assert!(grace.contains("`grace` is for"), "{grace}");
+    let away = refused("[jobs]", "[engine]\nurl = \"tcp://127.0.0.1:1\"\n[jobs]");
+    assert!(away.contains("needs the engine on this machine"), "{away}");
+    assert!(matches!(
+        crate::config::parse(TEXT, Path::new("t"), Path::new(""), &|_| None).unwrap().listeners[0]
+            .policies[1]
+            .kind,
+        PolicyKind::TemporaryListener(_)
+    ));
+}

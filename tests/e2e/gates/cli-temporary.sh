@@ -1,0 +1,105 @@
+# A job has a Docker socket of its own: what it makes is its own, and gone when the job is, whatever becomes of the gateway meanwhile.
+# e2e: timeout=400
+. "$E2E_LIB/gate.sh"
+mkdir jobs
+config() {
+    printf 'state_dir = "%s/state"\n[jobs]\ndir = "%s/jobs"\n' "$PWD" "$PWD"
+    printf '[admin]\nlisten = ["unix://%s/admin.sock"]\n' "$PWD"
+    printf '[[listener]]\nname = "ci"\nurl = "unix://%s/ci.sock"\npolicies = ["conservative", "sockets"]\n' "$PWD"
+    printf '[policy.sockets]\nkind = "temporary-listener"\nwhen = { label = "type=build" }\n'
+    printf 'policies = ["conservative"]\nnamespace = "inside"\nenv = { IN_A_JOB = "yes" }\n'
+    printf '[policy.inside]\nkind = "namespace"\nname = "{listener}"\nnetwork_pool = "10.215.0.0/16"\n'
+    printf 'shared = ["docker.io/library/busybox"]\n'
+}
+served() { # with the engine's section behind the keys of the whole file
+    { config | head -n 1; printf '[engine]\nurl = "unix://%s"\n' "$E2E_SOCK"; config | tail -n +2; } > g.toml
+    : > g.err
+    setpriv --pdeathsig KILL "$E2E_DOCKGATE" serve -c g.toml > g.access 2> g.err < /dev/null &
+    gate=$!
+    gates+=("$gate")
+    eventually curl -sf -m 10 -o out --unix-socket ci.sock http://engine/_ping
+}
+served
+ci() { DOCKER_HOST=unix://$PWD/ci.sock timeout -k 2 60 "$DOCKER" "$@"; }
+engine() { DOCKER_HOST=unix://$E2E_SOCK timeout -k 2 60 "$DOCKER" "$@"; }
+dockgate() { "$E2E_DOCKGATE" "$@" --admin "unix://$PWD/admin.sock"; }
+
+# the CLI of this machine and what it is linked to, for containers that have none
+mkdir -p root/bin
+cp "$DOCKER" root/bin/docker
+ldd "$DOCKER" | grep -oE '/[^ ]+' | while read -r lib; do
+    mkdir -p "root$(dirname "$lib")"
+    cp -L "$lib" "root$lib"
+done
+job() { # NAME [OPTION...]: a container that sleeps, with a CLI
+    local name=$1
+    shift
+    ci create --name "$name" --label type=build "$@" busybox sleep 900 > "$name.id" || return 1
+    tar -C root -c . | ci cp - "$name:/" && ci start "$name" > out
+}
+in() { # JOB COMMAND...: of a docker CLI in the job
+    local name=$1
+    shift
+    ci exec -i "$name" docker "$@"
+}
+
+works - job one
+works - job two
+for name in one two; do
+    works - in "$name" volume create data
+    works - in "$name" network create front
+    works - in "$name" run -d --name web --network front -v data:/data busybox sh -c "echo $name > /data/of; exec sleep 900"
+    works "web" in "$name" ps --format '{{.Names}}'
+done
+for name in one two; do
+    eventually sh -c "DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec $name docker exec web cat /data/of | grep -qx $name"
+done
+works "yes" ci exec one printenv IN_A_JOB
+works "" sh -c "DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec one printenv DOCKER_HOST || true"
+# an image of its own, by the classic builder
+works - sh -c "printf 'FROM busybox\nRUN echo built > /built\n' | DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec -i -e DOCKER_BUILDKIT=0 one docker build -t app -"
+works "built" in one run --rm app cat /built
+fails "No such (image|object)" in two image inspect app
+# who asks for the engine's socket gets the job's
+works "app" in one run --rm -v /var/run/docker.sock:/var/run/docker.sock -v /bin:/x busybox sh -c 'ls -l /var/run/docker.sock | grep -q /run/dockgate && echo app'
+fails "privileged|Privileged" in one run --rm --privileged busybox true
+# nobody else, were they root on the host
+works job.peer sh -c 'curl -s --unix-socket "jobs/$(ls jobs | head -n 1)/docker.sock" http://e/containers/json | grep -o job.peer'
+# another user in the container, and one whose files cannot be written to
+works - ci exec -u 1000:1000 one docker ps
+works - ci create --name shut --label type=build --read-only busybox sleep 900
+works - ci start shut
+works "unix:///run/dockgate/docker.sock" ci exec shut printenv DOCKER_HOST
+works - ci exec shut test -S /run/dockgate/docker.sock
+# one that gets none may not have the engine's
+fails "temporary.socket" ci run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox true
+works - ci run --rm busybox test ! -e /run/dockgate
+
+# killed, and there again
+kill -KILL "$gate"
+served
+works "web" in one ps --format '{{.Names}}'
+works - dockgate jobs
+works 3 sh -c "'$E2E_DOCKGATE' jobs --admin unix://$PWD/admin.sock | grep -c ' open '"
+# every stage of a job starts its container again
+works - ci restart -t 0 one
+works "web" in one ps --format '{{.Names}}'
+
+# its end takes all of it, and nothing of others
+here() { [ -z "$(engine ps -aq --filter "name=$1")$(engine volume ls -q --filter "name=$1")$(engine network ls -q --filter "name=$1")" ]; }
+prefix=$(engine ps --format '{{.Names}}' | grep -E -- '^dg[a-z2-7]{10}-web$' | while read -r web; do
+    [ "$(engine exec "$web" cat /data/of)" != one ] || echo "${web%web}"
+done)
+works - test -n "$prefix"
+works - ci rm -f one
+eventually here "$prefix"
+works "web" in two ps --format '{{.Names}}'
+works "two" in two exec web cat /data/of
+image() { ! engine images --format '{{.Repository}}' | grep -q /app; }
+eventually image
+# while no gateway is there
+kill -KILL "$gate"
+works - engine rm -f two shut
+served
+all_gone() { here dg && [ -z "$(ls jobs)" ]; }
+eventually all_gone
