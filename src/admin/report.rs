@@ -1,4 +1,4 @@
-//! What is said of listeners and caches over the admin socket, as JSON.
+//! What is said of listeners, jobs and caches over the admin socket, as JSON.
 //!
 //! Written by `listeners` and `caches`, read by `dockgate listener` and `dockgate cache`. What must stay true: a field keeps its name and its
 //! meaning; sizes are in bytes, times in ms since 1970.

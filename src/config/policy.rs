@@ -153,6 +153,20 @@ impl Policy {
         matches!(self.kind, PolicyKind::Namespace(_))
     }
 
+    pub fn temporary(&self) -> Option<&TemporaryListener> {
+        match &self.kind {
+            PolicyKind::TemporaryListener(settings) => Some(settings),
+            _ => None,
+        }
+    }
+
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match &self.kind {
+            PolicyKind::Namespace(settings) => Some(settings),
+            _ => None,
+        }
+    }
+
     /// The key that is made at the first start, where the operator has not given one.
     pub fn made_key(&self) -> Option<&File> {
         match &self.kind {

@@ -304,11 +304,7 @@ pub(super) fn temporary<'c>(
     name: &str,
 ) -> anyhow::Result<&'c config::TemporaryListener> {
     let policies = config.listeners.iter().flat_map(|listener| &listener.policies);
-    let found =
-        policies.filter(|policy| policy.name == name).find_map(|policy| match &policy.kind {
-            PolicyKind::TemporaryListener(settings) => Some(&**settings),
-            _ => None,
-        });
+    let found = policies.filter(|policy| policy.name == name).find_map(config::Policy::temporary);
     found.with_context(|| format!("no listener has a policy `{name}` for jobs any more"))
 }
 

@@ -34,7 +34,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("policy", "auth::Identity"),
     ("auth", "http_client::HttpClient"),
     ("gateway", "buildkit::"),
-    ("job", "gateway"),
     ("cache", "registry::"),
     ("registry", "cache::store"),
     ("registry", "cache::route"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::super::policy::{JobEnd, Namespace, Policy, PolicyKind, Template, TemporaryListener};
+use super::super::policy::{JobEnd, Namespace, Policy, Template, TemporaryListener};
 use super::super::{File, Jobs};
 use super::namespace::default_folder;
 use super::policy::{NAMESPACE, Policies, RawPolicy, TEMPORARY};
@@ -66,19 +66,20 @@ impl Checking<'_> {
 
     fn policy_inside(&mut self, name: &Spanned<String>, known: &Policies) -> Option<Policy> {
         let policy = self.policy(name, known)?;
-        match policy.kind {
-            PolicyKind::Namespace(_) => {
-                let what = "inside of a job is a namespace of its own already";
-                let hint = "what that one is like is said by `namespace = \"NAME\"`";
+        let wrong = match (policy.namespace(), policy.temporary()) {
+            (Some(_), _) => Some((
+                "inside of a job is a namespace of its own already",
+                "what that one is like is said by `namespace = \"NAME\"`",
+            )),
+            (_, Some(_)) => Some(("a job has no jobs of its own", "take it out")),
+            (None, None) => None,
+        };
+        match wrong {
+            Some((what, hint)) => {
                 self.complaints.add(name.span(), what, hint);
                 None
             }
-            PolicyKind::TemporaryListener(_) => {
-                let what = "a job has no jobs of its own";
-                self.complaints.add(name.span(), what, "take it out");
-                None
-            }
-            _ => Some(policy),
+            None => Some(policy),
         }
     }
 
@@ -102,13 +103,11 @@ impl Checking<'_> {
             });
         };
         let name = self.text(given);
-        let found = known.iter().find(|(other, _)| *other == name);
-        match found {
-            Some((_, Some(Policy { kind: PolicyKind::Namespace(namespace), .. }))) => {
-                Some((**namespace).clone())
-            }
+        let found = known.iter().find(|(other, _)| *other == name).map(|(_, policy)| policy);
+        match found.map(|policy| (policy, policy.as_ref().and_then(Policy::namespace))) {
+            Some((_, Some(namespace))) => Some(namespace.clone()),
             // It has been complained of.
-            Some((_, None)) => None,
+            Some((None, None)) => None,
             _ => {
                 let what = format!("there is no `[policy.{name}]` of kind `{NAMESPACE}`");
                 self.complaints.add(given.span(), what, "leave it out, or write one");
@@ -169,8 +168,8 @@ impl Checking<'_> {
 
     /// It changes what all behind it would see: only a namespace stands there.
     pub(super) fn temporary_behind(&mut self, given: &[Spanned<String>], chosen: &[Policy]) {
-        let is_temporary = |one: &Policy| matches!(one.kind, PolicyKind::TemporaryListener(_));
-        let Some(first) = chosen.iter().position(is_temporary) else { return };
+        let first = chosen.iter().position(|one| one.temporary().is_some());
+        let Some(first) = first else { return };
         let behind = chosen.get(first + 1..).unwrap_or_default();
         if behind.iter().any(|one| !one.is_view())
             && let Some(at) = given.get(first)

@@ -44,7 +44,7 @@ pub(super) fn mount(
     cx: &Context<'_>,
 ) -> Judgement {
     match (allowed, &mount.source) {
-        (_, MountSource::Host(path)) if with.around.gives_sockets && is_given(path, with) => {
+        (_, MountSource::Host(path)) if !judge.is_made && is_given(path, with) => {
             yes(has_plain_options(mount))
         }
         // What else of it may be set is said by the rules of its parts.
@@ -72,8 +72,13 @@ pub(super) fn mount(
     }
 }
 
-/// A policy behind this one gives another socket in its place, or refuses.
+/// Whether a policy behind this one gives another socket in its place, or refuses. In a container that is there it is what
+/// it is.
 fn is_given(path: &str, with: &Conservative) -> bool {
+    with.around.gives_sockets && is_own_socket(path, with)
+}
+
+fn is_own_socket(path: &str, with: &Conservative) -> bool {
     ENGINE_SOCKETS.contains(&path) || with.around.own_socket.as_deref() == Some(Path::new(path))
 }
 

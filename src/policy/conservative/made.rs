@@ -137,6 +137,7 @@ pub(super) fn mounted(
     let mounts = json.get("Mounts").and_then(Json::as_array);
     for (index, one) in mounts.into_iter().flatten().enumerate() {
         let source = match text(one, "Type") {
+            "bind" if with.around.is_given_folder(text(one, "Source")) => continue,
             "bind" => MountSource::Host(text(one, "Source")),
             "volume" => MountSource::Volume(text(one, "Name")),
             "tmpfs" => MountSource::Tmpfs,

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Bind, Config, Listener, PolicyKind};
+use crate::config::{Bind, Config, Listener};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
@@ -56,10 +56,18 @@ impl Surroundings {
             forbidden: fixed.chain(engine).chain(ours).chain(files).chain(jobs).collect(),
             own_socket: socket(&listener.bind).map(Path::to_owned),
             jobs: config.jobs.dir.clone(),
-            gives_sockets: listener.policies.iter().any(|policy| {
-                matches!(policy.kind, PolicyKind::TemporaryListener(_)) && !policy.audits
-            }),
+            gives_sockets: listener
+                .policies
+                .iter()
+                .any(|policy| policy.temporary().is_some() && !policy.audits),
         }
+    }
+}
+
+impl Surroundings {
+    /// The folder of a job's socket, which a policy behind has given to a container: nobody else can.
+    pub(super) fn is_given_folder(&self, path: &str) -> bool {
+        self.gives_sockets && Path::new(path).parent() == Some(&self.jobs)
     }
 }
 

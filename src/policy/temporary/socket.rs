@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::LABEL;
 use crate::api::doc::Value;
 use crate::api::grammar::mounts::{self, BINDS, ENGINE_SOCKETS, Mount, MountSource};
 
@@ -50,6 +51,9 @@ impl Sockets {
 
     /// Takes off what `put` has put there.
     pub fn strip(&self, made: &mut Value) {
+        if let Some(Value::Object(labels)) = made.get_mut("Labels") {
+            labels.retain(|(name, _)| name != LABEL);
+        }
         let Some(host) = made.get_mut("HostConfig") else { return };
         let Some(Value::List(binds)) = host.get_mut("Binds") else { return };
         binds.retain(|bind| {

@@ -212,3 +212,28 @@ fn a_kind_that_audits_or_lacks_what_holds_inside_is_refused() {
         PolicyKind::TemporaryListener(_)
     ));
 }
+
+#[test]
+fn what_has_the_engines_own_socket_already_is_not_the_listeners() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let started = |source: &str| {
+        let made = json!({
+            "Id": "c".repeat(64), "Name": "/x", "Config": { "Image": "x" },
+            "HostConfig": { "Binds": [format!("{source}:/x")], "NetworkMode": "default" },
+            "Mounts": [{ "Type": "bind", "Source": source, "Destination": "/x", "RW": false }],
+        });
+        let request =
+            rehearsal::Request { method: "POST", target: "/v1.43/containers/x/start", body: b"" };
+        let identity = Identity::imagined(Some("ann"));
+        let outcome = explore(&rig.chain, "ci", &identity, &request, &|question| match question {
+            Question::Container(_) => Some(Fact::Json(Arc::new(made.clone()))),
+            Question::Info => Some(Fact::Json(Arc::new(json!({ "ID": "ENGINE" })))),
+            _ => Some(Fact::Absent),
+        });
+        matches!(outcome.verdict, rehearsal::Verdict::Allowed(_))
+    };
+    assert!(started("/run/jobs/0123456789abcdef"));
+    for source in ["/var/run/docker.sock", "/run/ci.sock", "/run/jobs", "/run/jobs/a/b", "/srv"] {
+        assert!(!started(source), "{source}");
+    }
+}

@@ -22,7 +22,7 @@ served() { # with the engine's section behind the keys of the whole file
 served
 ci() { DOCKER_HOST=unix://$PWD/ci.sock timeout -k 2 60 "$DOCKER" "$@"; }
 engine() { DOCKER_HOST=unix://$E2E_SOCK timeout -k 2 60 "$DOCKER" "$@"; }
-dockgate() { "$E2E_DOCKGATE" "$@" --admin "unix://$PWD/admin.sock"; }
+dockgate() { "$E2E_DOCKGATE" "$@" --socket "unix://$PWD/admin.sock"; }
 
 # the CLI of this machine and what it is linked to, for containers that have none
 mkdir -p root/bin
@@ -37,7 +37,7 @@ job() { # NAME [OPTION...]: a container that sleeps, with a CLI
     ci create --name "$name" --label type=build "$@" busybox sleep 900 > "$name.id" || return 1
     tar -C root -c . | ci cp - "$name:/" && ci start "$name" > out
 }
-in() { # JOB COMMAND...: of a docker CLI in the job
+inside() { # JOB COMMAND...: of a docker CLI in the job
     local name=$1
     shift
     ci exec -i "$name" docker "$@"
@@ -45,31 +45,32 @@ in() { # JOB COMMAND...: of a docker CLI in the job
 
 works - job one
 works - job two
+[ "$failures" = 0 ] || exit 1
 for name in one two; do
-    works - in "$name" volume create data
-    works - in "$name" network create front
-    works - in "$name" run -d --name web --network front -v data:/data busybox sh -c "echo $name > /data/of; exec sleep 900"
-    works "web" in "$name" ps --format '{{.Names}}'
+    works - inside "$name" volume create data
+    works - inside "$name" network create front
+    works - inside "$name" run -d --name web --network front -v data:/data busybox sh -c "echo $name > /data/of; exec sleep 900"
+    works "web" inside "$name" ps --format '{{.Names}}'
 done
 for name in one two; do
     eventually sh -c "DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec $name docker exec web cat /data/of | grep -qx $name"
 done
-works "yes" ci exec one printenv IN_A_JOB
-works "" sh -c "DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec one printenv DOCKER_HOST || true"
+works "yes" ci exec one sh -c 'echo $IN_A_JOB'
+works "" ci exec one sh -c 'echo $DOCKER_HOST'
 # an image of its own, by the classic builder
 works - sh -c "printf 'FROM busybox\nRUN echo built > /built\n' | DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec -i -e DOCKER_BUILDKIT=0 one docker build -t app -"
-works "built" in one run --rm app cat /built
-fails "No such (image|object)" in two image inspect app
+works "built" inside one run --rm app cat /built
+fails "No such (image|object)" inside two image inspect app
 # who asks for the engine's socket gets the job's
-works "app" in one run --rm -v /var/run/docker.sock:/var/run/docker.sock -v /bin:/x busybox sh -c 'ls -l /var/run/docker.sock | grep -q /run/dockgate && echo app'
-fails "privileged|Privileged" in one run --rm --privileged busybox true
+works "app" inside one run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox sh -c 'ls -l /var/run/docker.sock | grep -q /run/dockgate && echo app'
+fails "privileged|Privileged" inside one run --rm --privileged busybox true
 # nobody else, were they root on the host
 works job.peer sh -c 'curl -s --unix-socket "jobs/$(ls jobs | head -n 1)/docker.sock" http://e/containers/json | grep -o job.peer'
 # another user in the container, and one whose files cannot be written to
 works - ci exec -u 1000:1000 one docker ps
 works - ci create --name shut --label type=build --read-only busybox sleep 900
 works - ci start shut
-works "unix:///run/dockgate/docker.sock" ci exec shut printenv DOCKER_HOST
+works "unix:///run/dockgate/docker.sock" ci exec shut sh -c 'echo $DOCKER_HOST'
 works - ci exec shut test -S /run/dockgate/docker.sock
 # one that gets none may not have the engine's
 fails "temporary.socket" ci run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox true
@@ -78,28 +79,33 @@ works - ci run --rm busybox test ! -e /run/dockgate
 # killed, and there again
 kill -KILL "$gate"
 served
-works "web" in one ps --format '{{.Names}}'
+works "web" inside one ps --format '{{.Names}}'
 works - dockgate jobs
-works 3 sh -c "'$E2E_DOCKGATE' jobs --admin unix://$PWD/admin.sock | grep -c ' open '"
+works 3 sh -c "'$E2E_DOCKGATE' jobs --socket unix://$PWD/admin.sock | grep -c ' open '"
 # every stage of a job starts its container again
 works - ci restart -t 0 one
-works "web" in one ps --format '{{.Names}}'
+works "web" inside one ps --format '{{.Names}}'
 
 # its end takes all of it, and nothing of others
-here() { [ -z "$(engine ps -aq --filter "name=$1")$(engine volume ls -q --filter "name=$1")$(engine network ls -q --filter "name=$1")" ]; }
+left() { # PREFIX: what the engine has by such names
+    engine ps -a --filter "name=$1" --format 'container {{.Names}}'
+    engine volume ls --filter "name=$1" --format 'volume {{.Name}}'
+    engine network ls --filter "name=$1" --format 'network {{.Name}}'
+}
+here() { left "$1" && [ -z "$(left "$1")" ]; }
 prefix=$(engine ps --format '{{.Names}}' | grep -E -- '^dg[a-z2-7]{10}-web$' | while read -r web; do
     [ "$(engine exec "$web" cat /data/of)" != one ] || echo "${web%web}"
 done)
 works - test -n "$prefix"
 works - ci rm -f one
 eventually here "$prefix"
-works "web" in two ps --format '{{.Names}}'
-works "two" in two exec web cat /data/of
+works "web" inside two ps --format '{{.Names}}'
+works "two" inside two exec web cat /data/of
 image() { ! engine images --format '{{.Repository}}' | grep -q /app; }
 eventually image
 # while no gateway is there
 kill -KILL "$gate"
 works - engine rm -f two shut
 served
-all_gone() { here dg && [ -z "$(ls jobs)" ]; }
+all_gone() { dockgate jobs && left '^dg' && ls jobs && [ -z "$(left ^dg)$(ls jobs)" ]; }
 eventually all_gone

@@ -70,6 +70,10 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "namespace.foreign",
         "a policy `namespace`: something of the host's or the engine's that is nobody's own",
     ),
+    (
+        "job.peer",
+        "the socket of a [job](policies/temporary-listener.md): the caller is in no container of that job",
+    ),
     ("namespace.name", "a policy `namespace`: whose namespace the caller is in is not known"),
     ("namespace.network", "a policy `namespace`: its own bridge could not be made (503)"),
     (
@@ -118,6 +122,14 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "`path = \"own\"` stands with an operation whose path names nothing that can be judged",
     ),
     ("rules.unlisted", "the file of rules does not have the field, parameter or header"),
+    (
+        "temporary.listener",
+        "a policy `temporary-listener`: the job could not be opened, so that its container is not made (502)",
+    ),
+    (
+        "temporary.socket",
+        "a policy `temporary-listener`: the container gets no socket, and asks for the engine's",
+    ),
     ("volume.not-own", "the volume could not have been made here"),
 ];
 
