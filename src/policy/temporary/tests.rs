@@ -77,7 +77,8 @@ impl Rig {
                 crate::policy::Step::Done(call) => {
                     let bytes = call.render();
                     let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-                    return Ok(serde_json::from_slice(&bytes[at + 4..]).unwrap());
+                    let body = std::str::from_utf8(&bytes[at + 4..]).unwrap();
+                    return Ok(body.parse().unwrap());
                 }
                 crate::policy::Step::Denied(reasons) => return Err(reasons[0].message()),
                 other => panic!("{other:?}"),
