@@ -50,6 +50,7 @@ section! {
     network_pool: Spanned<String>,
     registry: Spanned<String>,
     shared: Spanned<Vec<Spanned<String>>>,
+    quota: Spanned<raw::limits::Quota>,
 }
 
 /// A new policy is a row here.
@@ -76,7 +77,7 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
     },
     SectionKind {
         name: NAMESPACE,
-        keys: &["name", "key", "network_pool", "registry", "ports", "shared"],
+        keys: &["name", "key", "network_pool", "registry", "ports", "shared", "quota"],
         check: |cx, name, raw| cx.namespace(name, raw).map(|one| PolicyKind::Namespace(one.into())),
     },
 ];

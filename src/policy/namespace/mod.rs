@@ -17,17 +17,20 @@ mod images;
 mod lists;
 mod look;
 mod names;
+mod nameless;
 mod network;
 mod ports;
 mod prune;
 mod request;
+mod quota;
 mod show;
 mod view;
 
+mod volumes;
 use aws_lc_rs::hmac;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::{Answer, Context, Item, Look, Policy, Question, Reads, Reason, Verdict, View};
+use super::{Answer, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View};
 use crate::api::answer::Marks;
 use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::AnswerKind;
@@ -102,6 +105,11 @@ impl Policy for Namespaces {
 
     fn view(&self) -> Option<&dyn View> {
         Some(self)
+    fn slot(&self, call: &Typed, cx: &Context<'_>) -> Option<Slot> {
+        let tenant = self.tenant(cx).ok()?;
+        quota::build(&Request { with: self, tenant: &tenant, call, cx })
+    }
+
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::{LABEL, Tenant};
-use super::{Namespaces, build, create, images, lists, network, prune};
+use super::{Namespaces, build, create, images, lists, network, prune, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::without_slash;
@@ -30,6 +30,7 @@ impl Request<'_> {
 
     fn edits(&self) -> Looked<Vec<Edit>> {
         use Endpoint as E;
+        quota::held(self)?;
         match self.call.endpoint() {
             E::SystemInfo
             | E::SystemVersion
@@ -343,9 +344,13 @@ impl Request<'_> {
             name => self.volume(name)?,
         };
         if let Some(place) = changed.at_mut(&["Name"]) {
+        quota::volume(self, &sent)?;
             *place = Value::String(sent);
         }
         self.label(&mut changed);
+        if let Some(labels) = changed.get_mut("Labels") {
+            volumes::without_ours(labels);
+        }
         Ok(edit::between(&root, changed))
     }
 
