@@ -145,6 +145,12 @@ pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
 /// The id of an image that is removed by it, for `answer`.
 pub(super) const REMOVED_NOTE: &str = "image";
 
+pub(super) fn get_all(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let names = request.call.query().all("names");
+    let sent = names.map(|name| used(request, name)).collect::<Looked<Vec<String>>>()?;
+    Ok(vec![Edit::Queries("names".into(), sent)])
+}
+
 pub(super) fn tag(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let text = request.call.names().first().map(String::as_str).unwrap_or_default();
     let repo = request.call.query().get("repo").unwrap_or_default();
@@ -305,7 +311,7 @@ fn shared_pull(request: &Request<'_>, image: &str) -> Looked<Vec<Edit>> {
 }
 
 /// The name for something new, which nobody else is to see.
-fn own_name(request: &Request<'_>, reference: &str) -> Looked<String> {
+pub(super) fn own_name(request: &Request<'_>, reference: &str) -> Looked<String> {
     if request.with.is_shared(reference) {
         return Err(says(
             403,

@@ -127,10 +127,11 @@ impl Request<'_> {
             E::ImageTag => images::tag(self),
             E::ImageCommit => images::commit(self),
             E::ImageCreate => images::create(self),
-            E::ImageGet
-            | E::ImageGetAll
-            | E::ImageLoad
-            | E::ImageAttestations
+            E::ImageGet => self.path(images::used),
+            E::ImageGetAll => images::get_all(self),
+            // What it names is looked at on its way (`archive`).
+            E::ImageLoad => Ok(Vec::new()),
+            E::ImageAttestations
             | E::DistributionInspect
             | E::ContentList
             | E::VolumeUpdate
@@ -343,14 +344,14 @@ impl Request<'_> {
             }
             name => self.volume(name)?,
         };
-        if let Some(place) = changed.at_mut(&["Name"]) {
         quota::volume(self, &sent)?;
+        if let Some(place) = changed.at_mut(&["Name"]) {
             *place = Value::String(sent);
         }
-        self.label(&mut changed);
         if let Some(labels) = changed.get_mut("Labels") {
             volumes::without_ours(labels);
         }
+        self.label(&mut changed);
         Ok(edit::between(&root, changed))
     }
 

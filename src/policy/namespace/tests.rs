@@ -165,6 +165,7 @@ impl SmallEngine {
     }
 }
 
+mod archive;
 mod nameless;
 mod quota;
 mod volumes;
