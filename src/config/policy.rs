@@ -92,6 +92,21 @@ pub struct Namespace {
     pub ports: NamespacePorts,
     /// Images that every namespace may read, by patterns of their full names.
     pub shared: Vec<String>,
+    pub quota: NamespaceQuota,
+}
+
+/// How much one namespace may have of each; without a number as much as there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceQuota {
+    pub containers: Option<u64>,
+    pub volumes: Option<u64>,
+    pub networks: Option<u64>,
+    /// Of all its images, as `docker images` tells their sizes.
+    pub image_bytes: Option<u64>,
+    /// Of the host, that its running containers have.
+    pub ports: Option<u64>,
+    /// At the same time.
+    pub builds: Option<u64>,
 }
 
 impl Namespace {

@@ -223,6 +223,18 @@ fn every_complaint_says_where_and_what_to_do() {
             "`some` says nothing of ports",
         ),
         (
+            "[policy.t]\nkind = \"namespace\"\nname = \"x\"\nquota = { containers = -1 }",
+            "dockgate.toml:4:24: not such a number",
+        ),
+        (
+            "[policy.t]\nkind = \"namespace\"\nname = \"x\"\nquota = { image_bytes = \"much\" }",
+            "dockgate.toml:4:25: not a size",
+        ),
+        (
+            "[policy.t]\nkind = \"namespace\"\nname = \"x\"\nquota = { cats = 1 }",
+            "unknown field `cats`",
+        ),
+        (
             &format!("{listener}url = \"unix:///x\"\npolicies = [\"frob\"]"),
             "dockgate.toml:4:13: there is no policy `frob`",
         ),

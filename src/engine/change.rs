@@ -69,6 +69,31 @@ impl Engine {
         })
     }
 
+    /// Gives an image one more name, with its tag; none to one that is not there any more.
+    pub async fn tag(
+        &self,
+        version: Minor,
+        image: &str,
+        name: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, ""));
+        if !is_a_name(image) {
+            return Ok(Err("that is no name".to_owned()));
+        }
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let line = format!(
+            "POST /v1.{version}/images/{}/tag?repo={}&tag={}",
+            encoded(image),
+            encoded(repository),
+            encoded(tag)
+        );
+        Ok(match self.change(&line, None, trail).await? {
+            (201 | 404, _) => Ok(()),
+            (status, body) => Err(words(status, &body)),
+        })
+    }
+
     /// Makes a network of a create body in JSON.
     pub async fn create_network(
         &self,

@@ -8,6 +8,7 @@ use super::body::{BodyError, BodyQuota};
 use super::callbacks::OpenedSession;
 use super::entries::EntryFilter;
 use super::exchange::{Both, both};
+use super::files::{ArchiveOf, Files};
 use super::head::Connection;
 use super::http2::{self, Speaks};
 use super::items::{ItemFilter, StreamEnd};
@@ -55,6 +56,8 @@ pub(super) struct Shape {
     pub(super) reads_answer: Reads,
     /// Of the archive that the client sends.
     pub(super) reads_entries: bool,
+    /// Of the archive that the engine sends policies change files.
+    changes_files: bool,
     /// What the policies were told of the engine.
     engine: Versions,
 }
@@ -75,6 +78,9 @@ impl Shape {
             is_native: terminates,
             reads_answer: chain.reads_answer(call, cx),
             reads_entries: chain.reads_entries(call, cx) || opens_context(call),
+            changes_files: call
+                .row()
+                .is_some_and(|row| row.answer == AnswerKind::Tar && chain.reads_files(row)),
             engine: cx.engine,
         }
     }
@@ -212,11 +218,14 @@ async fn relay(
             outbound.write(&head::verbatim(&head, false)).await?;
             return Ok(Ended::Hijacked);
         }
+        if shape.changes_files && head.status == 200 && !shape.is_head {
+            return outbound.shown(state, &asked, &head, shape).await;
+        }
         match shape.reads_answer {
             Reads::Whole => outbound.rewritten(state, &mut asked, &head, shape, MOST_JSON).await,
             Reads::Nothing => outbound.streamed(&head, shape).await,
             _ if is_error => outbound.rewritten(state, &mut asked, &head, shape, MOST_ERROR).await,
-            Reads::Items => outbound.itemised(state, &asked, &head, shape).await,
+            Reads::Items => outbound.shown(state, &asked, &head, shape).await,
             Reads::Errors | Reads::Status => outbound.streamed(&head, shape).await,
         }
     };
@@ -442,8 +451,9 @@ impl Outbound<'_> {
         Ok(Ended::Complete { client_keeps, engine_keeps })
     }
 
-    /// Shows a stream of JSON to the policies, value by value, and passes on what they leave of it.
-    async fn itemised(
+    /// Shows a stream to the policies, a value of its JSON or a file of its archive at a time, and passes on what they leave
+    /// of it.
+    async fn shown(
         &mut self,
         state: &ListenerState,
         asked: &AnswerContext<'_>,
@@ -459,11 +469,18 @@ impl Outbound<'_> {
         // A client of HTTP/1.0 knows no chunks, and is told by the end of the connection.
         let is_chunked = shape.http == 1 && head.version == 1;
         let connection = Connection { keeps: is_chunked && !shape.closes, http: head.version };
-        let filter =
-            ItemFilter { state, identity: asked.identity, call, engine: shape.engine, is_chunked };
         let first = head::streamed(head, connection, is_chunked);
-        let inbox = &mut self.from_engine;
-        match filter.pass(first, inbox, &mut framing, &mut self.to_client, self.bytes_sent).await {
+        let (identity, engine) = (asked.identity, shape.engine);
+        let (inbox, to, sent) = (&mut self.from_engine, &mut self.to_client, &mut *self.bytes_sent);
+        let end = if shape.changes_files {
+            let (trail, source) = (asked.trail, identity.peer().source());
+            let of = ArchiveOf { state, identity, call, engine, trail, source };
+            Files::new(of).pass(first, inbox, &mut framing, to, sent, is_chunked).await
+        } else {
+            let filter = ItemFilter { state, identity, call, engine, is_chunked };
+            filter.pass(first, inbox, &mut framing, to, sent).await
+        };
+        match end {
             StreamEnd::Complete => {
                 let engine_keeps = keeps(head) && !matches!(framing, Framing::UntilClose { .. });
                 Ok(Ended::Complete { client_keeps: connection.keeps, engine_keeps })

@@ -4,13 +4,10 @@
 //! not judged, and can take no other file of the context for it; all else streams. Nothing is held but the Dockerfile, which
 //! is bounded and counted.
 
-use std::io::Write as _;
-
-use flate2::write::MultiGzDecoder;
-
 use super::budget::Lease;
 use super::entries::{EntryFilter, UploadError, unreadable};
 use super::refusal::Refusal;
+use super::unpack::Unpacker;
 use super::{ListenerState, deeds, facts};
 use crate::api::dockerfile::{AskedBuild, ContextError, DockerfileFinder};
 use crate::api::endpoint::Versions;
@@ -22,30 +19,19 @@ use crate::wire::pump::{Inbox, PumpError};
 use crate::wire::tar::{Archive, TarError, padding, with_length};
 use crate::wire::trail::Trail;
 
-/// What dockerd takes for gzip (`compression.Detect`); docker-java and docker-py send it.
-const GZIP: &[u8] = b"\x1f\x8b\x08";
-/// One byte of it can be a thousand: a piece is at most a megabyte unpacked.
-const PIECE: usize = 1024;
 /// Of an entry.
 const HEADER: usize = 512;
 
 struct BuildContext<'f, 'a> {
     filter: &'f EntryFilter<'a>,
     build: AskedBuild,
-    packing: Packing,
+    unpacker: Unpacker,
     archive: Archive,
     finder: DockerfileFinder,
     held: Option<HeldFile>,
     /// What may go on, and has not yet.
     out: Vec<u8>,
     in_chunks: bool,
-}
-
-enum Packing {
-    /// These first bytes do not tell yet.
-    Unknown(Vec<u8>),
-    Plain,
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
 }
 
 /// A Dockerfile as far as it has come.
@@ -96,42 +82,22 @@ impl<'f, 'a> BuildContext<'f, 'a> {
             denied(vec![Reason::new("build.dockerfile", "?buildargs", why, "")])
         })?;
         let finder = DockerfileFinder::new(&build.filename);
+        let in_chunks = filter.call.sends_chunks();
         Ok(BuildContext {
             build,
             filter,
-            packing: Packing::Unknown(Vec::new()),
+            unpacker: Unpacker::new(in_chunks),
             archive: Archive::default(),
             finder: finder.map_err(|error| denied(vec![misplaced(error)]))?,
             held: None,
             out: Vec::new(),
-            in_chunks: filter.call.sends_chunks(),
+            in_chunks,
         })
     }
 
     async fn take(&mut self, part: &[u8], to: &mut Writer<'_>) -> Result<(), UploadError> {
-        if let Packing::Unknown(start) = &mut self.packing {
-            start.extend_from_slice(part);
-            if start.len() < GZIP.len() {
-                return Ok(());
-            }
-            let start = std::mem::take(start);
-            self.packing = match start.starts_with(GZIP) {
-                true if self.in_chunks => Packing::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-                // Its length would be another.
-                true => return Err(denied(unreadable(&TarError::Compressed))),
-                false => Packing::Plain,
-            };
-            return self.unpack(&start, to).await;
-        }
-        self.unpack(part, to).await
-    }
-
-    async fn unpack(&mut self, part: &[u8], to: &mut Writer<'_>) -> Result<(), UploadError> {
-        let Packing::Gzip(_) = &self.packing else { return self.plain(part, to).await };
-        for piece in part.chunks(PIECE) {
-            let Packing::Gzip(decoder) = &mut self.packing else { return Ok(()) };
-            decoder.write_all(piece).map_err(|_| broken())?;
-            let plain = std::mem::take(decoder.get_mut());
+        for piece in self.unpacker.pieces(part) {
+            let plain = self.unpacker.take(piece).map_err(denied)?;
             self.plain(&plain, to).await?;
         }
         Ok(())
@@ -229,14 +195,7 @@ impl<'f, 'a> BuildContext<'f, 'a> {
     }
 
     async fn finish(mut self, to: &mut Writer<'_>) -> Result<(), UploadError> {
-        let rest = match &mut self.packing {
-            Packing::Unknown(start) => std::mem::take(start),
-            Packing::Plain => Vec::new(),
-            Packing::Gzip(decoder) => {
-                decoder.try_finish().map_err(|_| broken())?;
-                std::mem::take(decoder.get_mut())
-            }
-        };
+        let rest = self.unpacker.finish().map_err(denied)?;
         self.plain(&rest, to).await?;
         if let Some(held) = &mut self.held {
             // An archive may end with its last file.
@@ -281,7 +240,7 @@ pub(super) async fn ask<T>(
         match asking(&facts::context(state, identity, engine, &facts)) {
             Step::Done(done) => return Ok(done),
             Step::Denied(reasons) => return Err(Refusal::Denied(reasons)),
-            Step::Answered(_) => return Err(Refusal::Answer("a policy answers what is no call")),
+            Step::Answered(reply) => return Err(Refusal::Answered(reply)),
             Step::Ask(questions) => {
                 facts::find_out(state, engine, identity, questions, trail, &mut facts).await?;
             }
@@ -302,11 +261,6 @@ fn unchangeable() -> Reason {
 
 fn denied(reasons: Vec<Reason>) -> UploadError {
     UploadError::Refused(Refusal::Denied(reasons))
-}
-
-fn broken() -> UploadError {
-    let why = "cannot be looked into: what begins as gzip does not go on so";
-    denied(vec![Reason::new("archive.unreadable", "the archive", why, "")])
 }
 
 fn misplaced(error: ContextError) -> Reason {

@@ -103,6 +103,7 @@ async fn carry_out_one(
         Deed::RemoveUnused(resource, name) => {
             state.engine.remove_unused(version, *resource, name, trail).await?
         }
+        Deed::Tag { image, name } => state.engine.tag(version, image, name, trail).await?,
         Deed::CreateNetwork { body, .. } => {
             state.engine.create_network(version, body, trail).await?
         }

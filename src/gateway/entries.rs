@@ -6,8 +6,8 @@
 
 use super::refusal::Refusal;
 use super::{ListenerState, facts};
-use crate::api::Typed;
 use crate::api::endpoint::Versions;
+use crate::api::{Endpoint, Typed};
 use crate::auth::{Identity, PeerKey};
 use crate::policy::{Facts, Reason};
 use crate::wire::framing::Framing;
@@ -44,8 +44,13 @@ impl EntryFilter<'_> {
         passed: &mut u64,
     ) -> Result<(), UploadError> {
         if self.call.has_open_context() {
-            // Boxed: what a build needs is not carried through every upload.
-            return Box::pin(self.pump_context(from, framing, to, passed)).await;
+            // Boxed: what these need is not carried through every upload.
+            return match self.call.endpoint() {
+                Endpoint::ImageBuild => {
+                    Box::pin(self.pump_context(from, framing, to, passed)).await
+                }
+                _ => Box::pin(self.pump_files(from, framing, to, passed)).await,
+            };
         }
         let mut archive = Archive::default();
         while !framing.is_done() {

@@ -14,6 +14,7 @@ mod deeds;
 mod entries;
 mod exchange;
 mod facts;
+mod files;
 mod grants;
 mod grpc;
 mod head;
@@ -29,6 +30,7 @@ mod running;
 mod sessions;
 mod slots;
 mod transfer;
+mod unpack;
 mod witness;
 
 use std::pin::Pin;

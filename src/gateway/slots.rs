@@ -8,16 +8,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::policy::Slot;
-
-/// A client may have read the end of an answer whose slot is not given back yet: who builds one thing after the other
-/// is not refused.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Slots {
@@ -25,8 +20,8 @@ pub(super) struct Slots {
     given_back: Notify,
 }
 
-/// Policy, listener and user.
-type SlotKey = (String, String, Option<String>);
+/// Policy, listener, user, and what has it.
+type SlotKey = (String, String, Option<String>, &'static str);
 
 /// A slot until it is dropped.
 #[derive(Debug)]
@@ -38,7 +33,7 @@ pub(super) struct HeldSlot {
 impl Slots {
     /// None where all are taken.
     pub(super) async fn take(self: &Arc<Slots>, slot: &Slot) -> Option<HeldSlot> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + slot.patience;
         loop {
             // Before looking, so that nothing is missed between.
             let mut told = pin!(self.given_back.notified());
@@ -53,7 +48,7 @@ impl Slots {
     }
 
     fn take_now(self: &Arc<Slots>, slot: &Slot) -> Option<HeldSlot> {
-        let key = (slot.policy.clone(), slot.listener.clone(), slot.user.clone());
+        let key = (slot.policy.clone(), slot.listener.clone(), slot.user.clone(), slot.what);
         let mut taken = self.taken();
         let count = taken.get(&key).copied().unwrap_or_default();
         if count >= slot.most {
@@ -87,7 +82,8 @@ mod tests {
     fn slot(user: Option<&str>, most: usize) -> Slot {
         let (policy, listener) = ("p".to_owned(), "l".to_owned());
         let user = user.map(str::to_owned);
-        Slot { policy, listener, user, most, rule: "r", what: "builds" }
+        let patience = Slot::A_MOMENT;
+        Slot { policy, listener, user, most, rule: "r", what: "builds", patience }
     }
 
     #[tokio::test(start_paused = true)]
@@ -102,6 +98,7 @@ mod tests {
         assert!(slots.take(&slot(None, 1)).await.is_some());
         let elsewhere = Slot { listener: "m".to_owned(), ..anns.clone() };
         assert!(slots.take(&elsewhere).await.is_some());
+        assert!(slots.take(&Slot { what: "ports", ..anns.clone() }).await.is_some());
         drop(first);
         let third = slots.take(&anns).await.unwrap();
         assert!(slots.take(&anns).await.is_none());

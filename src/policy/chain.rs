@@ -228,6 +228,44 @@ impl Chain {
             .try_for_each(|link| link.policy.entry(call, entry, &link.context(cx)))
     }
 
+    /// Whether any policy changes files of the archive that this route takes or gives.
+    pub fn reads_files(&self, row: &Row) -> bool {
+        file_readers(&self.links, row).next().is_some()
+    }
+
+    /// Whether any of them wants this file whole.
+    pub fn wants_file(&self, call: &Typed, entry: &TarEntry) -> Result<bool, Reason> {
+        let mut readers = file_readers(&self.links, call.row());
+        readers.try_fold(false, |any, link| Ok(link.policy.wants_file(call, entry)? || any))
+    }
+
+    /// Shows them a file, in their order; to be called again with the facts that a step asks for. What comes of it is the
+    /// file as they have changed it, if they have.
+    pub fn file(
+        &self,
+        call: &Typed,
+        entry: &TarEntry,
+        content: &[u8],
+        cx: &Context<'_>,
+    ) -> Step<Option<Vec<u8>>> {
+        let mut changed: Option<Vec<u8>> = None;
+        for link in file_readers(&self.links, call.row()) {
+            let now = changed.as_deref().unwrap_or(content);
+            match link.policy.file(call, entry, now, &link.context(cx)) {
+                Ok(None) => {}
+                Ok(Some(file)) => changed = Some(file),
+                Err(verdict) => match link.asked(verdict) {
+                    Verdict::Pass(_) => {}
+                    Verdict::Ask(questions) => return Step::Ask(questions),
+                    Verdict::Do(deeds) => return Step::Do(deeds),
+                    Verdict::Deny(reasons) => return Step::Denied(reasons),
+                    Verdict::Answer(reply) => return Step::Answered(reply),
+                },
+            }
+        }
+        Step::Done(changed)
+    }
+
     /// Shows the Dockerfile of a build to the policies that read them, in their order; to those that only audit it is not
     /// shown, as entries are not. To be called again with the facts that a step asks for.
     /// What comes of it is the file as they have changed it, if they have.
@@ -353,7 +391,8 @@ impl Deciding<'_> {
         // By BuildKit it has its Dockerfile from a session.
         let is_build = typed.endpoint() == Endpoint::ImageBuild
             && typed.query().get("version").is_none_or(|version| version != "2");
-        if is_build && readers(self.links).next().is_some() {
+        let is_read = is_build && readers(self.links).next().is_some();
+        if is_read || file_readers(self.links, typed.row()).next().is_some() {
             typed.open_context();
         }
         Step::Done(Permitted(call))
@@ -456,6 +495,11 @@ fn all_of<'c>(
 /// Whom Dockerfiles are shown to.
 fn readers(links: &[Link]) -> impl Iterator<Item = &Link> {
     links.iter().filter(|link| !link.audits && link.policy.reads_dockerfile())
+}
+
+/// Who changes files of archives; those that only audit change nothing.
+fn file_readers<'c>(links: &'c [Link], row: &Row) -> impl Iterator<Item = &'c Link> {
+    links.iter().filter(|link| !link.audits && link.policy.reads_files(row))
 }
 
 fn has_an_answer(link: &Link) -> Reason {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::builds::BuildSession;
 use super::namespace::image::Repository;
@@ -25,6 +26,8 @@ pub enum Deed {
     Remove(Resource, String),
     /// The same as a client would have it: not while it is used, and without its volumes.
     RemoveUnused(Resource, String),
+    /// An image gets one more name.
+    Tag { image: String, name: String },
     /// A network is made, of this create body.
     CreateNetwork { name: String, body: Arc<str> },
     /// On the engine itself, where a policy shows others something else (`Policy::view`).
@@ -100,9 +103,17 @@ pub struct Slot {
     pub rule: &'static str,
     /// What has them, in the plural: `builds`.
     pub what: &'static str,
+    /// How long one is waited for.
+    pub patience: Duration,
 }
 
 impl Slot {
+    /// For what takes its time: a client may have read the end of an answer whose slot is not given back yet, and who
+    /// builds one thing after the other is not refused.
+    pub const A_MOMENT: Duration = Duration::from_secs(1);
+    /// For what has its turn: nothing of it takes long.
+    pub const A_WHILE: Duration = Duration::from_secs(60);
+
     /// Why a call that finds none is refused.
     pub(super) fn refusal(&self) -> Reason {
         let Slot { user, most, rule, what, .. } = self;
@@ -147,6 +158,7 @@ impl Deed {
             Deed::OfEngine(deed) => deed.is_memory(),
             Deed::Remove(..)
             | Deed::RemoveUnused(..)
+            | Deed::Tag { .. }
             | Deed::CreateNetwork { .. }
             | Deed::PutArchive { .. }
             | Deed::OpenListener(_)
@@ -164,6 +176,7 @@ impl fmt::Display for Deed {
             Deed::Remember(question, _) => write!(f, "remembering {question}"),
             Deed::Bind(session, _) => write!(f, "building in session `{}`", session.engine_id),
             Deed::OfEngine(deed) => deed.fmt(f),
+            Deed::Tag { image, .. } => write!(f, "keeping image `{image}`"),
             Deed::CreateNetwork { name, .. } => write!(f, "making network `{name}`"),
             Deed::Remove(resource, name) | Deed::RemoveUnused(resource, name) => {
                 write!(f, "removing {resource} `{name}`")

@@ -98,6 +98,27 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Whether `file` wants files of the archive that a call to this route sends, or is answered with.
+    fn reads_files(&self, _row: &Row) -> bool {
+        false
+    }
+
+    /// Whether it wants this one, which then is held back until it is whole.
+    fn wants_file(&self, _call: &Typed, _entry: &TarEntry) -> Result<bool, Reason> {
+        Ok(false)
+    }
+
+    /// What goes on in the place of a file that it wanted. None: the file as it is.
+    fn file(
+        &self,
+        _call: &Typed,
+        _entry: &TarEntry,
+        _content: &[u8],
+        _cx: &Context<'_>,
+    ) -> Result<Option<Vec<u8>>, Verdict> {
+        Ok(None)
+    }
+
     /// Whether `dockerfile` wants the Dockerfiles of builds.
     fn reads_dockerfile(&self) -> bool {
         false

@@ -186,7 +186,7 @@ impl Checking<'_> {
         read
     }
 
-    fn number(
+    pub(super) fn number(
         &mut self,
         given: &Spanned<Value>,
         range: RangeInclusive<i64>,

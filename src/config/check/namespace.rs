@@ -7,10 +7,13 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 use super::super::File;
-use super::super::policy::{Namespace, NamespacePorts, NamespaceRegistry, Template};
+use super::super::policy::{
+    Namespace, NamespacePorts, NamespaceQuota, NamespaceRegistry, Template,
+};
+use super::super::raw::limits;
 use super::Checking;
 use super::policy::RawPolicy;
 
@@ -45,7 +48,27 @@ impl Checking<'_> {
             registry,
             ports: self.namespace_ports(raw.ports.as_ref()),
             shared: shared.iter().map(|pattern| self.text(pattern)).collect(),
+            quota: raw.quota.map(|quota| self.quota(quota.get_ref())).unwrap_or_default(),
         })
+    }
+
+    fn quota(&mut self, raw: &limits::Quota) -> NamespaceQuota {
+        let mut number = |given: &Option<Spanned<Value>>| {
+            let given = given.as_ref()?;
+            let number = self.number(given, 0..=i64::MAX, "how many there may be, at least 0")?;
+            u64::try_from(number).ok()
+        };
+        NamespaceQuota {
+            containers: number(&raw.containers),
+            volumes: number(&raw.volumes),
+            networks: number(&raw.networks),
+            ports: number(&raw.ports),
+            builds: number(&raw.builds),
+            image_bytes: raw.image_bytes.as_ref().and_then(|given| {
+                let bytes = self.bytes(given, 0..=i64::MAX)?;
+                u64::try_from(bytes).ok()
+            }),
+        }
     }
 
     fn namespace_name(&mut self, given: &Spanned<String>) -> Option<Template> {

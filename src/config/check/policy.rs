@@ -53,6 +53,7 @@ section! {
     network_pool: Spanned<String>,
     registry: Spanned<String>,
     shared: Spanned<Vec<Spanned<String>>>,
+    quota: Spanned<raw::limits::Quota>,
     when: Spanned<RawWhen>,
     mount: Spanned<String>,
     policies: Spanned<Vec<Spanned<String>>>,
@@ -86,7 +87,7 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
     },
     SectionKind {
         name: NAMESPACE,
-        keys: &["name", "key", "network_pool", "registry", "ports", "shared"],
+        keys: &["name", "key", "network_pool", "registry", "ports", "shared", "quota"],
         check: |cx, name, raw| cx.namespace(name, raw).map(|one| PolicyKind::Namespace(one.into())),
     },
     SectionKind {

@@ -100,6 +100,7 @@ impl Checking<'_> {
                 registry: None,
                 ports: Default::default(),
                 shared: Vec::new(),
+                quota: Default::default(),
             });
         };
         let name = self.text(given);

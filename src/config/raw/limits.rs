@@ -1,6 +1,6 @@
-//! The tables of `kind = "limits"` as they are written.
+//! The tables of `kind = "limits"` as they are written, and the quota of `kind = "namespace"`.
 //!
-//! Only `config::check::limits` reads them. What must stay true: each table has its keys and no others.
+//! Only `config::check` reads them. What must stay true: each table has its keys and no others.
 
 use std::collections::BTreeMap;
 
@@ -54,6 +54,18 @@ pub(in crate::config) struct Caps {
     pub builds: Option<Spanned<Value>>,
     pub log: LogCaps,
     pub restart: Option<Vec<Spanned<String>>>,
+}
+
+/// Of `kind = "namespace"`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Quota {
+    pub containers: Option<Spanned<Value>>,
+    pub volumes: Option<Spanned<Value>>,
+    pub networks: Option<Spanned<Value>>,
+    pub image_bytes: Option<Spanned<Value>>,
+    pub ports: Option<Spanned<Value>>,
+    pub builds: Option<Spanned<Value>>,
 }
 
 #[derive(Debug, Deserialize)]

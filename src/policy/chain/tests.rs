@@ -148,7 +148,8 @@ impl Policy for Slots {
 
 fn slot() -> Slot {
     let (policy, listener) = ("slots".to_owned(), "l".to_owned());
-    Slot { policy, listener, user: None, most: 2, rule: "limits.builds", what: "builds" }
+    let patience = Slot::A_MOMENT;
+    Slot { policy, listener, user: None, most: 2, rule: "limits.builds", what: "builds", patience }
 }
 
 #[test]

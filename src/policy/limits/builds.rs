@@ -16,5 +16,6 @@ pub(super) fn slot(policy: &str, rules: &Rules<'_>, call: &Typed) -> Option<Slot
         most: usize::try_from(most).unwrap_or_default(),
         rule: "limits.builds",
         what: "builds",
+        patience: Slot::A_MOMENT,
     })
 }

@@ -2,8 +2,6 @@
 //!
 //! `Namespaces` calls it. What must stay true: what a list is filtered and counted by is what its users see.
 
-use std::collections::HashSet;
-
 use serde_json::{Value as Json, json};
 
 use super::Namespaces;
@@ -13,7 +11,7 @@ use super::lists::{self, Filters, filters};
 use super::look::{self, Looked, name_in_list, str_of};
 use super::names::{BRIDGE, PREDEFINED, Tenant, takes};
 use super::request::Request;
-use super::show;
+use super::{show, volumes};
 use crate::api::Endpoint;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_id, without_slash};
@@ -77,10 +75,22 @@ fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looke
             Ok(request.tenant.is_own(name) || PREDEFINED.contains(&name))
         }),
         Endpoint::VolumeList => match json.get_mut("Volumes") {
-            Some(volumes) => own_volumes(request, volumes),
+            Some(list) => own_volumes(request, list),
             None => Ok(()),
         },
         Endpoint::ImageList => own_images(request, json),
+        Endpoint::ImageDelete => {
+            let names = request.with.images(request.tenant);
+            retain(json, |one| Ok(!names.is_anchor(str_of(one, "Untagged"))))?;
+            // Where others have it too it is still there, but not for this namespace.
+            if let (Some(id), Some(list)) =
+                (request.call.note(images::REMOVED_NOTE), json.as_array_mut())
+                && list.is_empty()
+            {
+                list.push(json!({ "Deleted": id }));
+            }
+            Ok(())
+        }
         Endpoint::SystemInfo => info(request, json),
         Endpoint::SystemDataUsage => data_usage(request, json),
         _ => Ok(()),
@@ -120,15 +130,8 @@ fn own_images(request: &Request<'_>, list: &mut Json) -> Looked<()> {
     Ok(())
 }
 
-fn own_volumes(request: &Request<'_>, volumes: &mut Json) -> Looked<()> {
-    let containers = request.all(Resource::Container)?;
-    let own = containers.iter().filter(|one| is_own_container(request.tenant, one));
-    let mounts = own.filter_map(|one| one.get("Mounts")?.as_array()).flatten();
-    let used: HashSet<&str> = mounts.map(|mount| str_of(mount, "Name")).collect();
-    retain(volumes, |one| {
-        let name = str_of(one, "Name");
-        Ok(request.tenant.is_own(name) || used.contains(name))
-    })
+fn own_volumes(request: &Request<'_>, list: &mut Json) -> Looked<()> {
+    retain(list, |one| Ok(volumes::is_own(request.tenant, one)))
 }
 
 /// How many there are is for each to know of their own.
@@ -205,12 +208,35 @@ fn by_visible(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Loo
         }
         Endpoint::ImageList => {
             let given = given()?;
-            match given.get("reference") {
-                Some(patterns) => by_reference(json, patterns),
-                None => Ok(()),
+            if let Some(patterns) = given.get("reference") {
+                by_reference(json, patterns)?;
             }
+            if let Some(wanted) =
+                given.get("dangling").and_then(|all| lists::is_dangling_wanted(all))
+            {
+                retain(json, |one| Ok(is_nameless(one) == wanted))?;
+            }
+            // Before 1.43 there was a word for it.
+            let version = call.version().unwrap_or(request.cx.engine.newest);
+            if version < 43 {
+                say_none(json);
+            }
+            Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+fn is_nameless(image: &Json) -> bool {
+    let has = |key| image.get(key).and_then(Json::as_array).is_some_and(|names| !names.is_empty());
+    !has("RepoTags") && !has("RepoDigests")
+}
+
+fn say_none(list: &mut Json) {
+    let images = list.as_array_mut().into_iter().flatten();
+    for image in images.filter(|image| is_nameless(image)).filter_map(Json::as_object_mut) {
+        image.insert("RepoTags".to_owned(), json!(["<none>:<none>"]));
+        image.insert("RepoDigests".to_owned(), json!(["<none>@<none>"]));
     }
 }
 

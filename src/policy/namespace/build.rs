@@ -10,9 +10,9 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use super::images;
 use super::look::Looked;
 use super::request::Request;
+use super::{images, nameless};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::policy::builds::has_source_policies;
@@ -94,20 +94,42 @@ pub(super) fn cache(request: &Request<'_>) -> Verdict {
 /// Names that are written. `docker` and `oci` write an archive for the client, in which names are its own.
 fn exporters(request: &Request<'_>, root: &mut Value) -> Looked<()> {
     let is_here = |kind: &str| !matches!(kind, "docker" | "oci" | "local" | "tar");
+    let is_stored = |kind: &str| matches!(kind, "moby" | "image");
     let deprecated = root.get("ExporterDeprecated").and_then(Value::as_str).unwrap_or_default();
+    let deprecated = &deprecated.to_owned();
     if is_here(deprecated)
         && let Some(attributes) = root.get_mut("ExporterAttrsDeprecated")
     {
         exporter(request, attributes)?;
     }
+    if is_stored(deprecated)
+        && let Some(attributes) = root.at_mut(&["ExporterAttrsDeprecated"])
+    {
+        with_name(request, attributes)?;
+    }
     let Some(Value::List(all)) = root.get_mut("Exporters") else { return Ok(()) };
     for one in all {
         let kind = one.get("Type").and_then(Value::as_str).unwrap_or_default();
-        if is_here(kind)
-            && let Some(attributes) = one.get_mut("Attrs")
-        {
-            exporter(request, attributes)?;
+        let (is_here, is_stored) = (is_here(kind), is_stored(kind));
+        let Some(attributes) = one.at_mut(&["Attrs"]).filter(|_| is_here) else { continue };
+        exporter(request, attributes)?;
+        if is_stored {
+            with_name(request, attributes)?;
         }
+    }
+    Ok(())
+}
+
+/// An image that the engine keeps, and that its user has given no name.
+fn with_name(request: &Request<'_>, attributes: &mut Value) -> Looked<()> {
+    let text = |key: &str| attributes.get(key).and_then(Value::as_str).unwrap_or_default();
+    // Without a name nothing is pushed: the engine says so.
+    if !text("name").is_empty() || text("push") == "true" {
+        return Ok(());
+    }
+    let anchor = nameless::fresh(request)?;
+    if let Some(name) = attributes.at_mut(&["name"]) {
+        *name = Value::String(anchor);
     }
     Ok(())
 }
@@ -146,7 +168,11 @@ fn target(request: &Request<'_>, name: &str) -> Looked<String> {
             let why = format!("`{name}` is shared by the operator, and only read");
             Err(refuse("name", why, "give the image another name"))
         }
-        false => images::named(request, name),
+        false => {
+            let sent = images::named(request, name)?;
+            nameless::keep(request, &sent)?;
+            Ok(sent)
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::look::{self, Found, Looked, str_of};
 use super::names::{BRIDGE, PREDEFINED};
 use super::request::Request;
-use super::{images, network, ports};
+use super::{images, network, ports, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::grammar::mode::NetworkMode;
 use crate::api::grammar::mounts::{MountSource, source_of_bind};
@@ -33,6 +33,8 @@ pub(super) fn container(request: &Request<'_>) -> Looked<Vec<Edit>> {
             request.refuse("HostConfig.PortBindings", &format!("published at `{address}`"))
         })?;
     }
+    let new = volumes::mark(request, &mut root)? + quota::new_by_name(request, &root)?;
+    quota::volumes(request, new)?;
     networks(request, &mut root, &name)?;
     request.label(&mut root);
     edits.extend(edit::between(&doc.root, root));

@@ -15,6 +15,9 @@ pub(super) fn judge(with: &Namespaces, tenant: &Tenant, row: &Row, event: &mut J
     if row.endpoint == Endpoint::SystemEvents && !is_own(with, tenant, event) {
         return Item::Drop;
     }
+    if is_of_nameless(with, tenant, str_of(event, "stream")) {
+        return Item::Drop;
+    }
     if let Some(attributes) = event.pointer_mut("/Actor/Attributes").and_then(Json::as_object_mut) {
         attributes.remove(LABEL);
     }
@@ -44,6 +47,12 @@ fn is_own(with: &Namespaces, tenant: &Tenant, event: &Json) -> bool {
         }
         _ => false,
     }
+}
+
+/// What the classic builder says of a tag that its user has not asked for.
+fn is_of_nameless(with: &Namespaces, tenant: &Tenant, said: &str) -> bool {
+    let name = said.strip_prefix("Successfully tagged ");
+    name.is_some_and(|name| with.images(tenant).is_anchor(name.trim_end()))
 }
 
 fn show_text(with: &Namespaces, tenant: &Tenant, place: Option<&mut Json>) {

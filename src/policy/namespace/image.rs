@@ -22,6 +22,8 @@ const IPV6: &str = "v6";
 const NO_HOST: &str = "n";
 /// Before the positions of a host's upper-case letters.
 const UPPERCASE: char = 'u';
+/// In a host's place, before the tags of what has no name; no host is called so.
+const NAMELESS: &str = "none";
 /// Behind the `dg` of a namespace.
 const NAMESPACE_DIGITS: usize = 10;
 
@@ -46,6 +48,17 @@ impl ImageNames {
     /// `address`: the registry's as the engine is told. `namespace`: without the hyphen that other names have behind it.
     pub fn new(address: &str, namespace: &str) -> ImageNames {
         ImageNames { prefix: format!("{address}/{namespace}/"), namespace: namespace.to_owned() }
+    }
+
+    /// A name for an image that its users have none for.
+    pub fn anchor(&self, tag: &str) -> String {
+        format!("{}{NAMELESS}:{tag}", self.prefix)
+    }
+
+    /// Whether it is one of those, with its tag or with a digest.
+    pub fn is_anchor(&self, text: &str) -> bool {
+        let behind = text.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(NAMELESS));
+        behind.is_some_and(|rest| rest.starts_with([':', '@']))
     }
 
     /// What all of them begin with, and nothing else does.
@@ -138,6 +151,9 @@ impl ImageNames {
     fn longest(&self, bare: &str, found: &str) -> Option<String> {
         let address = self.prefix.strip_suffix(bare)?;
         let end = found.trim_end_matches(['.', ':', ',']);
+        if self.is_anchor(&format!("{address}{end}")) {
+            return Some(format!("<none>{}", found.strip_prefix(end)?));
+        }
         let shown = self.shown(&format!("{address}{end}"))?;
         Some(shown + found.strip_prefix(end)?)
     }

@@ -5,9 +5,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::image::{AskedImage, BadReference, ImageNames, ImageReference};
+use super::image::{AskedImage, BadReference, ImageNames, ImageReference, pair};
 use super::lists::filters;
 use super::look::{self, Looked, str_of};
+use super::nameless;
 use super::prune::{has_labels, is_wanted, only, remove};
 use super::request::{Request, says};
 use crate::api::endpoint::Resource;
@@ -74,11 +75,19 @@ pub(super) fn is_own(request: &Request<'_>, image: &Json) -> Looked<bool> {
     }))
 }
 
-pub(super) fn has_name(request: &Request<'_>, image: &Json) -> bool {
-    let names = request.with.images(request.tenant);
+fn has_name(request: &Request<'_>, image: &Json) -> bool {
+    is_named_here(request, image) || names(image).any(|name| request.with.is_shared(name))
+}
+
+/// Whether the namespace has a name of its own on an image, seen or not.
+pub(super) fn is_named_here(request: &Request<'_>, image: &Json) -> bool {
+    let own = request.with.images(request.tenant);
+    names(image).any(|name| own.shown(name).is_some() || own.is_anchor(name))
+}
+
+fn names(image: &Json) -> impl Iterator<Item = &str> {
     let list = |key| image.get(key).and_then(Json::as_array).into_iter().flatten();
-    let mut all = list("RepoTags").chain(list("RepoDigests")).filter_map(Json::as_str);
-    all.any(|name| names.shown(name).is_some() || request.with.is_shared(name))
+    list("RepoTags").chain(list("RepoDigests")).filter_map(Json::as_str)
 }
 
 pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
@@ -93,48 +102,61 @@ pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
     }
     // With force the engine would take it from others' containers too.
     let edits = |sent: String| vec![Edit::Name(0, sent), Edit::Query("force".into(), None)];
-    if let AskedImage::Name(_) = ImageNames::asked(text).map_err(bad)? {
-        return Ok(edits(named(request, text)?));
-    }
-    let sent = used(request, text)?;
+    let sent = match ImageNames::asked(text).map_err(bad)? {
+        AskedImage::Name(_) => named(request, text)?,
+        AskedImage::NameOrPrefix(..) | AskedImage::Id(_) => used(request, text)?,
+    };
     if !is_image_id(&sent) {
+        if let Some(image) = look::known(Question::Image(sent.clone()), request.cx)? {
+            nameless::let_go(request, image)?;
+        }
         return Ok(edits(sent));
     }
     // By its id: that is, by all the names that it has here.
     let all = look::list(Resource::Image, json!({}), request.cx)?;
-    let own = request.with.images(request.tenant);
-    let image = all.iter().find(|image| str_of(image, "Id") == sent);
-    let tags = image.and_then(|image| image.get("RepoTags")?.as_array()).into_iter().flatten();
-    let tags: Vec<&str> =
-        tags.filter_map(Json::as_str).filter(|tag| own.shown(tag).is_some()).collect();
+    let Some(image) = all.iter().find(|image| str_of(image, "Id") == sent) else {
+        return Err(absent(text));
+    };
+    let (tags, anchors) = (nameless::visible(request, image), nameless::anchors(request, image));
     let is_forced = request
         .call
         .query()
         .get("force")
         .is_some_and(|text| !matches!(text, "" | "0" | "false" | "False"));
-    match tags.as_slice() {
-        [] => Err(absent(text)),
-        [one] => Ok(edits((*one).to_owned())),
-        [first, others @ ..] if is_forced => {
-            remove(request, Resource::Image, others)?;
-            Ok(edits((*first).to_owned()))
-        }
-        _ => Err(says(
+    if tags.len() > 1 && !is_forced {
+        return Err(says(
             409,
             format!(
                 "conflict: unable to delete {text} (must be forced) - image is referenced in multiple repositories"
             ),
-        )),
+        ));
     }
+    let mut names = [tags, anchors].concat();
+    // One after the other, and the last one by the call itself.
+    let Some(first) = (!names.is_empty()).then(|| names.remove(0)) else {
+        return Err(absent(text));
+    };
+    remove(request, Resource::Image, &names)?;
+    let mut edits = edits(first.to_owned());
+    edits.push(Edit::Note(REMOVED_NOTE, sent));
+    Ok(edits)
+}
+
+/// The id of an image that is removed by it, for `answer`.
+pub(super) const REMOVED_NOTE: &str = "image";
+
+pub(super) fn get_all(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let names = request.call.query().all("names");
+    let sent = names.map(|name| used(request, name)).collect::<Looked<Vec<String>>>()?;
+    Ok(vec![Edit::Queries("names".into(), sent)])
 }
 
 pub(super) fn tag(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let text = request.call.names().first().map(String::as_str).unwrap_or_default();
     let repo = request.call.query().get("repo").unwrap_or_default();
-    Ok(vec![
-        Edit::Name(0, used(request, text)?),
-        Edit::Query("repo".into(), Some(own_name(request, repo)?)),
-    ])
+    let (image, sent) = (used(request, text)?, own_name(request, repo)?);
+    moves(request, repo)?;
+    Ok(vec![Edit::Name(0, image), Edit::Query("repo".into(), Some(sent))])
 }
 
 pub(super) fn commit(request: &Request<'_>) -> Looked<Vec<Edit>> {
@@ -145,10 +167,32 @@ pub(super) fn commit(request: &Request<'_>) -> Looked<Vec<Edit>> {
     if request.call.doc().is_some_and(|doc| doc.at(&["Image"]).is_some()) {
         edits.push(Edit::Body(keys(&["Image"]), None));
     }
-    if let Some(repo) = query.get("repo").filter(|repo| !repo.is_empty()) {
-        edits.push(Edit::Query("repo".into(), Some(own_name(request, repo)?)));
-    }
+    edits.extend(new_name(request)?);
     Ok(edits)
+}
+
+/// What `repo` and `tag` say that a new image is called; without a name it gets one of ours.
+fn new_name(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let repo = request.call.query().get("repo").unwrap_or_default();
+    if !repo.is_empty() {
+        let sent = own_name(request, repo)?;
+        moves(request, repo)?;
+        return Ok(vec![Edit::Query("repo".into(), Some(sent))]);
+    }
+    let anchor = nameless::fresh(request)?;
+    let (repo, tag) = anchor.rsplit_once(':').unwrap_or((&anchor, ""));
+    let set = |name: &'static str, text: &str| Edit::Query(name.into(), Some(text.to_owned()));
+    Ok(vec![set("repo", repo), set("tag", tag)])
+}
+
+/// A name of a query, with its tag, is about to be another image's. Of what is no reference the engine says so.
+fn moves(request: &Request<'_>, name: &str) -> Looked<()> {
+    let tag = request.call.query().get("tag").unwrap_or_default();
+    let Ok(reference) = pair(name, tag) else { return Ok(()) };
+    match request.with.images(request.tenant).sent_reference(&reference) {
+        Ok(sent) => nameless::keep(request, &sent),
+        Err(_) => Ok(()),
+    }
 }
 
 /// A pull, or an import of what the client sends.
@@ -164,10 +208,10 @@ pub(super) fn create(request: &Request<'_>) -> Looked<Vec<Edit>> {
         }
         edits.push(Edit::Query("fromImage".into(), Some(named(request, image)?)));
         edits.push(granted(request, image, false)?);
+        moves(request, image)?;
+        return Ok(edits);
     }
-    if let Some(repo) = query.get("repo").filter(|repo| !repo.is_empty()) {
-        edits.push(Edit::Query("repo".into(), Some(own_name(request, repo)?)));
-    }
+    edits.extend(new_name(request)?);
     Ok(edits)
 }
 
@@ -181,29 +225,36 @@ pub(super) fn push(request: &Request<'_>) -> Looked<Vec<Edit>> {
 pub(super) fn prune(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let given = filters(request.call.query().get("filters"))?;
     only(&given, &["dangling", "label", "label!"])?;
-    // Without a name an image is nobody's here.
     let is_dangling = |text: &String| !matches!(text.as_str(), "0" | "false" | "False");
     let only_dangling = given.get("dangling").is_none_or(|all| all.iter().all(is_dangling));
+    let containers = request.all(Resource::Container)?;
+    let used = |id: &str| containers.iter().any(|one| str_of(one, "ImageID") == id);
     let mut names = Vec::new();
-    if !only_dangling {
-        let containers = request.all(Resource::Container)?;
-        let used = |id: &str| containers.iter().any(|one| str_of(one, "ImageID") == id);
-        let own = request.with.images(request.tenant);
-        for image in look::list(Resource::Image, json!({}), request.cx)? {
-            let is_meant = has_labels(image, &given) && is_wanted(image, &given);
-            if used(str_of(image, "Id")) || !is_meant {
-                continue;
-            }
-            let tags = image.get("RepoTags").and_then(Json::as_array).into_iter().flatten();
-            let tags = tags.filter_map(Json::as_str);
-            names.extend(tags.filter(|tag| own.shown(tag).is_some()));
+    for image in look::list(Resource::Image, json!({}), request.cx)? {
+        let id = str_of(image, "Id");
+        if used(id) || !has_labels(image, &given) || !is_wanted(image, &given) {
+            continue;
+        }
+        let tags = nameless::visible(request, image);
+        if tags.is_empty() || !only_dangling {
+            let all = [nameless::anchors(request, image), tags].concat();
+            names.extend(all.into_iter().map(|name| (name, id)));
         }
     }
-    let removed = remove(request, Resource::Image, &names)?;
+    let wanted: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    let removed = remove(request, Resource::Image, &wanted)?;
     let own = request.with.images(request.tenant);
-    let removed = removed.iter().filter_map(|name| own.shown(name));
-    let removed: Vec<Json> = removed.map(|name| json!({ "Untagged": name })).collect();
-    let removed = if removed.is_empty() { Json::Null } else { Json::Array(removed) };
+    let mut said = Vec::new();
+    for (name, id) in names.iter().filter(|(name, _)| removed.contains(name)) {
+        let one = match own.shown(name) {
+            Some(name) => json!({ "Untagged": name }),
+            None => json!({ "Deleted": id }),
+        };
+        if !said.contains(&one) {
+            said.push(one);
+        }
+    }
+    let removed = if said.is_empty() { Json::Null } else { Json::Array(said) };
     let json = json!({ "ImagesDeleted": removed, "SpaceReclaimed": 0 });
     Err(Verdict::Answer(Reply { status: 200, json: Some(json) }))
 }
@@ -260,7 +311,7 @@ fn shared_pull(request: &Request<'_>, image: &str) -> Looked<Vec<Edit>> {
 }
 
 /// The name for something new, which nobody else is to see.
-fn own_name(request: &Request<'_>, reference: &str) -> Looked<String> {
+pub(super) fn own_name(request: &Request<'_>, reference: &str) -> Looked<String> {
     if request.with.is_shared(reference) {
         return Err(says(
             403,

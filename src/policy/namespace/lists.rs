@@ -87,7 +87,7 @@ pub(super) fn named(request: &Request<'_>) -> Looked<Vec<Edit>> {
     Ok(both(request, write(&filters)))
 }
 
-/// Volumes: those that the engine has named by itself have no prefix, and are whose containers have them.
+/// Volumes: those that the engine has named by itself have no prefix.
 pub(super) fn volumes(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
     filters.remove("name");
@@ -103,9 +103,22 @@ pub(super) fn images(request: &Request<'_>) -> Looked<Vec<Edit>> {
         }
     }
     filters.remove("reference");
+    // With a name of ours nothing dangles to the engine.
+    if filters.get("dangling").is_some_and(|values| is_dangling_wanted(values).is_some()) {
+        filters.remove("dangling");
+    }
     let mut edits = both(request, write(&filters));
     edits.push(Edit::Query("filter".into(), None));
     Ok(edits)
+}
+
+/// What a filter `dangling` says; nothing where the engine complains of it.
+pub(super) fn is_dangling_wanted(values: &[String]) -> Option<bool> {
+    match values {
+        [one] if matches!(one.as_str(), "1" | "true") => Some(true),
+        [one] if matches!(one.as_str(), "0" | "false") => Some(false),
+        _ => None,
+    }
 }
 
 /// Events are looked at one by one; these filters are by names, exact or by their beginnings (`daemon/events/filter.go` of

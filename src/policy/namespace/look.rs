@@ -6,6 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use super::names::{BRIDGE, PREDEFINED, Tenant};
+use super::volumes;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
 use crate::policy::{Context, Fact, Question, Reason, Verdict};
@@ -63,7 +64,7 @@ pub(super) fn network<'f>(tenant: &Tenant, text: &str, cx: &Context<'f>) -> Look
     }
 }
 
-/// Volumes have no ids. One that the engine has named by itself is whose container has it.
+/// Volumes have no ids. Whose one is that the engine has named by itself stands in its labels.
 pub(super) fn volume(tenant: &Tenant, name: &str, cx: &Context<'_>) -> Looked<Option<String>> {
     let sent = tenant.sent(name);
     if known(Question::Volume(sent.clone()), cx)?.is_some() {
@@ -72,15 +73,9 @@ pub(super) fn volume(tenant: &Tenant, name: &str, cx: &Context<'_>) -> Looked<Op
     if !is_id(name) {
         return Ok(None);
     }
-    let filter = json!({ "volume": [name], "name": [tenant.pattern()] });
-    let users = list(Resource::Container, filter, cx)?;
-    let mounts =
-        |one: &Json| one.get("Mounts").and_then(Json::as_array).cloned().unwrap_or_default();
-    let is_own = users.iter().any(|one| {
-        name_in_list(one).is_some_and(|name| tenant.is_own(name))
-            && mounts(one).iter().any(|mount| str_of(mount, "Name") == name)
-    });
-    Ok(is_own.then(|| name.to_owned()))
+    let found = known(Question::Volume(name.to_owned()), cx)?;
+    let own = found.filter(|json| volumes::is_own_anonymous(tenant, json));
+    Ok(own.map(|_| name.to_owned()))
 }
 
 /// The container that an exec is in, where it is this namespace's.

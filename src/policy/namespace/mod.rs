@@ -9,6 +9,7 @@
 )]
 
 mod answer;
+mod archive;
 mod build;
 mod create;
 mod events;
@@ -16,23 +17,27 @@ pub mod image;
 mod images;
 mod lists;
 mod look;
+mod nameless;
 mod names;
 mod network;
 mod ports;
 mod prune;
+mod quota;
 mod request;
 mod show;
 mod view;
+mod volumes;
 
 use aws_lc_rs::hmac;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::{Answer, Context, Item, Look, Policy, Question, Reads, Reason, Verdict, View};
+use super::{Answer, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View};
 use crate::api::answer::Marks;
 use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::AnswerKind;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::{self, Invalid, Template, TemplatePart};
+use crate::wire::tar::TarEntry;
 use image::ImageNames;
 use names::Tenant;
 use request::Request;
@@ -116,6 +121,11 @@ impl Policy for Namespaces {
         }
     }
 
+    fn slot(&self, call: &Typed, cx: &Context<'_>) -> Option<Slot> {
+        let tenant = self.tenant(cx).ok()?;
+        quota::build(&Request { with: self, tenant: &tenant, call, cx })
+    }
+
     fn view(&self) -> Option<&dyn View> {
         Some(self)
     }
@@ -135,6 +145,25 @@ impl Policy for Namespaces {
             Ok(tenant) => events::judge(self, &tenant, call.row(), item),
             Err(_) => Item::Drop,
         }
+    }
+
+    fn reads_files(&self, row: &Row) -> bool {
+        archive::is_read(row)
+    }
+
+    fn wants_file(&self, call: &Typed, entry: &TarEntry) -> Result<bool, Reason> {
+        archive::wants(call, entry)
+    }
+
+    fn file(
+        &self,
+        call: &Typed,
+        entry: &TarEntry,
+        content: &[u8],
+        cx: &Context<'_>,
+    ) -> Result<Option<Vec<u8>>, Verdict> {
+        let tenant = self.tenant(cx).map_err(Verdict::deny)?;
+        archive::file(&Request { with: self, tenant: &tenant, call, cx }, entry, content)
     }
 
     fn reads_dockerfile(&self) -> bool {

@@ -3,12 +3,13 @@
 //! `request` calls it. What must stay true: the engine's own prune, which takes everybody's, is never asked; nothing is
 //! removed that is used by the time that it is.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::lists::filters;
 use super::look::{self, Looked, str_of};
 use super::names::BRIDGE;
 use super::request::{ANONYMOUS, Request, says};
+use super::volumes;
 use crate::api::endpoint::Resource;
 use crate::policy::{Deed, Edit, Reply, Verdict};
 
@@ -58,17 +59,15 @@ pub(super) fn volumes(request: &Request<'_>) -> Looked<Vec<Edit>> {
     // From 1.42 on only those that nobody has named, unless all are wanted.
     let version = request.call.version().unwrap_or(request.cx.engine.newest);
     let takes_named = version < 42 || given.get("all").is_some_and(|all| all.iter().any(is_all));
-    let wanted = json!({ "name": [request.tenant.pattern()], "dangling": ["true"] });
-    let all = look::list(Resource::Volume, wanted, request.cx)?;
-    let own = all.iter().filter(|one| {
-        let is_anonymous = one.get("Labels").and_then(|labels| labels.get(ANONYMOUS)).is_some();
-        request.tenant.is_own(str_of(one, "Name"))
-            && (takes_named || is_anonymous)
-            && has_labels(one, &given)
+    let unused = Map::from_iter([("dangling".to_owned(), json!(["true"]))]);
+    let own = volumes::own(request, &unused)?.into_iter().filter(|one| {
+        let is_anonymous = one.get("Labels").is_some_and(|labels| labels.get(ANONYMOUS).is_some());
+        (takes_named || is_anonymous) && has_labels(one, &given) && is_wanted(one, &given)
     });
     let names: Vec<&str> = own.map(|one| str_of(one, "Name")).collect();
     let removed = remove(request, Resource::Volume, &names)?;
-    let removed: Vec<&str> = removed.iter().filter_map(|name| request.tenant.shown(name)).collect();
+    let shown = removed.into_iter().map(|name| request.tenant.shown(name).unwrap_or(name));
+    let removed: Vec<&str> = shown.collect();
     Err(answer(json!({ "VolumesDeleted": or_null(removed), "SpaceReclaimed": 0 })))
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::{LABEL, Tenant};
-use super::{Namespaces, build, create, images, lists, network, prune};
+use super::{Namespaces, build, create, images, lists, network, prune, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::without_slash;
@@ -30,6 +30,7 @@ impl Request<'_> {
 
     fn edits(&self) -> Looked<Vec<Edit>> {
         use Endpoint as E;
+        quota::held(self)?;
         match self.call.endpoint() {
             E::SystemInfo
             | E::SystemVersion
@@ -126,10 +127,11 @@ impl Request<'_> {
             E::ImageTag => images::tag(self),
             E::ImageCommit => images::commit(self),
             E::ImageCreate => images::create(self),
-            E::ImageGet
-            | E::ImageGetAll
-            | E::ImageLoad
-            | E::ImageAttestations
+            E::ImageGet => self.path(images::used),
+            E::ImageGetAll => images::get_all(self),
+            // What it names is looked at on its way (`archive`).
+            E::ImageLoad => Ok(Vec::new()),
+            E::ImageAttestations
             | E::DistributionInspect
             | E::ContentList
             | E::VolumeUpdate
@@ -342,8 +344,12 @@ impl Request<'_> {
             }
             name => self.volume(name)?,
         };
+        quota::volume(self, &sent)?;
         if let Some(place) = changed.at_mut(&["Name"]) {
             *place = Value::String(sent);
+        }
+        if let Some(labels) = changed.get_mut("Labels") {
+            volumes::without_ours(labels);
         }
         self.label(&mut changed);
         Ok(edit::between(&root, changed))

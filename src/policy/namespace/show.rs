@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::look::str_of;
 use super::names::{BRIDGE, LABEL, Tenant};
-use super::{Namespaces, ports};
+use super::{Namespaces, ports, volumes};
 use crate::api::Row;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::without_slash;
@@ -61,6 +61,7 @@ fn before(with: &Namespaces, tenant: &Tenant, map: &mut Map<String, Json>) {
         containers.retain(|_, one| tenant.is_own(str_of(one, "Name")));
     }
     ports::shown(tenant, map);
+    volumes::shown(map);
     let images = with.images(tenant);
     for key in ["RepoTags", "RepoDigests", "Tags"] {
         if let Some(Json::Array(list)) = map.get_mut(key) {

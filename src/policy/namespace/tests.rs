@@ -39,9 +39,14 @@ struct SmallEngine {
 
 impl SmallEngine {
     fn new() -> SmallEngine {
+        SmallEngine::with("")
+    }
+
+    /// With more in its policy.
+    fn with(settings: &str) -> SmallEngine {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [5; 32]).unwrap();
-        let text = TEXT.replace("KEY", file.path().to_str().unwrap());
+        let text = TEXT.replace("KEY", file.path().to_str().unwrap()) + settings;
         let config = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None).unwrap();
         let PolicyKind::Namespace(settings) = &config.listeners[0].policies[0].kind else {
             panic!()
@@ -55,6 +60,10 @@ impl SmallEngine {
 
     fn container(&self, tenant: &Tenant, id: &str) -> Json {
         json!({ "Id": id, "Name": format!("/{}", tenant.sent("web")), "Image": format!("sha256:{id}") })
+    }
+
+    fn volume(&self, tenant: &Tenant, id: &str) -> Json {
+        json!({ "Name": id, "Labels": { "io.dockgate.volume": tenant.id() } })
     }
 
     fn listed(&self, tenant: &Tenant, id: &str) -> Json {
@@ -85,7 +94,7 @@ impl SmallEngine {
                         .then(|| json!({ "Id": "host", "Name": name }))
                 }),
             Question::Volume(name) => {
-                [ANN, BOB].contains(&name.as_str()).then(|| json!({ "Name": name }))
+                both.iter().find(|(_, id)| name == id).map(|(tenant, id)| self.volume(tenant, id))
             }
             Question::ExecInspect(id) => {
                 [ANN, BOB].contains(&id.as_str()).then(|| json!({ "ID": id, "ContainerID": id }))
@@ -121,10 +130,24 @@ impl SmallEngine {
 
     /// The request as the engine gets it, or what is said in its place.
     fn ask(&self, user: &str, method: &str, target: &str, body: &str) -> Result<String, String> {
+        self.ask_knowing(user, (method, target, body), &|_| None)
+    }
+
+    /// The same, where the engine has more than that.
+    fn ask_knowing(
+        &self,
+        user: &str,
+        (method, target, body): (&str, &str, &str),
+        more: &dyn Fn(&Question) -> Option<Json>,
+    ) -> Result<String, String> {
         let request = rehearsal::Request { method, target, body: body.as_bytes() };
         let identity = Identity::imagined(Some(user));
         let outcome = explore(&self.chain, "l", &identity, &request, &|question| match question {
-            Question::OfEngine(_) => self.knows(question),
+            Question::OfEngine(inner) => match more(inner) {
+                Some(Json::Null) => Some(Fact::Absent),
+                Some(json) => Some(Fact::Json(Arc::new(json))),
+                None => self.knows(question),
+            },
             // Of the policies that stand in front of every other.
             Question::Begun { .. } => Some(rehearsal::own("l", &identity)),
             Question::Fresh => Some(Fact::Fresh("f".repeat(32))),
@@ -141,6 +164,11 @@ impl SmallEngine {
         }
     }
 }
+
+mod archive;
+mod nameless;
+mod quota;
+mod volumes;
 
 use super::names::PREDEFINED;
 
@@ -361,8 +389,15 @@ fn what_is_made_gets_names_that_its_user_chose() {
     let wanted = json!({
         "Image": "shared",
         "HostConfig": {
-            "Binds": [own("data") + ":/d:ro", "/anonymous", "/host:/h"],
-            "Mounts": [{ "Type": "volume", "Source": own("mm"), "Target": "/m" }, { "Type": "bind", "Source": "/x", "Target": "/x" }],
+            "Binds": [own("data") + ":/d:ro", "/host:/h"],
+            "Mounts": [
+                { "Type": "volume", "Source": own("mm"), "Target": "/m" },
+                { "Type": "bind", "Source": "/x", "Target": "/x" },
+                { "Type": "volume", "Target": "/anonymous", "VolumeOptions": { "Labels": {
+                    "io.dockgate.namespace": "ann",
+                    "io.dockgate.volume": engine.ann.id(),
+                } } },
+            ],
             "VolumesFrom": [format!("{ANN}:ro")],
             "PidMode": format!("container:{ANN}"),
             "NetworkMode": own("bridge"),
@@ -429,6 +464,7 @@ fn namespaces() -> Namespaces {
         registry: None,
         ports: config::NamespacePorts::AsAsked,
         shared: Vec::new(),
+        quota: config::NamespaceQuota::default(),
     };
     Namespaces::new("t", &settings).unwrap()
 }

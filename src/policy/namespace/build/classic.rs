@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::super::look::{self, Looked};
 use super::super::names::{BRIDGE, Tenant};
 use super::super::request::Request;
-use super::super::{Namespaces, images, network};
+use super::super::{Namespaces, images, nameless, network};
 use super::{refuse, target};
 use crate::api::dockerfile::{
     self, AskedBuild, BuildSettings, Builder, Fetch, FetchKind, Unreadable,
@@ -43,14 +43,14 @@ pub(in super::super) fn query(request: &Request<'_>) -> Looked<Vec<Edit>> {
     // What a step has run in would be left behind as nobody's.
     let on = |name: &'static str| Edit::Query(name.into(), Some("1".to_owned()));
     let mut edits = vec![on("rm"), on("forcerm")];
-    let names: Vec<&str> = query.all("t").collect();
-    if !names.is_empty() {
-        let mut sent = Vec::with_capacity(names.len());
-        for name in names {
-            sent.push(if name.is_empty() { String::new() } else { target(request, name)? });
-        }
-        edits.push(Edit::Queries("t".into(), sent));
+    let mut names = Vec::new();
+    for name in query.all("t").filter(|name| !name.is_empty()) {
+        names.push(target(request, name)?);
     }
+    if names.is_empty() {
+        names.push(nameless::fresh(request)?);
+    }
+    edits.push(Edit::Queries("t".into(), names));
     if let Ok(names) = serde_json::from_str::<Vec<String>>(said("cachefrom")) {
         let sent = names.iter().map(|name| images::named(request, name));
         let sent = sent.collect::<Looked<Vec<String>>>()?;

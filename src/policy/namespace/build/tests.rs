@@ -216,6 +216,7 @@ fn a_classic_build_names_what_is_its_own() {
                 Question::Network(name) => {
                     Fact::Json(std::sync::Arc::new(json!({ "Id": "net", "Name": name })))
                 }
+                Question::Fresh => Fact::Fresh("f".repeat(32)),
                 _ => Fact::Absent,
             }),
             other => panic!("{other:?}"),
