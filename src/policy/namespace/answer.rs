@@ -14,10 +14,10 @@ use super::look::{self, Looked, name_in_list, str_of};
 use super::names::{BRIDGE, PREDEFINED, Tenant, takes};
 use super::request::Request;
 use super::show;
-use crate::api::Endpoint;
 use crate::api::endpoint::Resource;
-use crate::api::grammar::reference::{is_id, without_slash};
-use crate::policy::{Answer, Context, Verdict};
+use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
+use crate::api::{Endpoint, Typed};
+use crate::policy::{Answer, Context, Question, Verdict};
 
 pub(super) fn judge(
     with: &Namespaces,
@@ -36,7 +36,10 @@ pub(super) fn judge(
             // The engine knows a thing by its id where its user has written a name.
             let ids = answer.call.renamed().filter(|(sent, _)| is_id(sent));
             let text = ids.fold(text.to_owned(), |text, (id, asked)| as_asked(&text, id, asked));
-            *message = Json::String(show::message(with, tenant, &text));
+            match without_others(&request, &text) {
+                Ok(text) => *message = Json::String(show::message(with, tenant, &text)),
+                Err(verdict) => return verdict,
+            }
         }
         return Verdict::pass();
     }
@@ -68,6 +71,38 @@ fn as_asked(text: &str, id: &str, asked: &str) -> String {
     out
 }
 
+/// The engine says what stands in the way by its id, whosever it is: a container on an image that two have, a network with
+/// the subnet that is asked for.
+fn without_others(request: &Request<'_>, text: &str) -> Looked<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let ids = words.filter(|word| matches!(word.len(), 12 | 64) && is_hexadecimal(word));
+    // What its user has written is said as it is: to look it up would tell whether it is there.
+    let ids = ids.filter(|id| !has_written(request.call, id));
+    let mut out = text.to_owned();
+    for id in ids {
+        let container = look::known(Question::Container(id.to_owned()), request.cx)?;
+        let network = look::known(Question::Network(id.to_owned()), request.cx)?;
+        let is_of_others = |found: Option<&Json>| {
+            found.is_some_and(|one| {
+                let name = without_slash(str_of(one, "Name"));
+                !request.tenant.is_own(name) && !PREDEFINED.contains(&name)
+            })
+        };
+        if is_of_others(container) || is_of_others(network) {
+            out = out.replace(id, "(another's)");
+        }
+    }
+    Ok(out)
+}
+
+fn has_written(call: &Typed, text: &str) -> bool {
+    let body = call.doc().and_then(|doc| serde_json::to_string(&doc.root).ok());
+    let mut query = call.query().iter();
+    call.names().iter().any(|name| name.contains(text))
+        || query.any(|(_, value)| value.contains(text))
+        || body.is_some_and(|body| body.contains(text))
+}
+
 /// Takes out what is somebody else's.
 fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looked<()> {
     match endpoint {
@@ -81,6 +116,7 @@ fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looke
             None => Ok(()),
         },
         Endpoint::ImageList => own_images(request, json),
+        Endpoint::ImageInspect => own_manifests(request, json),
         Endpoint::SystemInfo => info(request, json),
         Endpoint::SystemDataUsage => data_usage(request, json),
         _ => Ok(()),
@@ -115,6 +151,23 @@ fn own_images(request: &Request<'_>, list: &mut Json) -> Looked<()> {
         }
         if let Some(place) = image.get_mut("SharedSize") {
             *place = json!(-1);
+        }
+        own_manifests(request, image)?;
+    }
+    Ok(())
+}
+
+/// Which containers are on each of an image's platforms, as the containerd store says it.
+fn own_manifests(request: &Request<'_>, image: &mut Json) -> Looked<()> {
+    let Some(manifests) = image.get_mut("Manifests").and_then(Json::as_array_mut) else {
+        return Ok(());
+    };
+    let containers = request.all(Resource::Container)?;
+    let own = containers.iter().filter(|one| is_own_container(request.tenant, one));
+    let own: HashSet<&str> = own.map(|one| str_of(one, "Id")).collect();
+    for manifest in manifests {
+        if let Some(Json::Array(on)) = manifest.pointer_mut("/ImageData/Containers") {
+            on.retain(|id| id.as_str().is_some_and(|id| own.contains(id)));
         }
     }
     Ok(())
@@ -153,6 +206,12 @@ fn info(request: &Request<'_>, json: &mut Json) -> Looked<()> {
     for (key, count) in counts {
         if let Some(place) = json.get_mut(key) {
             *place = json!(count);
+        }
+    }
+    // What the engine's process does for everybody.
+    for key in ["NFd", "NGoroutines", "NEventsListener"] {
+        if let Some(place) = json.get_mut(key) {
+            *place = json!(0);
         }
     }
     Ok(())

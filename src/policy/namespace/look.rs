@@ -6,6 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use super::names::{BRIDGE, PREDEFINED, Tenant};
+use super::request::is_plain;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
 use crate::policy::{Context, Fact, Question, Reason, Verdict};
@@ -65,6 +66,10 @@ pub(super) fn network<'f>(tenant: &Tenant, text: &str, cx: &Context<'f>) -> Look
 
 /// Volumes have no ids. One that the engine has named by itself is whose container has it.
 pub(super) fn volume(tenant: &Tenant, name: &str, cx: &Context<'_>) -> Looked<Option<String>> {
+    // The engine makes another path of what is no name of a volume.
+    if !is_plain(name) {
+        return Ok(None);
+    }
     let sent = tenant.sent(name);
     if known(Question::Volume(sent.clone()), cx)?.is_some() {
         return Ok(Some(sent));

@@ -102,7 +102,7 @@ class Refused(Exception):
 
 def upgraded(target, path, headers=(), body=None, early=b""):
     """A connection behind an upgrade; `early` is sent with the request."""
-    target.last = request("POST", path, body, headers=[*UPGRADE, *headers], keep=True)
+    target.last = target.signed(request("POST", path, body, headers=[*UPGRADE, *headers], keep=True))
     conn = Conn(target.address)
     answer = conn.send(target.last + early).answer()
     if answer.status != 101:

@@ -43,6 +43,10 @@ class Target:
     def call(self, method, path, body=None, *, version=None, **more):
         return self.raw(request(method, self.path(path, version), body, **more))
 
+    def signed(self, data):
+        """With what says who calls, where this target is somebody's."""
+        return data
+
     def raw(self, data):
         self.last = data
         return exchange(self.address, data)
@@ -91,10 +95,11 @@ class Watcher:
 
 
 class Rig:
-    def __init__(self, engine):
-        self.engine = engine
+    def __init__(self, engine, tier="all"):
+        self.engine, self.tier = engine, tier
         self.index, self.bin, self.version = ENGINES[engine]
         self.gates, self.ports, self.processes, self.canary = {}, {}, [], None
+        self.worlds = {}  # lib/tenants.py's
         self.changes = 0  # by the administrator
         self.endings = []  # what else ends with the run
         self.claim()
@@ -208,6 +213,14 @@ class Rig:
             address = ("127.0.0.1", self.ports[listener]) if listener in self.ports else self.gate_socket(listener)
             self.gates[listener] = Target(listener, address, self.version)
         return process
+
+    def wait(self, good, what="what was waited for"):
+        """Until it is so: only what never comes takes the minute."""
+        for _ in range(1200):
+            if found := good():
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"{what} never comes")
 
     def port(self, listener):
         """A port for it that is free now."""
