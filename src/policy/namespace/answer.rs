@@ -74,27 +74,36 @@ fn as_asked(text: &str, id: &str, asked: &str) -> String {
 /// The engine says what stands in the way by its id, whosever it is: a container on an image that two have, a network with
 /// the subnet that is asked for.
 fn without_others(request: &Request<'_>, text: &str) -> Looked<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    let ids = words.filter(|word| matches!(word.len(), 12 | 64) && is_hexadecimal(word));
-    // What its user has written is said as it is: to look it up would tell whether it is there.
-    let ids = ids.filter(|id| !has_written(request.call, id));
-    let mut out = text.to_owned();
-    for id in ids {
-        let container = look::known(Question::Container(id.to_owned()), request.cx)?;
-        let network = look::known(Question::Network(id.to_owned()), request.cx)?;
-        let is_of_others = |found: Option<&Json>| {
-            found.is_some_and(|one| {
-                let name = without_slash(str_of(one, "Name"));
-                !request.tenant.is_own(name) && !PREDEFINED.contains(&name)
-            })
-        };
-        if is_of_others(container) || is_of_others(network) {
-            out = out.replace(id, "(another's)");
-        }
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(from.len());
+        let (word, behind) = from.split_at(end);
+        out.push_str(before);
+        // Behind the prefix, or a slash, it is a name, which anybody may give: to look that up would tell whether it is there.
+        let is_name = out.ends_with(&request.tenant.sent("")) || out.ends_with('/');
+        let is_told = matches!(word.len(), 12 | 64)
+            && is_hexadecimal(word)
+            && !is_name
+            && !has_written(request.call, word)
+            && is_of_others(request, word)?;
+        out.push_str(if is_told { "(another's)" } else { word });
+        rest = behind;
     }
+    out.push_str(rest);
     Ok(out)
 }
 
+fn is_of_others(request: &Request<'_>, id: &str) -> Looked<bool> {
+    let container = look::known(Question::Container(id.to_owned()), request.cx)?;
+    let network = look::known(Question::Network(id.to_owned()), request.cx)?;
+    Ok([container, network].into_iter().flatten().any(|one| {
+        let name = without_slash(str_of(one, "Name"));
+        !request.tenant.is_own(name) && !PREDEFINED.contains(&name)
+    }))
+}
+
+/// What its user has written is said as it is, for the same reason.
 fn has_written(call: &Typed, text: &str) -> bool {
     let body = call.doc().and_then(|doc| serde_json::to_string(&doc.root).ok());
     let mut query = call.query().iter();
@@ -246,7 +255,7 @@ fn by_visible(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Loo
     match endpoint {
         Endpoint::ContainerList => {
             let given = given()?;
-            retain(json, |one| Ok(has_name(&given, one)))?;
+            retain(json, |one| Ok(has_name(&given, one) && begins(&given, str_of(one, "Id"))))?;
             let limit = call.note(lists::LIMIT_NOTE).and_then(|limit| limit.parse::<usize>().ok());
             if let (Some(limit), Some(list)) = (limit, json.as_array_mut()) {
                 list.truncate(limit);
@@ -278,6 +287,11 @@ fn has_name(given: &Filters, container: &Json) -> bool {
     let names = container.get("Names").and_then(Json::as_array).into_iter().flatten();
     let mut names = names.filter_map(Json::as_str);
     names.any(|name| takes(patterns, name) || takes(patterns, without_slash(name)))
+}
+
+/// A container is meant by the beginning of its id.
+fn begins(given: &Filters, id: &str) -> bool {
+    given.get("id").is_none_or(|wanted| wanted.iter().any(|text| id.starts_with(&**text)))
 }
 
 fn is_wanted_network(given: &Filters, network: &Json) -> bool {

@@ -73,6 +73,7 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     edits.extend(limit.map(|limit| Edit::Note(LIMIT_NOTE, limit.to_string())));
     edits.push(Edit::Query("limit".into(), None));
     edits.extend(noted(request));
+    filters.remove("id");
     edits.push(by_prefix(request, filters));
     Ok(edits)
 }

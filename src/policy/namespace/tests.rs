@@ -73,9 +73,7 @@ impl SmallEngine {
         let json = match &**question {
             Question::Container(name) => both
                 .iter()
-                .find(|(tenant, id)| {
-                    name == id || name == short(id) || *name == tenant.sent("web")
-                })
+                .find(|(tenant, id)| name == id || name == short(id) || *name == tenant.sent("web"))
                 .map(|(tenant, id)| self.container(tenant, id)),
             Question::Network(name) => both
                 .iter()

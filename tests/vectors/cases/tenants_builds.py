@@ -82,7 +82,7 @@ def cancelled(j):
         import threading
 
         world, ident = s["world"], "annsbuild" + os.urandom(4).hex()
-        text = "FROM busybox\nRUN echo begun; i=0; while [ ! -e /never ] && [ $i -lt 40 ]; do sleep 0.1; i=$((i+1)); done\n"
+        text = "FROM busybox\nRUN echo begun; i=0; while [ ! -e /never ] && [ $i -lt 10 ]; do sleep 0.1; i=$((i+1)); done\n"
         out = {}
         thread = threading.Thread(target=lambda: out.update(a=classic(world.ann, text, f"buildid={ident}")))
         thread.start()
@@ -117,7 +117,9 @@ def solved(j, label, text, *, forms, sure=("name",), **more):
     for name, form in forms.items():
         def send(bob, s, form=form):
             attrs = {k: fill(replaced(v, form), s) for k, v in more.get("attrs", {}).items()}
-            return dockerfile(bob, fill(replaced(text, form), s), attrs=attrs)
+            written = fill(replaced(text, form), s)
+            bob.said += (written + str(attrs)).encode()
+            return dockerfile(bob, written, attrs=attrs)
 
         j.probe(f"{label} {name}", send, more.get("bites", kit_good), maybe=name not in sure, same=False)
 
@@ -142,6 +144,7 @@ def kit_named(j):
     for name in ("docker.io/team/annsimage:1", "team/annsimage:1", "{engine_repo}:1"):
         def send(bob, s, name=name):
             attrs = {"name": fill(name, s), "unpack": "true"}
+            bob.said += str(attrs).encode()
             return dockerfile(bob, f"FROM busybox\nLABEL n={unique()}\n", exporter="moby", exporter_attrs=attrs)
 
         j.probe(f"exporter {name}", send, moved, setup=repo_of, maybe=name.startswith("{"), same=False)
@@ -200,7 +203,7 @@ def kit_history(j):
         assert answer.good or not w.is_open, answer
         return {"ref": ref}
 
-    j.probe("history", lambda bob, s: call(bob, listing, msg((3, True))), lambda a, s, w: s["ref"] in a.text, setup=done, same=False)
+    j.probe("history", lambda bob, s: call(bob, listing, msg((3, True))), lambda a, s, w: s["ref"] in a.text, setup=done, same=False, told=False)
     j.probe("one of it", lambda bob, s: call(bob, listing, msg((2, s["ref"]), (3, True))), lambda a, s, w: s["ref"] in a.text, setup=done, same=False)
     j.probe("what the cache holds", lambda bob, s: call(bob, CONTROL + "DiskUsage"), lambda a, s, w: len(a.data) > 20, setup=done, same=False)
 
@@ -209,24 +212,27 @@ def built_by(w):
     return shell(f"echo {os.urandom(4).hex()} > /x")
 
 
+# Without the builds' own cache their mounts are new ones as well.
+CACHED = {"no-cache": None}
+
+
 @buildkit(403, "another's cache of a mount")
 def kit_cache_mount(j):
     """`RUN --mount=type=cache`: what ann's build has left in it."""
     target = "annscache" + os.urandom(3).hex()
 
     def left(w):
-        made = dockerfile(w.ann, f"FROM busybox\nRUN --mount=type=cache,id={target},target=/c echo x{unique()} > /c/of\n")
+        made = dockerfile(w.ann, f"FROM busybox\nRUN --mount=type=cache,id={target},target=/c echo x{unique()} > /c/of\n", attrs=CACHED)
         assert made.good, made
         return {}
 
     def send(bob, s):
-        return dockerfile(bob, f"FROM busybox\nRUN --mount=type=cache,id={target},target=/c echo {unique()}; test -e /c/of\n")
+        return dockerfile(bob, f"FROM busybox\nRUN --mount=type=cache,id={target},target=/c echo {unique()}; test -e /c/of\n", attrs=CACHED)
 
     j.probe("the same id", send, kit_good, setup=left, same=False)
-    ours = {"BUILDKIT_CACHE_MOUNT_NS": "ann"}
 
     def named(bob, s):
-        attrs = {f"build-arg:{key}": value for key, value in ours.items()}
+        attrs = {**CACHED, "build-arg:BUILDKIT_CACHE_MOUNT_NS": "ann"}
         return dockerfile(bob, f"FROM busybox\nRUN --mount=type=cache,id={target},target=/c echo {unique()}; test -e /c/of\n", attrs=attrs)
 
     j.probe("in a place that bob names", named, kit_good, setup=left, same=False, maybe=True)

@@ -2,7 +2,7 @@
 
 import os
 
-from lib.tenants import PATH, names, tenants
+from lib.tenants import PATH, names, now, tenants
 
 from .smuggling import tar
 from .tenants_join import ran
@@ -156,8 +156,7 @@ def forged(j):
     j.call("a volume", "POST", "/volumes/create", {"Name": "bobsforged{unique}", "Labels": labels}, bites=in_hers("/volumes", "Name"), setup=unique, same=False)
 
     def seen(a, s, w):
-        until = w.rig.admin("GET", "/info").json()["SystemTime"].replace("+00:00", "Z")
-        return "bobsforged" + s["unique"] in w.ann.call("GET", f"/events?since=1&until={until}").text
+        return "bobsforged" + s["unique"] in w.ann.call("GET", f"/events?since=1&until={now(w.rig)}").text
 
     j.call("its events", "POST", "/containers/create?name=bobsforged{unique}", {"Image": "busybox", "Labels": labels}, bites=seen, setup=unique, same=False)
 

@@ -26,7 +26,7 @@ def errors(j):
     j.call("a bad signal", "POST", "/containers/{web}/kill?signal=NONE", bites=lambda a, s, w: "nvalid signal" in a.text and w.is_open, same=True)
     j.call("a volume in use", "DELETE", "/volumes/{}", bites=known(409), forms=names("data"), sure=("name",))
     j.call("a network in use", "DELETE", "/networks/{}", bites=known(403, 409), forms=of("front", few), sure=tuple(few))
-    j.call("an exec that has ended", "POST", "/exec/{exec}/start", {}, bites=known(409), setup=ended)
+    j.call("an exec that has ended", "POST", "/exec/{exec}/start", {"Detach": True}, bites=known(409), setup=ended)
 
 
 def ended(w):
@@ -57,7 +57,7 @@ def image_conflict(j):
     told = lambda a, s, w: s["other_12"] in a.text  # noqa: E731
     for label, form in {"name": "{web}", "id": "{web_id}"}.items():
         for query in ("", "?force=0"):
-            j.call(f"{label}{query}", "DELETE", f"/images/{form}{query}", bites=told, setup=on_it, same=False)
+            j.call(f"{label}{query}", "DELETE", f"/images/{form}{query}", bites=told, setup=on_it, same=False, told=False)
 
 
 @tenants(406, "how another's ids begin, by what is ambiguous")
@@ -127,10 +127,10 @@ def of_own(number, title):
                     said.append((label, answer))
                     if found := leaks(answer, world.state, b""):
                         j.case.fail(f"{label} at {name}", f"tells {found}: {answer}", world.bob)
-            for name in (ALONE, SITE):
-                for (label, one), (_, two) in zip(told[OPEN], told[name]):
-                    if (one.status, one.words) != (two.status, two.words):
-                        j.case.fail(f"{label} at {name}", f"is said in other words:\n      {one.status} {one.words}\n      {two.status} {two.words}")
+            # (`conservative` has words of its own)
+            for (label, one), (_, two) in zip(told[OPEN], told[ALONE]):
+                if (one.status, one.words) != (two.status, two.words):
+                    j.case.fail(label, f"is said in other words:\n      {one.status} {one.words}\n      {two.status} {two.words}")
             j.case.expect("the same words", len(told[OPEN]) == len(told[ALONE]) == len(told[SITE]))
 
         return run
@@ -144,7 +144,7 @@ def worded(answer, *ids):
     for ident in ids:
         text = text.replace(ident, "<id>").replace(ident[:12], "<id>")
     text = re.sub(r"\b(sha256:)?[0-9a-f]{64}\b|\b[0-9a-f]{12}\b", "<id>", text)
-    answer.words = text
+    answer.words = text.strip()
     return answer
 
 
@@ -194,7 +194,6 @@ def own_errors(world):
     say("a bad update", "POST", f"/containers/{n}/update", {"Memory": 1})
     say("remove what runs", "DELETE", "/containers/bobsweb")
     say("commit to a bad name", "POST", f"/commit?container={n}&repo=UPPER")
-    say("commit nothing", "POST", "/commit")
     say("tag to a bad name", "POST", "/images/busybox/tag?repo=UPPER")
     say("tag to a bad tag", "POST", "/images/busybox/tag?repo=x&tag=a%20b")
     say("no such image", "GET", "/images/nosuch:1/json")
@@ -203,8 +202,6 @@ def own_errors(world):
     say("tag none", "POST", "/images/nosuch/tag?repo=x")
     say("remove none", "DELETE", "/images/nosuch:1")
     say("a network twice", "POST", "/networks/create", {"Name": "bobsfront", "CheckDuplicate": True})
-    say("a network of a bad driver", "POST", "/networks/create", {"Name": n, "Driver": "nosuch"})
-    say("a network without a name", "POST", "/networks/create", {"Name": ""})
     say("a bad subnet", "POST", "/networks/create", {"Name": n, "IPAM": {"Config": [{"Subnet": "10.0.0.0/99"}]}})
     say("connect twice", "POST", "/networks/bobsfront/connect", {"Container": "bobsweb"})
     say("connect nobody", "POST", "/networks/bobsfront/connect", {"Container": n + "no"})
@@ -218,18 +215,14 @@ def own_errors(world):
     say("a volume in use", "DELETE", "/volumes/bobsdata")
     say("no such volume", "GET", f"/volumes/{n}")
     say("remove no volume", "DELETE", f"/volumes/{n}")
-    say("a volume of a bad driver", "POST", "/volumes/create", {"Name": n, "Driver": "nosuch"})
     say("a volume by a bad name", "POST", "/volumes/create", {"Name": "a b"})
     say("a volume with bad options", "POST", "/volumes/create", {"Name": n, "DriverOpts": {"x": "y"}})
     say("a bad filter", "GET", "/containers/json?filters=%7B%22nosuch%22%3A%5B%22x%22%5D%7D")
     say("a bad filter of networks", "GET", "/networks?filters=%7B%22nosuch%22%3A%5B%22x%22%5D%7D")
     say("a bad filter of volumes", "GET", "/volumes?filters=%7B%22nosuch%22%3A%5B%22x%22%5D%7D")
     say("before nobody", "GET", f"/containers/json?filters=%7B%22before%22%3A%5B%22{n}no%22%5D%7D")
-    say("build from none", "POST", "/build?version=1", tar(Dockerfile=b"FROM nosuch:1\n"), kind="application/x-tar")
     say("build of nothing", "POST", "/build?version=1", tar(Dockerfile=b"# nothing\n"), kind="application/x-tar")
-    say("build with a bad name", "POST", "/build?version=1&t=UPPER", tar(Dockerfile=b"FROM busybox\n"), kind="application/x-tar")
     say("wait for nobody", "POST", f"/containers/{n}no/wait")
-    say("attach to nobody", "POST", f"/containers/{n}no/attach")
     say("start nobody", "POST", f"/containers/{n}no/start")
     world.state.setdefault("errors", []).append(ident)
     return out

@@ -66,7 +66,7 @@ class Model:
             found = self.containers.get(name)
             text = name
             if found:
-                text = self.dice.choice([name, found["id"], found["id"][:12], "%2F" + name])
+                text = self.dice.choice([name, found["id"], found["id"][:12]])
             if found and statuses.get(found["state"]) is None:
                 return None
             wanted = statuses[found["state"]] if found else 404

@@ -25,7 +25,8 @@ CACHE = pathlib.Path(
 )
 DOCKGATE = os.environ.get("DOCKGATE") or str(REPO / "target/release/dockgate")
 # index of the namespace, folder of the binaries, newest API version
-ENGINES = {"20.10": (41, "-", "1.41"), "28": (42, str(CACHE / "suite-forky/bin"), "1.51")}
+FIRST = int(os.environ.get("VECTORS_INDEX") or 41)
+ENGINES = {"20.10": (FIRST, "-", "1.41"), "28": (FIRST + 1, str(CACHE / "suite-forky/bin"), "1.51")}
 
 
 class Target:
@@ -283,7 +284,8 @@ class Rig:
         extra = (self.state() if now is None else now) - keep
         if not extra:
             return extra
-        for kind in ("containers", "networks", "volumes", "plugins", "tags", "images"):
+        # (a network that configures others goes after them)
+        for kind in ("containers", "networks", "networks", "volumes", "plugins", "tags", "images"):
             for _, ident in sorted(e for e in extra if e[0] == kind):
                 path = {"tags": "images"}.get(kind, kind)
                 self.admin("DELETE", f"/{path}/{ident}" + {"containers": "?force=1&v=1", "networks": ""}.get(kind, "?force=1"))

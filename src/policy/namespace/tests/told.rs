@@ -42,8 +42,7 @@ impl SmallEngine {
 fn an_error_does_not_say_by_its_id_what_is_anothers() {
     let engine = SmallEngine::new();
     let said = |text: String| {
-        let json =
-            engine.told("DELETE /v1.41/images/team/app:1", 409, json!({ "message": text }));
+        let json = engine.told("DELETE /v1.41/images/team/app:1", 409, json!({ "message": text }));
         json["message"].as_str().unwrap().to_owned()
     };
     let on_it = |id: &str| {
@@ -56,13 +55,19 @@ fn an_error_does_not_say_by_its_id_what_is_anothers() {
         said(format!("conflicts with network {BOB} (br-{}): same bridge name", short(BOB))),
         "conflicts with network (another's) (br-(another's)): same bridge name"
     );
+    // As a name it may be given to anything.
+    let named = |id| format!("no such container: {}", id);
+    assert_eq!(said(named(engine.ann.sent(BOB))), named(BOB.to_owned()));
     // Whoever writes an id is told what he would be told if it were nobody's.
     let asked = format!("DELETE /v1.41/images/{}", short(BOB));
     let text = json!({ "message": format!("No such image: {}", short(BOB)) });
     assert_eq!(engine.told(&asked, 404, text.clone()), text);
     // What is no id of anything stays.
     let digest = "c".repeat(64);
-    assert_eq!(said(format!("manifest sha256:{digest} unknown")), format!("manifest sha256:{digest} unknown"));
+    assert_eq!(
+        said(format!("manifest sha256:{digest} unknown")),
+        format!("manifest sha256:{digest} unknown")
+    );
 }
 
 #[test]
@@ -84,7 +89,8 @@ fn a_slash_within_an_address_hides_no_name() {
 fn why_a_container_did_not_start_is_kept_with_visible_names() {
     let engine = SmallEngine::new();
     let mut inspected = engine.container(&engine.ann, ANN);
-    inspected["State"] = json!({ "Error": format!("network {} not found", engine.ann.sent("net")) });
+    inspected["State"] =
+        json!({ "Error": format!("network {} not found", engine.ann.sent("net")) });
     let told = engine.told("GET /v1.41/containers/web/json", 200, inspected);
     assert_eq!(told["State"]["Error"], "network net not found");
 }
