@@ -130,7 +130,7 @@ wait "$one" "$two"
 kill "$direct"
 
 hunt() { # WHO OTHER: what is the other's, in what the one was given
-    "$E2E_PYTHON" "$E2E_LIB/recorder.py" --owned events.direct "$2sown" > "ids.$2"
+    "$E2E_PYTHON" "$E2E_LIB/recorder.py" --owned events.direct "$2sown-web" > "ids.$2"
     [ "$(wc -l < "ids.$2")" -gt 12 ] || { echo "only $(wc -l < "ids.$2") ids are known to be $2's"; return 1; }
     { cat "ids.$2"; cut -c1-12 "ids.$2"; } > words
     # names of the other's that it has guessed are in what it is told of these, and no others

@@ -2,7 +2,7 @@
 
     recorder.py SOCKET TARGET FILE              serves SOCKET until it is killed
     recorder.py --look FILE... -- WORD...       what is in the records: the engine's names for a namespace's things, and these words
-    recorder.py --owned EVENTS WORD             ids, from the engine's own events as JSON, of whoever has WORD in the names of things
+    recorder.py --owned EVENTS NAME             ids, from the engine's own events as JSON, of the tenant who has the container NAME
 
 One file for each connection, FILE.N. It is looked at as it came, without the frames of chunks and of streams, and with what
 JSON writes as escapes; HTTP/2's headers are Huffman coded and are not looked into, its data are.
@@ -15,7 +15,8 @@ import socket
 import sys
 import threading
 
-PREFIX = re.compile(rb"dg[a-z2-7]{10}[-/%]")
+# (what a build has been made of is known to BuildKit by digests of texts with the engine's names in them, and to its own tenant)
+PREFIX = re.compile(rb"(?<!pkg:docker/127.0.0.1:9/)(?<!\"identifier\": \"docker-image://127.0.0.1:9/)dg[a-z2-7]{10}[-/%]")
 ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -88,19 +89,19 @@ def look(files, words):
     return bad
 
 
-def owned(file, word):
-    """Whose a thing is is known by its name, and an exec's or a volume's without a name by its container."""
-    known = set()
+def owned(file, name):
+    """Whose a thing is is known by the prefix of its name, and a volume's without a name by its container. `name` is of one
+    container that this tenant alone has."""
     with open(file, "rb") as f:
         events = [json.loads(line) for line in f if line.strip()]
-    for event in events:
-        about = event.get("Actor", {})
-        attributes = about.get("Attributes", {})
-        names = attributes.get("name", ""), about.get("ID", "")
-        if any(word in name for name in names) or attributes.get("container") in known:
-            known |= {about.get("ID"), attributes.get("execID"), attributes.get("container")}
-    known = {one.removeprefix("sha256:") for one in known if one}
-    return sorted(one for one in known if ID.fullmatch(one.encode()))
+    about = [(e["Type"], e["Actor"]["ID"], e["Actor"].get("Attributes") or {}) for e in events]
+    prefix = next(a["name"].removesuffix(name) for _, _, a in about if re.fullmatch(f"dg[a-z2-7]{{10}}-{name}", a.get("name", "")))
+    bare, known = prefix.rstrip("-") + "/", set()
+    for kind, ident, attributes in about:
+        named = attributes.get("name", "")
+        if named.startswith(prefix) or bare in named or kind == "volume" and attributes.get("container") in known:
+            known |= {ident, attributes.get("execID") or ident}
+    return sorted(one for one in (k.removeprefix("sha256:") for k in known) if ID.fullmatch(one.encode()))
 
 
 if __name__ == "__main__":
