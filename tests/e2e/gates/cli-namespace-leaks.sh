@@ -1,6 +1,6 @@
 # A leak hunt: two tenants each tour all that there is, at the same time, and every byte that each is given is kept. In it is no
 # name and no id of the other's, and none of the engine's names for anybody's things.
-# e2e: timeout=400
+# e2e: timeout=400 cross=all
 . "$E2E_LIB/gate.sh"
 (umask 077 && head -c 32 /dev/urandom > key)
 gate g < <(

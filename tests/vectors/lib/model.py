@@ -16,7 +16,7 @@ CONTAINERS = ("web", "db", "web-1", "dgaaaaaaaaaa-web", "a.b_c")
 NETWORKS = ("front", "back", "web")
 VOLUMES = ("data", "web", "cache")
 IMAGES = ("team/app:1", "web:latest", "ghcr.io/x/y:2")
-STEPS = {"quick": 250, "all": 3000}
+STEPS = {"quick": 150, "all": 3000}
 RESTARTS = 60
 
 
@@ -237,7 +237,7 @@ class Model:
             made += [("GET", f"/networks/{self.dice.choice(nets)}", None), ("DELETE", f"/networks/{self.dice.choice(nets)}", None)]
         if not made:
             return None
-        return *self.dice.choice(made), (404,), lambda _: None
+        return *self.dice.choice(made), (400, 404), lambda _: None
 
 
 class Play:
