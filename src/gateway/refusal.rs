@@ -127,6 +127,10 @@ impl Refusal {
     pub(super) fn message(&self) -> String {
         match self {
             Refusal::Denied(reasons) => message(reasons),
+            Refusal::Answered(Reply { json: Some(json), .. }) => {
+                let said = json.get("message").and_then(serde_json::Value::as_str);
+                said.map_or_else(|| format!("dockgate: {self}"), str::to_owned)
+            }
             Refusal::Call(error @ (BadCall::StartWithBody | BadCall::NoSuchEndpoint { .. })) => {
                 error.to_string()
             }
@@ -366,4 +370,17 @@ pub(super) fn plain_http() -> Vec<u8> {
     let message = "dockgate: client sent an HTTP request to an HTTPS server. hint: set \
                    `DOCKER_TLS_VERIFY=1`";
     render(400, &said(message), &[], false, Wants::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_policy_has_answered_is_what_a_client_without_json_is_told() {
+        let answered = |json| Refusal::Answered(Reply { status: 404, json }).message();
+        let json = serde_json::json!({ "message": "No such image: x" });
+        assert_eq!(answered(Some(json)), "No such image: x");
+        assert_eq!(answered(None), "dockgate: a policy has answered");
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! `Namespaces` calls it. What must stay true: what a list is filtered and counted by is what its users see.
 
+use std::collections::HashSet;
+
 use serde_json::{Value as Json, json};
 
 use super::Namespaces;
@@ -12,10 +14,10 @@ use super::look::{self, Looked, name_in_list, str_of};
 use super::names::{BRIDGE, PREDEFINED, Tenant, takes};
 use super::request::Request;
 use super::{show, volumes};
-use crate::api::Endpoint;
 use crate::api::endpoint::Resource;
-use crate::api::grammar::reference::{is_id, without_slash};
-use crate::policy::{Answer, Context, Verdict};
+use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
+use crate::api::{Endpoint, Typed};
+use crate::policy::{Answer, Context, Question, Verdict};
 
 pub(super) fn judge(
     with: &Namespaces,
@@ -34,7 +36,10 @@ pub(super) fn judge(
             // The engine knows a thing by its id where its user has written a name.
             let ids = answer.call.renamed().filter(|(sent, _)| is_id(sent));
             let text = ids.fold(text.to_owned(), |text, (id, asked)| as_asked(&text, id, asked));
-            *message = Json::String(show::message(with, tenant, &text));
+            match without_others(&request, &text) {
+                Ok(text) => *message = Json::String(show::message(with, tenant, &text)),
+                Err(verdict) => return verdict,
+            }
         }
         return Verdict::pass();
     }
@@ -66,6 +71,47 @@ fn as_asked(text: &str, id: &str, asked: &str) -> String {
     out
 }
 
+/// The engine says what stands in the way by its id, whosever it is: a container on an image that two have, a network with
+/// the subnet that is asked for.
+fn without_others(request: &Request<'_>, text: &str) -> Looked<String> {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(from.len());
+        let (word, behind) = from.split_at(end);
+        out.push_str(before);
+        // Behind the prefix, or a slash, it is a name, which anybody may give: to look that up would tell whether it is there.
+        let is_name = out.ends_with(&request.tenant.sent("")) || out.ends_with('/');
+        let is_told = matches!(word.len(), 12 | 64)
+            && is_hexadecimal(word)
+            && !is_name
+            && !has_written(request.call, word)
+            && is_of_others(request, word)?;
+        out.push_str(if is_told { "(another's)" } else { word });
+        rest = behind;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn is_of_others(request: &Request<'_>, id: &str) -> Looked<bool> {
+    let container = look::known(Question::Container(id.to_owned()), request.cx)?;
+    let network = look::known(Question::Network(id.to_owned()), request.cx)?;
+    Ok([container, network].into_iter().flatten().any(|one| {
+        let name = without_slash(str_of(one, "Name"));
+        !request.tenant.is_own(name) && !PREDEFINED.contains(&name)
+    }))
+}
+
+/// What its user has written is said as it is, for the same reason.
+fn has_written(call: &Typed, text: &str) -> bool {
+    let body = call.doc().and_then(|doc| serde_json::to_string(&doc.root).ok());
+    let mut query = call.query().iter();
+    call.names().iter().any(|name| name.contains(text))
+        || query.any(|(_, value)| value.contains(text))
+        || body.is_some_and(|body| body.contains(text))
+}
+
 /// Takes out what is somebody else's.
 fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looked<()> {
     match endpoint {
@@ -91,6 +137,7 @@ fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looke
             }
             Ok(())
         }
+        Endpoint::ImageInspect => own_manifests(request, json),
         Endpoint::SystemInfo => info(request, json),
         Endpoint::SystemDataUsage => data_usage(request, json),
         _ => Ok(()),
@@ -126,6 +173,23 @@ fn own_images(request: &Request<'_>, list: &mut Json) -> Looked<()> {
         if let Some(place) = image.get_mut("SharedSize") {
             *place = json!(-1);
         }
+        own_manifests(request, image)?;
+    }
+    Ok(())
+}
+
+/// Which containers are on each of an image's platforms, as the containerd store says it.
+fn own_manifests(request: &Request<'_>, image: &mut Json) -> Looked<()> {
+    let Some(manifests) = image.get_mut("Manifests").and_then(Json::as_array_mut) else {
+        return Ok(());
+    };
+    let containers = request.all(Resource::Container)?;
+    let own = containers.iter().filter(|one| is_own_container(request.tenant, one));
+    let own: HashSet<&str> = own.map(|one| str_of(one, "Id")).collect();
+    for manifest in manifests {
+        if let Some(Json::Array(on)) = manifest.pointer_mut("/ImageData/Containers") {
+            on.retain(|id| id.as_str().is_some_and(|id| own.contains(id)));
+        }
     }
     Ok(())
 }
@@ -156,6 +220,12 @@ fn info(request: &Request<'_>, json: &mut Json) -> Looked<()> {
     for (key, count) in counts {
         if let Some(place) = json.get_mut(key) {
             *place = json!(count);
+        }
+    }
+    // What the engine's process does for everybody.
+    for key in ["NFd", "NGoroutines", "NEventsListener"] {
+        if let Some(place) = json.get_mut(key) {
+            *place = json!(0);
         }
     }
     Ok(())
@@ -190,7 +260,7 @@ fn by_visible(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Loo
     match endpoint {
         Endpoint::ContainerList => {
             let given = given()?;
-            retain(json, |one| Ok(has_name(&given, one)))?;
+            retain(json, |one| Ok(has_name(&given, one) && begins(&given, str_of(one, "Id"))))?;
             let limit = call.note(lists::LIMIT_NOTE).and_then(|limit| limit.parse::<usize>().ok());
             if let (Some(limit), Some(list)) = (limit, json.as_array_mut()) {
                 list.truncate(limit);
@@ -245,6 +315,11 @@ fn has_name(given: &Filters, container: &Json) -> bool {
     let names = container.get("Names").and_then(Json::as_array).into_iter().flatten();
     let mut names = names.filter_map(Json::as_str);
     names.any(|name| takes(patterns, name) || takes(patterns, without_slash(name)))
+}
+
+/// A container is meant by the beginning of its id.
+fn begins(given: &Filters, id: &str) -> bool {
+    given.get("id").is_none_or(|wanted| wanted.iter().any(|text| id.starts_with(&**text)))
 }
 
 fn is_wanted_network(given: &Filters, network: &Json) -> bool {

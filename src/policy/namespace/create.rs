@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::{BRIDGE, PREDEFINED};
-use super::request::Request;
+use super::request::{Request, says};
 use super::{images, network, ports, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::grammar::mode::NetworkMode;
@@ -197,7 +197,14 @@ fn links(
     let Some(place) = host.get_mut("Links").filter(|links| !links.is_zero()) else { return Ok(()) };
     let mut sent = Vec::new();
     for link in place.items() {
-        sent.push(Value::String(linked(request, link.as_str().unwrap_or_default())?));
+        let text = link.as_str().unwrap_or_default();
+        let name = text.split_once(':').map_or(text, |(name, _)| name);
+        if look::container(request.tenant, name, request.cx)? == Found::Absent {
+            // As the engine says it of its default bridge (`daemon.registerLinks` of moby).
+            let why = format!("could not get container for {name}: No such container: {name}");
+            return Err(says(400, why));
+        }
+        sent.push(Value::String(linked(request, text)?));
     }
     *place = Value::Null;
     let endpoint = endpoints.iter_mut().find(|(key, _)| *key == network);

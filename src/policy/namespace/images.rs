@@ -46,6 +46,8 @@ fn by_id(request: &Request<'_>, id: &str, text: &str) -> Looked<Option<String>> 
         return Ok(None);
     }
     let all = look::list(Resource::Image, json!({}), request.cx)?;
+    // Whether there is one or not: that of another's is looked for there too.
+    request.all(Resource::Container)?;
     let mut own = Vec::new();
     for image in all {
         let full = str_of(image, "Id");

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::images;
-use super::look::Looked;
+use super::look::{self, Looked};
 use super::request::Request;
 use crate::api::doc::{self, Value};
 use crate::api::shape::FILTERS;
@@ -52,7 +52,8 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     for value in filters.get_mut("volume").into_iter().flatten() {
         // A path is where something is mounted.
         if !value.starts_with('/') {
-            *value = request.volume(value)?;
+            let known = look::volume(request.tenant, value, request.cx)?;
+            *value = known.unwrap_or_else(|| request.tenant.sent(value));
         }
     }
     for value in filters.get_mut("ancestor").into_iter().flatten() {
@@ -72,6 +73,7 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     edits.extend(limit.map(|limit| Edit::Note(LIMIT_NOTE, limit.to_string())));
     edits.push(Edit::Query("limit".into(), None));
     edits.extend(noted(request));
+    filters.remove("id");
     edits.push(by_prefix(request, filters));
     Ok(edits)
 }

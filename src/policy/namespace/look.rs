@@ -6,6 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use super::names::{BRIDGE, PREDEFINED, Tenant};
+use super::request::is_plain;
 use super::volumes;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
@@ -66,6 +67,10 @@ pub(super) fn network<'f>(tenant: &Tenant, text: &str, cx: &Context<'f>) -> Look
 
 /// Volumes have no ids. Whose one is that the engine has named by itself stands in its labels.
 pub(super) fn volume(tenant: &Tenant, name: &str, cx: &Context<'_>) -> Looked<Option<String>> {
+    // The engine makes another path of what is no name of a volume.
+    if !is_plain(name) {
+        return Ok(None);
+    }
     let sent = tenant.sent(name);
     if known(Question::Volume(sent.clone()), cx)?.is_some() {
         return Ok(Some(sent));
@@ -81,6 +86,8 @@ pub(super) fn volume(tenant: &Tenant, name: &str, cx: &Context<'_>) -> Looked<Op
 /// The container that an exec is in, where it is this namespace's.
 pub(super) fn exec<'f>(tenant: &Tenant, id: &str, cx: &Context<'f>) -> Looked<Found<'f>> {
     let Some(exec) = known(Question::ExecInspect(id.to_owned()), cx)? else {
+        // It takes as long as to find another's.
+        known(Question::Container(id.to_owned()), cx)?;
         return Ok(Found::Absent);
     };
     match str_of(exec, "ContainerID") {
@@ -126,7 +133,8 @@ fn by_prefix<'f>(
     if !is_hexadecimal(text) {
         return Ok(Found::Absent);
     }
-    let filter = json!({ "id": [format!("^{text}")], "name": [tenant.pattern()] });
+    // Not with a filter by the id: engines know no container by a beginning that another's has too.
+    let filter = json!({ "name": [tenant.pattern()] });
     let all = list(resource, filter, cx)?;
     let begins = |one: &&Json| str_of(one, "Id").starts_with(text) && is_own(one);
     let mut own = all.iter().filter(begins);

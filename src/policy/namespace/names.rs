@@ -80,9 +80,12 @@ impl Tenant {
         format!("^/?{}", self.prefix)
     }
 
-    /// A text of the engine's with this namespace's names as its users have them.
+    /// A text of the engine's with this namespace's names as its users have them. In a query of an address that it tells
+    /// of, a slash is `%2F`.
     pub(super) fn plain(&self, text: &str) -> String {
-        text.replace(&self.prefix, "")
+        let id = self.id();
+        let text = text.replace(&self.prefix, "");
+        ["%2F", "%2f"].iter().fold(text, |text, slash| text.replace(&format!("{id}{slash}"), ""))
     }
 }
 

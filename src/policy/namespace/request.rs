@@ -217,6 +217,9 @@ impl Request<'_> {
 
     /// The name of a volume that is looked at; the engine says whether it is there.
     fn known_volume(&self, name: &str) -> Looked<String> {
+        if !is_plain(name) {
+            return Err(says(404, format!("get {name}: no such volume")));
+        }
         let known = look::volume(self.tenant, name, self.cx)?;
         Ok(known.unwrap_or_else(|| self.tenant.sent(name)))
     }
@@ -365,7 +368,7 @@ impl Request<'_> {
 pub(super) const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// `[a-zA-Z0-9][a-zA-Z0-9_.-]+` (`names.RestrictedNamePattern` of moby).
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     name.len() > 1
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -12,6 +12,9 @@ use crate::api::Row;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::without_slash;
 
+/// What the engine has for a time that has not been.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// A container, network, volume or image, or whatever else this route answers with, and the lists of them.
 pub(super) fn object(with: &Namespaces, tenant: &Tenant, row: &Row, json: &mut Json) {
     each(json, &mut |map| before(with, tenant, map));
@@ -54,8 +57,19 @@ fn each(json: &mut Json, visit: &mut dyn FnMut(&mut Map<String, Json>)) {
 
 /// While names are as the engine has them.
 fn before(with: &Namespaces, tenant: &Tenant, map: &mut Map<String, Json>) {
+    if let Some(error) = map.get_mut("State").and_then(|state| state.get_mut("Error"))
+        && let Some(text) = error.as_str()
+    {
+        *error = Json::String(message(with, tenant, text));
+    }
+    // Of an image that several have, the engine says when it was tagged last, by whomever.
+    if let Some(time) = map.get_mut("Metadata").and_then(|known| known.get_mut("LastTagTime")) {
+        *time = Json::from(NEVER);
+    }
     unlabel(map.get_mut("Labels"));
-    unlabel(map.get_mut("Config").and_then(|config| config.get_mut("Labels")));
+    for key in ["Config", "ContainerConfig"] {
+        unlabel(map.get_mut(key).and_then(|config| config.get_mut("Labels")));
+    }
     // Of a network: who is in it. Those of every engine have others too.
     if let Some(Json::Object(containers)) = map.get_mut("Containers") {
         containers.retain(|_, one| tenant.is_own(str_of(one, "Name")));

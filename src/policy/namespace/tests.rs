@@ -14,6 +14,8 @@ use crate::config::PolicyKind;
 use crate::policy::rehearsal::{self, explore};
 use crate::policy::{Chain, Fact, Link};
 
+mod told;
+
 const TEXT: &str = r#"
 [[listener]]
 name = "l"
@@ -80,12 +82,13 @@ impl SmallEngine {
         let json = match &**question {
             Question::Container(name) => both
                 .iter()
-                .find(|(tenant, id)| name == id || *name == tenant.sent("web"))
+                .find(|(tenant, id)| name == id || name == short(id) || *name == tenant.sent("web"))
                 .map(|(tenant, id)| self.container(tenant, id)),
             Question::Network(name) => both
                 .iter()
                 .find(|(tenant, id)| {
-                    name == id || *name == tenant.sent("net") || *name == tenant.sent("bridge")
+                    let names = [tenant.sent("net"), tenant.sent("bridge")];
+                    name == id || name == short(id) || names.contains(name)
                 })
                 .map(|(tenant, id)| json!({ "Id": id, "Name": tenant.sent("net") }))
                 .or_else(|| {

@@ -1,8 +1,10 @@
 """The cases by number, and the configuration of the gate that they are tried at."""
 
+import os
 import subprocess
 
 from lib.rig import DOCKGATE
+from lib.tenants import ALONE, OPEN, PASSWORD, SITE
 
 from . import (
     transport,
@@ -30,6 +32,15 @@ from . import (
     kit_dockerfiles,
     kit_others,
     kit_wire,
+    tenants_read,
+    tenants_lists,
+    tenants_join,
+    tenants_change,
+    tenants_remove,
+    tenants_images,
+    tenants_builds,
+    tenants_infer,
+    tenants_model,
 )  # noqa: F401,E501
 
 
@@ -49,6 +60,15 @@ url = "unix://{rig.socket}"
 {listener(rig, "nonroot", '["conservative", "nonroot"]')}
 {listener(rig, "binds", '["binds"]')}
 {listener(rig, "wide", '["wide"]')}
+{people(rig, OPEN, "[]")}
+{people(rig, ALONE, '["tenants"]')}
+{people(rig, SITE, '["conservative", "tenants"]')}
+
+[auth.password]
+kind = "basic"
+file = "htpasswd"
+
+{namespace(rig)}
 
 [[listener]]
 name = "tcp"
@@ -88,3 +108,26 @@ binds = [{{ host = "{rig.work}", mode = "rw" }}]
 
 def listener(rig, name, policies):
     return f'[[listener]]\nname = "{name}"\nurl = "unix://{rig.gate_socket(name)}"\npolicies = {policies}\n'
+
+
+def people(rig, name, policies):
+    return listener(rig, name, policies) + 'auth = ["password"]\n'
+
+
+def namespace(rig):
+    """Of `tenants`, and who its users are."""
+    lines = []
+    for user in ("ann", "bob", "cat"):
+        lines.append(subprocess.run([DOCKGATE, "passwd", user], input=PASSWORD, check=True, capture_output=True, text=True).stdout)
+    (rig.work / "htpasswd").write_text("".join(lines))
+    (rig.work / "htpasswd").chmod(0o600)
+    (rig.work / "key").write_bytes(os.urandom(32))
+    (rig.work / "key").chmod(0o600)
+    return """[policy.tenants]
+kind = "namespace"
+key = "key"
+network_pool = "10.216.0.0/16"
+ports = "namespace"
+shared = ["docker.io/library/busybox"]
+ name = "{user}"
+"""

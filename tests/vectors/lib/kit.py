@@ -102,7 +102,7 @@ class Refused(Exception):
 
 def upgraded(target, path, headers=(), body=None, early=b""):
     """A connection behind an upgrade; `early` is sent with the request."""
-    target.last = request("POST", path, body, headers=[*UPGRADE, *headers], keep=True)
+    target.last = target.signed(request("POST", path, body, headers=[*UPGRADE, *headers], keep=True))
     conn = Conn(target.address)
     answer = conn.send(target.last + early).answer()
     if answer.status != 101:
@@ -330,6 +330,7 @@ def dockerfile(target, text, *, attrs=None, answers=None, seconds=SECONDS, **mor
     try:
         with Session(target, answers={"FileSync/DiffCopy": Files(Dockerfile=text, x="x\n"), **(answers or {})}) as session:
             asked = {"filename": "Dockerfile", "no-cache": "", **(attrs or {})}
+            asked = {key: value for key, value in asked.items() if value is not None}
             return solve(target, session=session.ident, frontend="dockerfile.v0", attrs=asked, seconds=seconds, **more)
     except Refused as refused:
         return refused.answer

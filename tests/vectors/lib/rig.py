@@ -25,7 +25,8 @@ CACHE = pathlib.Path(
 )
 DOCKGATE = os.environ.get("DOCKGATE") or str(REPO / "target/release/dockgate")
 # index of the namespace, folder of the binaries, newest API version
-ENGINES = {"20.10": (41, "-", "1.41"), "28": (42, str(CACHE / "suite-forky/bin"), "1.51")}
+FIRST = int(os.environ.get("VECTORS_INDEX") or 41)
+ENGINES = {"20.10": (FIRST, "-", "1.41"), "28": (FIRST + 1, str(CACHE / "suite-forky/bin"), "1.51")}
 
 
 class Target:
@@ -42,6 +43,10 @@ class Target:
 
     def call(self, method, path, body=None, *, version=None, **more):
         return self.raw(request(method, self.path(path, version), body, **more))
+
+    def signed(self, data):
+        """With what says who calls, where this target is somebody's."""
+        return data
 
     def raw(self, data):
         self.last = data
@@ -91,10 +96,11 @@ class Watcher:
 
 
 class Rig:
-    def __init__(self, engine):
-        self.engine = engine
+    def __init__(self, engine, tier="all"):
+        self.engine, self.tier = engine, tier
         self.index, self.bin, self.version = ENGINES[engine]
         self.gates, self.ports, self.processes, self.canary = {}, {}, [], None
+        self.worlds = {}  # lib/tenants.py's
         self.changes = 0  # by the administrator
         self.endings = []  # what else ends with the run
         self.claim()
@@ -209,6 +215,14 @@ class Rig:
             self.gates[listener] = Target(listener, address, self.version)
         return process
 
+    def wait(self, good, what="what was waited for"):
+        """Until it is so: only what never comes takes the minute."""
+        for _ in range(1200):
+            if found := good():
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"{what} never comes")
+
     def port(self, listener):
         """A port for it that is free now."""
         self.ports[listener] = free_port()
@@ -270,7 +284,8 @@ class Rig:
         extra = (self.state() if now is None else now) - keep
         if not extra:
             return extra
-        for kind in ("containers", "networks", "volumes", "plugins", "tags", "images"):
+        # (a network that configures others goes after them)
+        for kind in ("containers", "networks", "networks", "volumes", "plugins", "tags", "images"):
             for _, ident in sorted(e for e in extra if e[0] == kind):
                 path = {"tags": "images"}.get(kind, kind)
                 self.admin("DELETE", f"/{path}/{ident}" + {"containers": "?force=1&v=1", "networks": ""}.get(kind, "?force=1"))
