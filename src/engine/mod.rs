@@ -27,6 +27,7 @@ mod change;
 mod connect;
 mod own;
 mod pool;
+mod pull;
 mod tls;
 
 use std::sync::Arc;

@@ -253,9 +253,21 @@ pub(super) async fn exchange(
 }
 
 async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<OwnReply> {
-    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let (reader, _) = conn.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
+    let (head, mut framing) = read_head(&mut inbox).await?;
+    let until_close = matches!(framing, Framing::UntilClose { .. });
+    let keeps = head.version == 1 && !head.headers.lists("connection", "close") && !until_close;
+    let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
+    Ok((head.status, body.ok_or_else(invalid)?, keeps))
+}
+
+pub(super) fn invalid() -> std::io::Error {
+    std::io::ErrorKind::InvalidData.into()
+}
+
+/// Of an answer, and how its body comes.
+pub(super) async fn read_head(inbox: &mut Inbox<'_>) -> std::io::Result<(ResponseHead, Framing)> {
     let end = loop {
         if let Some(end) = find_end(inbox.buffer.unread(), 0) {
             break end;
@@ -267,11 +279,8 @@ async fn read_answer(conn: &mut Conn, most: usize) -> std::io::Result<OwnReply> 
     let head = ResponseHead::parse(inbox.buffer.unread().get(..end).unwrap_or_default())
         .map_err(|_| invalid())?;
     inbox.buffer.consume(end);
-    let mut framing = Framing::of_response(&head, false).map_err(|_| invalid())?;
-    let until_close = matches!(framing, Framing::UntilClose { .. });
-    let keeps = head.version == 1 && !head.headers.lists("connection", "close") && !until_close;
-    let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
-    Ok((head.status, body.ok_or_else(invalid)?, keeps))
+    let framing = Framing::of_response(&head, false).map_err(|_| invalid())?;
+    Ok((head, framing))
 }
 
 fn read_versions(body: &[u8]) -> Option<Versions> {

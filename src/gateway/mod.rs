@@ -28,6 +28,7 @@ mod revoke;
 mod running;
 mod sessions;
 mod slots;
+mod tokens;
 mod transfer;
 mod witness;
 
