@@ -123,7 +123,7 @@ pub(in super::super) fn judge(
     }
     let is_image = |one: &&Fetch| matches!(one.kind, FetchKind::Base | FetchKind::Image);
     for one in found.iter().filter(is_image).filter(|one| one.name.is_whole) {
-        let place = Place { with, tenant, build, line: one.line, name: &one.name.known, cx };
+        let place = NamedImage { with, tenant, build, line: one.line, name: &one.name.known, cx };
         let looked = place.image().and_then(|image| match one.kind {
             FetchKind::Base => place.triggers(image, &settings),
             _ => Ok(()),
@@ -136,7 +136,7 @@ pub(in super::super) fn judge(
 }
 
 /// Where a Dockerfile names an image.
-struct Place<'a> {
+struct NamedImage<'a> {
     with: &'a Namespaces,
     tenant: &'a Tenant,
     build: &'a AskedBuild,
@@ -145,7 +145,7 @@ struct Place<'a> {
     cx: &'a Context<'a>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> NamedImage<'a> {
     /// As the engine has it, which has pulled it where that was needed.
     fn image(&self) -> Looked<&'a Json> {
         let pull = self.pull()?;

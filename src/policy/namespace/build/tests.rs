@@ -324,6 +324,7 @@ fn a_dockerfile_is_sent_with_the_engines_names() {
 }
 
 #[test]
+#[expect(clippy::result_large_err, reason = "a pull is what the test looks at")]
 fn what_a_dockerfile_names_is_pulled_before_it_goes_on() {
     let case = Case::with_registry();
     let identity = Identity::imagined(Some("ann"));
