@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ const LONGEST: usize = 64 * 1024;
 pub enum BadCredentials {
     #[error("`X-Registry-Auth` cannot be read")]
     Unreadable,
+    #[error("`X-Registry-Config` cannot be read")]
+    UnreadableLogins,
     /// What a login by a browser or a helper may leave: it is exchanged for tokens.
     #[error("an identity token cannot be used here. hint: log in with a name and a password")]
     IdentityToken,
@@ -57,6 +59,20 @@ impl ClientCredentials {
             ("", _, _) => Err(BadCredentials::IdentityToken),
             (token, _, _) => Ok(Some(ClientCredentials(format!("Bearer {token}")))),
         }
+    }
+
+    /// What a client says of this host where it says all that it has (`X-Registry-Config`), as `X-Registry-Auth` of it.
+    pub fn header_of_logins(logins: &[u8], host: &str) -> Result<Option<Vec<u8>>, BadCredentials> {
+        if logins.is_empty() {
+            return Ok(None);
+        }
+        let said = decoded(logins).ok_or(BadCredentials::UnreadableLogins)?;
+        if said.is_null() {
+            return Ok(None);
+        }
+        let all = said.as_object().ok_or(BadCredentials::UnreadableLogins)?;
+        let own = all.iter().find(|(address, _)| is_same(address, host));
+        Ok(own.map(|(_, login)| URL_SAFE.encode(login.to_string()).into_bytes()))
     }
 
     /// None for what cannot stand in a field.
@@ -115,7 +131,7 @@ fn is_same(address: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE};
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
 
     use super::*;
 
@@ -180,5 +196,31 @@ mod tests {
     fn nothing_of_them_is_shown() {
         let own = ClientCredentials::login("ann", "secret").unwrap();
         assert_eq!(format!("{own:?}"), "ClientCredentials(…)");
+    }
+
+    #[test]
+    fn of_all_logins_one_is_for_a_host() {
+        let logins = r#"{
+            "https://index.docker.io/v1/": {"username": "ann", "password": "hub", "serveraddress": "https://index.docker.io/v1/"},
+            "ghcr.io": {"username": "ann", "password": "ghcr"},
+            "https://db:5000": {"identitytoken": "x"}
+        }"#;
+        let logins = URL_SAFE.encode(logins);
+        let of = |host: &str| {
+            let header = ClientCredentials::header_of_logins(logins.as_bytes(), host).unwrap();
+            ClientCredentials::of_header(&header.unwrap_or_default(), host)
+        };
+        let is = |password: &str| Ok(ClientCredentials::login("ann", password));
+        assert_eq!(of("docker.io"), is("hub"));
+        assert_eq!(of("ghcr.io"), is("ghcr"));
+        assert_eq!(of("quay.io"), Ok(None));
+        assert_eq!(of("db:5000"), Err(BadCredentials::IdentityToken));
+        for none in ["", "bnVsbA==", "e30="] {
+            assert_eq!(ClientCredentials::header_of_logins(none.as_bytes(), "x"), Ok(None));
+        }
+        for bad in ["!", "W10="] {
+            let why = ClientCredentials::header_of_logins(bad.as_bytes(), "x");
+            assert_eq!(why, Err(BadCredentials::UnreadableLogins));
+        }
     }
 }

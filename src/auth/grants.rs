@@ -19,7 +19,7 @@ use super::credentials::ClientCredentials;
 use super::identity::Identity;
 
 /// An engine asks again when something breaks off, and its last question may be on its way when the call ends.
-const LINGER: Duration = Duration::from_secs(60);
+pub const LINGER: Duration = Duration::from_secs(60);
 /// There are no more calls at one time.
 const MOST: usize = 65_536;
 

@@ -14,6 +14,7 @@ mod grants;
 mod header;
 mod identity;
 mod jwt;
+mod logins;
 mod own;
 mod peer;
 
@@ -24,10 +25,13 @@ use std::sync::{Arc, OnceLock};
 
 pub use basic::{Backoff, htpasswd_line, is_htpasswd_user};
 pub use credentials::{BadCredentials, ClientCredentials};
-pub use grants::{Actions, FoundGrant, Grant, Grants, HeldGrant, registry_auth};
+pub use grants::{
+    Actions, FoundGrant, Grant, Grants, HeldGrant, LINGER as GRANT_LINGER, registry_auth,
+};
 pub use header::{Authorization, BadAuthorization};
 pub use identity::{Caller, Claims, Identity, Peer, PeerKey};
 pub use jwt::{BadToken, Token};
+pub use logins::{Checking, ChecksLogins, LoginAnswer, Logins};
 pub use own::{LIFE as OWN_TOKEN_LIFE, OwnTokens};
 
 use crate::config::{self, Complaints, Invalid};

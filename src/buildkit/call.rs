@@ -365,10 +365,15 @@ async fn forwarded(
     if reads != ReadsMessages::Streamed {
         headers.remove("grpc-encoding");
     }
-    running.exchange.lock().await.metadata(&mut headers);
+    let other = {
+        let mut exchange = running.exchange.lock().await;
+        exchange.metadata(&mut headers);
+        exchange.path()
+    };
     headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
     let authority = asked.uri.authority().map_or("localhost", |authority| authority.as_str());
-    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(asked.uri.path());
+    let path = other.unwrap_or(asked.uri.path());
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path);
     let mut request = Request::new(());
     *request.version_mut() = Version::HTTP_2;
     *request.method_mut() = Method::POST;

@@ -69,6 +69,10 @@ pub trait Exchange: Send {
     /// how messages may be compressed. Asked once, before anything goes on, and after `request` of a
     /// `ReadsMessages::Unary`.
     fn metadata(&mut self, headers: &mut HeaderMap);
+    /// Another method that is asked in the place of this one, after `request`; it has the same fields.
+    fn path(&self) -> Option<&'static str> {
+        None
+    }
     /// How the messages of the answer are seen; `Unary` is as `Each`.
     fn reads_answer(&self) -> ReadsMessages;
     /// What becomes of one of them; none: it is dropped.

@@ -59,7 +59,7 @@ use store::Store;
 use target::{Arrival, Named, RawRequest};
 use upstream::{Fault, Upstream};
 
-use crate::auth::Grants;
+use crate::auth::{ChecksLogins, Grants};
 use crate::telemetry::access::Log;
 use crate::telemetry::registries::RegistryNumbers;
 
@@ -171,6 +171,12 @@ impl Cache {
         if let Some(registry) = &self.registry {
             registry.takes_grants(grants);
         }
+    }
+
+    /// Who says whether a client's login is good at a registry behind this one.
+    pub fn checks_logins(self: &Arc<Cache>) -> Option<Arc<dyn ChecksLogins>> {
+        let registry = Arc::clone(self.registry.as_ref()?);
+        Some(Arc::new(registry::LoginChecks { cache: Arc::clone(self), registry }))
     }
 
     /// Of what it has done as a registry.

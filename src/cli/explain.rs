@@ -194,7 +194,7 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
             path.to_str().is_some_and(|path| said.contains(path))
         }
         Question::Info | Question::List(..) | Question::Fresh => false,
-        Question::Plugin { .. } | Question::Granted(_) => true,
+        Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
         Question::OfEngine(_) => false,
     };
     let named: Vec<_> = questions.iter().filter(is_named).collect();
@@ -260,6 +260,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::Begun { .. }
         | Question::Fresh
         | Question::Granted(_)
+        | Question::Login(_)
         | Question::Plugin { .. } => None,
     }
 }

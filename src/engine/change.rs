@@ -13,7 +13,7 @@ use crate::wire::tar::TarWriter;
 use crate::wire::trail::Trail;
 
 /// Done, or why not, in the engine's words.
-type Changed = Result<(), String>;
+pub(super) type Changed = Result<(), String>;
 
 impl Engine {
     /// Removes something by its id or name; what is gone already is removed.
@@ -198,18 +198,25 @@ impl Engine {
         trail.put(&mut request);
         request.extend_from_slice(body.map(|(_, body)| body).unwrap_or_default());
         let mut conn = self.connect().await?;
-        let mut exchanging = std::pin::pin!(exchange(&mut conn, &request, MOST_SMALL));
-        let answer = loop {
-            match tokio::time::timeout(self.patience(), exchanging.as_mut()).await {
-                Ok(answer) => break answer,
-                // Some of it takes its time: only an engine that answers nobody is given up.
+        let exchanging = exchange(&mut conn, &request, MOST_SMALL);
+        match self.while_alive(exchanging).await? {
+            (LOOP, ..) => Err(EngineError::Loop { address: self.place() }),
+            (status, body, _) => Ok((status, body)),
+        }
+    }
+
+    /// Some of it takes its time: only an engine that answers nobody is given up.
+    pub(super) async fn while_alive<T>(
+        &self,
+        doing: impl Future<Output = std::io::Result<T>>,
+    ) -> Result<T, EngineError> {
+        let mut doing = std::pin::pin!(doing);
+        loop {
+            match tokio::time::timeout(self.patience(), doing.as_mut()).await {
+                Ok(done) => return done.map_err(|error| self.refused(&error)),
                 Err(_) if self.is_alive().await => {}
                 Err(_) => return Err(self.silent()),
             }
-        };
-        match answer.map_err(|error| self.refused(&error))? {
-            (LOOP, ..) => Err(EngineError::Loop { address: self.place() }),
-            (status, body, _) => Ok((status, body)),
         }
     }
 }
@@ -220,7 +227,7 @@ fn folders_of(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The engine's message, or the status where it has none.
-fn words(status: u16, body: &[u8]) -> String {
+pub(super) fn words(status: u16, body: &[u8]) -> String {
     let answer: Option<serde_json::Value> = json::read(body).ok();
     let message = answer.as_ref().and_then(|answer| answer.get("message")?.as_str());
     message.map_or_else(|| format!("the engine answered {status}"), str::to_owned)

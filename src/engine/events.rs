@@ -32,13 +32,13 @@ impl Engine {
             let mut conn = self.connect().await?;
             let refused = |error: std::io::Error| self.refused(&error);
             conn.write(request.as_bytes()).await.map_err(refused)?;
-            let head = read_head(&mut conn).await.map_err(refused)?;
+            let (reader, _) = conn.stream.split();
+            let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
+            let (head, framing) = read_head(&mut inbox, false).await.map_err(refused)?;
             if head.status != 200 {
                 let what = format!("its events: it answered {}", head.status);
                 return Err(self.refused(&std::io::Error::other(what)));
             }
-            let framing = Framing::of_response(&head, false);
-            let framing = framing.map_err(|_| refused(std::io::ErrorKind::InvalidData.into()))?;
             Ok(Events { conn, framing, items: Items::default() })
         };
         tokio::time::timeout(self.patience(), opening).await.unwrap_or_else(|_| Err(self.silent()))

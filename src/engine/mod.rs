@@ -28,6 +28,7 @@ mod connect;
 mod events;
 mod own;
 mod pool;
+mod pull;
 mod tls;
 
 use std::sync::Arc;

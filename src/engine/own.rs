@@ -253,20 +253,24 @@ pub(super) async fn exchange(
 }
 
 async fn read_answer(conn: &mut Conn, to_head: bool, most: usize) -> std::io::Result<OwnReply> {
-    let head = read_head(conn).await?;
     let (reader, _) = conn.stream.split();
     let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
-    let mut framing = Framing::of_response(&head, to_head).map_err(|_| invalid())?;
+    let (head, mut framing) = read_head(&mut inbox, to_head).await?;
     let until_close = matches!(framing, Framing::UntilClose { .. });
     let keeps = head.version == 1 && !head.headers.lists("connection", "close") && !until_close;
     let body = collect(&mut inbox, &mut framing, most, &mut 0).await.map_err(|_| invalid())?;
     Ok((head.status, body.ok_or_else(invalid)?, keeps))
 }
 
-/// The head of an answer; what came behind it is left in the buffer.
-pub(super) async fn read_head(conn: &mut Conn) -> std::io::Result<ResponseHead> {
-    let (reader, _) = conn.stream.split();
-    let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
+pub(super) fn invalid() -> std::io::Error {
+    std::io::ErrorKind::InvalidData.into()
+}
+
+/// Of an answer, and how its body comes.
+pub(super) async fn read_head(
+    inbox: &mut Inbox<'_>,
+    to_head: bool,
+) -> std::io::Result<(ResponseHead, Framing)> {
     let end = loop {
         if let Some(end) = find_end(inbox.buffer.unread(), 0) {
             break end;
@@ -278,11 +282,8 @@ pub(super) async fn read_head(conn: &mut Conn) -> std::io::Result<ResponseHead> 
     let head = ResponseHead::parse(inbox.buffer.unread().get(..end).unwrap_or_default())
         .map_err(|_| invalid())?;
     inbox.buffer.consume(end);
-    Ok(head)
-}
-
-fn invalid() -> std::io::Error {
-    std::io::ErrorKind::InvalidData.into()
+    let framing = Framing::of_response(&head, to_head).map_err(|_| invalid())?;
+    Ok((head, framing))
 }
 
 fn read_versions(body: &[u8]) -> Option<Versions> {

@@ -1,7 +1,8 @@
 //! What the engine asks a client for over its session: what a build of that session can want, while it runs.
 //!
 //! `http2` and `native` serve sessions with these. What must stay true: what no build that runs has asked for is not asked of
-//! its client; credentials are for registries that the policies allow; where BuildKit cannot be held to what a build may
+//! its client; credentials are for registries that the policies allow, and a registry
+//! of ours gets a token in their place; where BuildKit cannot be held to what a build may
 //! fetch, no Dockerfile reaches it that the policies have not seen whole, and none that no build was asked for.
 
 use std::sync::Arc;
@@ -14,11 +15,12 @@ use http::request::Parts;
 use super::grpc::{UNIMPLEMENTED, turn_away};
 use super::refusal::Refusal;
 use super::running::NotAsked;
+use super::tokens::{self, AskedToken, OwnRegistry};
 use super::transfer::DockerfileSync;
 use super::{ListenerHandle, ListenerState, context, http2};
 use crate::api::Typed;
 use crate::api::buildkit::session::{
-    CallbackKind, CallbackMethod, DIFF_COPY, TAR_STREAM, callback,
+    CREDENTIALS, CallbackKind, CallbackMethod, DIFF_COPY, TAR_STREAM, callback,
 };
 use crate::api::doc::proto;
 use crate::api::endpoint::Versions;
@@ -93,7 +95,8 @@ impl Callbacks {
         record.identity = self.identity.labels();
         if let Some(shape) = method.message() {
             let (identity, engine, id) = (self.identity.clone(), self.engine, Arc::clone(&self.id));
-            let asking = NamedCall { state, identity, engine, id, method, shape, record };
+            let token = None;
+            let asking = NamedCall { state, identity, engine, id, method, shape, token, record };
             return Begin::Exchange(Box::new(asking));
         }
         let named = method.named_in(&asked.headers);
@@ -190,12 +193,14 @@ struct NamedCall {
     id: Arc<str>,
     method: &'static CallbackMethod,
     shape: &'static Object,
+    /// Which the client's answer is made into.
+    token: Option<AskedToken>,
     /// Of its refusal.
     record: Record,
 }
 
 impl NamedCall {
-    async fn judge(&self, message: &[u8]) -> Result<Bytes, Refusal> {
+    async fn judge(&mut self, message: &[u8]) -> Result<Judged, Refusal> {
         let kind = self.method.kind;
         let unreadable = |why| Refusal::Denied(vec![reason(kind, "", why)]);
         let doc = proto::parse(MOST_VALUES, message, self.shape);
@@ -207,11 +212,25 @@ impl NamedCall {
         let may = may_ask(&self.state, &self.id, kind, name);
         may.map_err(|reason| Refusal::Denied(vec![reason]))?;
         if kind == CallbackKind::Credentials {
-            let (chain, trail) = (&self.state.chain, Trail::default());
-            let asking = |cx: &Context<'_>| chain.credentials(name, cx);
-            context::ask(&self.state, &self.identity, self.engine, &trail, asking).await?;
+            let who = (&self.identity, self.engine, &*self.id);
+            match tokens::asked(&self.state, who, self.method.path, &doc.root)? {
+                None => self.may_have_credentials(name).await?,
+                Some(OwnRegistry::Says(reply)) => return Ok(Judged::Answer(reply)),
+                Some(OwnRegistry::Asks(token)) => {
+                    self.may_have_credentials(token.host()).await?;
+                    let question = token.question();
+                    self.token = Some(token);
+                    return Ok(Judged::Send(question));
+                }
+            }
         }
-        Ok(proto::render(&doc.root, self.shape).into())
+        Ok(Judged::Send(proto::render(&doc.root, self.shape).into()))
+    }
+
+    async fn may_have_credentials(&self, host: &str) -> Result<(), Refusal> {
+        let (chain, trail) = (&self.state.chain, Trail::default());
+        let asking = |cx: &Context<'_>| chain.credentials(host, cx);
+        context::ask(&self.state, &self.identity, self.engine, &trail, asking).await
     }
 }
 
@@ -222,21 +241,31 @@ impl Exchange for NamedCall {
 
     fn request(&mut self, message: Bytes) -> BoxFuture<'_, Result<Judged, H2Reply>> {
         Box::pin(async move {
-            match Box::pin(self.judge(&message)).await {
-                Ok(message) => Ok(Judged::Send(message)),
-                Err(refusal) => Err(refuse(&self.state, &mut self.record, &refusal)),
-            }
+            let judged = Box::pin(self.judge(&message)).await;
+            judged.map_err(|refusal| refuse(&self.state, &mut self.record, &refusal))
         })
     }
 
     fn metadata(&mut self, _: &mut HeaderMap) {}
 
+    fn path(&self) -> Option<&'static str> {
+        self.token.as_ref().map(|_| CREDENTIALS)
+    }
+
     fn reads_answer(&self) -> ReadsMessages {
-        ReadsMessages::Streamed
+        match self.token {
+            Some(_) => ReadsMessages::Unary(MOST_MESSAGE),
+            None => ReadsMessages::Streamed,
+        }
     }
 
     fn answer(&mut self, message: Bytes) -> BoxFuture<'_, Result<Option<Bytes>, H2Reply>> {
-        Box::pin(std::future::ready(Ok(Some(message))))
+        let answered = match &self.token {
+            Some(token) => token.answer(&self.state.memory.grants, &self.identity, &message),
+            None => Ok(message),
+        };
+        let answered = answered.map_err(|refusal| refuse(&self.state, &mut self.record, &refusal));
+        Box::pin(std::future::ready(answered.map(Some)))
     }
 
     fn ended(&mut self, _: CallEnd) {}

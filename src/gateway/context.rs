@@ -77,7 +77,7 @@ impl EntryFilter<'_> {
 
 impl<'f, 'a> BuildContext<'f, 'a> {
     fn new(filter: &'f EntryFilter<'a>) -> Result<BuildContext<'f, 'a>, UploadError> {
-        let build = AskedBuild::of_query(filter.call.query()).ok_or_else(|| {
+        let build = AskedBuild::of_call(filter.call).ok_or_else(|| {
             let why = "cannot be read, and a Dockerfile's variables depend on them";
             denied(vec![Reason::new("build.dockerfile", "?buildargs", why, "")])
         })?;

@@ -14,8 +14,8 @@ use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
 use crate::auth::Identity;
 use crate::config::RuntimeListener;
-use crate::policy::facts::DeedResult;
-use crate::policy::{Deed, Facts, JobDeed};
+use crate::policy::facts::{DeedResult, Secret};
+use crate::policy::{Deed, Fact, Facts, JobDeed, Question, WantedPull};
 use crate::wire::trail::Trail;
 
 /// What comes of what the rest of the program was told.
@@ -73,6 +73,10 @@ pub(super) async fn carry_out(
                         facts.insert(deed.granted(wanted), header);
                     })
                 }
+                Deed::Pull(wanted) => {
+                    facts.forget(&deed.question(Question::Image(wanted.reference.clone())));
+                    pull(state, (identity, engine), wanted, trail).await?
+                }
                 plain => carry_out_one(state, engine, plain, trail, held).await?,
             },
             false => Err(format!("there are more than {MOST_DEEDS} other things to do")),
@@ -128,6 +132,24 @@ async fn carry_out_one(
             }
             None => Err("all are taken".to_owned()),
         },
-        Deed::Grant(_) | Deed::OfEngine(_) => Err("it is not held".to_owned()),
+        Deed::Grant(_) | Deed::Pull(_) | Deed::OfEngine(_) => Err("it is not held".to_owned()),
     })
+}
+
+/// Where the registry is ours, with a token that is good for as long as the pull takes.
+async fn pull(
+    state: &ListenerState,
+    (identity, engine): (&Identity, Versions),
+    WantedPull { reference, platform, grant }: &WantedPull,
+    trail: &Trail,
+) -> Result<DeedResult, Refusal> {
+    let issued = grant.as_ref().map(|one| grants::issue(&state.memory.grants, one, identity));
+    let (_held, header) = match issued.transpose() {
+        Ok(Some((held, Fact::Header(Secret(header))))) => (Some(held), Some(header)),
+        Ok(_) => (None, None),
+        Err(why) => return Ok(Err(why)),
+    };
+    let image = (reference.as_str(), platform.as_str());
+    let version = engine.newest.min(NEWEST);
+    Ok(state.engine.pull(version, image, header.as_deref(), trail).await?)
 }

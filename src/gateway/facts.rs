@@ -17,10 +17,11 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use super::ListenerState;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
-use crate::auth::Identity;
+use crate::auth::{ClientCredentials, Identity, LoginAnswer};
 use crate::engine::{Address, Inspected, Subject};
+use crate::policy::facts::Secret;
 use crate::policy::mount_table::MountTable;
-use crate::policy::{Context, Fact, Facts, Look, Question};
+use crate::policy::{Context, Fact, Facts, Look, Question, WantedLogin};
 use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
@@ -126,6 +127,7 @@ async fn of_engine(
         Question::Fresh => return Ok(fresh()),
         // A deed's, and not done.
         Question::Granted(_) => return Ok(Fact::Absent),
+        Question::Login(wanted) => return Ok(login(state, wanted).await),
         Question::Plugin { name, method, body } => {
             return Ok(state.plugins.ask(name, method, body).await);
         }
@@ -136,6 +138,20 @@ async fn of_engine(
         Inspected::Nothing => Fact::Absent,
         Inspected::Failed(why) => Fact::Failed(why),
     })
+}
+
+async fn login(state: &ListenerState, wanted: &WantedLogin) -> Fact {
+    let WantedLogin { registry, host, username, password: Secret(password) } = wanted;
+    let answer = match ClientCredentials::login(username, password) {
+        Some(own) => state.memory.logins.check(registry, host, own).await,
+        None => LoginAnswer::Refused("a name has no colon".to_owned()),
+    };
+    let (status, message) = match answer {
+        LoginAnswer::Good => (200, String::new()),
+        LoginAnswer::Refused(why) => (401, why),
+        LoginAnswer::Failed(why) => (500, why),
+    };
+    Fact::Json(Arc::new(serde_json::json!({ "status": status, "message": message })))
 }
 
 /// On the machine that the engine runs on too; the policy knows whether that is this one. A file system that

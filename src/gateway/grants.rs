@@ -1,6 +1,6 @@
 //! Tokens by which the engine pulls and pushes for a call, at a registry of ours: issued here where a policy wants it.
 //!
-//! `deeds` calls it. What must stay true: the engine gets nothing of a client's credentials; what is in the client's header
+//! `deeds` calls it, and `tokens`. What must stay true: the engine gets nothing of a client's credentials; what is in the client's header
 //! goes to the registry of the image that it asks for and to no other.
 
 use std::sync::Arc;
@@ -15,9 +15,25 @@ pub(super) fn issue(
     wanted: &WantedGrant,
     who: &Identity,
 ) -> Result<(HeldGrant, Fact), String> {
-    let WantedGrant { registry, address, repository, pull, push, header } = wanted;
-    let header = header.as_deref().unwrap_or_default();
-    let credentials = ClientCredentials::of_header(header, &repository.host);
+    let (held, token) = issue_token(grants, wanted, who)?;
+    let text = registry_auth(&token, &wanted.address);
+    Ok((held, Fact::Header(Secret(text.into()))))
+}
+
+/// The same with the token as it is.
+pub(super) fn issue_token(
+    grants: &Arc<Grants>,
+    wanted: &WantedGrant,
+    who: &Identity,
+) -> Result<(HeldGrant, String), String> {
+    let WantedGrant { registry, repository, pull, push, header, logins, .. } = wanted;
+    let of_all = |logins: &Vec<u8>| ClientCredentials::header_of_logins(logins, &repository.host);
+    let header = match (header, logins.as_ref().map(of_all)) {
+        (Some(header), _) => header.clone(),
+        (None, Some(header)) => header.map_err(|bad| bad.to_string())?.unwrap_or_default(),
+        (None, None) => Vec::new(),
+    };
+    let credentials = ClientCredentials::of_header(&header, &repository.host);
     let credentials = credentials.map_err(|bad| bad.to_string())?;
     let grant = Grant {
         registry: registry.clone(),
@@ -25,9 +41,7 @@ pub(super) fn issue(
         actions: Actions { pull: *pull, push: *push },
     };
     let issued = grants.issue(grant, who, credentials.as_ref());
-    let (held, token) = issued.ok_or("no token can be made")?;
-    let text = registry_auth(&token, address);
-    Ok((held, Fact::Header(Secret(text.into()))))
+    issued.ok_or_else(|| "no token can be made".to_owned())
 }
 
 #[cfg(test)]
@@ -47,6 +61,7 @@ mod tests {
             pull: true,
             push: false,
             header: Some(URL_SAFE.encode(header).into_bytes()),
+            logins: None,
         }
     }
 

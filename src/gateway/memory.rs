@@ -14,7 +14,7 @@ use super::running::RunningBuilds;
 use super::sessions::OpenSessions;
 use super::slots::Slots;
 use crate::api::endpoint::Resource;
-use crate::auth::Grants;
+use crate::auth::{Grants, Logins};
 use crate::policy::builds::BuildSession;
 use crate::policy::facts::{DeedResult, Made};
 use crate::policy::{Fact, Question};
@@ -36,6 +36,8 @@ pub struct Memory {
     pub(super) sessions: Arc<OpenSessions>,
     /// What the engine may do at registries of ours while calls run.
     pub grants: Arc<Grants>,
+    /// Who says whether clients' logins are good.
+    pub logins: Logins,
 }
 
 /// One thing remembered, as it goes to the process that takes over.
@@ -56,6 +58,7 @@ impl Default for Memory {
             builds: Arc::default(),
             sessions: Arc::default(),
             grants: Arc::default(),
+            logins: Logins::default(),
         }
     }
 }

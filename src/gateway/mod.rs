@@ -29,6 +29,7 @@ mod revoke;
 mod running;
 mod sessions;
 mod slots;
+mod tokens;
 mod transfer;
 mod unpack;
 mod witness;

@@ -72,6 +72,13 @@ impl RunningBuilds {
         found
     }
 
+    /// What the builds of this session push by themselves, as the engine has the names.
+    pub(super) fn pushed(&self, session: &str) -> BTreeSet<String> {
+        let by_id = self.by_id();
+        let builds = by_id.values().filter(|build| build.sessions.contains(session));
+        builds.flat_map(|build| build.asks.pushed().map(str::to_owned)).collect()
+    }
+
     fn by_id(&self) -> MutexGuard<'_, HashMap<String, RunningBuild>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }

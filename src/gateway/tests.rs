@@ -293,6 +293,7 @@ fn a_token_is_good_while_the_call_runs_and_the_policy_has_its_header() {
             pull: true,
             push: false,
             header: None,
+            logins: None,
         };
         match cx.once(Deed::Grant(wanted.clone())) {
             Says::Pass(_) => match cx.facts.get(&Question::Granted(Box::new(wanted))) {

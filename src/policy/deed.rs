@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builds::BuildSession;
+use super::facts::Secret;
 use super::namespace::image::Repository;
 use super::{Fact, Question, Reason};
 use crate::api::dockerfile::AskedBuild;
@@ -45,6 +46,19 @@ pub enum Deed {
     /// The engine may do this at a registry of ours for the call, until it ends: `Question::Granted` then says by which
     /// header.
     Grant(WantedGrant),
+    /// The engine pulls an image; what is known of it is asked anew.
+    Pull(WantedPull),
+}
+
+/// An image that is to be there before a call goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedPull {
+    /// As the engine has it, with its tag or its digest.
+    pub reference: String,
+    /// The engine's own, where it is empty.
+    pub platform: String,
+    /// None for what is not at a registry of ours.
+    pub grant: Option<WantedGrant>,
 }
 
 /// What becomes of a job, whose container has a Docker socket of its own.
@@ -82,6 +96,19 @@ pub struct WantedGrant {
     pub push: bool,
     /// The client's own `X-Registry-Auth`, if there is one.
     pub header: Option<Vec<u8>>,
+    /// Else what it has said of all registries (`X-Registry-Config`).
+    pub logins: Option<Vec<u8>>,
+}
+
+/// A client's own name and password, of which a registry says whether they are good: asked through one of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WantedLogin {
+    /// Ours, by its name in the configuration.
+    pub registry: String,
+    /// That the client names, as in references of images.
+    pub host: String,
+    pub username: String,
+    pub password: Secret,
 }
 
 /// Never what is in the header.
@@ -144,7 +171,11 @@ impl Deed {
 
     /// What is known once a token was issued, to the policy that wanted it.
     pub fn granted(&self, wanted: &WantedGrant) -> Question {
-        let question = Question::Granted(Box::new(wanted.clone()));
+        self.question(Question::Granted(Box::new(wanted.clone())))
+    }
+
+    /// A question about the engine that this is done on.
+    pub fn question(&self, question: Question) -> Question {
         if let Deed::OfEngine(_) = self {
             return Question::OfEngine(Box::new(question));
         }
@@ -164,7 +195,8 @@ impl Deed {
             | Deed::OpenListener(_)
             | Deed::Job(_)
             | Deed::Link { .. }
-            | Deed::Grant(_) => false,
+            | Deed::Grant(_)
+            | Deed::Pull(_) => false,
         }
     }
 }
@@ -200,6 +232,10 @@ impl fmt::Display for Deed {
                 write!(f, "putting a link to the socket into container `{container}`")
             }
             Deed::Grant(wanted) => write!(f, "a token for `{}`", wanted.repository.visible()),
+            Deed::Pull(WantedPull { grant: Some(wanted), .. }) => {
+                write!(f, "pulling `{}`", wanted.repository.visible())
+            }
+            Deed::Pull(wanted) => write!(f, "pulling `{}`", wanted.reference),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 use super::builds::BuildSession;
-use super::{Deed, WantedGrant};
+use super::{Deed, WantedGrant, WantedLogin};
 use crate::api::endpoint::Resource;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +51,8 @@ pub enum Question {
     Plugin { name: Arc<str>, method: &'static str, body: Arc<str> },
     /// The `X-Registry-Auth` by which the engine does this; once `Deed::Grant` is done.
     Granted(Box<WantedGrant>),
+    /// Whether a registry takes a client's name and password, as a status with a message: 200, 401, 500.
+    Login(Box<WantedLogin>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +75,7 @@ pub enum Fact {
 }
 
 /// A text that is not shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(pub Arc<str>);
 
 impl fmt::Debug for Secret {
@@ -162,6 +164,7 @@ impl fmt::Display for Question {
             Question::Granted(wanted) => {
                 write!(f, "the token for `{}`", wanted.repository.visible())
             }
+            Question::Login(wanted) => write!(f, "the login at `{}`", wanted.host),
         }
     }
 }
@@ -205,6 +208,17 @@ impl Facts {
             self.of_engine.get_or_insert_default().insert(*question, answer);
         } else {
             self.answers.entry(question).or_insert(answer);
+        }
+    }
+
+    /// What is asked anew.
+    pub fn forget(&mut self, question: &Question) {
+        if let Question::OfEngine(question) = question {
+            if let Some(below) = &mut self.of_engine {
+                below.forget(question);
+            }
+        } else {
+            self.answers.remove(question);
         }
     }
 

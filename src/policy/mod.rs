@@ -29,9 +29,10 @@ pub mod temporary;
 mod versions;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step};
-pub use deed::{Deed, JobDeed, Slot, WantedGrant, WantedJob};
+pub use deed::{Deed, JobDeed, Slot, WantedGrant, WantedJob, WantedLogin, WantedPull};
 pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};
 pub use found::{FindingDetail, RequestPart, RuleFinding};
@@ -187,6 +188,17 @@ pub trait View: Send + Sync {
 
     /// What is known there, from what `cx` knows of the engine itself.
     fn look(&self, question: &Question, cx: &Context<'_>) -> Look;
+
+    /// Whether it is by a registry of ours that the engine pulls and pushes, where it comes to this host.
+    fn is_own_registry(&self, host: &str) -> bool;
+
+    /// What a build may do there that asks for a token with these scopes, and pushes these images.
+    fn token(
+        &self,
+        scopes: &[&str],
+        pushed: &BTreeSet<String>,
+        cx: &Context<'_>,
+    ) -> Result<WantedGrant, Reason>;
 }
 
 #[derive(Debug, PartialEq)]

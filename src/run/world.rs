@@ -122,10 +122,13 @@ impl World {
         self.config = config;
         self.caches.replace(caches);
         let log = self.log.with_format(self.config.log.access);
-        for cache in self.caches.all() {
+        let caches = self.caches.all();
+        for cache in &caches {
             cache.log_to(log.clone());
             cache.takes_grants(&self.memory.grants);
         }
+        let logins = caches.iter().filter_map(|one| Some((one.name.clone(), one.checks_logins()?)));
+        self.memory.logins.replace(logins.collect());
         let opened = self.replace(staged, goes_on, |_| false);
         let left_out = left_out.iter().map(|(what, why)| format!("{what} is closed: {why:#}"));
         Ok(Applied { opened, closed: plan.closed.into_iter().chain(left_out).collect() })

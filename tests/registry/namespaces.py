@@ -3,7 +3,7 @@
 
     namespaces.py [NAME]...     20.10, 28, 28-containerd, or `by-hand` (no engine); default: all
 
-GRANTS=path of the example `registry_grants` (default: built by cargo). Engines need root, and what tests/e2e/setup.sh
+GRANTS=path of the example `registry_grants` (default: built by cargo); DOCKGATE=path of the binary. Engines need root, and what tests/e2e/setup.sh
 installs. Each step that fails is said; a line each, `ok NAME` or `FAIL NAME`.
 """
 
@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -20,8 +21,8 @@ import tempfile
 import urllib.parse
 
 import engines
-from engines import E2E, ENGINES, Engine, run
-from rig import MANIFEST, Rig, Server, Wrong, expect, free_port, toml
+from engines import E2E, ENGINES, FORKY, Engine, run
+from rig import DOCKGATE, MANIFEST, Rig, Server, Wrong, expect, free_port, toml, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OURS, THEIRS = "dgaaaaaaaaaa", "dg2222222222"
@@ -250,6 +251,194 @@ def tour(engine, rig):
         raise Wrong((gate.folder / "log").read_text()[-800:])
 
 
+class Gateway(Server):
+    """Between tenants and an engine, with the registry that their images come by, in the engine's own network."""
+
+    def __init__(self, engine, folder, upstreams, tenants):
+        folder.mkdir(parents=True)
+        self.engine, self.port, self.folder, self.told = engine, free_port(), folder, []
+        (folder / "key").write_bytes(bytes(range(32)))
+        (folder / "key").chmod(0o600)
+        lines = [
+            f'[engine]\nurl = "unix://{engine.folder}/docker.sock"',
+            f'[policy.t]\nkind = "namespace"\nname = "{{listener}}"\nkey = "{folder}/key"\nregistry = "main"',
+            'network_pool = "10.214.0.0/16"\nshared = ["docker.io/library/busybox"]',
+            f'[registry.main]\nlisten = "{self.url}"\ndir = "{folder}/cache"\nallow_private = ["127.0.0.1"]',
+            'tag_ttl = "0s"\nnegative_ttl = "0s"\n[[registry.main.rule]]\nrepositories = ["**"]',
+        ]
+        for name, upstream in upstreams.items():
+            lines.append(f'[registry.main.upstream."{name}"]')
+            lines += [f"{key} = {toml(value)}" for key, value in upstream.items()]
+        for name in tenants:
+            lines.append(f'[[listener]]\nname = "{name}"\nurl = "unix://{folder}/{name}.sock"\npolicies = ["t"]')
+        (folder / "dockgate.toml").write_text("\n".join(lines) + "\n")
+        self.log = (folder / "log").open("ab")
+        within = ["ip", "netns", "exec", engine.name]
+        self.process = subprocess.Popen(
+            [*within, DOCKGATE, "serve", "-c", folder / "dockgate.toml"], stdout=self.log, stderr=self.log
+        )
+        until("the gateway listens", lambda: self.process.poll() is not None or self.text().count("listening on") > len(tenants))
+        expect(self.process.poll(), None, f"it runs ({self.text()[-800:]})")
+
+    def text(self):
+        return (self.folder / "log").read_text()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+class Tenant:
+    """A user of a gateway's, with logins of their own."""
+
+    def __init__(self, gateway, name):
+        self.gateway, self.config = gateway, gateway.folder / f"config-{name}"
+        self.config.mkdir()
+        plugins = FORKY / "usr/libexec/docker/cli-plugins"
+        if plugins.exists():
+            (self.config / "cli-plugins").symlink_to(plugins)
+        self.socket = gateway.folder / f"{name}.sock"
+        is_new = gateway.engine.label != "20.10"
+        self.cli = FORKY / "usr/bin/docker" if is_new else "docker"
+
+    def call(self, *words, kit=0):
+        env = os.environ | {
+            "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.config),
+            "DOCKER_BUILDKIT": str(kit), "BUILDKIT_PROGRESS": "plain",
+        }
+        done = subprocess.run(
+            [self.cli, *map(str, words)], env=env, capture_output=True, text=True, check=False, timeout=240
+        )
+        self.gateway.told.append(done.stdout + done.stderr)
+        return done.returncode, done.stdout + done.stderr
+
+    def docker(self, *words, **options):
+        code, said = self.call(*words, **options)
+        if code:
+            raise Wrong(f"{' '.join(map(str, words))} {options}: {said[-1500:]}\n{self.gateway.text()[-1500:]}")
+        return said
+
+    def refused(self, why, *words, **options):
+        code, said = self.call(*words, **options)
+        if not code or not re.search(why, said):
+            raise Wrong(f"{' '.join(map(str, words))} {options} is not refused: {said[-1500:]}")
+
+    def says(self, wanted, image):
+        expect(self.docker("run", "--rm", image).strip().splitlines()[-1], wanted, f"what {image} says")
+
+
+NOT_FOR_YOU = "denied|[Uu]nauthorized|authorization|authentication|401"
+BASE = "private.example/team/base:1"
+
+
+def builds(engine, rig):
+    """Builds pull what they begin with, as whoever builds; nobody else's."""
+    within = ["ip", "netns", "exec", engine.name]
+    private = rig.registry(within=within, login=LOGIN)
+    own = {"private.example": {"url": private.url, "credentials": {"kind": "client"}}}
+    gateway = Gateway(engine, rig.place("gateway"), own, "abc")
+    rig.all.append(gateway)
+    ann, bob, carol = (Tenant(gateway, name) for name in "abc")
+    logins(private, ann)
+    bob.docker("login", "-u", LOGIN[0], "-p", LOGIN[1], "private.example")
+
+    def context(name, **files):
+        (gateway.folder / name).mkdir(exist_ok=True)
+        for file, text in files.items():
+            (gateway.folder / name / file).write_text(text)
+        return gateway.folder / name
+
+    def push_base(text):
+        bob.docker("build", "-t", BASE, context("base", v=text + "\n", Dockerfile="FROM busybox\nCOPY v /v\n"))
+        bob.docker("push", BASE)
+        bob.docker("rmi", "-f", BASE)
+
+    app = context("app", Dockerfile=f'FROM {BASE}\nRUN cat /v > /w\nCMD ["cat", "/w"]\n')
+    copies = context("copies", Dockerfile=f'FROM busybox\nCOPY --from={BASE} /v /w\nCMD ["cat", "/w"]\n')
+    kits = (0,) if engine.label == "20.10" else (0, 1)
+    for kit in kits:
+        push_base(f"one {kit}")
+        for folder in (app, copies):
+            ann.docker("build", "-t", "app", folder, kit=kit)
+            ann.says(f"one {kit}", "app")
+            ann.call("rmi", "-f", BASE)
+            # what is there by now is for nobody who may not pull it
+            carol.refused(NOT_FOR_YOU, "build", "-t", "app", folder, kit=kit)
+        guessed = f"{gateway.host}/dgaaaaaaaaaa/private.example/team/base:1"
+        ann.docker("pull", BASE)
+        named = engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        for name in [guessed, *(name for name in named if name.endswith("team/base:1"))]:
+            folder = context("stolen", Dockerfile=f"FROM {name}\nRUN true\n")
+            code, _ = carol.call("build", folder, kit=kit)
+            gateway.told.pop()  # it has named it itself
+            expect(code != 0, True, f"{name} is another's")
+        # of what is there the newest is had by who asks for it
+        push_base(f"two {kit}")
+        ann.docker("build", "-t", "app", app, kit=kit)
+        ann.says(f"one {kit}", "app")
+        ann.docker("build", "--pull", "-t", "app", app, kit=kit)
+        ann.says(f"two {kit}", "app")
+        ann.call("rmi", "-f", BASE)
+    if 1 in kits:
+        pushes(engine, private, (ann, carol), app)
+    digest = distribution(ann, carol)
+    folder = context("digest", Dockerfile=f"FROM private.example/team/base@{digest}\nRUN cat /v\n")
+    for kit in kits:
+        carol.refused(NOT_FOR_YOU, "build", folder, kit=kit)
+    for said in gateway.told:
+        if found := re.search("dg[a-z2-7]{10}", said):
+            raise Wrong(f"a name of the engine's is shown: {said[max(0, found.start() - 300):found.end() + 300]}")
+    for word in ("panicked", LOGIN[1]):
+        if word in gateway.text():
+            raise Wrong(f"{word}: {gateway.text()[-1500:]}")
+
+
+def logins(private, ann):
+    """A name and a password are shown to the registry that they are for."""
+    before = len(private.asked())
+    ann.refused(NOT_FOR_YOU, "login", "-u", "ann", "-p", "guess", "private.example")
+    ann.refused(".", "login", "-u", LOGIN[0], "-p", LOGIN[1], "127.0.0.1:1")
+    said = ann.docker("login", "-u", LOGIN[0], "-p", LOGIN[1], "private.example")
+    expect("Login Succeeded" in said, True, said)
+    expect(len(private.asked()) > before, True, "the registry was asked")
+
+
+def pushes(engine, private, who, app):
+    """What BuildKit pushes by itself, and keeps its cache by."""
+    ann, carol = who
+    image, cache = "private.example/team/built:1", "private.example/team/cache:1"
+    more = []
+    if engine.label == "28-containerd":
+        more = [f"--cache-to=type=registry,ref={cache},mode=max", f"--cache-from=type=registry,ref={cache}"]
+    ann.docker("buildx", "build", "--push", "-t", image, *more, app)
+    expect(bool(private.asked('"PUT"', "team/built/manifests/")), True, "what was pushed is there")
+    ann.call("rmi", "-f", image)
+    ann.docker("pull", image)
+    ann.says("two 1", image)
+    own = ann.gateway.folder / "base"
+    carol.refused(NOT_FOR_YOU, "buildx", "build", "--push", "-t", "private.example/team/other:1", own)
+    if more:
+        engine.docker("builder", "prune", "-af")
+        again = ann.docker("buildx", "build", "-t", image, *more, app)
+        expect("CACHED" in again, True, "the cache at the registry is used")
+        carol.refused(NOT_FOR_YOU, "buildx", "build", "-t", "x", more[0], own)
+
+
+def distribution(ann, carol):
+    """What a registry has by a name (`GET /distribution/NAME/json`)."""
+    asked = f"/distribution/{BASE}/json"
+    status, text = ByHand(ann.socket).call("GET", asked, header("private.example"))
+    expect((status, "sha256:" in text), (200, True), text)
+    ann.gateway.told.append(text)
+    digest = json.loads(text)["Descriptor"]["digest"]
+    for auth in (None, header("private.example", ("ann", "guess"))):
+        status, text = ByHand(carol.socket).call("GET", asked, auth)
+        expect(status >= 400, True, f"{status} {text}")
+        ann.gateway.told.append(text)
+    return digest
+
+
 def main():
     failed = 0
     for number, name in enumerate(sys.argv[1:] or ["by-hand", *ENGINES], 1):
@@ -265,6 +454,7 @@ def main():
                 else:
                     engine = Engine(name, number, folder)
                     tour(engine, rig)
+                    builds(engine, rig)
             print(f"ok {name}", flush=True)
         except Exception as error:
             failed += 1

@@ -14,6 +14,22 @@ pub const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 /// Likewise, in a form that no engine asks for.
 pub const TAR_STREAM: &str = "/moby.filesync.v1.FileSync/TarStream";
 
+/// What a client has for a registry, in clear.
+pub const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
+/// A token of a registry's, which the client has asked for.
+pub const FETCH_TOKEN: &str = "/moby.filesync.v1.Auth/FetchToken";
+/// By which key a client shows that another session is its own too; engines ask it first, and for tokens only where there is one.
+pub const TOKEN_AUTHORITY: &str = "/moby.filesync.v1.Auth/GetTokenAuthority";
+
+/// What is asked by `CREDENTIALS`, and answered.
+pub const CREDENTIALS_ASKED: &Object = &[n(1, "Host", Kind::Str)];
+pub const CREDENTIALS_ANSWER: &Object = &[n(1, "Username", Kind::Str), n(2, "Secret", Kind::Str)];
+/// What is answered to `FETCH_TOKEN`: in seconds, and from when on it is kept.
+pub const TOKEN_ANSWER: &Object =
+    &[n(1, "Token", Kind::Str), n(2, "ExpiresIn", Kind::Int), n(3, "IssuedAt", Kind::Int)];
+/// 32 bytes, to `TOKEN_AUTHORITY`.
+pub const AUTHORITY_ANSWER: &Object = &[n(1, "PublicKey", Kind::Bytes)];
+
 /// Addresses below which BuildKit asks the build's own session for the bytes, and nobody else (source/http/transport.go).
 /// It compares the host byte by byte, so that one in other case or with a port is a host like others.
 pub const UPLOADS: &str = "http://buildkit-session/";
@@ -65,9 +81,9 @@ pub const CALLBACKS: &[CallbackMethod] = &[
     fields(TAR_STREAM, CallbackKind::Folder, "dir-name"),
     plain("/moby.filesync.v1.FileSend/DiffCopy", CallbackKind::Export),
     plain("/moby.exporter.v1.Exporter/FindExporters", CallbackKind::FindExporters),
-    auth("/moby.filesync.v1.Auth/Credentials", &[n(1, "Host", Kind::Str)]),
+    auth(CREDENTIALS, CREDENTIALS_ASKED),
     auth(
-        "/moby.filesync.v1.Auth/FetchToken",
+        FETCH_TOKEN,
         &[
             n(1, "ClientID", Kind::Str),
             n(2, "Host", Kind::Str),
@@ -76,10 +92,7 @@ pub const CALLBACKS: &[CallbackMethod] = &[
             n(5, "Scopes", STRINGS),
         ],
     ),
-    auth(
-        "/moby.filesync.v1.Auth/GetTokenAuthority",
-        &[n(1, "Host", Kind::Str), n(2, "Salt", Kind::Bytes)],
-    ),
+    auth(TOKEN_AUTHORITY, &[n(1, "Host", Kind::Str), n(2, "Salt", Kind::Bytes)]),
     auth(
         "/moby.filesync.v1.Auth/VerifyTokenAuthority",
         &[n(1, "Host", Kind::Str), n(2, "Payload", Kind::Bytes), n(3, "Salt", Kind::Bytes)],

@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{BuildSettings, Builder};
+use crate::api::Typed;
 use crate::api::doc::{self, Value};
 use crate::api::query::Query;
 use crate::api::shape::LABELS;
@@ -19,7 +21,30 @@ pub struct AskedBuild {
     pub target: String,
     /// The Dockerfile's path, as the builder is told; empty is `Dockerfile`.
     pub filename: String,
+    /// What it pulls, and as whom: for policies that pull in its place.
+    pub pulls: AskedPulls,
 }
+
+/// How a build by query has its images pulled.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AskedPulls {
+    /// Also what is there.
+    pub always: bool,
+    pub platform: String,
+    /// The client's `X-Registry-Config`.
+    pub logins: Vec<u8>,
+}
+
+/// Never what is in the header.
+impl fmt::Debug for AskedPulls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AskedPulls(always: {}, {})", self.always, self.platform)
+    }
+}
+
+/// Of a call whose images a policy pulls: the engine is not told to. What the notes say is `AskedPulls`.
+pub const PULLS_NOTE: &str = "images that are pulled";
+pub const LOGINS_NOTE: &str = "logins that they are pulled with";
 
 impl AskedBuild {
     /// Of `POST /build`. None where its build arguments cannot be read.
@@ -30,7 +55,16 @@ impl AskedBuild {
             _ => Builder::Classic,
         };
         let (target, filename) = (said("target").to_owned(), said("dockerfile").to_owned());
-        Some(AskedBuild { builder, args: arguments(said("buildargs"))?, target, filename })
+        let (args, pulls) = (arguments(said("buildargs"))?, AskedPulls::default());
+        Some(AskedBuild { builder, args, target, filename, pulls })
+    }
+
+    /// The same as policies have changed it.
+    pub fn of_call(call: &Typed) -> Option<AskedBuild> {
+        let platform = call.query().get("platform").unwrap_or_default().to_owned();
+        let logins = call.note(LOGINS_NOTE).unwrap_or_default().as_bytes().to_vec();
+        let pulls = AskedPulls { always: call.note(PULLS_NOTE).is_some(), platform, logins };
+        Some(AskedBuild { pulls, ..AskedBuild::of_query(call.query())? })
     }
 
     /// Of the options of BuildKit's Dockerfile frontend.
@@ -44,6 +78,7 @@ impl AskedBuild {
             args: args.collect(),
             target: said("target"),
             filename: said("filename"),
+            pulls: AskedPulls::default(),
         }
     }
 

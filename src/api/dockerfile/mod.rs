@@ -15,7 +15,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
-pub use asked::AskedBuild;
+pub use asked::{AskedBuild, AskedPulls, LOGINS_NOTE, PULLS_NOTE};
 pub use context::{ContextError, DockerfileFinder};
 
 pub use rename::renamed;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{Fails, Setting, all, engine, grpc_head, request, status};
 use crate::buildkit::messages::framed;
-use crate::buildkit::terminate::{H2Limits, H2Reply, OpensLate, serve};
+use crate::buildkit::terminate::{H2Limits, H2Reply, Judged, OpensLate, ReadsMessages, serve};
 use crate::wire::io::Stream;
 
 #[tokio::test]
@@ -65,6 +65,29 @@ async fn fields_pass_but_those_of_the_connection_and_what_the_judge_takes_off() 
     );
     assert!(answer.body().is_end_stream());
     assert_eq!(between.ended.recv().await.unwrap().status, Some(5));
+}
+
+#[tokio::test]
+async fn another_method_may_be_asked_in_its_place() {
+    let mut between = Setting {
+        reads: ReadsMessages::Unary(64),
+        reads_answer: ReadsMessages::Unary(64),
+        request: |_| Ok(Judged::Send(Bytes::from_static(b"other"))),
+        answer: |_| Ok(Some(Bytes::from_static(b"made of it"))),
+        path: Some("/a.B/Other"),
+        ..Setting::default()
+    }
+    .start()
+    .await;
+    let (answer, mut asking) = between.call("/a.B/C").await;
+    asking.send_data(framed(b"ask"), true).unwrap();
+    let (mut asked, mut respond) = between.engine_sees().await;
+    assert_eq!(asked.uri().path(), "/a.B/Other");
+    assert_eq!(all(asked.body_mut()).await.0, framed(b"other"));
+    let mut down = respond.send_response(grpc_head(), false).unwrap();
+    down.send_data(framed(b"told"), false).unwrap();
+    down.send_trailers(status(0)).unwrap();
+    assert_eq!(all(answer.await.unwrap().body_mut()).await.0, framed(b"made of it"));
 }
 
 #[tokio::test]

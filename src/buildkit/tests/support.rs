@@ -29,6 +29,7 @@ pub(super) struct Script {
     /// Of each message of the client's.
     pub(super) request: fn(Bytes) -> Result<Judged, H2Reply>,
     pub(super) answer: fn(Bytes) -> Result<Option<Bytes>, H2Reply>,
+    pub(super) path: Option<&'static str>,
     /// Of paths that begin so: they are answered by us.
     pub(super) refused: &'static str,
     pub(super) ended: mpsc::UnboundedSender<CallEnd>,
@@ -58,6 +59,10 @@ impl Exchange for Scripted {
 
     fn metadata(&mut self, headers: &mut HeaderMap) {
         headers.remove("authorization");
+    }
+
+    fn path(&self) -> Option<&'static str> {
+        self.0.path
     }
 
     fn reads_answer(&self) -> ReadsMessages {
@@ -103,6 +108,7 @@ pub(super) struct Setting {
     pub(super) reads_answer: ReadsMessages,
     pub(super) request: fn(Bytes) -> Result<Judged, H2Reply>,
     pub(super) answer: fn(Bytes) -> Result<Option<Bytes>, H2Reply>,
+    pub(super) path: Option<&'static str>,
     pub(super) limits: H2Limits,
     pub(super) engine: h2::server::Builder,
     pub(super) client: h2::client::Builder,
@@ -115,6 +121,7 @@ impl Default for Setting {
             reads_answer: ReadsMessages::Streamed,
             request: |message| Ok(Judged::Send(message)),
             answer: |message| Ok(Some(message)),
+            path: None,
             limits: H2Limits::default(),
             engine: h2::server::Builder::new(),
             client: h2::client::Builder::new(),
@@ -130,6 +137,7 @@ impl Setting {
             reads_answer: self.reads_answer,
             request: self.request,
             answer: self.answer,
+            path: self.path,
             refused: "/no.",
             ended,
         };

@@ -170,6 +170,25 @@ impl Namespaces {
         })
     }
 
+    /// Whom a client's own credentials for a host are shown to when it pulls from there, in whose name, and as what the
+    /// client knows that.
+    pub(super) fn shown_to(
+        &self,
+        registry: &Registry,
+        host: &str,
+        own: &ClientCredentials,
+    ) -> Option<(Arc<RegistryUpstream>, Whose, String)> {
+        let url = format!("https://{}/v2/", registry_of(host)?);
+        let named = named(&registry.routes, host, "").map(|routed| routed.upstream);
+        // The operator's own are for pulls; a login is at the host itself then.
+        [named, self.at_host(host)].into_iter().flatten().find_map(|upstream| {
+            match whose(&upstream, host, Some(own)) {
+                whose @ Whose::Client(_) => Some((upstream, whose, url.clone())),
+                Whose::Own | Whose::Nobody => None,
+            }
+        })
+    }
+
     fn at_host(&self, host: &str) -> Option<Arc<RegistryUpstream>> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = hosts.get(host) {

@@ -32,6 +32,8 @@ pub struct BuildAsks {
     writes_content: bool,
     exports: bool,
     finds_exporters: bool,
+    /// Images that it pushes by itself, as the engine has their names.
+    pushed: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +92,38 @@ impl BuildAsks {
         asks.content |= asks.writes_content || caches("Imports").iter().any(is_here);
         asks.content |=
             doc.at(&["CacheImports"]).is_some_and(|all| all.items().iter().any(is_here));
+        asks.pushes(&doc.root);
         asks.graph(&doc.root);
         asks
+    }
+
+    /// What goes to registries of what comes out, and of the cache.
+    fn pushes(&mut self, build: &Value) {
+        let place = |name| build.get(name).unwrap_or(&Value::Null);
+        let attributes = place("Exporters").items().iter().filter_map(|one| one.get("Attrs"));
+        for all in attributes.chain([place("ExporterAttrsDeprecated")]) {
+            let said = |name| all.get(name).and_then(Value::as_str);
+            if said("push").is_some_and(is_on) {
+                self.push(said("name").unwrap_or_default());
+            }
+        }
+        let exports = place("Cache").get("Exports").map(Value::items).unwrap_or_default();
+        for one in exports {
+            let name = one.get("Attrs").and_then(|all| all.get("ref")).and_then(Value::as_str);
+            self.push(name.unwrap_or_default());
+        }
+        let old = place("Cache").get("ExportRefDeprecated").and_then(Value::as_str);
+        self.push(old.unwrap_or_default());
+    }
+
+    fn push(&mut self, names: &str) {
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        self.pushed.extend(names.map(str::to_owned));
+    }
+
+    /// What it pushes by itself.
+    pub fn pushed(&self) -> impl Iterator<Item = &str> {
+        self.pushed.iter().map(String::as_str)
     }
 
     /// What is asked for in a Dockerfile, or by whatever reads it.
@@ -145,6 +177,7 @@ impl BuildAsks {
         self.writes_content |= other.writes_content;
         self.exports |= other.exports;
         self.finds_exporters |= other.finds_exporters;
+        self.pushed.extend(other.pushed);
     }
 
     /// Whether the engine can want this for the build. Names are empty where the client chooses.
@@ -162,6 +195,11 @@ impl BuildAsks {
             CallbackKind::ContentWrite => self.writes_content,
         }
     }
+}
+
+/// `strconv.ParseBool`; the name alone is a yes.
+fn is_on(text: &str) -> bool {
+    !matches!(text, "0" | "f" | "F" | "false" | "FALSE" | "False")
 }
 
 fn named(of: &Value) -> &str {
@@ -278,6 +316,26 @@ mod tests {
         assert_eq!(exports(cache("local")), [false, false, true]);
         assert_eq!(exports(cache("registry")), [false; 3]);
         assert_eq!(exports(json!({"Cache": {"Imports": [{"Type": "local"}]}})), [false; 3]);
+    }
+
+    #[test]
+    fn what_a_build_pushes_is_what_its_exporters_and_caches_name() {
+        let pushed = |body: serde_json::Value| {
+            let mut solve = json!({"Ref": "b", "Session": "s"});
+            solve.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+            asks("Control/Solve", solve).pushed().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let image =
+            |attrs: serde_json::Value| json!({"Exporters": [{"Type": "image", "Attrs": attrs}]});
+        assert_eq!(pushed(image(json!({"name": "a, b:1", "push": "true"}))), ["a", "b:1"]);
+        assert_eq!(pushed(image(json!({"name": "a", "push": ""}))), ["a"]);
+        assert!(pushed(image(json!({"name": "a", "push": "false"}))).is_empty());
+        assert!(pushed(image(json!({"name": "a"}))).is_empty());
+        let old = json!({"ExporterDeprecated": "image", "ExporterAttrsDeprecated": {"name": "a", "push": "1"}});
+        assert_eq!(pushed(old), ["a"]);
+        let cache = json!({"Cache": {"Exports": [{"Type": "registry", "Attrs": {"ref": "c"}}], "ExportRefDeprecated": "d",
+            "Imports": [{"Type": "registry", "Attrs": {"ref": "e"}}]}});
+        assert_eq!(pushed(cache), ["c", "d"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Builds within a namespace: what they are named, what they begin with, what they may leave behind.
 //!
 //! `request` calls it. What must stay true: whatever name a build writes is this namespace's own; whatever image it reads is
-//! this namespace's own or shared; the engine's cache of mounts has one place for each namespace.
+//! this namespace's own or shared; the engine's cache, of mounts and of what was run, has one place for each namespace.
 
 pub(super) mod classic;
 mod sources;
@@ -21,6 +21,9 @@ use crate::policy::{Edit, Reason, Reply, Verdict, edit};
 const RULE: &str = "namespace.build";
 /// Where the caches of `RUN --mount=type=cache` are (`dockerfile2llb` of BuildKit).
 const CACHE_MOUNTS: &str = "build-arg:BUILDKIT_CACHE_MOUNT_NS";
+
+/// Lines of `/etc/hosts` where `RUN` runs, whose names are in the keys of its cache (`CacheMap` of BuildKit's ops/exec.go).
+const HOSTS: &str = "add-hosts";
 
 /// `Control.Solve`: a whole build.
 pub(super) fn solve(request: &Request<'_>) -> Looked<Vec<Edit>> {
@@ -50,7 +53,7 @@ pub(super) fn bridge(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut root = doc.root.clone();
     options(request, &mut root, "FrontendOpt")?;
     if let Some(imports) = root.get_mut("CacheImports") {
-        cache_entries(request, imports)?;
+        cache_entries(request, imports, images::named)?;
     }
     Ok(edit::between(&doc.root, root))
 }
@@ -206,6 +209,16 @@ fn options(request: &Request<'_>, root: &mut Value, place: &'static str) -> Look
         }
         None => entries.push((Cow::Borrowed(CACHE_MOUNTS), Value::String(own.to_owned()))),
     }
+    // A step that runs is found again in this namespace only: others may have run it with another secret.
+    let line = format!("{}=127.0.0.1", request.tenant.cache_name());
+    match entries.iter_mut().find(|(key, _)| key == HOSTS) {
+        Some((_, value)) => {
+            let theirs = value.as_str().filter(|lines| !lines.is_empty());
+            *value =
+                Value::String(theirs.map_or(line.clone(), |theirs| format!("{line},{theirs}")));
+        }
+        None => entries.push((Cow::Borrowed(HOSTS), Value::String(line))),
+    }
     Ok(())
 }
 
@@ -227,10 +240,11 @@ fn in_json(request: &Request<'_>, text: &str) -> Looked<String> {
 
 /// Caches that are read from registries or written to them.
 fn caches(request: &Request<'_>, cache: &mut Value) -> Looked<()> {
-    for key in ["Imports", "Exports"] {
-        if let Some(entries) = cache.get_mut(key) {
-            cache_entries(request, entries)?;
-        }
+    if let Some(entries) = cache.get_mut("Imports") {
+        cache_entries(request, entries, images::named)?;
+    }
+    if let Some(entries) = cache.get_mut("Exports") {
+        cache_entries(request, entries, target)?;
     }
     if let Some(Value::List(names)) = cache.get_mut("ImportRefsDeprecated") {
         for name in names {
@@ -247,7 +261,11 @@ fn caches(request: &Request<'_>, cache: &mut Value) -> Looked<()> {
     Ok(())
 }
 
-fn cache_entries(request: &Request<'_>, entries: &mut Value) -> Looked<()> {
+fn cache_entries(
+    request: &Request<'_>,
+    entries: &mut Value,
+    sent: fn(&Request<'_>, &str) -> Looked<String>,
+) -> Looked<()> {
     let Value::List(entries) = entries else { return Ok(()) };
     for entry in entries {
         if entry.get("Type").and_then(Value::as_str) != Some("registry") {
@@ -257,7 +275,7 @@ fn cache_entries(request: &Request<'_>, entries: &mut Value) -> Looked<()> {
             continue;
         };
         if let Some(text) = name.as_str() {
-            *name = Value::String(images::named(request, text)?);
+            *name = Value::String(sent(request, text)?);
         }
     }
     Ok(())
@@ -272,4 +290,4 @@ pub(super) fn refuse(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

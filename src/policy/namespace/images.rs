@@ -5,6 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::NO_REGISTRY_HINT;
 use super::image::{AskedImage, BadReference, ImageNames, ImageReference, pair};
 use super::lists::filters;
 use super::look::{self, Looked, str_of};
@@ -223,6 +224,13 @@ pub(super) fn push(request: &Request<'_>) -> Looked<Vec<Edit>> {
     Ok(vec![Edit::Name(0, sent), granted(request, text, true)?])
 }
 
+/// What the registry has by a name, whether the engine has it or not.
+pub(super) fn distribution(request: &Request<'_>) -> Looked<Vec<Edit>> {
+    let text = request.call.names().first().map(String::as_str).unwrap_or_default();
+    let sent = request.with.images(request.tenant).sent(text).map_err(bad)?;
+    Ok(vec![Edit::Name(0, sent), granted(request, text, false)?])
+}
+
 /// What this namespace has and no container of its uses, by its names: another's tag of the same image stays.
 pub(super) fn prune(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let given = filters(request.call.query().get("filters"))?;
@@ -266,15 +274,16 @@ pub(super) fn prune(request: &Request<'_>) -> Looked<Vec<Edit>> {
 fn granted(request: &Request<'_>, reference: &str, push: bool) -> Looked<Edit> {
     let Some(NamespaceRegistry { name, address }) = &request.with.settings.registry else {
         let why = "no registry is named in this namespace's policy";
-        let hint = "the operator names one with `registry`, or shares images with `shared`";
-        return Err(Verdict::deny(Reason::new("namespace.registry", "image", why, hint)));
+        let reason = Reason::new("namespace.registry", "image", why, NO_REGISTRY_HINT);
+        return Err(Verdict::deny(reason));
     };
     let reference = ImageReference::parse(reference).map_err(bad)?;
     let mut headers = request.call.headers();
     let header = headers.find(|(name, _)| *name == AUTH).map(|(_, value)| value.to_vec());
     let repository = request.with.images(request.tenant).repository(&reference);
     let (registry, address) = (name.clone(), address.clone());
-    let wanted = WantedGrant { registry, address, repository, pull: true, push, header };
+    let (pull, logins) = (true, None);
+    let wanted = WantedGrant { registry, address, repository, pull, push, header, logins };
     match request.cx.once(Deed::Grant(wanted.clone())) {
         Verdict::Pass(_) => {}
         other => return Err(other),

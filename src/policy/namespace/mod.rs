@@ -16,6 +16,7 @@ mod events;
 pub mod image;
 mod images;
 mod lists;
+mod login;
 mod look;
 mod nameless;
 mod names;
@@ -25,13 +26,18 @@ mod prune;
 mod quota;
 mod request;
 mod show;
+mod token;
 mod view;
 mod volumes;
+
+use std::collections::BTreeSet;
 
 use aws_lc_rs::hmac;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::{Answer, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View};
+use super::{
+    Answer, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View, WantedGrant,
+};
 use crate::api::answer::Marks;
 use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::AnswerKind;
@@ -105,6 +111,9 @@ impl Namespaces {
         !self.shared.is_empty() && self.shared.is_match(image::name_of(reference))
     }
 }
+
+const NO_REGISTRY_HINT: &str =
+    "the operator names one with `registry`, or shares images with `shared`";
 
 /// Nobody serves there (`discard`, RFC 863): without a registry nothing is pulled.
 const NO_REGISTRY: &str = "127.0.0.1:9";
@@ -215,6 +224,20 @@ impl View for Namespaces {
             // The call is refused for it in its turn.
             Err(reason) => Look::Known(super::Fact::Failed(reason.message())),
         }
+    }
+
+    fn is_own_registry(&self, host: &str) -> bool {
+        let own = self.settings.registry.as_ref();
+        own.is_some_and(|own| own.address.eq_ignore_ascii_case(host))
+    }
+
+    fn token(
+        &self,
+        scopes: &[&str],
+        pushed: &BTreeSet<String>,
+        cx: &Context<'_>,
+    ) -> Result<WantedGrant, Reason> {
+        token::wanted(self, &self.tenant(cx)?, scopes, pushed)
     }
 }
 

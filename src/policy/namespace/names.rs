@@ -24,22 +24,25 @@ pub(super) struct Tenant {
     prefix: String,
     /// Of the address that its ports are published at.
     host: [u8; 3],
+    cache_name: String,
 }
 
 impl Tenant {
     pub(super) fn new(key: &hmac::Key, name: String) -> Tenant {
         let tag = hmac::sign(key, name.as_bytes());
-        let bits =
-            tag.as_ref().iter().take(8).fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));
-        let digit = |index: usize| {
-            let five = usize::try_from(bits >> (59 - 5 * index.min(11)) & 31).unwrap_or(0);
-            char::from(ALPHABET.get(five).copied().unwrap_or(b'a'))
-        };
-        let digits: String = (0..DIGITS).map(digit).collect();
+        let digits = digits(tag.as_ref());
+        let of_cache = hmac::sign(key, format!("build cache\0{name}").as_bytes());
+        let (first, rest) = of_cache.as_ref().split_at(8.min(of_cache.as_ref().len()));
+        let cache_name = format!("cache-{}{}", self::digits(first), self::digits(rest));
         let byte = |index: usize| tag.as_ref().get(index).copied().unwrap_or_default();
         // Neither the first network of loopback, where everybody's is, nor the last.
         let host = [byte(8) % 253 + 1, byte(9), byte(10) & 0xfe];
-        Tenant { name, prefix: format!("dg{digits}-"), host }
+        Tenant { name, prefix: format!("dg{digits}-"), host, cache_name }
+    }
+
+    /// A name of a host that nobody else can tell: what is built where it is known is found again by whoever knows it.
+    pub(super) fn cache_name(&self) -> &str {
+        &self.cache_name
     }
 
     /// Without the hyphen: the first part of the names of images.
@@ -94,6 +97,16 @@ pub(super) fn takes(patterns: &[String], name: &str) -> bool {
     patterns.iter().any(|pattern| {
         pattern == name || Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(name))
     })
+}
+
+/// The first bits of a hash, in base32.
+fn digits(hash: &[u8]) -> String {
+    let bits = hash.iter().take(8).fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));
+    let digit = |index: usize| {
+        let five = usize::try_from(bits >> (59 - 5 * index.min(11)) & 31).unwrap_or(0);
+        char::from(ALPHABET.get(five).copied().unwrap_or(b'a'))
+    };
+    (0..DIGITS).map(digit).collect()
 }
 
 #[cfg(test)]

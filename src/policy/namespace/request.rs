@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::{LABEL, Tenant};
-use super::{Namespaces, build, create, images, lists, network, prune, quota, volumes};
+use super::{Namespaces, build, create, images, lists, login, network, prune, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::without_slash;
@@ -37,7 +37,6 @@ impl Request<'_> {
             | E::SystemPing
             | E::SystemPingHead
             | E::SystemOptions
-            | E::SystemAuth
             | E::ImageSearch
             | E::SystemDataUsage => Ok(Vec::new()),
             // Sessions and builds are their caller's (`policy::builds`).
@@ -66,6 +65,8 @@ impl Request<'_> {
             // By digest, of what a build of the caller's own has left (`policy::builds`).
             | E::ContentInfo
             | E::ContentRead => Ok(Vec::new()),
+            E::SystemAuth => login::judge(self),
+            E::DistributionInspect => images::distribution(self),
             E::ImagePush => images::push(self),
             E::ImagePrune => images::prune(self),
             E::ImageBuild => build::classic::query(self),
@@ -132,7 +133,6 @@ impl Request<'_> {
             // What it names is looked at on its way (`archive`).
             E::ImageLoad => Ok(Vec::new()),
             E::ImageAttestations
-            | E::DistributionInspect
             | E::ContentList
             | E::VolumeUpdate
             | E::GetPluginPrivileges

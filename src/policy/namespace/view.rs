@@ -101,6 +101,7 @@ fn known(
         | Question::Begun { .. }
         | Question::Fresh
         | Question::Granted(_)
+        | Question::Login(_)
         | Question::OfEngine(_)
         | Question::Plugin { .. } => None,
     })

@@ -60,6 +60,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::OfEngine(_)
         | Question::Fresh
         | Question::Granted(_)
+        | Question::Login(_)
         | Question::Plugin { .. } => Fact::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);

@@ -94,6 +94,19 @@ X
     says a build --build-arg WHO=3 -f from/cached from
     grep -q 'found kept' "$E2E_TMP/.err" || bad "the cache of a mount is lost"
     says a buildx du
+    # What a step has made of a secret is nobody else's, though all that is in the Dockerfile is the same.
+    cat > from/secret << 'X'
+FROM busybox
+RUN --mount=type=secret,id=s cat /run/secrets/s > /out
+CMD ["cat", "/out"]
+X
+    for who in a b; do
+        echo "secret of $who" > secret
+        says $who build --secret id=s,src=secret -t secret -f from/secret from
+        works "secret of $who" at $who run --rm secret
+    done
+    says a build --secret id=s,src=secret -t secret -f from/secret from
+    works 'secret of a' at a run --rm secret
 fi
 says a builder prune -f
 if grep -nE 'dg[a-z2-7]{10}' "$all"; then bad "a name of the engine's is shown"; fi

@@ -21,6 +21,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::Fresh
             | Question::List(..)
             | Question::Granted(_)
+            | Question::Login(_)
             | Question::ExecInspect(_)
             | Question::OfEngine(_)
             | Question::Plugin { .. } => None,

@@ -54,6 +54,7 @@ fn knows(question: &Question) -> Fact {
         | Question::Fresh
         | Question::List(..)
         | Question::Granted(_)
+        | Question::Login(_)
         | Question::ExecInspect(_)
         | Question::OfEngine(_)
         | Question::Plugin { .. } => Fact::Absent,

@@ -5,16 +5,17 @@
 
 use serde_json::Value as Json;
 
+use super::super::image::ImageReference;
 use super::super::look::{self, Looked};
 use super::super::names::{BRIDGE, Tenant};
 use super::super::request::Request;
-use super::super::{Namespaces, images, nameless, network};
+use super::super::{Namespaces, images, nameless, network, show};
 use super::{refuse, target};
 use crate::api::dockerfile::{
-    self, AskedBuild, BuildSettings, Builder, Fetch, FetchKind, Unreadable,
+    self, AskedBuild, BuildSettings, Builder, Fetch, FetchKind, LOGINS_NOTE, PULLS_NOTE, Unreadable,
 };
 use crate::api::grammar::reference::{CONTAINER, Reference};
-use crate::policy::{Context, Edit, Question, Reason, Verdict};
+use crate::policy::{Context, Deed, Edit, Question, Reason, Verdict, WantedGrant, WantedPull};
 
 const DOCKERFILE: &str = "namespace.dockerfile";
 
@@ -56,12 +57,29 @@ pub(in super::super) fn query(request: &Request<'_>) -> Looked<Vec<Edit>> {
         let sent = sent.collect::<Looked<Vec<String>>>()?;
         edits.push(Edit::Query("cachefrom".into(), serde_json::to_string(&sent).ok()));
     }
+    edits.extend(pulls(request));
     edits.push(Edit::Query("networkmode".into(), Some(mode(request, said("networkmode"))?)));
     if !said("buildid").is_empty() {
         edits.push(Edit::Query("buildid".into(), Some(request.tenant.sent(said("buildid")))));
     }
     Ok(edits)
 }
+
+/// The engine pulls nothing by itself, and needs no client's credentials: what a Dockerfile names is there before it comes.
+fn pulls(request: &Request<'_>) -> Vec<Edit> {
+    let mut edits = vec![Edit::Query("pull".into(), None), Edit::Header(LOGINS, None)];
+    let is_off = |text: &str| matches!(text, "" | "0" | "no" | "false" | "none");
+    if request.call.query().get("pull").is_some_and(|text| !is_off(text)) {
+        edits.push(Edit::Note(PULLS_NOTE, String::new()));
+    }
+    let logins = request.call.headers().find(|(name, _)| *name == LOGINS);
+    if let Some(text) = logins.and_then(|(_, value)| std::str::from_utf8(value).ok()) {
+        edits.push(Edit::Note(LOGINS_NOTE, text.to_owned()));
+    }
+    edits
+}
+
+const LOGINS: &str = "x-registry-config";
 
 pub(in super::super) fn cancel(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let id = request.call.query().get("id").unwrap_or_default();
@@ -99,44 +117,112 @@ pub(in super::super) fn judge(
         Ok(found) => found,
         Err(why) => return Verdict::deny(unreadable(&why)),
     };
-    let bases = found.iter().filter(|one| one.kind == FetchKind::Base && one.name.is_whole);
-    for base in bases {
-        match triggers(with, tenant, (base, &settings), cx) {
-            Ok(()) => {}
-            Err(verdict) => return verdict,
+    // Nothing is pulled for what is refused.
+    if let Err(reason) = sent(with, tenant, build, file) {
+        return Verdict::deny(reason);
+    }
+    let is_image = |one: &&Fetch| matches!(one.kind, FetchKind::Base | FetchKind::Image);
+    for one in found.iter().filter(is_image).filter(|one| one.name.is_whole) {
+        let place = NamedImage { with, tenant, build, line: one.line, name: &one.name.known, cx };
+        let looked = place.image().and_then(|image| match one.kind {
+            FetchKind::Base => place.triggers(image, &settings),
+            _ => Ok(()),
+        });
+        if let Err(verdict) = looked {
+            return verdict;
         }
     }
     Verdict::pass()
 }
 
-fn triggers(
-    with: &Namespaces,
-    tenant: &Tenant,
-    (base, settings): (&Fetch, &BuildSettings<'_>),
-    cx: &Context<'_>,
-) -> Looked<()> {
-    let name = &base.name.known;
-    let deny = |why: String, hint: &'static str| {
-        let place = format!("Dockerfile:{}", base.line);
-        Verdict::deny(Reason::new(DOCKERFILE, place, why, hint))
-    };
-    let sent = rename(with, tenant, name).unwrap_or_else(|| name.clone());
-    let Some(image) = look::known(Question::Image(sent), cx)? else {
-        let why = format!("`{name}` is not there, and nobody can tell what it has a build do");
-        return Err(deny(why, "pull it first"));
-    };
-    let listed = image.pointer("/Config/OnBuild").and_then(Json::as_array);
-    for trigger in listed.into_iter().flatten().filter_map(Json::as_str) {
-        let found = dockerfile::triggered(trigger, settings);
-        let is_image = |one: &Fetch| matches!(one.kind, FetchKind::Base | FetchKind::Image);
-        if found.is_ok_and(|found| !found.iter().any(is_image)) {
-            continue;
-        }
-        let why = format!("`{name}` has an `ONBUILD` that reads another image");
-        return Err(deny(why, "use BuildKit for it"));
-    }
-    Ok(())
+/// Where a Dockerfile names an image.
+struct NamedImage<'a> {
+    with: &'a Namespaces,
+    tenant: &'a Tenant,
+    build: &'a AskedBuild,
+    line: usize,
+    name: &'a str,
+    cx: &'a Context<'a>,
 }
+
+impl<'a> NamedImage<'a> {
+    /// As the engine has it, which has pulled it where that was needed.
+    fn image(&self) -> Looked<&'a Json> {
+        let pull = self.pull()?;
+        let Some(pull) = pull else {
+            let sent = rename(self.with, self.tenant, self.name);
+            let found =
+                look::known(Question::Image(sent.unwrap_or(self.name.to_owned())), self.cx)?;
+            return found.ok_or_else(|| self.deny(ABSENT, "pull it first"));
+        };
+        let found = look::known(Question::Image(pull.reference.clone()), self.cx)?;
+        let is_kept = !self.build.pulls.always || pull.grant.is_none();
+        let deed = Deed::Pull(pull);
+        match (self.cx.facts.outcome(&deed), found) {
+            (Some(Ok(())), Some(image)) => Ok(image),
+            (None, Some(image)) if is_kept => Ok(image),
+            (None, _) => Err(Verdict::Do(vec![deed])),
+            (Some(Ok(())), None) => Err(self.deny(ABSENT, "")),
+            (Some(Err(why)), _) => {
+                let why = show::message(self.with, self.tenant, why);
+                Err(self.deny(&format!("cannot be pulled: {why}"), ""))
+            }
+        }
+    }
+
+    /// By what it is pulled; None where nothing is. What is shared is pulled by a tag, once, and for the engine's platform.
+    fn pull(&self) -> Looked<Option<WantedPull>> {
+        let own = self.with.images(self.tenant);
+        let parsed = own.visible(self.name).map_or_else(|| ImageReference::parse(self.name), Ok);
+        let reference = parsed.map_err(|bad| self.deny(&format!("is no image: {bad}"), ""))?;
+        let reference = match (&reference.tag, &reference.digest) {
+            (None, None) => ImageReference { tag: Some("latest".to_owned()), ..reference },
+            _ => reference,
+        };
+        if self.with.is_shared(self.name) {
+            let is_by_tag = reference.digest.is_none();
+            let (reference, platform) = (reference.familiar(), String::new());
+            return Ok(is_by_tag.then_some(WantedPull { reference, platform, grant: None }));
+        }
+        let Some(registry) = &self.with.settings.registry else { return Ok(None) };
+        let repository = own.repository(&reference);
+        let grant = WantedGrant {
+            registry: registry.name.clone(),
+            address: registry.address.clone(),
+            repository,
+            pull: true,
+            push: false,
+            header: None,
+            logins: Some(self.build.pulls.logins.clone()),
+        };
+        let sent = own.sent_reference(&reference);
+        let reference = sent.map_err(|bad| self.deny(&format!("is no image: {bad}"), ""))?;
+        let platform = self.build.pulls.platform.clone();
+        Ok(Some(WantedPull { reference, platform, grant: Some(grant) }))
+    }
+
+    /// What it has a build do that begins with it.
+    fn triggers(&self, image: &Json, settings: &BuildSettings<'_>) -> Looked<()> {
+        let listed = image.pointer("/Config/OnBuild").and_then(Json::as_array);
+        for trigger in listed.into_iter().flatten().filter_map(Json::as_str) {
+            let found = dockerfile::triggered(trigger, settings);
+            let is_image = |one: &Fetch| matches!(one.kind, FetchKind::Base | FetchKind::Image);
+            if found.is_ok_and(|found| !found.iter().any(is_image)) {
+                continue;
+            }
+            let why = "has an `ONBUILD` that reads another image";
+            return Err(self.deny(why, "use BuildKit for it"));
+        }
+        Ok(())
+    }
+
+    fn deny(&self, why: &str, hint: &'static str) -> Verdict {
+        let place = format!("Dockerfile:{}", self.line);
+        Verdict::deny(Reason::new(DOCKERFILE, place, format!("`{}` {why}", self.name), hint))
+    }
+}
+
+const ABSENT: &str = "is not there, and nobody can tell what it has a build do";
 
 /// The Dockerfile with the engine's names of the images in it.
 pub(in super::super) fn sent(

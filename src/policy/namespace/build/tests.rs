@@ -10,7 +10,7 @@ use super::*;
 use crate::auth::Identity;
 use crate::config::PolicyKind;
 use crate::policy::rehearsal::{self, explore};
-use crate::policy::{Chain, Context, Fact, Facts, Link, Policy as _, Question};
+use crate::policy::{Chain, Context, Deed, Fact, Facts, Link, Policy as _, Question};
 
 const TEXT: &str = r#"
 [[listener]]
@@ -24,8 +24,17 @@ key = "KEY"
 shared = SHARED
 "#;
 
+/// With a registry that images come by.
+const REGISTRY: &str = r#"
+registry = "main"
+[registry.main]
+listen = "127.0.0.1:5454"
+[registry.main.upstream."docker.io"]
+url = "https://registry-1.docker.io"
+"#;
+
 /// A user's namespace, and what is asked of it.
-pub(super) struct Case {
+pub(in crate::policy::namespace) struct Case {
     settings: crate::config::Namespace,
     policy: Namespaces,
     tenant: Tenant,
@@ -34,9 +43,17 @@ pub(super) struct Case {
 
 impl Case {
     pub(super) fn new(shared: &[&str]) -> Case {
+        Case::of(TEXT, shared)
+    }
+
+    pub(in crate::policy::namespace) fn with_registry() -> Case {
+        Case::of(&format!("{TEXT}{REGISTRY}"), &["docker.io/library/shared"])
+    }
+
+    fn of(text: &str, shared: &[&str]) -> Case {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [5; 32]).unwrap();
-        let text = TEXT.replace("KEY", file.path().to_str().unwrap());
+        let text = text.replace("KEY", file.path().to_str().unwrap());
         let text = text.replace("SHARED", &json!(shared).to_string());
         let config = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None).unwrap();
         let PolicyKind::Namespace(settings) = &config.listeners[0].policies[0].kind else {
@@ -47,7 +64,10 @@ impl Case {
         Case { settings: (**settings).clone(), policy, tenant, _key: file }
     }
 
-    pub(super) fn request<T>(&self, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+    pub(in crate::policy::namespace) fn request<T>(
+        &self,
+        ask: impl FnOnce(&Request<'_>) -> T,
+    ) -> T {
         let (identity, facts) = (Identity::imagined(Some("ann")), Facts::default());
         let cx = Context::new(&identity, "l", crate::api::endpoint::KNOWN, &facts);
         let call = crate::api::call::grpc(
@@ -60,20 +80,30 @@ impl Case {
         ask(&Request { with: &self.policy, tenant: &self.tenant, call: &call, cx: &cx })
     }
 
-    /// The message as BuildKit gets it.
-    fn ask(&self, method: &str, body: Json) -> Result<Json, String> {
+    /// What becomes of a call on an engine that is known so.
+    pub(in crate::policy::namespace) fn outcome(
+        &self,
+        (method, target): (&str, &str),
+        body: &Json,
+        of_engine: &dyn Fn(&Question) -> Fact,
+    ) -> rehearsal::Verdict {
         let policy = Namespaces::new("t", &self.settings).unwrap();
         let chain = Chain::new(vec![Link::new(Box::new(policy))]);
-        let body = body.to_string();
-        let request = rehearsal::Request { method: "POST", target: method, body: body.as_bytes() };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = rehearsal::Request { method, target, body: body.as_bytes() };
         let identity = Identity::imagined(Some("ann"));
         let outcome = explore(&chain, "l", &identity, &request, &|question| match question {
             Question::Begun { .. } => Some(rehearsal::own("l", &identity)),
             Question::Fresh => Some(Fact::Fresh("f".repeat(32))),
-            Question::OfEngine(_) => Some(Fact::Absent),
+            Question::OfEngine(question) => Some(of_engine(question)),
             other => panic!("{other:?}"),
         });
-        match outcome.verdict {
+        outcome.verdict
+    }
+
+    /// The message as BuildKit gets it.
+    fn ask(&self, method: &str, body: Json) -> Result<Json, String> {
+        match self.outcome(("POST", method), &body, &|_| Fact::Absent) {
             rehearsal::Verdict::Allowed(bytes) => {
                 let at =
                     bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
@@ -111,7 +141,7 @@ fn a_build_writes_no_name_but_the_namespaces_own() {
                     { "Type": "oci", "Attrs": { "name": "three" } },
                 ],
                 "FrontendAttrs": {
-                    "cache-from": "a,b", "target": "t",
+                    "cache-from": "a,b", "target": "t", "add-hosts": "db=10.0.0.1",
                     "cache-imports": r#"[{"Type":"registry","Attrs":{"ref":"a"}},{"Type":"local","Attrs":{"ref":"a"}}]"#,
                 },
                 "Cache": {
@@ -132,6 +162,8 @@ fn a_build_writes_no_name_but_the_namespaces_own() {
     assert!(imports.contains(&library("a")) && imports.contains(r#""ref":"a""#), "{imports}");
     assert_eq!(at("/FrontendAttrs/target"), "t");
     assert_eq!(at("/FrontendAttrs/build-arg:BUILDKIT_CACHE_MOUNT_NS"), case.tenant.id());
+    let hosts = format!("{}=127.0.0.1,db=10.0.0.1", case.tenant.cache_name());
+    assert_eq!(at("/FrontendAttrs/add-hosts"), hosts);
     for path in [
         "/Cache/Imports/0/Attrs/ref",
         "/Cache/Exports/0/Attrs/ref",
@@ -258,12 +290,14 @@ fn a_dockerfile_is_sent_with_the_engines_names() {
     let args = std::collections::BTreeMap::new();
     let (target, filename) = (String::new(), String::new());
     let builder = crate::api::dockerfile::Builder::Classic;
-    let build = crate::api::dockerfile::AskedBuild { builder, args, target, filename };
+    let pulls = crate::api::dockerfile::AskedPulls::default();
+    let build = crate::api::dockerfile::AskedBuild { builder, args, target, filename, pulls };
     let sent = |file: &str, image: Fact| {
         let mut facts = Facts::default();
-        let names = ["docker.io/library/x:1", "shared"];
-        let names = [format!("{}/{}", own(&case), names[0]), names[1].to_owned()];
-        names.into_iter().for_each(|name| facts.insert(Question::Image(name), image.clone()));
+        let names =
+            ["x:1", "y:latest", "y"].map(|name| format!("{}/docker.io/library/{name}", own(&case)));
+        let names = names.into_iter().chain(["shared:latest".to_owned()]);
+        names.for_each(|name| facts.insert(Question::Image(name), image.clone()));
         let cx = Context::new(&identity, "l", crate::api::endpoint::KNOWN, &facts);
         match case.policy.dockerfile(&build, file.as_bytes(), &cx) {
             Verdict::Pass(_) => {}
@@ -288,6 +322,80 @@ fn a_dockerfile_is_sent_with_the_engines_names() {
     ] {
         assert!(sent(file, fact).unwrap_err().contains("(rule namespace.dockerfile)"), "{file}");
     }
+}
+
+#[test]
+#[expect(clippy::result_large_err, reason = "a pull is what the test looks at")]
+fn what_a_dockerfile_names_is_pulled_before_it_goes_on() {
+    let case = Case::with_registry();
+    let identity = Identity::imagined(Some("ann"));
+    let asked = |query: &[(&'static str, &str)], facts: &mut Facts, file: &str| {
+        let mut asked = crate::api::query::Query::default();
+        query.iter().for_each(|(name, value)| asked.set(name, (*value).to_owned()));
+        let mut build = crate::api::dockerfile::AskedBuild::of_query(&asked).unwrap();
+        build.pulls.always = query.contains(&("pull", "1"));
+        build.pulls.logins = b"logins".to_vec();
+        loop {
+            let cx = Context::new(&identity, "l", crate::api::endpoint::KNOWN, facts);
+            match case.policy.dockerfile(&build, file.as_bytes(), &cx) {
+                Verdict::Ask(questions) => {
+                    questions.into_iter().for_each(|one| facts.insert(one, Fact::Absent));
+                }
+                Verdict::Do(deeds) => match deeds.into_iter().next() {
+                    Some(Deed::Pull(pull)) => return Err(pull),
+                    other => panic!("{other:?}"),
+                },
+                Verdict::Pass(_) => return Ok("passes".to_owned()),
+                Verdict::Deny(reasons) => return Ok(reasons[0].message()),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let there = || Fact::Json(std::sync::Arc::new(json!({})));
+    let pulled = |file: &str| asked(&[], &mut Facts::default(), file).unwrap_err();
+    let own = own(&case);
+    for (file, wanted) in [
+        ("FROM x", "docker.io/library/x:latest"),
+        ("FROM ghcr.io/a/b:1", "ghcr.io/a/b:1"),
+        ("FROM scratch\nCOPY --from=y:2 /a /b", "docker.io/library/y:2"),
+    ] {
+        let pull = pulled(file);
+        assert_eq!(pull.reference, format!("{own}/{wanted}"), "{file}");
+        let grant = pull.grant.unwrap();
+        assert!((grant.pull, grant.push, &*grant.registry) == (true, false, "main"));
+        assert_eq!(grant.logins.as_deref(), Some(&b"logins"[..]));
+    }
+    let shared = pulled("FROM shared");
+    assert_eq!((&*shared.reference, shared.grant), ("shared:latest", None));
+    // what is there is used, and only anew where that is asked for; what is shared never is
+    let known = || {
+        let mut facts = Facts::default();
+        for name in [format!("{own}/docker.io/library/x:1"), "shared:latest".to_owned()] {
+            facts.insert(Question::Image(name), there());
+        }
+        facts
+    };
+    assert_eq!(asked(&[], &mut known(), "FROM x:1").unwrap(), "passes");
+    let anew = asked(&[("pull", "1")], &mut known(), "FROM x:1").unwrap_err();
+    assert_eq!(asked(&[("pull", "1")], &mut known(), "FROM shared").unwrap(), "passes");
+    let mut done = known();
+    done.report(Deed::Pull(anew.clone()), Ok(()));
+    assert_eq!(asked(&[("pull", "1")], &mut done, "FROM x:1").unwrap(), "passes");
+    // and why it cannot be had is said as its user knows it
+    let mut failed = known();
+    failed.report(
+        Deed::Pull(anew),
+        Err(format!("manifest for {own}/docker.io/library/x:1 not found")),
+    );
+    let why = asked(&[("pull", "1")], &mut failed, "FROM x:1").unwrap();
+    assert!(
+        why.contains(
+            "`x:1` cannot be pulled: manifest for x:1 not found (rule namespace.dockerfile)"
+        ),
+        "{why}"
+    );
+    let digest = format!("FROM shared@sha256:{}", "0".repeat(64));
+    assert!(asked(&[], &mut Facts::default(), &digest).unwrap().contains("is not there"));
 }
 
 #[test]
