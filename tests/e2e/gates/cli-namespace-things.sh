@@ -1,6 +1,6 @@
 # What an engine has no name for is somebody's all the same: volumes and images of two tenants that are given none; and how much one
 # tenant may have of anything.
-# e2e: timeout=240
+# e2e: timeout=240 cross=all
 . "$E2E_LIB/gate.sh"
 (umask 077 && head -c 32 /dev/urandom > key)
 namespace() { # NAME POLICY

@@ -1,5 +1,5 @@
 # A job has a Docker socket of its own: what it makes is its own, and gone when the job is, whatever becomes of the gateway meanwhile.
-# e2e: timeout=400
+# e2e: timeout=400 cross=all
 . "$E2E_LIB/gate.sh"
 mkdir jobs
 config() {
