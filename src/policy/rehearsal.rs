@@ -143,11 +143,11 @@ fn decide(
                 verdict = Verdict::Allowed(permitted.render());
                 break;
             }
-            // Nothing else runs here, and no registry hears of a token.
+            // Nothing else runs here, no registry hears of a token, and nothing listens for a job.
             Step::Do(deeds)
                 if deeds
                     .iter()
-                    .all(|deed| matches!(deed.plain(), Deed::Take(_) | Deed::Grant(_))) =>
+                    .all(|deed| matches!(deed.plain(), Deed::Take(_) | Deed::Grant(_) | Deed::Job(_))) =>
             {
                 for deed in deeds {
                     if let Deed::Grant(wanted) = deed.plain() {
