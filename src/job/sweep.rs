@@ -1,14 +1,15 @@
 //! Removes everything that was made through a job's socket.
 //!
 //! `reaper` calls it, as often as it takes. What must stay true: only what has the job's own prefix in its name is
-//! removed; it may be called again after any failure.
+//! removed, and of volumes that have no name what its namespace has marked; it may be called again after any failure.
 
 use serde_json::{Value as Json, json};
 
 use super::ledger::JobRecord;
 use crate::api::endpoint::{Minor, Resource};
-use crate::api::grammar::reference::without_slash;
+use crate::api::grammar::reference::{is_id, without_slash};
 use crate::engine::{Engine, EngineError, Inspected, Subject};
+use crate::policy::namespace::OWNER;
 use crate::wire::trail::Trail;
 
 /// A container with `restart` may be made again while others are removed; more rounds are for the next time.
@@ -93,7 +94,24 @@ impl On<'_> {
         };
         // Once more, whatever the engine makes of filters.
         let is_own = |name: &&str| !prefix.is_empty() && name.starts_with(prefix.as_str());
-        Ok(names_in(resource, &list).filter(is_own).map(str::to_owned).collect())
+        let mut names: Vec<String> =
+            names_in(resource, &list).filter(is_own).map(str::to_owned).collect();
+        if resource == Resource::Volume {
+            names.extend(self.nameless_volumes(job).await?);
+        }
+        Ok(names)
+    }
+
+    /// Those that the engine has named by itself say in a label whose they are.
+    async fn nameless_volumes(&self, job: &JobRecord) -> Result<Vec<String>, Left> {
+        let owner = job.prefix.trim_end_matches('-');
+        let filter = json!({ "label": [format!("{OWNER}={owner}")] }).to_string();
+        let subject = Subject::List(Resource::Volume, Some(&filter));
+        match self.engine.look_up(self.version, subject, &self.trail).await? {
+            Inspected::Json(list) => Ok(nameless_in(&list, owner)),
+            Inspected::Nothing => Ok(Vec::new()),
+            Inspected::Failed(why) => Err(Left::Unread(why)),
+        }
     }
 
     async fn remove(&self, resource: Resource, name: &str) -> Result<(), Left> {
@@ -131,6 +149,16 @@ fn names_in(resource: Resource, list: &Json) -> Box<dyn Iterator<Item = &str> + 
     }
 }
 
+fn nameless_in(list: &Json, owner: &str) -> Vec<String> {
+    let volumes = list.get("Volumes").and_then(Json::as_array).into_iter().flatten();
+    let own = volumes.filter(|one| {
+        let said = one.get("Labels").and_then(|labels| labels.get(OWNER)).and_then(Json::as_str);
+        !owner.is_empty() && said == Some(owner)
+    });
+    let names = own.filter_map(|one| one.get("Name")?.as_str());
+    names.filter(|name| is_id(name)).map(str::to_owned).collect()
+}
+
 fn texts(value: Option<&Json>) -> Vec<&str> {
     let texts = value.and_then(Json::as_array).into_iter().flatten();
     texts.filter_map(Json::as_str).collect()
@@ -139,6 +167,17 @@ fn texts(value: Option<&Json>) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn volumes_without_a_name_are_those_that_are_marked() {
+        let id = "a".repeat(64);
+        let volume = |name: &str, owner: &str| json!({ "Name": name, "Labels": { OWNER: owner } });
+        let list = json!({ "Volumes": [
+            volume(&id, "dgown"), volume(&id, "dgother"), volume("named", "dgown"), { "Name": id },
+        ] });
+        assert_eq!(nameless_in(&list, "dgown"), [id]);
+        assert_eq!(nameless_in(&list, ""), [""; 0]);
+    }
 
     #[test]
     fn names_are_those_of_the_things_themselves() {

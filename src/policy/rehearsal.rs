@@ -145,9 +145,9 @@ fn decide(
             }
             // Nothing else runs here, no registry hears of a token, and nothing listens for a job.
             Step::Do(deeds)
-                if deeds
-                    .iter()
-                    .all(|deed| matches!(deed.plain(), Deed::Take(_) | Deed::Grant(_) | Deed::Job(_))) =>
+                if deeds.iter().all(|deed| {
+                    matches!(deed.plain(), Deed::Take(_) | Deed::Grant(_) | Deed::Job(_))
+                }) =>
             {
                 for deed in deeds {
                     if let Deed::Grant(wanted) = deed.plain() {

@@ -47,6 +47,7 @@ use crate::wire::tar::TarEntry;
 use image::ImageNames;
 use names::Tenant;
 use request::Request;
+pub use volumes::OWNER;
 
 #[derive(Debug)]
 pub struct Namespaces {

@@ -21,7 +21,7 @@ use crate::api::grammar::reference::{Reference, is_id};
 use crate::policy::Question;
 
 /// Of a volume without a name: the namespace that it belongs to.
-pub(super) const OWNER: &str = "io.dockgate.volume";
+pub const OWNER: &str = "io.dockgate.volume";
 /// Beside it, where the mount is ours: `Volumes` of the client or of the image asked for it.
 const OURS: &str = "io.dockgate.volume.ours";
 

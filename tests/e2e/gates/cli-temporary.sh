@@ -57,6 +57,10 @@ for name in one two; do
 done
 works "yes" ci exec one sh -c 'echo $IN_A_JOB'
 works "" ci exec one sh -c 'echo $DOCKER_HOST'
+# a volume that has no name, and no container any more
+works - inside one run --name gone -v /data busybox true
+works - inside one rm gone
+works 2 sh -c "DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec one docker volume ls -q | wc -l"
 # an image of its own, by the classic builder
 works - sh -c "printf 'FROM busybox\nRUN echo built > /built\n' | DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec -i -e DOCKER_BUILDKIT=0 one docker build -t app -"
 works "built" inside one run --rm app cat /built
@@ -101,6 +105,9 @@ works - ci rm -f one
 eventually here "$prefix"
 works "web" inside two ps --format '{{.Names}}'
 works "two" inside two exec web cat /data/of
+nameless() { engine volume ls -q --filter label=io.dockgate.volume; }
+unmarked() { nameless && [ -z "$(nameless)" ]; }
+eventually unmarked
 image() { ! engine images --format '{{.Repository}}' | grep -q /app; }
 eventually image
 # while no gateway is there
