@@ -130,9 +130,10 @@ impl Request<'_> {
             E::ImageCreate => images::create(self),
             E::ImageGet => self.path(images::used),
             E::ImageGetAll => images::get_all(self),
-            // What it names is looked at on its way (`archive`).
-            E::ImageLoad => Ok(Vec::new()),
-            E::ImageAttestations
+            // An engine fills in what an archive names and does not hold, whoever's that is: until every digest in one is
+            // counted up, nobody loads any.
+            E::ImageLoad
+            | E::ImageAttestations
             | E::ContentList
             | E::VolumeUpdate
             | E::GetPluginPrivileges

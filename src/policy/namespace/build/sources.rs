@@ -45,6 +45,8 @@ pub(super) fn policy(given: Option<&Value>, request: &Request<'_>) -> Looked<Val
     }
     // Whatever other ways there are to name an image.
     rules.push(rule("DENY", "^docker-image[^:]", Vec::new()));
+    // A store of the client's that names layers which it does not hold gets the engine's, whoever's these are.
+    rules.push(rule("DENY", "^oci-layout:", Vec::new()));
     Ok(object([("version", Value::Number(1.into())), ("rules", Value::List(rules))]))
 }
 

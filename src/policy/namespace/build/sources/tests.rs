@@ -107,7 +107,8 @@ fn whatever_image_a_build_names_is_the_namespaces_own_or_shared() {
     }
     let policy = case.request(|request| policy(None, request)).unwrap();
     assert!(evaluate(&policy, "docker-image+blob://docker.io/x").is_err());
-    for other in ["local://context", "https://x/y", "git://x/y.git", "oci-layout://x"] {
+    assert!(evaluate(&policy, "oci-layout://x@sha256:0").is_err());
+    for other in ["local://context", "https://x/y", "git://x/y.git"] {
         assert_eq!(evaluate(&policy, other).as_deref(), Ok(other));
     }
     assert!(own(&case).starts_with(PREFIX));
