@@ -20,6 +20,9 @@ pub use reaper::{Host, reap};
 /// For how long, in seconds, a container may still come that another process has asked for.
 const OPENING: u64 = 600;
 
+/// As a power of two: what an engine does not let go is tried once a minute in the end.
+const MOST_PAUSES: u32 = 6;
+
 /// The jobs that there are.
 #[derive(Debug)]
 pub struct Jobs {
@@ -38,8 +41,9 @@ pub struct Job {
     pub phase: JobPhase,
     /// Whether the call that makes its container is one of this process.
     is_here: bool,
-    /// Why it could not be ended yet.
+    /// Why it could not be ended yet, and how often that was tried.
     pub error: Option<String>,
+    tries: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +138,13 @@ impl Jobs {
         }
     }
 
+    /// The reaper has seen that it is over.
+    fn ends(&self, id: &str) {
+        if let Some(job) = self.lock().get_mut(id) {
+            job.phase = JobPhase::Ending;
+        }
+    }
+
     pub fn all(&self) -> Vec<Job> {
         self.lock().values().cloned().collect()
     }
@@ -147,13 +158,19 @@ impl Jobs {
         let Some(job) = jobs.get_mut(id) else { return Ok(()) };
         let record = JobRecord { gone: Some(now()), ..job.record.clone() };
         self.put(&record)?;
-        (job.record, job.phase, job.error) = (record, JobPhase::Gone, None);
+        (job.record, job.phase, job.error, job.tries) = (record, JobPhase::Gone, None, 0);
         Ok(())
     }
 
-    fn failed(&self, id: &str, why: &str) {
-        if let Some(job) = self.lock().get_mut(id) {
-            job.error = Some(why.to_owned());
+    /// How many pauses there are to be before the next try.
+    fn failed(&self, id: &str, why: &str) -> u32 {
+        match self.lock().get_mut(id) {
+            Some(job) => {
+                job.error = Some(why.to_owned());
+                job.tries = job.tries.saturating_add(1);
+                1 << job.tries.min(MOST_PAUSES)
+            }
+            None => 1,
         }
     }
 
@@ -177,13 +194,13 @@ impl Job {
             None => JobPhase::Open,
         };
         let container = Arc::new(record.container.clone().map(OnceLock::from).unwrap_or_default());
-        Job { record, container, phase, is_here: false, error: None }
+        Job { record, container, phase, is_here: false, error: None, tries: 0 }
     }
 
     /// Whether the reaper is waited for.
     fn is_due(&self) -> bool {
         match self.phase {
-            JobPhase::Ending => true,
+            JobPhase::Ending => self.error.is_none(),
             JobPhase::Open => self.record.container.is_none(),
             JobPhase::Opening | JobPhase::Gone => false,
         }

@@ -4,6 +4,7 @@
 //! when it is told to. What must stay true: whatever ends when, a job whose container is gone is swept until nothing is
 //! left; with another engine than the job's nothing is touched.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,7 @@ use super::{Job, JobPhase, Jobs, now};
 use crate::api::endpoint::{Minor, NEWEST, Resource};
 use crate::config::JobEnd;
 use crate::engine::{Engine, EngineError, Inspected, Subject};
+use crate::policy::temporary::LABEL;
 use crate::wire::trail::Trail;
 
 /// How often every job is looked at, whatever the events say.
@@ -82,10 +84,13 @@ impl Reaper<'_> {
         loop {
             let looked = tokio::select! {
                 event = events.next() => match event {
-                    Some(event) => match self.concerned(&event) {
-                        Some(id) => self.look(&on, |job| job.record.id == id).await?,
-                        None => continue,
-                    },
+                    Some(event) => {
+                        let ids = self.concerned(&event);
+                        if ids.is_empty() {
+                            continue;
+                        }
+                        self.look(&on, |job| ids.contains(&job.record.id)).await?
+                    }
                     None => return Ok(()),
                 },
                 () = self.jobs.due.notified() => self.look(&on, Job::is_due).await?,
@@ -98,8 +103,8 @@ impl Reaper<'_> {
         }
     }
 
-    /// The job that an event may be the end of, or that is gone and has left what it tells of.
-    fn concerned(&self, event: &Json) -> Option<String> {
+    /// The jobs that an event may be the end of, or that are gone and may have left what it tells of.
+    fn concerned(&self, event: &Json) -> Vec<String> {
         let text = |path: &str| event.pointer(path).and_then(Json::as_str).unwrap_or_default();
         let (action, id) = (text("/Action"), text("/Actor/ID"));
         let name = match text("/Type") {
@@ -108,19 +113,20 @@ impl Reaper<'_> {
             _ => text("/Actor/Attributes/name"),
         };
         let concerns = |job: &Job| match job.phase {
-            // Any container that is made may be the one that it waited for.
-            JobPhase::Gone if job.record.container.is_none() => action == "create",
             JobPhase::Gone => {
                 let is_own =
                     name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
-                is_own && matches!(action, "create" | "tag" | "pull" | "rename")
+                // Any container that is made may be the one that it waited for.
+                let may_be_its = job.record.container.is_none() && text("/Type") == "container";
+                (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
+                    || (may_be_its && action == "create")
             }
             _ => {
                 let is_its = job.record.container.as_deref() == Some(id);
                 is_its && matches!(action, "destroy" | "die")
             }
         };
-        self.jobs.all().into_iter().find(concerns).map(|job| job.record.id)
+        self.jobs.all().into_iter().filter(concerns).map(|job| job.record.id).collect()
     }
 
     /// Looks at these; gives when to look again at the latest.
@@ -139,16 +145,19 @@ impl Reaper<'_> {
             if job.record.engine != *engine {
                 let why =
                     "the engine is another than the one that it began on: nothing of it is removed";
-                self.jobs.failed(&job.record.id, why);
+                let _ = self.jobs.failed(&job.record.id, why);
                 continue;
             }
             match self.look_at(on, job).await {
                 Ok(Next::Later(later)) => next = next.min(later),
                 Ok(Next::Stays | Next::Ends) => {}
                 Err(error) => {
-                    tracing::warn!(job = job.record.id, %error, "a job cannot be ended yet");
-                    self.jobs.failed(&job.record.id, &error.to_string());
-                    next = next.min(PAUSE);
+                    let said = error.to_string();
+                    // Once for each reason: it is tried again and again.
+                    if job.error.as_ref() != Some(&said) {
+                        tracing::warn!(job = job.record.id, %error, "a job cannot be ended yet");
+                    }
+                    next = next.min(PAUSE * self.jobs.failed(&job.record.id, &said));
                 }
             }
         }
@@ -163,9 +172,10 @@ impl Reaper<'_> {
             JobPhase::Ending => Next::Ends,
             JobPhase::Open => self.is_over(on, job).await?,
             JobPhase::Gone => {
-                let folder = self.jobs.folder(id);
                 // Asked for by a call that was cut off, and made when the job was over already.
-                if let Some(late) = on.container_with(&folder.to_string_lossy()).await? {
+                if job.record.container.is_none()
+                    && let Some(late) = on.container_of(id, &self.jobs.folder(id)).await?
+                {
                     on.remove_container(&late).await?;
                 }
                 let swept = sweep(on.engine, on.version, &job.record).await?;
@@ -179,7 +189,7 @@ impl Reaper<'_> {
             }
         };
         if let Next::Ends = next {
-            self.jobs.end(id).map_err(anyhow::Error::msg)?;
+            self.jobs.ends(id);
             self.host.close(id.clone()).await;
             let swept = sweep(on.engine, on.version, &job.record).await?;
             remove_folder(&self.jobs.folder(id))?;
@@ -192,7 +202,7 @@ impl Reaper<'_> {
     /// Of a job whose container another process has asked for.
     async fn has_come(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
-        match on.container_with(&self.jobs.folder(id).to_string_lossy()).await? {
+        match on.container_of(id, &self.jobs.folder(id)).await? {
             Some(container) => self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?,
             None if job.record.began + super::OPENING < now() => self.jobs.opened(id),
             None => {}
@@ -201,14 +211,12 @@ impl Reaper<'_> {
     }
 
     async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
+        let id = &job.record.id;
         let Some(container) = &job.record.container else {
             // Whoever made it has not heard of it, or was not there any more when it was made.
-            return match on
-                .container_with(&self.jobs.folder(&job.record.id).to_string_lossy())
-                .await?
-            {
+            return match on.container_of(id, &self.jobs.folder(id)).await? {
                 Some(container) => {
-                    self.jobs.bind(&job.record.id, &container).map_err(anyhow::Error::msg)?;
+                    self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?;
                     Ok(Next::Stays)
                 }
                 None => Ok(Next::Ends),
@@ -272,16 +280,28 @@ impl On<'_> {
         removed.map_err(anyhow::Error::msg)
     }
 
-    /// The container that has a folder: only dockgate gives it to one.
-    async fn container_with(&self, folder: &str) -> anyhow::Result<Option<String>> {
-        let filter = json!({ "volume": [folder] }).to_string();
+    /// The container that was made with this job's folder. Others may have it from that one (`--volumes-from`): they have
+    /// not the label, which no client can set.
+    async fn container_of(&self, id: &str, folder: &Path) -> anyhow::Result<Option<String>> {
+        let folder = folder.to_string_lossy();
+        let filter = json!({ "volume": [folder], "label": [format!("{LABEL}={id}")] }).to_string();
         let list = self.look_up(Subject::List(Resource::Container, Some(&filter))).await?;
-        let first = list.as_ref().and_then(|list| list.get(0)?.get("Id")?.as_str());
-        Ok(first.map(str::to_owned))
+        let all = list.as_ref().and_then(Json::as_array).into_iter().flatten();
+        let found = all
+            .filter(|one| is_made_with(one, id, &folder))
+            .find_map(|one| one.get("Id")?.as_str());
+        Ok(found.map(str::to_owned))
     }
 }
 
-fn remove_folder(folder: &std::path::Path) -> std::io::Result<()> {
+fn is_made_with(listed: &Json, id: &str, folder: &str) -> bool {
+    let label = listed.get("Labels").and_then(|labels| labels.get(LABEL)).and_then(Json::as_str);
+    let mounts = listed.get("Mounts").and_then(Json::as_array).into_iter().flatten();
+    let mut sources = mounts.filter_map(|mount| mount.get("Source")?.as_str());
+    label == Some(id) && sources.any(|source| source == folder)
+}
+
+fn remove_folder(folder: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -292,4 +312,32 @@ fn told(job: &JobRecord, swept: Swept, what: &str) {
     let Swept { containers, networks, volumes, images } = swept;
     let (id, listener) = (&job.id, &job.listener);
     tracing::info!(job = id, %listener, containers, networks, volumes, images, "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_folder_from_another_is_not_its_container() {
+        let one = |label: Json, source: &str| json!({ "Labels": label, "Mounts": [{ "Source": source, "Destination": "/run/jobs/0a" }] });
+        let own = json!({ LABEL: "0a" });
+        assert!(is_made_with(&one(own.clone(), "/run/jobs/0a"), "0a", "/run/jobs/0a"));
+        assert!(!is_made_with(&one(json!({}), "/run/jobs/0a"), "0a", "/run/jobs/0a"));
+        assert!(!is_made_with(&one(json!({ LABEL: "0b" }), "/run/jobs/0a"), "0a", "/run/jobs/0a"));
+        assert!(!is_made_with(&one(own, "/srv"), "0a", "/run/jobs/0a"), "mounted there only");
+    }
+
+    #[test]
+    fn a_container_that_does_not_run_is_given_its_grace() {
+        let state = |status: &str, finished: &str| json!({ "State": { "Running": status == "running", "Status": status, "FinishedAt": finished } });
+        let grace = Duration::from_secs(3600);
+        let long_ago = "2001-01-01T00:00:00Z";
+        assert!(matches!(since_it_ran(&state("exited", long_ago), grace), Next::Ends));
+        for stays in ["created", "running", "restarting"] {
+            assert!(matches!(since_it_ran(&state(stays, long_ago), grace), Next::Stays), "{stays}");
+        }
+        let now = humantime::format_rfc3339(SystemTime::now()).to_string();
+        assert!(matches!(since_it_ran(&state("exited", &now), grace), Next::Later(_)));
+    }
 }

@@ -44,12 +44,13 @@ pub(super) enum Left {
 pub(super) async fn sweep(engine: &Engine, version: Minor, job: &JobRecord) -> Result<Swept, Left> {
     let mut swept = Swept::default();
     let on = On { engine, version, trail: Trail::default() };
-    // In this order: what uses another goes first.
-    swept.containers = on.all(Resource::Container, job).await?;
-    swept.networks = on.all(Resource::Network, job).await?;
-    swept.volumes = on.all(Resource::Volume, job).await?;
-    swept.images = on.all(Resource::Image, job).await?;
-    Ok(swept)
+    let mut left = None;
+    // In this order: what uses another goes first. What cannot go holds up nothing else.
+    swept.containers = on.all(Resource::Container, job, &mut left).await?;
+    swept.networks = on.all(Resource::Network, job, &mut left).await?;
+    swept.volumes = on.all(Resource::Volume, job, &mut left).await?;
+    swept.images = on.all(Resource::Image, job, &mut left).await?;
+    left.map_or(Ok(swept), Err)
 }
 
 struct On<'e> {
@@ -59,16 +60,25 @@ struct On<'e> {
 }
 
 impl On<'_> {
-    async fn all(&self, resource: Resource, job: &JobRecord) -> Result<usize, Left> {
+    async fn all(
+        &self,
+        resource: Resource,
+        job: &JobRecord,
+        left: &mut Option<Left>,
+    ) -> Result<usize, Left> {
         let mut removed = 0;
         for _ in 0..ROUNDS {
             let names = self.names(resource, job).await?;
-            if names.is_empty() {
-                return Ok(removed);
-            }
+            let before = removed;
             for name in names {
-                self.remove(resource, &name).await?;
-                removed += 1;
+                match self.remove(resource, &name).await {
+                    Ok(()) => removed += 1,
+                    Err(Left::Engine(error)) => return Err(error.into()),
+                    Err(why) => *left = Some(why),
+                }
+            }
+            if removed == before {
+                return Ok(removed);
             }
         }
         Err(Left::Unread("there are more and more things".to_owned()))
@@ -115,13 +125,8 @@ impl On<'_> {
     }
 
     async fn remove(&self, resource: Resource, name: &str) -> Result<(), Left> {
-        let removed = match resource {
-            // Off an image its name is taken; what others have on it stays.
-            Resource::Image => {
-                self.engine.remove_unused(self.version, resource, name, &self.trail).await?
-            }
-            _ => self.engine.remove(self.version, resource, name, &self.trail).await?,
-        };
+        // Of an image that is used by others its name goes, and the image stays (`ImageDelete` of moby).
+        let removed = self.engine.remove(self.version, resource, name, &self.trail).await?;
         let what = match resource {
             Resource::Container => "container",
             Resource::Network => "network",

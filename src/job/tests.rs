@@ -72,6 +72,19 @@ fn there_are_no_more_than_may_be_and_none_that_cannot_be_written() {
 }
 
 #[test]
+fn what_cannot_be_ended_is_tried_again_and_not_all_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(record("0a"), 1).unwrap();
+    here.end("0a").unwrap();
+    assert!(here.get("0a").unwrap().is_due());
+    let pauses: Vec<u32> = (0..9).map(|_| here.failed("0a", "it is used")).collect();
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 64, 64, 64]);
+    let job = here.get("0a").unwrap();
+    assert!(!job.is_due() && job.error.as_deref() == Some("it is used"));
+}
+
+#[test]
 fn what_is_gone_stays_gone_until_it_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let here = jobs(dir.path());

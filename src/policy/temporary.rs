@@ -21,6 +21,7 @@ use super::{
     WantedJob, edit,
 };
 use crate::api::doc::Value;
+use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
 pub use inside::{InJob, PeerInJob};
@@ -31,6 +32,8 @@ pub use socket::{FILE, Sockets};
 pub const LABEL: &str = "io.dockgate.job";
 const JOB: &str = "job";
 const LINKS: &str = "links";
+/// In one container.
+const MOST_SOCKETS: usize = 8;
 /// Of the 32 digits of a fresh text.
 const ID_DIGITS: usize = 16;
 
@@ -58,6 +61,9 @@ impl TemporaryListeners {
                 true => Ok(Vec::new()),
                 false => Err(Verdict::deny(self.not_for_it())),
             };
+        }
+        if let Some(reason) = too_many(&self.sockets, &doc.root) {
+            return Err(Verdict::deny(reason));
         }
         let id = fresh_id(cx)?;
         let engine = engine_id(cx)?;
@@ -191,14 +197,31 @@ impl TemporaryListeners {
 
     /// What was made of it goes again, then it is refused.
     fn undone(&self, job: &str, container: &str, why: String, cx: &Context<'_>) -> Verdict {
-        let remove = Deed::Remove(crate::api::endpoint::Resource::Container, container.to_owned());
-        for deed in [remove, Deed::Job(JobDeed::End(job.to_owned()))] {
-            if cx.facts.outcome(&deed).is_none() {
-                return Verdict::Do(vec![deed]);
-            }
+        match removed(container, why, cx) {
+            Verdict::Deny(reasons) => match done(cx, Deed::Job(JobDeed::End(job.to_owned()))) {
+                Err(Verdict::Do(deeds)) => Verdict::Do(deeds),
+                _ => Verdict::Deny(reasons),
+            },
+            other => other,
         }
-        Verdict::deny(unavailable(why))
     }
+}
+
+/// A container that its maker is not told of goes again, then that is refused.
+fn removed(container: &str, why: String, cx: &Context<'_>) -> Verdict {
+    let remove = Deed::Remove(Resource::Container, container.to_owned());
+    match cx.facts.outcome(&remove) {
+        None => Verdict::Do(vec![remove]),
+        Some(_) => Verdict::deny(unavailable(why)),
+    }
+}
+
+/// Each costs the engine some questions about the container's files.
+fn too_many(sockets: &Sockets, root: &Value) -> Option<Reason> {
+    (sockets.asked(root).len() > MOST_SOCKETS).then(|| {
+        let why = format!("must not ask for more than {MOST_SOCKETS} sockets");
+        Reason::new("temporary.socket", "HostConfig.Binds", why, "")
+    })
 }
 
 /// Has this done, once; what could not be done is a refusal.

@@ -5,6 +5,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -32,8 +33,15 @@ impl World {
                 Ok(format!("job `{id}` is container `{container}`'s"))
             }
             JobDeed::End(id) => {
-                self.jobs.end(&id).map_err(anyhow::Error::msg)?;
-                Ok(format!("job `{id}` ends"))
+                if self.jobs.get(&id).is_some_and(|job| job.record.container.is_some()) {
+                    self.jobs.end(&id).map_err(anyhow::Error::msg)?;
+                    return Ok(format!("job `{id}` ends"));
+                }
+                // The engine has made nothing, and nobody could use its socket.
+                self.close_job(&id);
+                let _ = std::fs::remove_dir_all(self.jobs.folder(&id));
+                self.jobs.forget(&id);
+                Ok(format!("job `{id}` has not begun"))
             }
         }
     }
@@ -105,7 +113,11 @@ pub(super) fn namespace(settings: &TemporaryListener, id: &str) -> anyhow::Resul
 /// The folder of a job's socket, which anybody in its container may look into.
 pub(super) fn make_folder(jobs: &Jobs, id: &str) -> anyhow::Result<()> {
     let folder = jobs.folder(id);
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(&folder);
+    let make = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
+    // The folders of all jobs are nobody's way to any of them: the engine binds each by itself.
+    let all = folder.parent().unwrap_or(Path::new("/"));
+    let made = all.parent().map_or(Ok(()), |around| make(around, 0o755));
+    let made = made.and_then(|()| make(all, 0o700)).and_then(|()| make(&folder, 0o755));
     made.with_context(|| format!("`{}` cannot be made", folder.display()))
 }
 

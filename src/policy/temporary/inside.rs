@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::socket::{self, Sockets};
-use super::{LINKS, container_of, done};
+use super::{LINKS, container_of, removed, too_many};
 use crate::api::doc::Value;
 use crate::api::{Endpoint, Row, Typed};
 use crate::policy::{
@@ -81,6 +81,9 @@ impl Policy for InJob {
     fn request(&self, call: &Typed, _: &Context<'_>) -> Verdict {
         match (call.endpoint(), call.doc()) {
             (Endpoint::ContainerCreate, Some(doc)) if !self.sockets.asked(&doc.root).is_empty() => {
+                if let Some(reason) = too_many(&self.sockets, &doc.root) {
+                    return Verdict::deny(reason);
+                }
                 let mut root = doc.root.clone();
                 let links = self.sockets.of(&self.job).put(&mut root, &self.sockets);
                 let mut edits = edit::between(&doc.root, root);
@@ -107,11 +110,18 @@ impl Policy for InJob {
         let (Some(links), Some(container)) = (links, container_of(answer)) else {
             return Verdict::pass();
         };
-        let deed = Deed::Link {
+        let linked = Deed::Link {
             container: container.to_owned(),
             links: links.lines().map(str::to_owned).collect(),
             to: socket::INSIDE.to_owned(),
         };
-        done(cx, deed).map_or_else(|verdict| verdict, |()| Verdict::pass())
+        match cx.facts.outcome(&linked) {
+            None => Verdict::Do(vec![linked]),
+            Some(Ok(())) => Verdict::pass(),
+            Some(Err(why)) => {
+                let why = format!("{linked} could not be done: {why}");
+                removed(container, why, cx)
+            }
+        }
     }
 }

@@ -238,3 +238,17 @@ fn what_has_the_engines_own_socket_already_is_not_the_listeners() {
         assert!(!started(source), "{source}");
     }
 }
+
+#[test]
+fn a_container_has_a_few_sockets_at_most() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let binds = |count: usize| -> Vec<String> {
+        (0..count).map(|at| format!("/var/run/docker.sock:/d{at}")).collect()
+    };
+    let asked = |count| {
+        let host = json!({ "Binds": binds(count) });
+        rig.create(&json!({ "Image": "x", "Labels": { "type": "build" }, "HostConfig": host }))
+    };
+    assert!(asked(8).is_ok());
+    assert!(asked(9).is_err_and(|why| why.contains("temporary.socket")));
+}

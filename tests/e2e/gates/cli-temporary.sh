@@ -80,6 +80,15 @@ works - ci exec shut test -S /run/dockgate/docker.sock
 fails "temporary.socket" ci run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox true
 works - ci run --rm busybox test ! -e /run/dockgate
 
+# who has the folder from a job is not the job; and another job has a container on the same image
+works - ci create --name foreign --volumes-from one busybox sleep 900
+works - sh -c "printf 'FROM busybox\nRUN echo built > /built\n' | DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec -i -e DOCKER_BUILDKIT=0 two docker build -t app -"
+works - inside two run -d --name holder app sleep 900
+works - inside two rmi app
+# a create that the engine refuses leaves nothing
+fails "[Nn]o such image" ci create --pull never --label type=build nosuch
+works 3 sh -c "ls jobs | wc -l"
+
 # killed, and there again
 kill -KILL "$gate"
 served
@@ -103,7 +112,7 @@ done)
 works - test -n "$prefix"
 works - ci rm -f one
 eventually here "$prefix"
-works "web" inside two ps --format '{{.Names}}'
+works "web" inside two ps --filter name=web --format '{{.Names}}'
 works "two" inside two exec web cat /data/of
 nameless() { engine volume ls -q --filter label=io.dockgate.volume; }
 unmarked() { nameless && [ -z "$(nameless)" ]; }
@@ -114,5 +123,6 @@ eventually image
 kill -KILL "$gate"
 works - engine rm -f two shut
 served
+works "foreign" ci inspect -f '{{slice .Name 1}}' foreign
 all_gone() { dockgate jobs && left '^dg' && ls jobs && [ -z "$(left ^dg)$(ls jobs)" ]; }
 eventually all_gone
