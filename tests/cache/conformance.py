@@ -54,7 +54,7 @@ def one(name, suite, engine, folder, args):
     environment = os.environ | {f"npm_config_{key}": value for key, value in settings.items()}
     environment["npm_package_config_id"] = ""
     origin = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "node", "--no-warnings", engine / "server/server.mjs"],
+        ["setpriv", "--pdeathsig", "KILL", "node", "--no-warnings", "--require", HERE / "keep-alive.cjs", engine / "server/server.mjs"],
         cwd=suite, env=environment, stdin=subprocess.DEVNULL, stdout=open(folder / "suite.log", "wb"),
         stderr=subprocess.STDOUT)
     try:
