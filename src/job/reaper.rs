@@ -34,7 +34,7 @@ pub trait Host: Send + Sync {
     /// The engine as it is configured now.
     fn engine(&self) -> Engine;
 
-    /// Nobody comes in by the job's socket any more, and what went on there has ended.
+    /// Nobody comes in by the job's socket any more, and what goes on there is cut off: the engine may still end a call.
     fn close(&self, id: String) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
     /// When jobs of this policy are over; none where the configuration has no such policy any more.

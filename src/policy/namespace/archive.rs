@@ -1,7 +1,8 @@
 //! Images in archives (`save`, `load`): their names as users have them outside, and as the engine has them inside.
 //!
 //! `Namespaces` calls it with the files of an archive that name images. What must stay true: the engine reads no name that was
-//! not given it here, by whatever path or link of the archive; of others' names for the same image none goes out.
+//! not given it here, by whatever path or link of the archive; of others' names for the same image none goes out. No `load`
+//! comes so far: `request` refuses it, for names are not all that an archive can have of others.
 
 use serde_json::{Map, Value as Json};
 
