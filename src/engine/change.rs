@@ -109,7 +109,7 @@ impl Engine {
         })
     }
 
-    /// Unpacks a tar archive in a container below this path.
+    /// Unpacks a tar archive in a container below this path. A folder is never replaced by what is none.
     pub async fn put_archive(
         &self,
         version: Minor,
@@ -123,7 +123,9 @@ impl Engine {
         }
         let container = utf8_percent_encode(container, NON_ALPHANUMERIC);
         let path = utf8_percent_encode(path, NON_ALPHANUMERIC);
-        let line = format!("PUT /v1.{version}/containers/{container}/archive?path={path}");
+        let line = format!(
+            "PUT /v1.{version}/containers/{container}/archive?path={path}&noOverwriteDirNonDir=1"
+        );
         Ok(match self.change(&line, Some(("application/x-tar", tar)), trail).await? {
             (200, _) => Ok(()),
             (status, body) => Err(words(status, &body)),

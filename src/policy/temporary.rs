@@ -32,8 +32,6 @@ pub use socket::{FILE, Sockets};
 pub const LABEL: &str = "io.dockgate.job";
 const JOB: &str = "job";
 const LINKS: &str = "links";
-/// In one container.
-const MOST_SOCKETS: usize = 8;
 /// Of the 32 digits of a fresh text.
 const ID_DIGITS: usize = 16;
 
@@ -62,7 +60,8 @@ impl TemporaryListeners {
                 false => Err(Verdict::deny(self.not_for_it())),
             };
         }
-        if let Some(reason) = too_many(&self.sockets, &doc.root) {
+        let unfit = socket::unfit(&self.sockets, &doc.root, Some(&self.settings.mount));
+        if let Some(reason) = unfit {
             return Err(Verdict::deny(reason));
         }
         let id = fresh_id(cx)?;
@@ -87,8 +86,8 @@ impl TemporaryListeners {
     /// Puts the socket, and what else the container gets, into its create body; gives where links lead to it.
     fn put(&self, socket: &Socket, root: &mut Value) -> Vec<String> {
         let mut links = socket.put(root, &self.sockets);
-        if !links.contains(&self.settings.mount) && socket::takes_links(root) {
-            links.push(self.settings.mount.clone());
+        if !links.contains(&self.settings.mount) {
+            links.extend(socket::links_or_env(vec![self.settings.mount.clone()], root));
         }
         socket::add_env(root, &self.settings.env);
         if let Some(label) = root.at_mut(&["Labels", LABEL]) {
@@ -214,14 +213,6 @@ fn removed(container: &str, why: String, cx: &Context<'_>) -> Verdict {
         None => Verdict::Do(vec![remove]),
         Some(_) => Verdict::deny(unavailable(why)),
     }
-}
-
-/// Each costs the engine some questions about the container's files.
-fn too_many(sockets: &Sockets, root: &Value) -> Option<Reason> {
-    (sockets.asked(root).len() > MOST_SOCKETS).then(|| {
-        let why = format!("must not ask for more than {MOST_SOCKETS} sockets");
-        Reason::new("temporary.socket", "HostConfig.Binds", why, "")
-    })
 }
 
 /// Has this done, once; what could not be done is a refusal.

@@ -7,7 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::socket::{self, Sockets};
-use super::{LINKS, container_of, removed, too_many};
+use super::{LINKS, container_of, removed};
 use crate::api::doc::Value;
 use crate::api::{Endpoint, Row, Typed};
 use crate::policy::{
@@ -81,7 +81,7 @@ impl Policy for InJob {
     fn request(&self, call: &Typed, _: &Context<'_>) -> Verdict {
         match (call.endpoint(), call.doc()) {
             (Endpoint::ContainerCreate, Some(doc)) if !self.sockets.asked(&doc.root).is_empty() => {
-                if let Some(reason) = too_many(&self.sockets, &doc.root) {
+                if let Some(reason) = socket::unfit(&self.sockets, &doc.root, None) {
                     return Verdict::deny(reason);
                 }
                 let mut root = doc.root.clone();

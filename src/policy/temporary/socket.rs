@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use super::LABEL;
 use crate::api::doc::Value;
 use crate::api::grammar::mounts::{self, BINDS, ENGINE_SOCKETS, Mount, MountSource};
+use crate::api::grammar::path;
+use crate::policy::Reason;
 
 /// Where containers have the folder.
 const FOLDER: &str = "/run/dockgate";
 /// Their socket in it.
 pub(super) const INSIDE: &str = "/run/dockgate/docker.sock";
 pub const FILE: &str = "docker.sock";
-/// Files below are not put there before a container starts where one of these is a mount of its own.
-const ABOVE_SOCKETS: [&str; 5] = ["/", "/run", "/var", "/var/run", FOLDER];
 const HOST: &str = "DOCKER_HOST";
+/// In one container: each costs the engine some questions about the container's files.
+const MOST_SOCKETS: usize = 8;
 
 /// Where jobs' sockets are, and the one that the caller came by.
 #[derive(Clone, Debug)]
@@ -85,12 +87,37 @@ impl Socket {
                 *binds = Value::List(list);
             }
         }
-        if takes_links(root) {
-            return links;
-        }
-        add_env(root, &[(HOST.to_owned(), format!("unix://{INSIDE}"))]);
-        Vec::new()
+        links_or_env(links, root)
     }
+}
+
+/// Where links can be put; where one cannot, the environment says where the socket is.
+pub(super) fn links_or_env(mut links: Vec<String>, root: &mut Value) -> Vec<String> {
+    let count = links.len();
+    links.retain(|link| takes_link(root, link));
+    if links.len() < count {
+        add_env(root, &[(HOST.to_owned(), format!("unix://{INSIDE}"))]);
+    }
+    links
+}
+
+/// Why there cannot be a socket at each of the places where one is to be.
+pub(super) fn unfit(sockets: &Sockets, root: &Value, own: Option<&str>) -> Option<Reason> {
+    let asked = sockets.asked(root);
+    if asked.len() > MOST_SOCKETS {
+        return Some(refused(format!("must not ask for more than {MOST_SOCKETS} sockets")));
+    }
+    let wanted: Vec<&str> = asked.iter().map(|mount| mount.target).chain(own).collect();
+    let taken = targets(root, |mount| !sockets.is_socket(&mount.source));
+    // The engine makes no two mounts at one place either, and a link would replace what is there.
+    let both = taken
+        .iter()
+        .find(|taken| wanted.iter().any(|one| place(taken).starts_with(&place(one))))?;
+    Some(refused(format!("must not be at or above `{both}`, where another mount is")))
+}
+
+fn refused(why: String) -> Reason {
+    Reason::new("temporary.socket", "HostConfig.Binds", why, "")
 }
 
 /// Takes these elements out of the lists of mounts.
@@ -105,19 +132,33 @@ fn take(host: &mut Value, gone: &[(&'static str, usize)]) {
     }
 }
 
-/// Whether a link can be put into the container's own files before it starts, where clients look.
-pub(super) fn takes_links(root: &Value) -> bool {
-    let Some(host) = root.get("HostConfig") else { return true };
-    let is_above = |target: &str| {
-        let target = target.trim_end_matches('/');
-        ABOVE_SOCKETS.contains(&if target.is_empty() { "/" } else { target })
-    };
-    let tmpfs = host.get("Tmpfs").map(Value::entries).unwrap_or_default();
-    let is_covered = tmpfs.iter().any(|(target, _)| is_above(target))
-        || mounts::of(root)
-            .iter()
-            .any(|mount| mount.source == MountSource::Tmpfs && is_above(mount.target));
-    host.get("ReadonlyRootfs") != Some(&Value::Bool(true)) && !is_covered
+/// Whether a link can be put into the container's own files before it starts: what is put into a volume stays in it, and
+/// what is put below a `tmpfs` is covered by it.
+fn takes_link(root: &Value, link: &str) -> bool {
+    let is_read_only = root.get("HostConfig").and_then(|host| host.get("ReadonlyRootfs"))
+        == Some(&Value::Bool(true));
+    !is_read_only
+        && !targets(root, |_| true).iter().any(|above| place(link).starts_with(&place(above)))
+}
+
+/// Where these are mounted.
+fn targets<'v>(root: &'v Value, are: impl Fn(&Mount<'v>) -> bool) -> Vec<&'v str> {
+    let tmpfs = root.get("HostConfig").and_then(|host| host.get("Tmpfs"));
+    let tmpfs =
+        tmpfs.map(Value::entries).unwrap_or_default().iter().map(|(target, _)| target.as_ref());
+    let volumes = root.get("Volumes").map(Value::entries).unwrap_or_default();
+    let volumes = volumes.iter().map(|(target, _)| target.as_ref());
+    let mounts = mounts::of(root).into_iter().filter(are).map(|mount| mount.target);
+    mounts.chain(tmpfs).chain(volumes).collect()
+}
+
+/// In most images `/var/run` is `/run`.
+fn place(target: &str) -> Vec<&str> {
+    let mut parts = path::cleaned(target);
+    if let ["var", "run", ..] = parts.as_slice() {
+        parts.remove(0);
+    }
+    parts
 }
 
 /// Sets what is not set.

@@ -252,3 +252,33 @@ fn a_container_has_a_few_sockets_at_most() {
     assert!(asked(8).is_ok());
     assert!(asked(9).is_err_and(|why| why.contains("temporary.socket")));
 }
+
+#[test]
+fn no_socket_is_where_something_else_is() {
+    let rig = Rig::of(r#"["conservative", "sockets"]"#);
+    let create = |host: Json| {
+        rig.create(&json!({ "Image": "x", "Labels": { "type": "build" }, "HostConfig": host }))
+    };
+    let socket = "/var/run/docker.sock:/data/./x/";
+    for other in [
+        json!({ "Binds": [socket, "v:/data/x"] }),
+        json!({ "Binds": [socket], "Mounts": [{ "Type": "volume", "Target": "/data/y/../x" }] }),
+        json!({ "Binds": [socket], "Tmpfs": { "/data/x": "" } }),
+        json!({ "Binds": [socket, "v:/data/x/y"] }),
+        json!({ "Binds": ["v:/run/docker.sock"] }),
+    ] {
+        let refused = create(other.clone());
+        assert!(refused.is_err_and(|why| why.contains("temporary.socket")), "{other}");
+    }
+    // Below a mount nothing is put: a volume would keep it.
+    let host = "DOCKER_HOST=unix:///run/dockgate/docker.sock";
+    for (other, is_told) in [
+        (json!({ "Binds": [socket, "v:/data"] }), true),
+        (json!({ "Binds": ["v:/run"] }), true),
+        (json!({ "Binds": [socket, "v:/data/xy"] }), false),
+    ] {
+        let made = create(other.clone()).unwrap();
+        let is_set = made["Env"].as_array().is_some_and(|env| env.contains(&json!(host)));
+        assert_eq!(is_set, is_told, "{other}");
+    }
+}

@@ -67,6 +67,10 @@ works "built" inside one run --rm app cat /built
 fails "No such (image|object)" inside two image inspect app
 # who asks for the engine's socket gets the job's
 works "app" inside one run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox sh -c 'ls -l /var/run/docker.sock | grep -q /run/dockgate && echo app'
+# never at the cost of what another mount has there
+fails "temporary.socket" inside one run --rm -v data:/data -v /var/run/docker.sock:/data busybox true
+fails "cannot overwrite directory" inside one run --rm --volumes-from web -v /var/run/docker.sock:/data busybox true
+works "one" inside one exec web cat /data/of
 fails "privileged|Privileged" inside one run --rm --privileged busybox true
 # nobody else, were they root on the host
 works job.peer sh -c 'curl -s --unix-socket "jobs/$(ls jobs | head -n 1)/docker.sock" http://e/containers/json | grep -o job.peer'
