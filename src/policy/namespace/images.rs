@@ -12,6 +12,7 @@ use super::look::{self, Looked, str_of};
 use super::nameless;
 use super::prune::{has_labels, is_wanted, only, remove};
 use super::request::{Request, says};
+use crate::api::Endpoint;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::image::{digits, is_image_id};
 use crate::config::NamespaceRegistry;
@@ -21,7 +22,7 @@ use crate::policy::{Deed, Edit, Fact, Question, Reason, Reply, Verdict, WantedGr
 
 /// What the engine is asked for in the place of a reference or id that is used.
 pub(super) fn used(request: &Request<'_>, text: &str) -> Looked<String> {
-    match ImageNames::asked(text).map_err(bad)? {
+    match ImageNames::asked(text).map_err(|why| bad(request, &why))? {
         AskedImage::Name(_) | AskedImage::NameOrPrefix(..) => {
             let sent = named(request, text)?;
             if look::known(Question::Image(sent.clone()), request.cx)?.is_some() {
@@ -37,7 +38,9 @@ pub(super) fn used(request: &Request<'_>, text: &str) -> Looked<String> {
 pub(super) fn named(request: &Request<'_>, reference: &str) -> Looked<String> {
     match request.with.is_shared(reference) {
         true => Ok(reference.to_owned()),
-        false => request.with.images(request.tenant).sent(reference).map_err(bad),
+        false => {
+            request.with.images(request.tenant).sent(reference).map_err(|why| bad(request, &why))
+        }
     }
 }
 
@@ -105,7 +108,7 @@ pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
     }
     // With force the engine would take it from others' containers too.
     let edits = |sent: String| vec![Edit::Name(0, sent), Edit::Query("force".into(), None)];
-    let sent = match ImageNames::asked(text).map_err(bad)? {
+    let sent = match ImageNames::asked(text).map_err(|why| bad(request, &why))? {
         AskedImage::Name(_) => named(request, text)?,
         AskedImage::NameOrPrefix(..) | AskedImage::Id(_) => used(request, text)?,
     };
@@ -227,7 +230,7 @@ pub(super) fn push(request: &Request<'_>) -> Looked<Vec<Edit>> {
 /// What the registry has by a name, whether the engine has it or not.
 pub(super) fn distribution(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let text = request.call.names().first().map(String::as_str).unwrap_or_default();
-    let sent = request.with.images(request.tenant).sent(text).map_err(bad)?;
+    let sent = request.with.images(request.tenant).sent(text).map_err(|why| bad(request, &why))?;
     Ok(vec![Edit::Name(0, sent), granted(request, text, false)?])
 }
 
@@ -277,7 +280,7 @@ fn granted(request: &Request<'_>, reference: &str, push: bool) -> Looked<Edit> {
         let reason = Reason::new("namespace.registry", "image", why, NO_REGISTRY_HINT);
         return Err(Verdict::deny(reason));
     };
-    let reference = ImageReference::parse(reference).map_err(bad)?;
+    let reference = ImageReference::parse(reference).map_err(|why| bad(request, &why))?;
     let mut headers = request.call.headers();
     let header = headers.find(|(name, _)| *name == AUTH).map(|(_, value)| value.to_vec());
     let repository = request.with.images(request.tenant).repository(&reference);
@@ -329,12 +332,22 @@ pub(super) fn own_name(request: &Request<'_>, reference: &str) -> Looked<String>
             format!("denied: `{reference}` is shared by the operator, and only read"),
         ));
     }
-    request.with.images(request.tenant).sent(reference).map_err(bad)
+    request.with.images(request.tenant).sent(reference).map_err(|why| bad(request, &why))
 }
 
-/// In the engine's words.
-fn bad(bad: BadReference) -> Verdict {
-    says(400, bad.to_string())
+/// In the engine's words, which are others before 1.44; and before 1.42 so is where they are said (moby 20.10
+/// daemon/images/images.go, `LookupImage`; errors of a tag and a commit have no status of their own).
+fn bad(request: &Request<'_>, why: &BadReference) -> Verdict {
+    let newest = request.cx.engine.newest;
+    let words = why.said(newest >= 44);
+    match request.call.endpoint() {
+        Endpoint::ImageInspect if newest < 42 => {
+            let name = request.call.names().first().map(String::as_str).unwrap_or_default();
+            says(400, format!("no such image: {name}: {words}"))
+        }
+        Endpoint::ImageTag | Endpoint::ImageCommit if newest < 42 => says(500, words),
+        _ => says(400, words),
+    }
 }
 
 fn absent(text: &str) -> Verdict {
