@@ -1,27 +1,31 @@
 //! An archive of images on its way (`load` to the engine, `save` from it), with files in it that policies change.
 //!
 //! `entries` and `answer` call it where a policy reads files. What must stay true: of a file that a policy wants nothing goes on
-//! but what it makes of it; all else streams; nothing is held but one such file, which is bounded and counted.
+//! but what it makes of it; all else streams; nothing is held but one such file, and documents, which are bounded and counted.
+//! The engine has the end of what is loaded when the policies have judged all that is in it, and not before.
 
 use super::ListenerState;
 use super::budget::Lease;
 use super::context::ask;
+use super::counted::{self, CountedFile};
 use super::entries::{EntryFilter, UploadError, unreadable};
 use super::items::StreamEnd;
 use super::refusal::Refusal;
 use super::unpack::Unpacker;
-use crate::api::Typed;
 use crate::api::endpoint::Versions;
+use crate::api::{Endpoint, Typed};
 use crate::auth::{Identity, PeerKey};
-use crate::policy::{Context, Reason};
+use crate::policy::{Contents, Context, Reason};
 use crate::wire::framing::Framing;
 use crate::wire::io::Writer;
 use crate::wire::pump::{Inbox, PumpError};
-use crate::wire::tar::{Archive, TarEntry, TarError, padding, with_length};
+use crate::wire::tar::{Archive, EntryKind, TarEntry, TarError, padding, with_length};
 use crate::wire::trail::Trail;
 
 /// Of an entry.
 const HEADER: usize = 512;
+/// Behind the last entry, where `tar` fills up a record.
+const MOST_BEHIND: usize = 1 << 20;
 
 /// Whose archive it is, and of what call.
 #[derive(Clone, Copy)]
@@ -39,8 +43,20 @@ pub(super) struct Files<'a> {
     of: ArchiveOf<'a>,
     archive: Archive,
     held: Option<HeldFile>,
+    counting: Option<Counting>,
     /// What may go on, and has not yet.
     out: Vec<u8>,
+}
+
+/// Of what is loaded, all that is in it.
+struct Counting {
+    contents: Contents,
+    file: Option<CountedFile>,
+    /// How much of `out` belongs to entries whose headers are complete: behind them the archive may be at its end.
+    entered: usize,
+    /// What documents take.
+    kept: usize,
+    lease: Option<Lease>,
 }
 
 /// A file as far as it has come.
@@ -103,7 +119,14 @@ impl EntryFilter<'_> {
 
 impl<'a> Files<'a> {
     pub(super) fn new(of: ArchiveOf<'a>) -> Files<'a> {
-        Files { of, archive: Archive::default(), held: None, out: Vec::new() }
+        let counting = (of.call.endpoint() == Endpoint::ImageLoad).then(|| Counting {
+            contents: Contents::default(),
+            file: None,
+            entered: 0,
+            kept: 0,
+            lease: None,
+        });
+        Files { of, archive: Archive::default(), held: None, counting, out: Vec::new() }
     }
 
     /// Passes an archive of the engine's on, behind its head, while it comes.
@@ -163,7 +186,9 @@ impl<'a> Files<'a> {
 
     async fn take(&mut self, mut bytes: &[u8], may_grow: bool) -> Result<(), Refusal> {
         while !bytes.is_empty() {
-            let most = self.held.as_ref().map_or(bytes.len(), |held| held.left.min(bytes.len()));
+            let file = self.counting.as_ref().and_then(|counting| counting.file.as_ref());
+            let left = self.held.as_ref().map(|held| held.left).or(file.map(CountedFile::left));
+            let most = left.map_or(bytes.len(), |left| left.min(bytes.len()));
             let now = bytes.get(..most).unwrap_or_default();
             let (n, entry) =
                 self.archive.take(now).map_err(|error| Refusal::Denied(unreadable(&error)))?;
@@ -176,19 +201,30 @@ impl<'a> Files<'a> {
                 continue;
             }
             self.out.extend_from_slice(taken);
+            self.count(taken)?;
             let Some(entry) = entry else { continue };
             let is_wanted = self.of.state.chain.wants_file(self.of.call, &entry);
             if is_wanted.map_err(|reason| Refusal::Denied(vec![reason]))? {
                 self.hold(entry)?;
                 self.release(may_grow).await?;
+            } else {
+                self.enter(&entry)?;
             }
         }
         Ok(())
     }
 
-    /// All but the beginning of a header, whose file may be wanted.
+    /// All but what may be the end, or the beginning of a header, whose file may be wanted.
     fn ready(&mut self) -> Vec<u8> {
-        let ready = self.out.len().saturating_sub(self.archive.unfinished());
+        let ready = match &mut self.counting {
+            None => self.out.len().saturating_sub(self.archive.unfinished()),
+            // The last byte of a body is its end too.
+            Some(counting) => {
+                let ready = counting.entered.saturating_sub(1);
+                counting.entered -= ready;
+                ready
+            }
+        };
         let kept = self.out.split_off(ready);
         std::mem::replace(&mut self.out, kept)
     }
@@ -203,7 +239,41 @@ impl<'a> Files<'a> {
             self.release(may_grow).await?;
         }
         self.archive.finish().map_err(|error| Refusal::Denied(unreadable(&error)))?;
+        if let Some(mut counting) = self.counting.take() {
+            if counting.file.as_ref().is_some_and(|file| !file.is_whole()) {
+                return Err(Refusal::Denied(unreadable(&TarError::Checksum)));
+            }
+            counting.end_file().map_err(Refusal::Denied)?;
+            let judged = self.of.state.chain.contents(self.of.call, &counting.contents);
+            judged.map_err(|reason| Refusal::Denied(vec![reason]))?;
+        }
         Ok(std::mem::take(&mut self.out))
+    }
+
+    /// What has come of a file, or what is between entries.
+    fn count(&mut self, taken: &[u8]) -> Result<(), Refusal> {
+        let Some(counting) = &mut self.counting else { return Ok(()) };
+        let Some(file) = &mut counting.file else {
+            return match self.out.len().saturating_sub(counting.entered) > MOST_BEHIND {
+                true => Err(Refusal::Denied(unreadable(&TarError::Extension))),
+                false => Ok(()),
+            };
+        };
+        counting.entered = self.out.len();
+        file.take(taken).map_err(Refusal::Denied)?;
+        let ArchiveOf { state, source, .. } = self.of;
+        state.budgets.bodies.cover(&mut counting.lease, source, counting.kept + file.kept())?;
+        if file.left() == 0 {
+            counting.end_file().map_err(Refusal::Denied)?;
+        }
+        Ok(())
+    }
+
+    /// An entry whose header is complete goes on.
+    fn enter(&mut self, entry: &TarEntry) -> Result<(), Refusal> {
+        let Some(counting) = &mut self.counting else { return Ok(()) };
+        counting.entered = self.out.len();
+        counting.enter(entry).map_err(Refusal::Denied)
     }
 
     fn hold(&mut self, entry: TarEntry) -> Result<(), Refusal> {
@@ -221,10 +291,19 @@ impl<'a> Files<'a> {
     /// What the policies make of a file, once all of it has come.
     async fn release(&mut self, may_grow: bool) -> Result<(), Refusal> {
         let Some(held) = self.held.take_if(|held| held.left == 0) else { return Ok(()) };
-        let ArchiveOf { state, identity, call, engine, trail, .. } = self.of;
+        let ArchiveOf { state, identity, call, engine, trail, source } = self.of;
         let file = held.content.get(..held.size).unwrap_or_default();
         let asking = |cx: &Context<'_>| state.chain.file(call, &held.entry, file, cx);
-        match ask(state, identity, engine, trail, asking).await? {
+        let changed = ask(state, identity, engine, trail, asking).await?;
+        if let Some(counting) = &mut self.counting {
+            let goes_on = changed.as_deref().unwrap_or(file);
+            counting.kept += goes_on.len();
+            state.budgets.bodies.cover(&mut counting.lease, source, counting.kept)?;
+            let document = counted::document(goes_on);
+            let added = counting.contents.add(&held.entry.path, document);
+            added.map_err(|why| Refusal::Denied(spoilt(&held.entry.path, why)))?;
+        }
+        match changed {
             None => {
                 self.out.extend_from_slice(&held.header);
                 self.out.extend_from_slice(&held.content);
@@ -238,8 +317,37 @@ impl<'a> Files<'a> {
                 self.out.resize(self.out.len() + padding(changed.len()), 0);
             }
         }
+        if let Some(counting) = &mut self.counting {
+            counting.entered = self.out.len();
+        }
         Ok(())
     }
+}
+
+impl Counting {
+    fn enter(&mut self, entry: &TarEntry) -> Result<(), Vec<Reason>> {
+        let added = match entry.kind {
+            EntryKind::File => {
+                self.file = Some(CountedFile::new(entry.path.clone(), entry.size));
+                return if entry.size == 0 { self.end_file() } else { Ok(()) };
+            }
+            EntryKind::Symlink => self.contents.link(&entry.path, &entry.link),
+            _ => Ok(()),
+        };
+        added.map_err(|why| spoilt(&entry.path, why))
+    }
+
+    fn end_file(&mut self) -> Result<(), Vec<Reason>> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let path = file.path.clone();
+        self.kept += file.kept();
+        self.contents.add(&path, file.end()?).map_err(|why| spoilt(&path, why))
+    }
+}
+
+fn spoilt(path: &[u8], why: &'static str) -> Vec<Reason> {
+    let path = String::from_utf8_lossy(path).into_owned();
+    vec![Reason::new("archive.unreadable", path, why, "")]
 }
 
 /// As one chunk, where there are chunks.

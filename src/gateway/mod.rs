@@ -10,6 +10,7 @@ mod body;
 mod budget;
 mod callbacks;
 mod context;
+mod counted;
 mod deeds;
 mod entries;
 mod exchange;

@@ -1,6 +1,6 @@
 //! An archive that may come packed with gzip, unpacked while it comes.
 //!
-//! `context` and `files` feed it. What must stay true: one piece becomes a megabyte at most.
+//! `context`, `files` and `counted` feed it. What must stay true: one piece becomes a megabyte at most.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -33,6 +33,11 @@ enum Packing {
 impl Unpacker {
     pub(super) fn new(may_grow: bool) -> Unpacker {
         Unpacker { packing: Packing::Unknown(Vec::new()), may_grow }
+    }
+
+    /// Whether what has come is not packed.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.packing, Packing::Plain)
     }
 
     /// In which `take` takes what has come.

@@ -11,7 +11,9 @@ use super::builds::Builds;
 use super::edit::{self, Edit};
 use super::named::Named;
 use super::versions::KnownVersions;
-use super::{Answer, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict, View};
+use super::{
+    Answer, Contents, Context, Deed, Item, Policy, Question, Reads, Reason, Reply, Verdict, View,
+};
 use crate::api::doc::Value;
 use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::BodyKind;
@@ -264,6 +266,12 @@ impl Chain {
             }
         }
         Step::Done(changed)
+    }
+
+    /// Shows them all that an archive holds.
+    pub fn contents(&self, call: &Typed, contents: &Contents) -> Result<(), Reason> {
+        let mut readers = file_readers(&self.links, call.row());
+        readers.try_for_each(|link| link.policy.contents(call, contents))
     }
 
     /// Shows the Dockerfile of a build to the policies that read them, in their order; to those that only audit it is not

@@ -13,6 +13,7 @@ pub mod builds;
 pub mod cases;
 mod chain;
 pub mod conservative;
+mod contents;
 mod deed;
 pub mod edit;
 pub mod facts;
@@ -32,6 +33,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 pub use chain::{Chain, Deciding, Finding, Later, Link, Permitted, Step};
+pub use contents::{Contents, FileContent};
 pub use deed::{Deed, JobDeed, Slot, WantedGrant, WantedJob, WantedLogin, WantedPull};
 pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};
@@ -118,6 +120,11 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
         _cx: &Context<'_>,
     ) -> Result<Option<Vec<u8>>, Verdict> {
         Ok(None)
+    }
+
+    /// Judges an archive that is loaded by all that it holds, before its end goes on.
+    fn contents(&self, _call: &Typed, _contents: &Contents) -> Result<(), Reason> {
+        Ok(())
     }
 
     /// Whether `dockerfile` wants the Dockerfiles of builds.

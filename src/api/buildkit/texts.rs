@@ -37,9 +37,34 @@ const RESULT: &Object = &[
     n(12, "attestations", Kind::Object(&[n(2, "value", Kind::Object(ATTESTATIONS))])),
 ];
 
-/// Its graph names images as BuildKit has found them, in operations whose digests are their names: no text of them can be
-/// changed. BuildKit itself goes by the id alone.
-const RESULT_REF: &Object = &[n(2, "def", Kind::Bytes).ignored()];
+/// With its graph, which a client builds on (buildx, where a target is the context of another).
+const RESULT_REF: &Object = &[n(2, "def", Kind::Object(DEFINITION))];
+
+/// Its operations, the ones that others read first, are called by their digests (`DefinitionOp` of BuildKit's client/llb).
+const DEFINITION: &Object = &[
+    n(1, "def", Kind::List(&Kind::Encoded(OP))),
+    n(
+        2,
+        "metadata",
+        Kind::Object(&[
+            n(1, "key", Kind::Str),
+            n(
+                2,
+                "value",
+                Kind::Object(&[
+                    n(2, "description", LABELS),
+                    n(6, "progress_group", Kind::Object(&[n(2, "name", Kind::Str)])),
+                ]),
+            ),
+        ]),
+    ),
+    n(3, "Source", Kind::Object(&[n(1, "locations", Kind::Object(&[n(1, "key", Kind::Str)]))])),
+];
+
+const OP: &Object = &[
+    n(1, "inputs", Kind::Object(&[n(1, "digest", Kind::Str)])),
+    n(3, "source", Kind::Object(&[n(1, "identifier", Kind::Str)])),
+];
 
 const ATTESTATIONS: &Object =
     &[n(1, "attestation", Kind::Object(&[n(3, "ref", Kind::Object(RESULT_REF))]))];

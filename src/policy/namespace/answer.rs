@@ -228,6 +228,14 @@ fn info(request: &Request<'_>, json: &mut Json) -> Looked<()> {
             *place = json!(0);
         }
     }
+    if let Some(place) = json.get_mut("Swarm")
+        && str_of(place, "LocalNodeState") != "inactive"
+    {
+        *place = json!({
+            "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false,
+            "Error": "", "RemoteManagers": null,
+        });
+    }
     Ok(())
 }
 

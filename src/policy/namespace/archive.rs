@@ -1,8 +1,10 @@
 //! Images in archives (`save`, `load`): their names as users have them outside, and as the engine has them inside.
 //!
 //! `Namespaces` calls it with the files of an archive that name images. What must stay true: the engine reads no name that was
-//! not given it here, by whatever path or link of the archive; of others' names for the same image none goes out. No `load`
-//! comes so far: `request` refuses it, for names are not all that an archive can have of others.
+//! not given it here, by whatever path or link of the archive; of others' names for the same image none goes out; what is
+//! loaded is in the archive (`held`).
+
+mod held;
 
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +16,7 @@ use super::request::{Request, says};
 use crate::api::grammar::path::cleaned;
 use crate::api::grammar::reference::is_id;
 use crate::api::{Endpoint, Row, Typed, doc, json};
-use crate::policy::{Reason, Verdict};
+use crate::policy::{Contents, Reason, Verdict};
 use crate::wire::tar::{EntryKind, TarEntry};
 
 const RULE: &str = "namespace.archive";
@@ -55,6 +57,14 @@ pub(super) fn wants(call: &Typed, entry: &TarEntry) -> Result<bool, Reason> {
     }
 }
 
+/// Before the end of an archive goes on.
+pub(super) fn judge(call: &Typed, contents: &Contents) -> Result<(), Reason> {
+    match call.endpoint() {
+        Endpoint::ImageLoad => held::judge(contents),
+        _ => Ok(()),
+    }
+}
+
 /// What goes on in the place of such a file.
 pub(super) fn file(
     request: &Request<'_>,
@@ -70,6 +80,9 @@ pub(super) fn file(
         Some(MANIFEST) => {
             for (number, image) in json.as_array_mut().into_iter().flatten().enumerate() {
                 let Some(image) = image.as_object_mut() else { continue };
+                if loads {
+                    nothing_elsewhere(image, &unclear)?;
+                }
                 tags(&direction, (number, image), &unclear)?;
             }
         }
@@ -113,6 +126,15 @@ impl Direction<'_, '_> {
             Direction::In(request) => Ok(Some(format!("{}-{number}", nameless::fresh(request)?))),
         }
     }
+}
+
+/// An image of the engine's that is said to be below it, and layers that are to be fetched from somewhere.
+fn nothing_elsewhere(image: &mut Map<String, Json>, unclear: &dyn Fn() -> Verdict) -> Looked<()> {
+    for field in ["Parent", "LayerSources"] {
+        only(image, field, unclear)?;
+        image.shift_remove(field);
+    }
+    Ok(())
 }
 
 /// `RepoTags` of an image.
@@ -184,12 +206,12 @@ fn annotations(
             all.insert(NAME.to_owned(), Json::String(whole));
         }
         (None, _) => {
-            all.remove(NAME);
-            all.remove(REF_NAME);
+            all.shift_remove(NAME);
+            all.shift_remove(REF_NAME);
         }
     }
     match all.is_empty() {
-        true => manifest.remove("annotations"),
+        true => manifest.shift_remove("annotations"),
         false => manifest.insert("annotations".to_owned(), Json::Object(all)),
     };
     Ok(())

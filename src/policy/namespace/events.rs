@@ -19,7 +19,7 @@ pub(super) fn judge(with: &Namespaces, tenant: &Tenant, row: &Row, event: &mut J
         return Item::Drop;
     }
     if let Some(attributes) = event.pointer_mut("/Actor/Attributes").and_then(Json::as_object_mut) {
-        attributes.remove(LABEL);
+        attributes.shift_remove(LABEL);
     }
     show::object(with, tenant, row, event);
     for key in ["status", "error", "progress", "stream"] {

@@ -127,7 +127,8 @@ impl ImageNames {
             let (found, behind) = found.split_at(end);
             let url = before.strip_suffix("v2/").and_then(|before| before.strip_suffix(address));
             let (before, said) = match (before.strip_suffix(address), url) {
-                (Some(before), _) => (before, self.longest(&bare, found)),
+                // A source of a build, which is read again.
+                (Some(before), _) => (before, self.longest(&bare, found, before.ends_with("://"))),
                 (None, Some(before)) => (before, self.url(found)),
                 (None, None) => (before, self.path(found)),
             };
@@ -148,13 +149,17 @@ impl ImageNames {
     }
 
     /// `dg…/host/path:tag` with what a sentence may have behind it.
-    fn longest(&self, bare: &str, found: &str) -> Option<String> {
+    fn longest(&self, bare: &str, found: &str, is_whole: bool) -> Option<String> {
         let address = self.prefix.strip_suffix(bare)?;
         let end = found.trim_end_matches(['.', ':', ',']);
         if self.is_anchor(&format!("{address}{end}")) {
             return Some(format!("<none>{}", found.strip_prefix(end)?));
         }
-        let shown = self.shown(&format!("{address}{end}"))?;
+        let visible = self.visible(&format!("{address}{end}"))?;
+        let shown = match is_whole {
+            true => visible.name() + &visible.suffix(),
+            false => visible.familiar(),
+        };
         Some(shown + found.strip_prefix(end)?)
     }
 

@@ -36,7 +36,8 @@ use aws_lc_rs::hmac;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{
-    Answer, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View, WantedGrant,
+    Answer, Contents, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View,
+    WantedGrant,
 };
 use crate::api::answer::Marks;
 use crate::api::dockerfile::AskedBuild;
@@ -174,6 +175,10 @@ impl Policy for Namespaces {
     ) -> Result<Option<Vec<u8>>, Verdict> {
         let tenant = self.tenant(cx).map_err(Verdict::deny)?;
         archive::file(&Request { with: self, tenant: &tenant, call, cx }, entry, content)
+    }
+
+    fn contents(&self, call: &Typed, contents: &Contents) -> Result<(), Reason> {
+        archive::judge(call, contents)
     }
 
     fn reads_dockerfile(&self) -> bool {

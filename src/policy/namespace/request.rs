@@ -14,6 +14,8 @@ use crate::api::grammar::reference::without_slash;
 use crate::api::{Endpoint, Typed};
 use crate::policy::{Context, Edit, Question, Reason, Reply, Verdict, edit};
 
+const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
 /// A call, and whose it is.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
@@ -130,10 +132,9 @@ impl Request<'_> {
             E::ImageCreate => images::create(self),
             E::ImageGet => self.path(images::used),
             E::ImageGetAll => images::get_all(self),
-            // An engine fills in what an archive names and does not hold, whoever's that is: until every digest in one is
-            // counted up, nobody loads any.
-            E::ImageLoad
-            | E::ImageAttestations
+            // What it names is looked at on its way (`archive`).
+            E::ImageLoad => Ok(Vec::new()),
+            E::ImageAttestations
             | E::ContentList
             | E::VolumeUpdate
             | E::GetPluginPrivileges
@@ -145,14 +146,29 @@ impl Request<'_> {
             | E::PluginCreate
             | E::PluginPush
             | E::PluginSet
-            | E::NodeList
+            | E::SwarmInit
+            | E::SwarmJoin
+            | E::CheckpointList
+            | E::CheckpointCreate
+            | E::CheckpointDelete
+            | E::DebugVars
+            | E::DebugPprofIndex
+            | E::DebugPprofCmdline
+            | E::DebugPprofProfile
+            | E::DebugPprofSymbol
+            | E::DebugPprofTrace
+            | E::DebugPprofLookup => {
+                let path = self.call.row().path;
+                let why = format!("`{}` is not for namespaces", self.call.endpoint().id());
+                Err(Verdict::deny(Reason::new("namespace.operation", path, why, "")))
+            }
+            // Of the swarm that the engine may be in a namespace has nothing (moby daemon/cluster/errors.go).
+            E::SwarmLeave => Err(says(503, "This node is not part of a swarm".to_owned())),
+            E::NodeList
             | E::NodeInspect
             | E::NodeDelete
             | E::NodeUpdate
             | E::SwarmInspect
-            | E::SwarmInit
-            | E::SwarmJoin
-            | E::SwarmLeave
             | E::SwarmUpdate
             | E::SwarmUnlockkey
             | E::SwarmUnlock
@@ -174,21 +190,7 @@ impl Request<'_> {
             | E::ConfigCreate
             | E::ConfigInspect
             | E::ConfigDelete
-            | E::ConfigUpdate
-            | E::CheckpointList
-            | E::CheckpointCreate
-            | E::CheckpointDelete
-            | E::DebugVars
-            | E::DebugPprofIndex
-            | E::DebugPprofCmdline
-            | E::DebugPprofProfile
-            | E::DebugPprofSymbol
-            | E::DebugPprofTrace
-            | E::DebugPprofLookup => {
-                let path = self.call.row().path;
-                let why = format!("`{}` is not for namespaces", self.call.endpoint().id());
-                Err(Verdict::deny(Reason::new("namespace.operation", path, why, "")))
-            }
+            | E::ConfigUpdate => Err(says(503, NO_SWARM.to_owned())),
         }
     }
 

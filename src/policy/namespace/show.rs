@@ -172,6 +172,6 @@ fn take_ours(tenant: &Tenant, aliases: &mut Json) {
 
 fn unlabel(labels: Option<&mut Json>) {
     if let Some(labels) = labels.and_then(Json::as_object_mut) {
-        labels.remove(LABEL);
+        labels.shift_remove(LABEL);
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn shown(map: &mut Map<String, Json>) {
     });
     mounts.iter_mut().for_each(unmark_mount);
     if mounts.is_empty() && !ours.is_empty() {
-        host.remove("Mounts");
+        host.shift_remove("Mounts");
     }
     // The engine fills in the mode of a mount where it leaves that of a volume empty.
     let points = map.get_mut("Mounts").and_then(Json::as_array_mut).into_iter().flatten();
@@ -127,8 +127,8 @@ fn of_host<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
 
 fn unmark(labels: &mut Json) -> bool {
     let Some(labels) = labels.as_object_mut() else { return false };
-    labels.remove(OURS);
-    labels.remove(OWNER).is_some()
+    labels.shift_remove(OURS);
+    labels.shift_remove(OWNER).is_some()
 }
 
 /// The engine writes its own label into what the client has asked for, where there are labels.
@@ -141,14 +141,14 @@ fn unmark_mount(mount: &mut Json) {
         return;
     }
     let Some(labels) = labels.as_object_mut() else { return };
-    labels.remove(LABEL);
+    labels.shift_remove(LABEL);
     if labels.keys().all(|key| key == ANONYMOUS) {
-        options.remove("Labels");
+        options.shift_remove("Labels");
     }
     if options.is_empty()
         && let Some(mount) = mount.as_object_mut()
     {
-        mount.remove("VolumeOptions");
+        mount.shift_remove("VolumeOptions");
     }
 }
 

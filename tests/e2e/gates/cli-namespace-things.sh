@@ -150,15 +150,37 @@ a save app:1 busybox > both.tar
 tar -xOf both.tar manifest.json > names
 if grep -E 'dg[a-z2-7]{10}' names || ! grep -q '"app:1"' names || ! grep -q '"busybox:latest"' names; then bad "an archive with other names"; cat names; fi
 if tar -xOf both.tar repositories index.json 2> /dev/null | grep -E 'dg[a-z2-7]{10}'; then bad "an engine's name in an archive"; fi
+works - b build -t app:1 --build-arg OF=before app
+before=$(b images -q --no-trunc app)
 a save app:1 > app.tar
-# an engine gives what an archive names and does not hold: none is taken
-fails "namespace.operation" b load -i app.tar
+works - b load -i app.tar
+if ! grep -qx 'Loaded image: app:1' .out || grep -E 'dg[a-z2-7]{10}' .out; then bad "what is loaded is told otherwise"; fi
+is a b run --rm app:1
+is before b run --rm "$before"
+gzip -1 < app.tar > app.tar.gz
+works - b rmi app:1
+works "Loaded image: app:1" b load -i app.tar.gz
+is a b run --rm app:1
+works - b rmi app:1
+works - bash -c "DOCKER_HOST=unix://$PWD/b.sock '$DOCKER' load < app.tar.gz"
+fails "it is compressed" b load -i <(xz -0 < app.tar)
+fails "is shared by the operator" b load -i both.tar
+fails "must be a file in an archive that a namespace loads" b load -i <(mkdir -p bad && ln -sf x bad/manifest.json && tar -C bad -cf - manifest.json)
+# what it names and does not hold may be another's
+fails "namespace.archive" b load -i <(layer=$(tar -tf app.tar | grep -E '/layer.tar$|^blobs/sha256/' | while read -r one; do
+    [ "$(tar -xOf app.tar "$one" | head -c 1)" = "{" ] || { echo "$one"; break; }
+done) && tar --delete -f - "$layer" < app.tar)
 fails "[Nn]o such image|reference does not exist" a save nosuch
-# an image without a name goes out without one
+# an image without a name goes out without one, and is loaded without one
 a save "$(a inspect -f '{{.Id}}' --type image app:1)" > bare.tar
 if tar -xOf bare.tar manifest.json | grep -E 'dg[a-z2-7]{10}'; then bad "a name of ours is told"; fi
-for tenant in a b; do works - $tenant rmi app:1; done
-for tenant in a b; do works - $tenant image prune -f; done
+works - a rmi app:1
+works - a load -i bare.tar
+if grep -E 'dg[a-z2-7]{10}' .out; then bad "a name of ours is told"; fi
+is a a run --rm "$(a images -q --no-trunc -f dangling=true)"
+works - a image prune -f
+works - b image prune -f
+works - b rmi -f app:1
 is "" ours
 
 # ---- quotas ----

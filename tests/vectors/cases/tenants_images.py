@@ -1,5 +1,7 @@
 """380-389: names: ann's images under bob's, ann's names for bob's, and whatever ann has taken."""
 
+import hashlib
+import json
 import os
 
 from lib.tenants import good, of, tenants
@@ -148,3 +150,58 @@ def bridge(j):
         j.call(label, "POST", "/networks/create", body, bites=told, setup=taken, same=False, worlds=("tenants",))
 
 
+
+
+@tenants(411, "another's layer: named by an archive that does not hold it")
+def layer(j):
+    """An engine that has a layer takes it from there, and not from the archive that names it."""
+
+    def secret(w):
+        image = w.make(w.ann, f"/commit?container={w.state['web']}&repo=team/annslayer&tag=1")["Id"]
+        layers = w.rig.admin("GET", f"/images/{image}/json").json()["RootFS"]["Layers"]
+        return {"layers": layers, "stolen": "bobs/stolen" + os.urandom(4).hex()}
+
+    def reads(a, s, w):
+        found = w.bob.call("GET", f"/images/{s['stolen']}:1/json")
+        w.bob.call("DELETE", f"/images/{s['stolen']}:1")
+        w.ann.call("DELETE", "/images/team/annslayer:1")
+        return found.status == 200 and found.json()["RootFS"]["Layers"] == s["layers"]
+
+    def loading(make):
+        return lambda bob, s: bob.call("POST", "/images/load?quiet=1", make(s), kind="application/x-tar")
+
+    j.probe("Docker's list", loading(docker_archive), reads, setup=secret, same=False)
+    j.probe("other layers", loading(lambda s: docker_archive(s, tar(x=b"x"))), reads, setup=secret, same=False)
+    j.probe("an index", loading(oci_archive), reads, setup=secret, same=False, maybe=True)
+
+
+def config_of(s):
+    rootfs = {"type": "layers", "diff_ids": s["layers"]}
+    return json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs, "history": []}).encode()
+
+
+def docker_archive(s, content=None):
+    names = [f"{number}.tar" for number, _ in enumerate(s["layers"])]
+    held = {name: content for name in names} if content else {}
+    image = {"Config": "config.json", "RepoTags": [s["stolen"] + ":1"], "Layers": names}
+    return tar(**held, **{"config.json": config_of(s), "manifest.json": json.dumps([image]).encode()})
+
+
+def oci_archive(s):
+    """As a registry has it, whose layers are not packed: their digests are those of their contents."""
+
+    def named(kind, digest, size):
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": size}
+
+    def blob(kind, content):
+        digest = hashlib.sha256(content).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = content
+        return named(kind, f"sha256:{digest}", len(content))
+
+    blobs = {}
+    layers = [named("layer.v1.tar", digest, 1024) for digest in s["layers"]]
+    manifest = {"schemaVersion": 2, "config": blob("config.v1+json", config_of(s)), "layers": layers}
+    image = blob("manifest.v1+json", json.dumps(manifest).encode())
+    image["annotations"] = {"io.containerd.image.name": f"docker.io/{s['stolen']}:1"}
+    index = json.dumps({"schemaVersion": 2, "manifests": [image]}).encode()
+    return tar(**blobs, **{"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index})

@@ -185,6 +185,11 @@ fn what_the_engine_tells_is_told_of_what_the_user_has() {
             format!("{} and {}", at("docker.io/library/x"), at("docker.io/a/b")),
             "x and a/b".to_owned(),
         ),
+        // What is read again is whole.
+        (
+            format!("docker-image://{}", at("docker.io/library/x:1")),
+            "docker-image://docker.io/library/x:1".to_owned(),
+        ),
         (format!("{US}/?"), "?".to_owned()),
         (format!("{THEM}/docker.io/a/b"), format!("{THEM}/docker.io/a/b")),
         ("Layer already exists".to_owned(), "Layer already exists".to_owned()),
