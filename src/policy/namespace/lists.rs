@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::images;
-use super::look::{self, Looked};
+use super::look::Looked;
 use super::request::Request;
 use crate::api::doc::{self, Value};
 use crate::api::shape::FILTERS;
@@ -43,17 +43,16 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
     for key in ["before", "since"] {
         for value in filters.get_mut(key).into_iter().flatten() {
-            *value = request.container(value)?;
+            *value = request.container_id(value)?;
         }
     }
     for value in filters.get_mut("network").into_iter().flatten() {
-        *value = request.network(value)?;
+        *value = request.network_id(value)?;
     }
     for value in filters.get_mut("volume").into_iter().flatten() {
         // A path is where something is mounted.
         if !value.starts_with('/') {
-            let known = look::volume(request.tenant, value, request.cx)?;
-            *value = known.unwrap_or_else(|| request.tenant.sent(value));
+            *value = request.volume_sent(value)?;
         }
     }
     for value in filters.get_mut("ancestor").into_iter().flatten() {

@@ -33,6 +33,16 @@ impl<'f> Found<'f> {
     }
 }
 
+/// Whether it can mean nothing but what has this name. The engine then is asked for the name that it has in its place, and
+/// finds it at the moment of its use: nothing comes between, and one that is not there it does not find either.
+pub(super) fn is_only_a_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(is_plain)
+        && !is_hexadecimal(text)
+        && !PREDEFINED.contains(&text)
+}
+
 /// Full id, name, then the beginning of an id, as the engine has it (`daemon.GetContainer` of moby).
 pub(super) fn container<'f>(tenant: &Tenant, text: &str, cx: &Context<'f>) -> Looked<Found<'f>> {
     let text = without_slash(text);

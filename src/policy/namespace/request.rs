@@ -10,7 +10,7 @@ use super::names::{LABEL, Tenant};
 use super::{Namespaces, build, create, images, lists, login, network, prune, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
-use crate::api::grammar::reference::without_slash;
+use crate::api::grammar::reference::{is_id, without_slash};
 use crate::api::{Endpoint, Typed};
 use crate::policy::{Context, Edit, Question, Reason, Reply, Verdict, edit};
 
@@ -198,8 +198,18 @@ impl Request<'_> {
         Ok(vec![Edit::Name(0, sent(self, name)?)])
     }
 
-    /// The id of a container; where it is not there, the name that it would have: the engine says so in its own words.
+    /// What the engine is to be asked for in a container's place.
     pub(super) fn container(&self, text: &str) -> Looked<String> {
+        let name = without_slash(text);
+        match look::is_only_a_name(name) {
+            true => Ok(self.tenant.sent(name)),
+            false => self.container_id(text),
+        }
+    }
+
+    /// The id of a container; where it is not there, the name that it would have: the engine says so in its own words. For
+    /// what is kept, and would lead to whatever has the name later.
+    pub(super) fn container_id(&self, text: &str) -> Looked<String> {
         match look::container(self.tenant, text, self.cx)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(without_slash(text))),
@@ -207,8 +217,16 @@ impl Request<'_> {
         }
     }
 
-    /// The same for a network.
+    /// What the engine is to be asked for in a network's place.
     pub(super) fn network(&self, text: &str) -> Looked<String> {
+        match look::is_only_a_name(text) {
+            true => Ok(self.tenant.sent(text)),
+            false => self.network_id(text),
+        }
+    }
+
+    /// As `container_id`.
+    pub(super) fn network_id(&self, text: &str) -> Looked<String> {
         match look::network(self.tenant, text, self.cx)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(text)),
@@ -221,16 +239,21 @@ impl Request<'_> {
         if !is_plain(name) {
             return Err(says(404, format!("get {name}: no such volume")));
         }
-        let known = look::volume(self.tenant, name, self.cx)?;
-        Ok(known.unwrap_or_else(|| self.tenant.sent(name)))
+        self.volume_sent(name)
     }
 
     /// The name of a volume that is mounted or made, whether it is there or not.
     pub(super) fn volume(&self, name: &str) -> Looked<String> {
-        let known = look::volume(self.tenant, name, self.cx)?;
-        if known.is_none() {
-            self.volume_name(name)?;
-        }
+        self.volume_name(name)?;
+        self.volume_sent(name)
+    }
+
+    /// The engine's own name for a volume: of those that it has named by itself it is the same.
+    pub(super) fn volume_sent(&self, name: &str) -> Looked<String> {
+        let known = match is_id(name) {
+            true => look::volume(self.tenant, name, self.cx)?,
+            false => None,
+        };
         Ok(known.unwrap_or_else(|| self.tenant.sent(name)))
     }
 
