@@ -57,7 +57,9 @@ pub(super) fn make(request: &Request<'_>) -> Looked<Vec<Edit>> {
 /// The bridge of a namespace is made when it is first needed.
 pub(super) fn bridge(request: &Request<'_>) -> Looked<()> {
     let name = request.tenant.sent(BRIDGE);
-    if look::known(Question::Network(name.clone()), request.cx)?.is_some() {
+    let is_there = look::indexed(request.tenant, Resource::Network, &name, request.cx)?.is_some()
+        || look::known(Question::Network(name.clone()), request.cx)?.is_some();
+    if is_there {
         return Ok(());
     }
     let free = subnets(request, BRIDGE)?.take(MOST_TRIES).map(Some);
@@ -116,10 +118,14 @@ pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let name = request.call.names().first().map(String::as_str).unwrap_or_default();
     let known = match look::is_only_a_name(name) {
         true => name,
-        false => {
-            let found = look::network(request.tenant, name, request.cx)?.own();
-            found.map_or(name, |json| str_of(json, "Name"))
-        }
+        // Networks keep their names.
+        false => match look::indexed(request.tenant, Resource::Network, name, request.cx)? {
+            Some(json) => str_of(json, "Name"),
+            None => {
+                let found = look::network(request.tenant, name, request.cx)?.own();
+                found.map_or(name, |json| str_of(json, "Name"))
+            }
+        },
     };
     let shown = request.tenant.shown(known).unwrap_or(known);
     if shown == BRIDGE || PREDEFINED.contains(&shown) {

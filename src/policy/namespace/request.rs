@@ -201,9 +201,9 @@ impl Request<'_> {
     /// What the engine is to be asked for in a container's place.
     pub(super) fn container(&self, text: &str) -> Looked<String> {
         let name = without_slash(text);
-        match look::is_only_a_name(name) {
-            true => Ok(self.tenant.sent(name)),
-            false => self.container_id(text),
+        match look::directly(self.tenant, Resource::Container, name, self.cx)? {
+            Some(sent) => Ok(sent),
+            None => self.container_id(text),
         }
     }
 
@@ -219,9 +219,9 @@ impl Request<'_> {
 
     /// What the engine is to be asked for in a network's place.
     pub(super) fn network(&self, text: &str) -> Looked<String> {
-        match look::is_only_a_name(text) {
-            true => Ok(self.tenant.sent(text)),
-            false => self.network_id(text),
+        match look::directly(self.tenant, Resource::Network, text, self.cx)? {
+            Some(sent) => Ok(sent),
+            None => self.network_id(text),
         }
     }
 
@@ -298,9 +298,14 @@ impl Request<'_> {
     /// The engine's word on one that is not there is no JSON, and so not translated.
     fn attach(&self) -> Looked<Vec<Edit>> {
         let name = self.call.names().first().map(String::as_str).unwrap_or_default();
+        // By its id it is said as its user has written it.
+        if is_id(name) && look::indexed(self.tenant, Resource::Container, name, self.cx)?.is_some()
+        {
+            return Ok(Vec::new());
+        }
         match look::container(self.tenant, name, self.cx)? {
             Found::Absent => Err(says(404, format!("No such container: {name}"))),
-            Found::Own(_) | Found::Several => self.path(Request::container),
+            Found::Own(_) | Found::Several => self.path(Request::container_id),
         }
     }
 

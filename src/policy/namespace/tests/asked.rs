@@ -58,3 +58,46 @@ fn what_may_be_the_beginning_of_an_id_is_looked_up() {
         assert!(!engine.asked("GET", &target, "").is_empty(), "{target}");
     }
 }
+
+#[test]
+fn ones_own_ids_are_known_without_the_engine_and_those_of_others_are_not() {
+    let engine = SmallEngine { has_index: true, ..SmallEngine::new() };
+    let asked = |method, target: &str, body: &str| {
+        let mut asked = engine.asked(method, target, body);
+        asked.retain(|question| !matches!(question, Question::Indexed(..)));
+        asked
+    };
+    let connect = |id: &str| json!({ "Container": id }).to_string();
+    for text in [ANN, short(ANN)] {
+        for (method, target, body) in [
+            ("GET", format!("/v1.41/containers/{text}/json"), String::new()),
+            ("POST", format!("/v1.41/containers/{text}/start"), String::new()),
+            ("GET", format!("/v1.41/networks/{text}"), String::new()),
+            ("DELETE", format!("/v1.41/networks/{text}"), String::new()),
+            ("POST", format!("/v1.41/networks/{text}/disconnect"), connect("web")),
+        ] {
+            assert_eq!(asked(method, &target, &body), [], "{method} {target}");
+        }
+    }
+    let attach = format!("/v1.41/containers/{ANN}/attach");
+    assert_eq!(asked("POST", &attach, ""), []);
+    let exec = Question::ExecInspect(ANN.to_owned());
+    assert_eq!(asked("GET", &format!("/v1.41/exec/{ANN}/json"), ""), [exec]);
+    // What is another's takes as long as what is nobody's.
+    for path in ["containers/ID/json", "networks/ID", "containers/ID/attach", "exec/ID/json"] {
+        let [bobs, nobodys] = [BOB, &"c".repeat(64)].map(|id| {
+            let method = if path.ends_with("attach") { "POST" } else { "GET" };
+            asked(method, &format!("/v1.41/{}", path.replace("ID", id)), "").len()
+        });
+        assert!(bobs > 0 && bobs == nobodys, "{path}: {bobs} and {nobodys}");
+    }
+}
+
+#[test]
+fn the_index_does_not_say_what_a_container_shares() {
+    // A name that a container keeps is looked up: by then it may be another's.
+    let engine = SmallEngine { has_index: true, ..SmallEngine::new() };
+    let body = json!({ "Image": "shared", "HostConfig": { "PidMode": "container:web" } });
+    let asked = engine.asked("POST", "/v1.41/containers/create?name=new", &body.to_string());
+    assert!(asked.contains(&Question::Container(engine.ann.sent("web"))), "{asked:?}");
+}
