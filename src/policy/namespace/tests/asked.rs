@@ -101,3 +101,23 @@ fn the_index_does_not_say_what_a_container_shares() {
     let asked = engine.asked("POST", "/v1.41/containers/create?name=new", &body.to_string());
     assert!(asked.contains(&Question::Container(engine.ann.sent("web"))), "{asked:?}");
 }
+
+#[test]
+fn of_events_the_engine_sends_each_its_own() {
+    let engine = SmallEngine::new();
+    let sent = |filters: &str| {
+        let filters =
+            percent_encoding::utf8_percent_encode(filters, percent_encoding::NON_ALPHANUMERIC);
+        let sent =
+            engine.ask("ann", "GET", &format!("/v1.41/events?filters={filters}"), "").unwrap();
+        let line = sent.lines().next().unwrap();
+        percent_encoding::percent_decode_str(line).decode_utf8().unwrap().into_owned()
+    };
+    let own =
+        format!(r#""plugin":["{}","{NO_REGISTRY}/{}/"]"#, engine.ann.sent(""), engine.ann.id());
+    for filters in ["", r#"{"container":["web"],"type":["container"]}"#] {
+        assert!(sent(filters).contains(&own), "{}", sent(filters));
+    }
+    // Of plugins there is nothing to tell, and none of it becomes more by ours.
+    assert!(sent(r#"{"plugin":["x"]}"#).contains(r#""plugin":["x"]"#));
+}
