@@ -59,7 +59,7 @@ class Gate:
         for name in [f"n{number}" for number in range(NAMESPACES)] + ["plain"]:
             policies = "" if name == "plain" else '"t"'
             text.append(f'[[listener]]\nname = "{name}"\nurl = "unix://{folder}/{name}.sock"\npolicies = [{policies}]\n')
-        text.append('[policy.t]\nkind = "namespace"\nname = "{listener}"\nkey = "key"\n')
+        text.append('[policy.t]\nkind = "namespace"\nname = "{listener}"\nkey = "key"\nshared = ["docker.io/library/busybox"]\n')
         (folder / "g.toml").write_text("".join(text))
         binary = os.environ.get("DOCKGATE", str(HERE.parent / "target/release/dockgate"))
         self.log = open(folder / "log", "w+")
