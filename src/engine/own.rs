@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::watch::Listed;
+use super::watch::ListedName;
 use super::{Conn, Engine, EngineError};
 use crate::api::endpoint::{Minor, Resource, Versions};
 use crate::api::json;
@@ -122,7 +122,7 @@ impl Engine {
         &self,
         version: Minor,
         resource: Resource,
-    ) -> Result<Vec<Listed>, EngineError> {
+    ) -> Result<Vec<ListedName>, EngineError> {
         let path = path_of(Subject::List(resource, None)).unwrap_or_default();
         let request = format!(
             "GET /v1.{version}{path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"

@@ -18,7 +18,7 @@ use super::{Engine, EngineError, Inner, pool};
 use crate::api::endpoint::{NEWEST, Resource};
 use crate::wire::trail::Trail;
 pub use index::Entry;
-pub(super) use index::Listed;
+pub(super) use index::ListedName;
 use index::{Index, MOST};
 
 /// How often the lists are read again, whatever the events say.
@@ -80,7 +80,7 @@ impl SharedIndex {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace(&self, containers: Vec<Listed>, networks: Vec<Listed>) {
+    fn replace(&self, containers: Vec<ListedName>, networks: Vec<ListedName>) {
         let is_taken = self.lock().replace(containers, networks);
         Self::tell(is_taken);
     }

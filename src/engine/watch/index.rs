@@ -21,8 +21,8 @@ const DIGITS: usize = 12;
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    containers: Known,
-    networks: Known,
+    containers: IdTable,
+    networks: IdTable,
     state: State,
 }
 
@@ -38,7 +38,7 @@ enum State {
 
 /// Those of one kind.
 #[derive(Debug, Default)]
-struct Known {
+struct IdTable {
     names: BTreeMap<Arc<str>, Arc<str>>,
     ids: HashMap<Arc<str>, Arc<str>>,
 }
@@ -53,7 +53,7 @@ pub struct Entry {
 /// Of one in a list of the engine's: a network has a name, a container those too by which others are linked to it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in super::super) struct Listed {
+pub(in super::super) struct ListedName {
     id: String,
     #[serde(default)]
     name: Option<String>,
@@ -80,7 +80,11 @@ impl Index {
     }
 
     /// All that there is, in the place of what was known. False where that is too much, for the first time.
-    pub(super) fn replace(&mut self, containers: Vec<Listed>, networks: Vec<Listed>) -> bool {
+    pub(super) fn replace(
+        &mut self,
+        containers: Vec<ListedName>,
+        networks: Vec<ListedName>,
+    ) -> bool {
         let was_full = self.state == State::Full;
         self.forget();
         if containers.len() + networks.len() > MOST {
@@ -144,7 +148,7 @@ impl Index {
         *self = Index::default();
     }
 
-    fn of(&self, resource: Resource) -> Option<&Known> {
+    fn of(&self, resource: Resource) -> Option<&IdTable> {
         match resource {
             Resource::Container => Some(&self.containers),
             Resource::Network => Some(&self.networks),
@@ -152,7 +156,7 @@ impl Index {
         }
     }
 
-    fn of_mut(&mut self, resource: Resource) -> Option<&mut Known> {
+    fn of_mut(&mut self, resource: Resource) -> Option<&mut IdTable> {
         match resource {
             Resource::Container => Some(&mut self.containers),
             Resource::Network => Some(&mut self.networks),
@@ -161,7 +165,7 @@ impl Index {
     }
 }
 
-impl Known {
+impl IdTable {
     fn enter(&mut self, id: &str, name: &str) {
         self.remove(id);
         let (id, name): (Arc<str>, Arc<str>) = (id.into(), name.into());
@@ -178,7 +182,7 @@ impl Known {
     }
 }
 
-impl Listed {
+impl ListedName {
     fn own_name(&self) -> Option<&str> {
         let names = self.names.iter().flatten().chain(&self.name);
         let mut own = names.map(|name| without_slash(name)).filter(|name| !name.contains('/'));
@@ -197,7 +201,11 @@ mod tests {
         format!("{start:0<64}")
     }
 
-    fn listed(all: Json) -> Vec<Listed> {
+    fn start(of: &str, digits: usize) -> String {
+        id(of).chars().take(digits).collect()
+    }
+
+    fn listed(all: Json) -> Vec<ListedName> {
         read(all.to_string().as_bytes()).unwrap()
     }
 
@@ -224,11 +232,11 @@ mod tests {
     fn what_lists_tell_is_found_by_ids_their_beginnings_and_names() {
         let index = follows();
         let web = Entry { id: id("aa").into(), name: "dg-web".into() };
-        for text in [&*id("aa"), &id("aa")[..12], &id("aa")[..40], "dg-web"] {
+        for text in [&*id("aa"), &start("aa", 12), &start("aa", 40), "dg-web"] {
             assert_eq!(index.find(Resource::Container, text).as_ref(), Some(&web), "{text}");
         }
         for text in
-            ["aa", &id("aa")[..11], &id("af"), &id("af")[..12], "link", "web", "", &id("ac")]
+            ["aa", &start("aa", 11), &id("af"), &start("af", 12), "link", "web", "", &id("ac")]
         {
             assert_eq!(index.find(Resource::Container, text), None, "{text}");
         }
@@ -294,8 +302,8 @@ mod tests {
 
     #[test]
     fn too_much_is_said_once_and_then_nothing_is_known() {
-        let all = |count: usize| -> Vec<Listed> {
-            let one = |n: usize| Listed {
+        let all = |count: usize| -> Vec<ListedName> {
+            let one = |n: usize| ListedName {
                 id: format!("{n:064x}"),
                 name: Some(format!("n{n}")),
                 names: None,
