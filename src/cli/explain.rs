@@ -193,7 +193,7 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         Question::HostPath(path) | Question::MountsBelow(path) => {
             path.to_str().is_some_and(|path| said.contains(path))
         }
-        Question::Info | Question::List(..) | Question::Fresh => false,
+        Question::Indexed(..) | Question::Info | Question::List(..) | Question::Fresh => false,
         Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
         Question::OfEngine(_) => false,
     };
@@ -244,6 +244,8 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
             let found = (&**name, 443).to_socket_addrs().ok()?;
             Some(Fact::Addresses(found.map(|address| address.ip()).collect()))
         }
+        // Nothing is known of an engine that is not asked.
+        Question::Indexed(..) => Some(Fact::Absent),
         Question::Info if is_here => Some(Fact::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
         Question::Info
         | Question::HostPath(_)

@@ -1,6 +1,6 @@
 //! The engine's events, one after the other, for dockgate itself.
 //!
-//! `job` follows them. What must stay true: what the engine says is followed as long as it says something; an end is told,
+//! `job` and `watch` follow them. What must stay true: what the engine says is followed as long as it says something; an end is told,
 //! for whoever follows must then look for themselves.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,6 +13,7 @@ use crate::api::json;
 use crate::wire::framing::Framing;
 use crate::wire::items::Items;
 use crate::wire::pump::Inbox;
+use crate::wire::trail::Trail;
 
 #[derive(Debug)]
 pub struct Events {
@@ -28,10 +29,12 @@ impl Engine {
         let request = format!(
             "GET /v1.{version}/events?filters={filters} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
         );
+        let mut request = request.into_bytes();
+        Trail::default().put(&mut request);
         let opening = async {
             let mut conn = self.connect().await?;
             let refused = |error: std::io::Error| self.refused(&error);
-            conn.write(request.as_bytes()).await.map_err(refused)?;
+            conn.write(&request).await.map_err(refused)?;
             let (reader, _) = conn.stream.split();
             let mut inbox = Inbox { reader, buffer: &mut conn.buffer };
             let (head, framing) = read_head(&mut inbox, false).await.map_err(refused)?;

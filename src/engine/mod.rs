@@ -30,6 +30,7 @@ mod own;
 mod pool;
 mod pull;
 mod tls;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use std::time::Duration;
 pub use connect::Address;
 pub use own::{Inspected, Subject};
 pub use pool::Conn;
+pub use watch::Entry;
 
 use crate::api::Call;
 use crate::api::endpoint::{Minor, Versions};
@@ -59,6 +61,7 @@ struct Inner {
     /// How long the engine may be silent before it is asked whether it is alive.
     patience: Duration,
     versions: own::VersionCache,
+    watch: watch::Watch,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +103,8 @@ impl EngineError {
 impl Engine {
     pub fn new(address: Address, patience: Duration) -> Engine {
         let versions = own::VersionCache::default();
-        let shared = Arc::new(Inner { address, patience, versions });
+        let watch = watch::Watch::default();
+        let shared = Arc::new(Inner { address, patience, versions, watch });
         Engine { shared, pool: pool::Pool::default() }
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::watch::ListedName;
 use super::{Conn, Engine, EngineError};
 use crate::api::endpoint::{Minor, Resource, Versions};
 use crate::api::json;
@@ -30,6 +31,8 @@ pub(super) const AGENT: &str = concat!("dockgate/", env!("CARGO_PKG_VERSION"));
 pub(super) const MOST_SMALL: usize = 1 << 20;
 /// Of an inspect answer: a network with thousands of containers is long.
 const MOST_INSPECT: usize = 4 << 20;
+/// Of a list of all that there is.
+const MOST_LIST: usize = 64 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct VersionCache(Mutex<Option<Versions>>);
@@ -112,6 +115,26 @@ impl Engine {
             LOOP => return Err(self.leads_back()),
             other => Inspected::Failed(format!("it answered {other}")),
         })
+    }
+
+    /// All that there is of these, by name and id.
+    pub(super) async fn list_names(
+        &self,
+        version: Minor,
+        resource: Resource,
+    ) -> Result<Vec<ListedName>, EngineError> {
+        let path = path_of(Subject::List(resource, None)).unwrap_or_default();
+        let request = format!(
+            "GET /v1.{version}{path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
+        );
+        match Box::pin(self.ask(&request, &Trail::default(), MOST_LIST)).await? {
+            (200, body) => json::read(&body).map_err(|error| self.refused(&error)),
+            (LOOP, _) => Err(self.leads_back()),
+            (other, _) => {
+                let what = format!("what it has of kind {resource}: it answered {other}");
+                Err(self.refused(&std::io::Error::other(what)))
+            }
+        }
     }
 
     /// Asked once for as long as the engine can be reached.

@@ -99,6 +99,11 @@ async fn carry_out_one(
 ) -> Result<DeedResult, Refusal> {
     let version = engine.newest.min(NEWEST);
     Ok(match deed {
+        Deed::Remember(Question::Indexed(resource, id), Fact::Json(made)) => {
+            let name = made.get("Name").and_then(serde_json::Value::as_str).unwrap_or_default();
+            state.engine.has_made(*resource, id, name);
+            Ok(())
+        }
         Deed::Remember(question, fact) => state.memory.keep(question.clone(), fact.clone()),
         Deed::Bind(session, build) => session.bind(build),
         Deed::Remove(resource, name) => {

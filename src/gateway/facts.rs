@@ -16,9 +16,9 @@ use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::ListenerState;
 use super::refusal::Refusal;
-use crate::api::endpoint::{NEWEST, Versions};
+use crate::api::endpoint::{NEWEST, Resource, Versions};
 use crate::auth::{ClientCredentials, Identity, LoginAnswer};
-use crate::engine::{Address, Inspected, Subject};
+use crate::engine::{Address, Entry, Inspected, Subject};
 use crate::policy::facts::Secret;
 use crate::policy::mount_table::MountTable;
 use crate::policy::{Context, Fact, Facts, Look, Question, WantedLogin};
@@ -111,6 +111,7 @@ async fn of_engine(
         Question::Image(name) => Subject::Image(name),
         Question::Info => Subject::Info,
         Question::List(resource, filters) => Subject::List(*resource, filters.as_deref()),
+        Question::Indexed(resource, text) => return Ok(indexed(state, *resource, text)),
         Question::HostPath(path) => return Ok(resolve(path.clone()).await),
         Question::MountsBelow(path) => {
             return Ok(mounts_below(state.engine.address(), path.clone()).await);
@@ -137,6 +138,16 @@ async fn of_engine(
         Inspected::Json(json) => Fact::Json(Arc::new(json)),
         Inspected::Nothing => Fact::Absent,
         Inspected::Failed(why) => Fact::Failed(why),
+    })
+}
+
+fn indexed(state: &ListenerState, resource: Resource, text: &str) -> Fact {
+    // Of an engine that does nothing there is nothing to follow.
+    if state.witness.is_some() {
+        return Fact::Absent;
+    }
+    state.engine.known(resource, text).map_or(Fact::Absent, |Entry { id, name }| {
+        Fact::Json(Arc::new(serde_json::json!({ "Id": *id, "Name": *name })))
     })
 }
 

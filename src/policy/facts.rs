@@ -26,6 +26,9 @@ pub enum Question {
     Volume(String),
     /// An image's inspect answer.
     Image(String),
+    /// The `Id` and `Name` of a container or network by its id, the beginning of its id, or its name, as far as that is known
+    /// without asking the engine. Absent says nothing.
+    Indexed(Resource, String),
     /// `/info`.
     Info,
     /// A path of the host with its symbolic links resolved.
@@ -150,6 +153,7 @@ impl fmt::Display for Question {
             Question::Network(name) => write!(f, "network `{name}`"),
             Question::Volume(name) => write!(f, "volume `{name}`"),
             Question::Image(name) => write!(f, "image `{name}`"),
+            Question::Indexed(resource, text) => write!(f, "whose {resource} `{text}` is"),
             Question::Info => f.write_str("`/info`"),
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
             Question::MountsBelow(path) => write!(f, "what is mounted below `{}`", path.display()),

@@ -51,6 +51,7 @@ mod limits;
 mod logs;
 mod loops;
 mod metrics_text;
+mod namespace_index;
 mod native;
 mod parse;
 #[cfg(feature = "rego")]

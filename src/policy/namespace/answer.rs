@@ -3,6 +3,7 @@
 //! `Namespaces` calls it. What must stay true: what a list is filtered and counted by is what its users see.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
@@ -17,7 +18,7 @@ use super::{show, volumes};
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
 use crate::api::{Endpoint, Typed};
-use crate::policy::{Answer, Context, Question, Verdict};
+use crate::policy::{Answer, Context, Deed, Fact, Question, Verdict};
 
 pub(super) fn judge(
     with: &Namespaces,
@@ -43,6 +44,9 @@ pub(super) fn judge(
         }
         return Verdict::pass();
     }
+    if let Err(verdict) = made(&request, json) {
+        return verdict;
+    }
     if let Err(verdict) = own_only(&request, row.endpoint, json) {
         return verdict;
     }
@@ -50,6 +54,24 @@ pub(super) fn judge(
     match by_visible(&request, row.endpoint, json) {
         Ok(()) => Verdict::pass(),
         Err(verdict) => verdict,
+    }
+}
+
+/// Whoever is told of a new id may use it at once.
+fn made(request: &Request<'_>, json: &Json) -> Looked<()> {
+    let call = request.call;
+    let body = || call.doc().and_then(|doc| doc.root.get("Name")?.as_str());
+    let (resource, name) = match call.endpoint() {
+        Endpoint::ContainerCreate => (Resource::Container, call.query().get("name")),
+        Endpoint::NetworkCreate => (Resource::Network, body()),
+        _ => return Ok(()),
+    };
+    let (id, name) = (str_of(json, "Id"), name.unwrap_or_default());
+    let fact = Fact::Json(Arc::new(json!({ "Id": id, "Name": name })));
+    let deed = Deed::Remember(Question::Indexed(resource, id.to_owned()), fact);
+    match request.cx.once(deed) {
+        Verdict::Pass(_) => Ok(()),
+        other => Err(other),
     }
 }
 
@@ -95,6 +117,11 @@ fn without_others(request: &Request<'_>, text: &str) -> Looked<String> {
 }
 
 fn is_of_others(request: &Request<'_>, id: &str) -> Looked<bool> {
+    for resource in [Resource::Container, Resource::Network] {
+        if look::indexed(request.tenant, resource, id, request.cx)?.is_some() {
+            return Ok(false);
+        }
+    }
     let container = look::known(Question::Container(id.to_owned()), request.cx)?;
     let network = look::known(Question::Network(id.to_owned()), request.cx)?;
     Ok([container, network].into_iter().flatten().any(|one| {

@@ -65,7 +65,7 @@ pub(super) fn endpoint(request: &Request<'_>, endpoint: &mut Value) -> Looked<()
     if let Some(id) = endpoint.get_mut("NetworkID")
         && let Some(text) = id.as_str().filter(|text| !text.is_empty())
     {
-        let sent = request.network(text)?;
+        let sent = request.network_id(text)?;
         *id = Value::String(sent);
     }
     Ok(())
@@ -116,7 +116,7 @@ fn neighbours(request: &Request<'_>, host: &mut Value) -> Looked<()> {
         for one in from {
             let Some(text) = one.as_str() else { continue };
             if let Some(reference) = Reference::parse(text, "") {
-                let sent = reference.with_id(&request.container(reference.name)?);
+                let sent = reference.with_id(&request.container_id(reference.name)?);
                 *one = Value::String(sent);
             }
         }
@@ -125,7 +125,7 @@ fn neighbours(request: &Request<'_>, host: &mut Value) -> Looked<()> {
         let Some(mode) = host.get_mut(key) else { continue };
         let Some(text) = mode.as_str() else { continue };
         if let Some(reference) = Reference::parse(text, CONTAINER) {
-            let sent = reference.with_id(&request.container(reference.name)?);
+            let sent = reference.with_id(&request.container_id(reference.name)?);
             *mode = Value::String(sent);
         }
     }
@@ -220,6 +220,9 @@ fn links(
 fn linked(request: &Request<'_>, text: &str) -> Looked<String> {
     let (name, alias) = text.split_once(':').unwrap_or((text, text));
     let name = without_slash(name);
+    if look::is_only_a_name(name) {
+        return Ok(format!("{}:{alias}", request.tenant.sent(name)));
+    }
     let sent = match look::container(request.tenant, name, request.cx)? {
         Found::Own(json) if json.get("Names").is_some() => {
             look::name_in_list(json).unwrap_or_default().to_owned()
@@ -232,6 +235,9 @@ fn linked(request: &Request<'_>, text: &str) -> Looked<String> {
 
 /// The name by which the engine has a network, whatever it was named by.
 fn network_name(request: &Request<'_>, text: &str) -> Looked<String> {
+    if look::is_only_a_name(text) {
+        return Ok(request.tenant.sent(text));
+    }
     Ok(match look::network(request.tenant, text, request.cx)? {
         Found::Own(json) => str_of(json, "Name").to_owned(),
         Found::Several => return Err(request.several(text)),

@@ -23,7 +23,9 @@ use crate::policy::{Deed, Edit, Fact, Question, Reason, Reply, Verdict, WantedGr
 /// What the engine is asked for in the place of a reference or id that is used.
 pub(super) fn used(request: &Request<'_>, text: &str) -> Looked<String> {
     match ImageNames::asked(text).map_err(|why| bad(request, &why))? {
-        AskedImage::Name(_) | AskedImage::NameOrPrefix(..) => {
+        // It can mean nothing else: the engine says whether it is there.
+        AskedImage::Name(_) => named(request, text),
+        AskedImage::NameOrPrefix(..) => {
             let sent = named(request, text)?;
             if look::known(Question::Image(sent.clone()), request.cx)?.is_some() {
                 return Ok(sent);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::images;
-use super::look::{self, Looked};
+use super::look::Looked;
 use super::request::Request;
 use crate::api::doc::{self, Value};
 use crate::api::shape::FILTERS;
@@ -43,17 +43,16 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
     for key in ["before", "since"] {
         for value in filters.get_mut(key).into_iter().flatten() {
-            *value = request.container(value)?;
+            *value = request.container_id(value)?;
         }
     }
     for value in filters.get_mut("network").into_iter().flatten() {
-        *value = request.network(value)?;
+        *value = request.network_id(value)?;
     }
     for value in filters.get_mut("volume").into_iter().flatten() {
         // A path is where something is mounted.
         if !value.starts_with('/') {
-            let known = look::volume(request.tenant, value, request.cx)?;
-            *value = known.unwrap_or_else(|| request.tenant.sent(value));
+            *value = request.volume_sent(value)?;
         }
     }
     for value in filters.get_mut("ancestor").into_iter().flatten() {
@@ -123,7 +122,7 @@ pub(super) fn is_dangling_wanted(values: &[String]) -> Option<bool> {
     }
 }
 
-/// Events are looked at one by one; these filters are by names, exact or by their beginnings (`daemon/events/filter.go` of
+/// Events are looked at one by one; the filters are by names, exact or by their beginnings (`daemon/events/filter.go` of
 /// moby).
 pub(super) fn events(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
@@ -141,7 +140,11 @@ pub(super) fn events(request: &Request<'_>) -> Looked<Vec<Edit>> {
     for value in filters.get_mut("image").into_iter().flatten() {
         *value = images::named(request, value)?;
     }
-    Ok(if filters.is_empty() { Vec::new() } else { vec![write(&filters)] })
+    // Of everybody's events the engine then sends those alone whose id or name begins so, of whatever type they are: this
+    // one of its filters is of no use in a namespace, where no plugins are. What is whose `events` says all the same.
+    let own = || vec![request.tenant.sent(""), request.with.prefix(request.tenant)];
+    filters.entry("plugin".to_owned()).or_insert_with(own);
+    Ok(vec![write(&filters)])
 }
 
 /// The client's own filters, for `answer`.

@@ -33,6 +33,51 @@ impl<'f> Found<'f> {
     }
 }
 
+/// Whether it can mean nothing but what has this name. The engine then is asked for the name that it has in its place, and
+/// finds that at the moment of its use: nothing comes between, and what is not there it does not find.
+pub(super) fn is_only_a_name(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(is_plain)
+        && !is_hexadecimal(text)
+        && !PREDEFINED.contains(&text)
+}
+
+/// What the engine is to be asked for, where that is known without asking it: by its own name it finds a thing itself, and
+/// an id of this namespace's own is nothing else's.
+pub(super) fn directly(
+    tenant: &Tenant,
+    resource: Resource,
+    text: &str,
+    cx: &Context<'_>,
+) -> Looked<Option<String>> {
+    let sent = tenant.sent(text);
+    if is_only_a_name(text) {
+        return Ok(Some(sent));
+    }
+    if !is_hexadecimal(text) {
+        return Ok(None);
+    }
+    // A name goes before the beginning of an id.
+    if !is_id(text) && indexed(tenant, resource, &sent, cx)?.is_some() {
+        return Ok(Some(sent));
+    }
+    let own = indexed(tenant, resource, text, cx)?;
+    Ok(own.map(|json| str_of(json, "Id").to_owned()))
+}
+
+/// `Id` and `Name` of what is known to be this namespace's. Of what is not known the engine has to be asked, and so of what is
+/// another's: both take as long.
+pub(super) fn indexed<'f>(
+    tenant: &Tenant,
+    resource: Resource,
+    text: &str,
+    cx: &Context<'f>,
+) -> Looked<Option<&'f Json>> {
+    let found = known(Question::Indexed(resource, text.to_owned()), cx)?;
+    Ok(found.filter(|json| tenant.is_own(str_of(json, "Name"))))
+}
+
 /// Full id, name, then the beginning of an id, as the engine has it (`daemon.GetContainer` of moby).
 pub(super) fn container<'f>(tenant: &Tenant, text: &str, cx: &Context<'f>) -> Looked<Found<'f>> {
     let text = without_slash(text);
@@ -92,6 +137,7 @@ pub(super) fn exec<'f>(tenant: &Tenant, id: &str, cx: &Context<'f>) -> Looked<Fo
     };
     match str_of(exec, "ContainerID") {
         "" => Ok(Found::Absent),
+        id if indexed(tenant, Resource::Container, id, cx)?.is_some() => Ok(Found::Own(exec)),
         container_id => Ok(match container(tenant, container_id, cx)? {
             Found::Own(_) => Found::Own(exec),
             other => other,

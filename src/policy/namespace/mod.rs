@@ -143,7 +143,13 @@ impl Policy for Namespaces {
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {
         match (row.answer, row.answers) {
-            _ if row.endpoint == Endpoint::SystemInfo => Reads::Whole,
+            _ if matches!(
+                row.endpoint,
+                Endpoint::SystemInfo | Endpoint::ContainerCreate | Endpoint::NetworkCreate
+            ) =>
+            {
+                Reads::Whole
+            }
             (AnswerKind::JsonStream, _) => Reads::Items,
             (AnswerKind::Json, Marks::Nothing) => Reads::Errors,
             (AnswerKind::Json, _) => Reads::Whole,

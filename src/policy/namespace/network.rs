@@ -57,7 +57,9 @@ pub(super) fn make(request: &Request<'_>) -> Looked<Vec<Edit>> {
 /// The bridge of a namespace is made when it is first needed.
 pub(super) fn bridge(request: &Request<'_>) -> Looked<()> {
     let name = request.tenant.sent(BRIDGE);
-    if look::known(Question::Network(name.clone()), request.cx)?.is_some() {
+    let is_there = look::indexed(request.tenant, Resource::Network, &name, request.cx)?.is_some()
+        || look::known(Question::Network(name.clone()), request.cx)?.is_some();
+    if is_there {
         return Ok(());
     }
     let free = subnets(request, BRIDGE)?.take(MOST_TRIES).map(Some);
@@ -96,20 +98,16 @@ pub(super) fn connect(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let Some(doc) = request.call.doc() else { return Ok(edits) };
     let mut root = doc.root.clone();
     let container = root.get("Container").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let found = look::container(request.tenant, &container, request.cx)?.own();
+    let name = own_name(request, &container)?;
     put(&mut root, &["Container"], Value::String(request.container(&container)?));
     if request.call.endpoint() == crate::api::Endpoint::NetworkConnect
         && let Some(place) = root.at_mut(&["EndpointConfig"])
     {
         create::endpoint(request, place)?;
-        let name = found.map(|json| match look::name_in_list(json) {
-            Some(name) => name,
-            None => without_slash(str_of(json, "Name")),
-        });
-        if let Some(name) = name.and_then(|name| request.tenant.shown(name))
+        if let Some(name) = name
             && !PREDEFINED.contains(&network)
         {
-            create::add_aliases(request, place, name);
+            create::add_aliases(request, place, &name);
         }
     }
     edits.extend(edit::between(&doc.root, root));
@@ -118,13 +116,36 @@ pub(super) fn connect(request: &Request<'_>) -> Looked<Vec<Edit>> {
 
 pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let name = request.call.names().first().map(String::as_str).unwrap_or_default();
-    let found = look::network(request.tenant, name, request.cx)?.own();
-    let known = found.map_or(name, |json| str_of(json, "Name"));
+    let known = match look::is_only_a_name(name) {
+        true => name,
+        // Networks keep their names.
+        false => match look::indexed(request.tenant, Resource::Network, name, request.cx)? {
+            Some(json) => str_of(json, "Name"),
+            None => {
+                let found = look::network(request.tenant, name, request.cx)?.own();
+                found.map_or(name, |json| str_of(json, "Name"))
+            }
+        },
+    };
     let shown = request.tenant.shown(known).unwrap_or(known);
     if shown == BRIDGE || PREDEFINED.contains(&shown) {
         return Err(says(403, format!("{shown} is a pre-defined network and cannot be removed")));
     }
     Ok(vec![Edit::Name(0, request.network(name)?)])
+}
+
+/// What a container is called by its user, whatever it is named by; nothing where it is not there.
+fn own_name(request: &Request<'_>, text: &str) -> Looked<Option<String>> {
+    let bare = without_slash(text);
+    if look::is_only_a_name(bare) {
+        return Ok(Some(bare.to_owned()));
+    }
+    let found = look::container(request.tenant, text, request.cx)?.own();
+    let name = found.map(|json| match look::name_in_list(json) {
+        Some(name) => name,
+        None => without_slash(str_of(json, "Name")),
+    });
+    Ok(name.and_then(|name| request.tenant.shown(name)).map(str::to_owned))
 }
 
 /// Of one that the path names; the bridge is there for whoever asks.

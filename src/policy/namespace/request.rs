@@ -10,7 +10,7 @@ use super::names::{LABEL, Tenant};
 use super::{Namespaces, build, create, images, lists, login, network, prune, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
-use crate::api::grammar::reference::without_slash;
+use crate::api::grammar::reference::{is_id, without_slash};
 use crate::api::{Endpoint, Typed};
 use crate::policy::{Context, Edit, Question, Reason, Reply, Verdict, edit};
 
@@ -200,8 +200,18 @@ impl Request<'_> {
         Ok(vec![Edit::Name(0, sent(self, name)?)])
     }
 
-    /// The id of a container; where it is not there, the name that it would have: the engine says so in its own words.
+    /// What the engine is to be asked for in a container's place.
     pub(super) fn container(&self, text: &str) -> Looked<String> {
+        let name = without_slash(text);
+        match look::directly(self.tenant, Resource::Container, name, self.cx)? {
+            Some(sent) => Ok(sent),
+            None => self.container_id(text),
+        }
+    }
+
+    /// The id of a container; where it is not there, the name that it would have: the engine says so in its own words. For
+    /// what is kept, and would lead to whatever has the name later.
+    pub(super) fn container_id(&self, text: &str) -> Looked<String> {
         match look::container(self.tenant, text, self.cx)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(without_slash(text))),
@@ -209,8 +219,16 @@ impl Request<'_> {
         }
     }
 
-    /// The same for a network.
+    /// What the engine is to be asked for in a network's place.
     pub(super) fn network(&self, text: &str) -> Looked<String> {
+        match look::directly(self.tenant, Resource::Network, text, self.cx)? {
+            Some(sent) => Ok(sent),
+            None => self.network_id(text),
+        }
+    }
+
+    /// As `container_id`.
+    pub(super) fn network_id(&self, text: &str) -> Looked<String> {
         match look::network(self.tenant, text, self.cx)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(text)),
@@ -223,16 +241,21 @@ impl Request<'_> {
         if !is_plain(name) {
             return Err(says(404, format!("get {name}: no such volume")));
         }
-        let known = look::volume(self.tenant, name, self.cx)?;
-        Ok(known.unwrap_or_else(|| self.tenant.sent(name)))
+        self.volume_sent(name)
     }
 
     /// The name of a volume that is mounted or made, whether it is there or not.
     pub(super) fn volume(&self, name: &str) -> Looked<String> {
-        let known = look::volume(self.tenant, name, self.cx)?;
-        if known.is_none() {
-            self.volume_name(name)?;
-        }
+        self.volume_name(name)?;
+        self.volume_sent(name)
+    }
+
+    /// The engine's own name for a volume: of those that it has named by itself it is the same.
+    pub(super) fn volume_sent(&self, name: &str) -> Looked<String> {
+        let known = match is_id(name) {
+            true => look::volume(self.tenant, name, self.cx)?,
+            false => None,
+        };
         Ok(known.unwrap_or_else(|| self.tenant.sent(name)))
     }
 
@@ -277,9 +300,14 @@ impl Request<'_> {
     /// The engine's word on one that is not there is no JSON, and so not translated.
     fn attach(&self) -> Looked<Vec<Edit>> {
         let name = self.call.names().first().map(String::as_str).unwrap_or_default();
+        // By its id it is said as its user has written it.
+        if is_id(name) && look::indexed(self.tenant, Resource::Container, name, self.cx)?.is_some()
+        {
+            return Ok(Vec::new());
+        }
         match look::container(self.tenant, name, self.cx)? {
             Found::Absent => Err(says(404, format!("No such container: {name}"))),
-            Found::Own(_) | Found::Several => self.path(Request::container),
+            Found::Own(_) | Found::Several => self.path(Request::container_id),
         }
     }
 

@@ -36,6 +36,8 @@ struct SmallEngine {
     chain: Chain,
     ann: Tenant,
     bob: Tenant,
+    /// Whether the index knows what there is.
+    has_index: bool,
     _key: tempfile::NamedTempFile,
 }
 
@@ -57,7 +59,7 @@ impl SmallEngine {
         let tenant = |name: &str| Tenant::new(&policy.key, name.to_owned());
         let (ann, bob) = (tenant("ann"), tenant("bob"));
         let chain = Chain::new(vec![Link::new(Box::new(policy))]);
-        SmallEngine { chain, ann, bob, _key: file }
+        SmallEngine { chain, ann, bob, has_index: false, _key: file }
     }
 
     fn container(&self, tenant: &Tenant, id: &str) -> Json {
@@ -80,6 +82,9 @@ impl SmallEngine {
         };
         let both = [(&self.ann, ANN), (&self.bob, BOB)];
         let json = match &**question {
+            Question::Indexed(resource, text) => {
+                self.indexed(*resource, text).filter(|_| self.has_index)
+            }
             Question::Container(name) => both
                 .iter()
                 .find(|(tenant, id)| name == id || name == short(id) || *name == tenant.sent("web"))
@@ -131,6 +136,14 @@ impl SmallEngine {
         Some(json.map_or(Fact::Absent, |json| Fact::Json(Arc::new(json))))
     }
 
+    /// What an index knows of everybody's.
+    fn indexed(&self, resource: Resource, text: &str) -> Option<Json> {
+        let name = if resource == Resource::Container { "web" } else { "net" };
+        let both = [(self.ann.sent(name), ANN), (self.bob.sent(name), BOB)];
+        let found = both.iter().find(|(name, id)| text == name || text == *id || text == short(id));
+        found.map(|(name, id)| json!({ "Id": id, "Name": name }))
+    }
+
     /// The request as the engine gets it, or what is said in its place.
     fn ask(&self, user: &str, method: &str, target: &str, body: &str) -> Result<String, String> {
         self.ask_knowing(user, (method, target, body), &|_| None)
@@ -169,6 +182,7 @@ impl SmallEngine {
 }
 
 mod archive;
+mod asked;
 mod nameless;
 mod quota;
 mod volumes;
@@ -244,7 +258,15 @@ fn with_types(body: Json) -> Vec<Json> {
 
 #[test]
 fn no_place_of_any_call_leads_to_what_is_anothers() {
-    let engine = SmallEngine::new();
+    leads_nowhere(&SmallEngine::new());
+}
+
+#[test]
+fn no_place_leads_there_where_the_index_knows_it_either() {
+    leads_nowhere(&SmallEngine { has_index: true, ..SmallEngine::new() });
+}
+
+fn leads_nowhere(engine: &SmallEngine) {
     let (mut places, mut found) = (0, Vec::new());
     // Whose address a registry has is no matter of namespaces.
     for row in TABLE.iter().filter(|row| row.endpoint != Endpoint::SystemAuth) {
@@ -336,16 +358,17 @@ fn no_place_of_any_call_leads_to_what_is_anothers() {
 
 #[test]
 fn names_ids_and_beginnings_of_ids_lead_to_ones_own() {
-    let engine = SmallEngine::new();
-    for name in ["web", ANN, short(ANN), "a"] {
-        let sent = engine.ask(
-            "ann",
-            "POST",
-            &format!("/v1.41/containers/{name}/start").replace("//", "/%2F"),
-            "",
-        );
+    for has_index in [false, true] {
+        lead_to_ones_own(&SmallEngine { has_index, ..SmallEngine::new() });
+    }
+}
+
+fn lead_to_ones_own(engine: &SmallEngine) {
+    let web = engine.ann.sent("web");
+    for (name, wanted) in [("web", &*web), (ANN, ANN), (short(ANN), ANN), ("a", ANN)] {
+        let sent = engine.ask("ann", "POST", &format!("/v1.41/containers/{name}/start"), "");
         let sent = sent.unwrap_or_else(|why| panic!("{name}: {why}"));
-        assert!(sent.starts_with(&format!("POST /v1.41/containers/{ANN}/start ")), "{sent}");
+        assert!(sent.starts_with(&format!("POST /v1.41/containers/{wanted}/start ")), "{sent}");
     }
     // Of what is not there the engine says so itself, by a name that only ann could give.
     for name in [BOB, short(BOB), "b", "nosuch"] {

@@ -93,7 +93,8 @@ fn known(
             Found::Own(json) => Some(Fact::Json(Arc::new(json.clone()))),
             Found::Absent | Found::Several => Some(Fact::Absent),
         },
-        Question::Info
+        Question::Indexed(..)
+        | Question::Info
         | Question::HostPath(_)
         | Question::MountsBelow(_)
         | Question::Addresses(_)

@@ -58,6 +58,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::List(..)
         | Question::ExecInspect(_)
         | Question::OfEngine(_)
+        | Question::Indexed(..)
         | Question::Fresh
         | Question::Granted(_)
         | Question::Login(_)

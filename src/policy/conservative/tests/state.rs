@@ -24,6 +24,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::Login(_)
             | Question::ExecInspect(_)
             | Question::OfEngine(_)
+            | Question::Indexed(..)
             | Question::Plugin { .. } => None,
         };
         found.map_or(Fact::Absent, |json| Fact::Json(Arc::new(json.clone())))

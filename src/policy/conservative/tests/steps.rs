@@ -57,6 +57,7 @@ fn knows(question: &Question) -> Fact {
         | Question::Login(_)
         | Question::ExecInspect(_)
         | Question::OfEngine(_)
+        | Question::Indexed(..)
         | Question::Plugin { .. } => Fact::Absent,
     }
 }
