@@ -21,8 +21,9 @@ pub struct JobRecord {
     pub user: Option<String>,
     /// The engine's own id: with another one nothing is removed.
     pub engine: String,
-    /// Its container, once that is made.
-    pub container: Option<String>,
+    /// Its own containers, once they are made.
+    #[serde(default)]
+    pub containers: Vec<String>,
     /// What the engine's names of the job's things begin with, and its names of the job's images.
     pub prefix: String,
     pub images: String,
@@ -118,7 +119,7 @@ mod tests {
             listener: "ci".to_owned(),
             user: Some("ann".to_owned()),
             engine: "ABCD".to_owned(),
-            container: None,
+            containers: Vec::new(),
             prefix: "dgaaaaaaaaaa-".to_owned(),
             images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
             began: 1,
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(ledger.read().unwrap(), (Vec::new(), Vec::new()));
         let mut one = job("0a");
         ledger.put(&one).unwrap();
-        one.container = Some("c".repeat(64));
+        one.containers.push("c".repeat(64));
         ledger.put(&one).unwrap();
         assert_eq!(ledger.read().unwrap(), (vec![one], Vec::new()));
         ledger.remove("0a").unwrap();

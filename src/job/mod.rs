@@ -9,11 +9,12 @@ mod sweep;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use crate::policy::temporary::Members;
 use ledger::{JobRecord, Ledger};
 pub use reaper::{Host, reap};
 
@@ -37,7 +38,7 @@ pub struct Jobs {
 pub struct Job {
     pub record: JobRecord,
     /// For who judges calls on its socket.
-    pub container: Arc<OnceLock<String>>,
+    pub members: Members,
     pub phase: JobPhase,
     /// Whether the call that makes its container is one of this process.
     is_here: bool,
@@ -96,14 +97,17 @@ impl Jobs {
         Ok(job)
     }
 
-    /// Its container is this one.
+    /// This container is one of its own.
     pub fn bind(&self, id: &str, container: &str) -> Result<(), String> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
-        let record = JobRecord { container: Some(container.to_owned()), ..job.record.clone() };
-        self.put(&record)?;
-        job.record = record;
-        let _ = job.container.set(container.to_owned());
+        if !job.members.has(container) {
+            let mut record = job.record.clone();
+            record.containers.push(container.to_owned());
+            self.put(&record)?;
+            job.members.set(&record.containers);
+            job.record = record;
+        }
         if !job.is_here && job.phase == JobPhase::Opening {
             job.phase = JobPhase::Open;
         }
@@ -187,21 +191,21 @@ impl Job {
     /// As the ledger has it.
     fn known(record: JobRecord) -> Job {
         // The process before may still make it, or the engine, which was asked to.
-        let may_come = record.container.is_none() && record.began + OPENING > now();
+        let may_come = record.containers.is_empty() && record.began + OPENING > now();
         let phase = match record.gone {
             Some(_) => JobPhase::Gone,
             None if may_come => JobPhase::Opening,
             None => JobPhase::Open,
         };
-        let container = Arc::new(record.container.clone().map(OnceLock::from).unwrap_or_default());
-        Job { record, container, phase, is_here: false, error: None, tries: 0 }
+        let members = Members::of(&record.containers);
+        Job { record, members, phase, is_here: false, error: None, tries: 0 }
     }
 
     /// Whether the reaper is waited for.
     fn is_due(&self) -> bool {
         match self.phase {
             JobPhase::Ending => self.error.is_none(),
-            JobPhase::Open => self.record.container.is_none(),
+            JobPhase::Open => self.record.containers.is_empty(),
             JobPhase::Opening | JobPhase::Gone => false,
         }
     }

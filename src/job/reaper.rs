@@ -117,12 +117,12 @@ impl Reaper<'_> {
                 let is_own =
                     name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
                 // Any container that is made may be the one that it waited for.
-                let may_be_its = job.record.container.is_none() && text("/Type") == "container";
+                let may_be_its = job.record.containers.is_empty() && text("/Type") == "container";
                 (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
                     || (may_be_its && action == "create")
             }
             _ => {
-                let is_its = job.record.container.as_deref() == Some(id);
+                let is_its = job.members.has(id);
                 is_its && matches!(action, "destroy" | "die")
             }
         };
@@ -173,7 +173,7 @@ impl Reaper<'_> {
             JobPhase::Open => self.is_over(on, job).await?,
             JobPhase::Gone => {
                 // Asked for by a call that was cut off, and made when the job was over already.
-                if job.record.container.is_none()
+                if job.record.containers.is_empty()
                     && let Some(late) = on.container_of(id, &self.jobs.folder(id)).await?
                 {
                     on.remove_container(&late).await?;
@@ -212,7 +212,7 @@ impl Reaper<'_> {
 
     async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
-        let Some(container) = &job.record.container else {
+        let [container, ..] = job.record.containers.as_slice() else {
             // Whoever made it has not heard of it, or was not there any more when it was made.
             return match on.container_of(id, &self.jobs.folder(id)).await? {
                 Some(container) => {

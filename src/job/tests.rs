@@ -9,7 +9,7 @@ fn record(id: &str) -> JobRecord {
         listener: "l".to_owned(),
         user: None,
         engine: "E".to_owned(),
-        container: None,
+        containers: Vec::new(),
         prefix: format!("dg{id}-"),
         images: format!("r/dg{id}/"),
         began: now(),
@@ -32,7 +32,7 @@ fn a_job_is_in_the_ledger_before_anything_else_knows_of_it() {
     // The engine may still make it: it is not over yet.
     assert_eq!(after.get("0a").unwrap().phase, JobPhase::Opening);
     here.bind("0a", "c").unwrap();
-    assert_eq!(job.container.get().map(String::as_str), Some("c"), "who judges calls knows it");
+    assert!(job.members.has("c"), "who judges calls knows it");
     here.opened("0a");
     assert_eq!(here.get("0a").unwrap().phase, JobPhase::Open);
     assert_eq!(jobs(dir.path()).get("0a").unwrap().phase, JobPhase::Open);

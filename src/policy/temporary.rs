@@ -9,6 +9,7 @@
 )]
 
 mod inside;
+mod members;
 mod socket;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
 pub use inside::{InJob, PeerInJob};
+pub use members::Members;
 use socket::Socket;
 pub use socket::{FILE, Sockets};
 

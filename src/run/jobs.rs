@@ -33,7 +33,7 @@ impl World {
                 Ok(format!("job `{id}` is container `{container}`'s"))
             }
             JobDeed::End(id) => {
-                if self.jobs.get(&id).is_some_and(|job| job.record.container.is_some()) {
+                if self.jobs.get(&id).is_some_and(|job| !job.record.containers.is_empty()) {
                     self.jobs.end(&id).map_err(anyhow::Error::msg)?;
                     return Ok(format!("job `{id}` ends"));
                 }
@@ -57,7 +57,7 @@ impl World {
             listener,
             user,
             engine,
-            container: None,
+            containers: Vec::new(),
             prefix,
             images,
             began: job::now(),

@@ -168,7 +168,7 @@ impl ListenerPlan {
         };
         let plan = ListenerPlan::of(whole, &config, &mut Authenticators::default())?;
         let around = Surroundings { gives_sockets: true, ..Surroundings::of(whole, &config) };
-        let mut links = vec![Link::new(Box::new(PeerInJob::new(&record.id, &job.container)))];
+        let mut links = vec![Link::new(Box::new(PeerInJob::new(&record.id, &job.members)))];
         links.extend(self::links(&config, &around)?);
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
         links.push(Link::new(Box::new(InJob::new(&record.id, sockets))));

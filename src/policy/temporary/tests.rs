@@ -1,7 +1,7 @@
 //! What becomes of creates on a listener with `temporary-listener`, and on the socket of a job.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -163,7 +163,7 @@ fn what_stands_behind_it_is_refused_by_check() {
 
 /// A caller in a container, on the socket of a job.
 fn in_job(peer: Option<&str>, knows: Option<&str>) -> bool {
-    let own = Arc::new(OnceLock::from("own".to_owned()));
+    let own = Members::of(&["own".to_owned()]);
     let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", &own)))]);
     let identity = Identity::imagined_as(
         Some("ann"),
