@@ -10,6 +10,7 @@
 
 mod inside;
 mod members;
+mod mounts;
 mod socket;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
 pub use inside::{InJob, PeerInJob};
 pub use members::Members;
+pub use mounts::{OwnMounts, is_mounted, known, own, taken};
 use socket::Socket;
 pub use socket::{FILE, Sockets};
 

@@ -232,7 +232,7 @@ fn linked(request: &Request<'_>, text: &str) -> Looked<String> {
 
 /// The name by which the engine has a network, whatever it was named by.
 fn network_name(request: &Request<'_>, text: &str) -> Looked<String> {
-    Ok(match look::network(request.tenant, text, request.cx)? {
+    Ok(match request.found_network(text)? {
         Found::Own(json) => str_of(json, "Name").to_owned(),
         Found::Several => return Err(request.several(text)),
         Found::Absent => request.tenant.sent(text),

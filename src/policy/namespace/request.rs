@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::{LABEL, Tenant};
-use super::{Namespaces, build, create, images, lists, login, network, prune, quota, volumes};
+use super::{
+    Namespaces, build, create, guests, images, lists, login, network, prune, quota, volumes,
+};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::without_slash;
@@ -202,17 +204,32 @@ impl Request<'_> {
     pub(super) fn container(&self, text: &str) -> Looked<String> {
         match look::container(self.tenant, text, self.cx)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
-            Found::Absent => Ok(self.tenant.sent(without_slash(text))),
+            Found::Absent => match guests::container(&self.with.members, text, self.cx)? {
+                Found::Own(json) => guests::id_for(self, json),
+                Found::Absent => Ok(self.tenant.sent(without_slash(text))),
+                Found::Several => Err(self.several(text)),
+            },
             Found::Several => Err(self.several(text)),
         }
     }
 
     /// The same for a network.
     pub(super) fn network(&self, text: &str) -> Looked<String> {
-        match look::network(self.tenant, text, self.cx)? {
+        match self.found_network(text)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(text)),
             Found::Several => Err(self.several(text)),
+        }
+    }
+
+    /// One of the namespace's, else one that the job's own container is in.
+    pub(super) fn found_network(&self, text: &str) -> Looked<Found<'_>> {
+        match look::network(self.tenant, text, self.cx)? {
+            Found::Absent => match guests::network(&self.with.members, text, self.cx)? {
+                Found::Own(json) => guests::network_for(self, json).map(Found::Own),
+                found => Ok(found),
+            },
+            found => Ok(found),
         }
     }
 
@@ -276,7 +293,10 @@ impl Request<'_> {
     fn attach(&self) -> Looked<Vec<Edit>> {
         let name = self.call.names().first().map(String::as_str).unwrap_or_default();
         match look::container(self.tenant, name, self.cx)? {
-            Found::Absent => Err(says(404, format!("No such container: {name}"))),
+            Found::Absent => {
+                self.container(name)?;
+                Err(says(404, format!("No such container: {name}")))
+            }
             Found::Own(_) | Found::Several => self.path(Request::container),
         }
     }

@@ -34,6 +34,7 @@ const BOB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 
 struct SmallEngine {
     chain: Chain,
+    policy: Option<Namespaces>,
     ann: Tenant,
     bob: Tenant,
     _key: tempfile::NamedTempFile,
@@ -53,11 +54,12 @@ impl SmallEngine {
         let PolicyKind::Namespace(settings) = &config.listeners[0].policies[0].kind else {
             panic!()
         };
-        let policy = Namespaces::new("t", settings).unwrap();
+        let make = || Namespaces::new("t", settings).unwrap();
+        let policy = make();
         let tenant = |name: &str| Tenant::new(&policy.key, name.to_owned());
         let (ann, bob) = (tenant("ann"), tenant("bob"));
         let chain = Chain::new(vec![Link::new(Box::new(policy))]);
-        SmallEngine { chain, ann, bob, _key: file }
+        SmallEngine { chain, policy: Some(make()), ann, bob, _key: file }
     }
 
     fn container(&self, tenant: &Tenant, id: &str) -> Json {
@@ -169,6 +171,7 @@ impl SmallEngine {
 }
 
 mod archive;
+mod guests;
 mod nameless;
 mod quota;
 mod volumes;

@@ -11,6 +11,8 @@ use crate::config::PolicyKind;
 use crate::policy::rehearsal::{self, explore};
 use crate::policy::{Chain, Facts, Link};
 
+mod mounts;
+
 const TEXT: &str = r#"
 state_dir = "/nowhere"
 [jobs]
