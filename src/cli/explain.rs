@@ -193,7 +193,7 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         Question::HostPath(path) | Question::MountsBelow(path) => {
             path.to_str().is_some_and(|path| said.contains(path))
         }
-        Question::Info | Question::List(..) | Question::Fresh => false,
+        Question::Info | Question::List(..) | Question::Fresh | Question::Job(_) => false,
         Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
         Question::OfEngine(_) => false,
     };
@@ -259,6 +259,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::List(..)
         | Question::Begun { .. }
         | Question::Fresh
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Plugin { .. } => None,

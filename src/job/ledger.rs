@@ -24,6 +24,9 @@ pub struct JobRecord {
     /// Its own containers, once they are made.
     #[serde(default)]
     pub containers: Vec<String>,
+    /// What its containers have in common, where it may have several.
+    #[serde(default)]
+    pub group: Option<String>,
     /// What the engine's names of the job's things begin with, and its names of the job's images.
     pub prefix: String,
     pub images: String,
@@ -120,6 +123,7 @@ mod tests {
             user: Some("ann".to_owned()),
             engine: "ABCD".to_owned(),
             containers: Vec::new(),
+            group: None,
             prefix: "dgaaaaaaaaaa-".to_owned(),
             images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
             began: 1,

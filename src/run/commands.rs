@@ -54,12 +54,12 @@ impl Control for Commands {
         Box::pin(async move { self.give(Command::Open(listener)).await.map(drop) })
     }
 
-    fn job(&self, deed: JobDeed) -> Told<'_> {
-        Box::pin(async move { self.give(Command::Job(deed)).await.map(drop) })
+    fn job(&self, deed: JobDeed) -> Told<'_, String> {
+        Box::pin(self.give(Command::Job(deed)))
     }
 
-    fn opened(&self, job: &str) {
-        self.jobs.opened(job);
+    fn opened(&self, call: &str) {
+        self.jobs.opened(call);
     }
 }
 

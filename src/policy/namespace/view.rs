@@ -107,6 +107,7 @@ fn known(
         | Question::Exec(_)
         | Question::Begun { .. }
         | Question::Fresh
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::OfEngine(_)

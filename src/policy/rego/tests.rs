@@ -59,6 +59,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::ExecInspect(_)
         | Question::OfEngine(_)
         | Question::Fresh
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Plugin { .. } => Fact::Absent,

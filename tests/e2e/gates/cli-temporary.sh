@@ -9,7 +9,7 @@ config() {
     printf '[[listener]]\nname = "ci"\nurl = "unix://%s/ci.sock"\npolicies = ["outside", "sockets"]\n' "$PWD"
     printf '[policy.outside]\nkind = "conservative"\nbinds = [{ host = "%s/cc", mode = "ro" }]\n' "$PWD"
     printf '[policy.sockets]\nkind = "temporary-listener"\nwhen = { label = "type=build" }\n'
-    printf 'policies = ["conservative"]\nnamespace = "inside"\nenv = { IN_A_JOB = "yes" }\n'
+    printf 'policies = ["conservative"]\nnamespace = "inside"\ngroup = "label:ci-job"\nenv = { IN_A_JOB = "yes" }\n'
     printf '[policy.inside]\nkind = "namespace"\nname = "{listener}"\nnetwork_pool = "10.215.0.0/16"\n'
     printf 'shared = ["docker.io/library/busybox"]\n'
 }
@@ -133,6 +133,28 @@ works - ci rm -f own
 only() { ls jobs && [ "$(ls jobs | wc -l)" = "$1" ]; }
 eventually only 3
 works "work" ci volume ls -q --filter name=work
+
+# containers of one CI job are one job: until the last of them is gone, also when the gateway was killed meanwhile
+works - job helper --label ci-job=7
+works - job build --label ci-job=7
+works - job alone --label ci-job=8
+works - only 5
+works - inside helper run -d --name web busybox sleep 900
+works "$(printf 'web\nbuild\nhelper')" inside build ps --format '{{.Names}}'
+works "alone" inside alone ps --format '{{.Names}}'
+fails job.container inside build stop helper
+fails "[Nn]o such image" ci create --pull never --label type=build --label ci-job=7 nosuch
+works - ci rm -f helper
+works "$(printf 'web\nbuild')" inside build ps --format '{{.Names}}'
+kill -KILL "$gate"
+served
+works "$(printf 'web\nbuild')" inside build ps --format '{{.Names}}'
+works - job third --label ci-job=7
+works - only 5
+works - ci rm -f build
+works "$(printf 'third\nweb')" inside third ps --format '{{.Names}}'
+works - ci rm -f third alone
+eventually only 3
 
 # who has the folder from a job is not the job; and another job has a container on the same image
 works - ci create --name foreign --volumes-from one busybox sleep 900
