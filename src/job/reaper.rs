@@ -371,4 +371,15 @@ mod tests {
         let now = humantime::format_rfc3339(SystemTime::now()).to_string();
         assert!(matches!(since_it_ran(&state("exited", &now), grace), Next::Later(_)));
     }
+
+    #[test]
+    fn a_job_of_several_containers_ends_with_the_last_of_them() {
+        let later = |seconds| Next::Later(Duration::from_secs(seconds));
+        assert!(matches!(Next::Ends.or_longer(Next::Ends), Next::Ends));
+        assert!(matches!(Next::Ends.or_longer(Next::Stays), Next::Stays));
+        assert!(matches!(Next::Stays.or_longer(later(1)), Next::Stays));
+        for next in [later(1).or_longer(later(5)), Next::Ends.or_longer(later(5))] {
+            assert!(matches!(next, Next::Later(left) if left.as_secs() == 5));
+        }
+    }
 }

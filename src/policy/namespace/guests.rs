@@ -5,7 +5,7 @@
 
 use serde_json::Value as Json;
 
-use super::look::{Found, Looked, known, str_of};
+use super::look::{self, Found, Looked, known, str_of};
 use super::names::{BRIDGE, PREDEFINED};
 use super::request::Request;
 use crate::api::Endpoint;
@@ -82,8 +82,20 @@ pub(super) fn id_for(request: &Request<'_>, found: &Json) -> Looked<String> {
     }
 }
 
-/// The same of a network.
-pub(super) fn network_for<'f>(request: &Request<'_>, found: &'f Json) -> Looked<&'f Json> {
+/// A network of the namespace, else one that a container of the job is in.
+pub(super) fn any_network<'f>(request: &Request<'f>, text: &str) -> Looked<Found<'f>> {
+    match look::network(request.tenant, text, request.cx)? {
+        Found::Absent => {}
+        found => return Ok(found),
+    }
+    match network(&request.with.members, text, request.cx)? {
+        Found::Own(json) => network_for(request, json).map(Found::Own),
+        found => Ok(found),
+    }
+}
+
+/// As `id_for`, of a network.
+fn network_for<'f>(request: &Request<'_>, found: &'f Json) -> Looked<&'f Json> {
     use Endpoint as E;
     match request.call.endpoint() {
         E::NetworkInspect

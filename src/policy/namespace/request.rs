@@ -215,21 +215,10 @@ impl Request<'_> {
 
     /// The same for a network.
     pub(super) fn network(&self, text: &str) -> Looked<String> {
-        match self.found_network(text)? {
+        match guests::any_network(self, text)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(text)),
             Found::Several => Err(self.several(text)),
-        }
-    }
-
-    /// One of the namespace's, else one that the job's own container is in.
-    pub(super) fn found_network(&self, text: &str) -> Looked<Found<'_>> {
-        match look::network(self.tenant, text, self.cx)? {
-            Found::Absent => match guests::network(&self.with.members, text, self.cx)? {
-                Found::Own(json) => guests::network_for(self, json).map(Found::Own),
-                found => Ok(found),
-            },
-            found => Ok(found),
         }
     }
 

@@ -65,21 +65,23 @@ pub enum OwnSource<'m> {
 /// A path in the first of these containers, as the engine inspects them, that has something mounted there or above. `jobs` is
 /// where the folders of jobs are.
 pub fn own<'m>(containers: &[&'m Json], jobs: &Path, path: &str) -> Option<OwnPath<'m>> {
-    let is_plain = path.starts_with('/') && path.split('/').all(|part| part != "..");
-    is_plain.then(|| containers.iter().find_map(|one| own_in(one, jobs, path)))?
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return None;
+    }
+    let found = containers.iter().find_map(|one| own_in(one, jobs, path))?;
+    (!can_be_replaced(containers, &found.source)).then_some(found)
 }
 
 /// Whether one of these containers has all of this mounted, and may do as much with it.
 pub fn is_mounted(containers: &[&Json], source: &MountSource<'_>, read_only: bool) -> bool {
     let mut all = containers.iter().flat_map(|one| points(one));
-    all.any(|point| {
-        let is_same = match (source, source_of(point)) {
-            (MountSource::Volume(name), Some(OwnSource::Volume(own))) => *name == own,
-            (MountSource::Host(path), Some(OwnSource::Host(own))) => *path == own,
-            _ => false,
-        };
-        is_same && (read_only || !is_read_only(point))
-    })
+    let own = match source {
+        MountSource::Volume(name) => OwnSource::Volume(name),
+        MountSource::Host(path) => OwnSource::Host(path),
+        MountSource::Image(_) | MountSource::Tmpfs | MountSource::Other(_) => return false,
+    };
+    !can_be_replaced(containers, &own)
+        && all.any(|point| source_of(point) == Some(own) && (read_only || !is_read_only(point)))
 }
 
 fn own_in<'m>(container: &'m Json, jobs: &Path, path: &str) -> Option<OwnPath<'m>> {
@@ -104,6 +106,17 @@ fn own_in<'m>(container: &'m Json, jobs: &Path, path: &str) -> Option<OwnPath<'m
     let below = parts.get(depth..).unwrap_or_default().join("/");
     let read_only = is_read_only(point);
     Some(OwnPath { source, destination: destination(point), below, read_only })
+}
+
+/// Whether the job can put a link in the place of a path of the host: it is below another that it may write to.
+fn can_be_replaced(containers: &[&Json], source: &OwnSource<'_>) -> bool {
+    let OwnSource::Host(path) = source else { return false };
+    let path = Path::new(path);
+    let mut all = containers.iter().flat_map(|one| points(one)).filter(|one| !is_read_only(one));
+    all.any(|point| {
+        let above = text(point, "Source");
+        !above.is_empty() && path.starts_with(above) && path != Path::new(above)
+    })
 }
 
 fn points(container: &Json) -> impl Iterator<Item = &Json> {
@@ -344,6 +357,22 @@ mod tests {
         ] {
             assert_eq!(found(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn what_the_job_can_put_a_link_in_the_place_of_is_not_its_own() {
+        let mut container = container();
+        let inner =
+            json!({ "Type": "bind", "Source": "/srv/work/in", "Destination": "/in", "RW": false });
+        container["Mounts"].as_array_mut().unwrap().push(inner);
+        let finds = |container: &Json| own(&[container], Path::new("/run/jobs"), "/in").is_some();
+        let source = MountSource::Host("/srv/work/in");
+        assert!(finds(&container) && is_mounted(&[&container], &source, true));
+        let around =
+            json!({ "Type": "bind", "Source": "/srv/work", "Destination": "/work", "RW": true });
+        container["Mounts"].as_array_mut().unwrap().push(around);
+        assert!(!finds(&container) && !is_mounted(&[&container], &source, true));
+        assert!(own(&[&container], Path::new("/run/jobs"), "/work").is_some());
     }
 
     #[test]
