@@ -24,6 +24,16 @@ pub(super) enum Command {
     CloseJob(String),
 }
 
+impl Command {
+    /// The call that it opens a job for.
+    pub(super) fn opens_job(&self) -> Option<&str> {
+        match self {
+            Command::Job(JobDeed::Open(wanted)) => Some(&wanted.id),
+            _ => None,
+        }
+    }
+}
+
 /// One, and who waits for what becomes of it.
 pub(super) type CommandRequest = (Command, oneshot::Sender<Result<String, String>>);
 

@@ -27,10 +27,7 @@ use crate::policy::{JobDeed, WantedJob};
 impl World {
     pub(super) fn job(&mut self, deed: JobDeed) -> anyhow::Result<String> {
         match deed {
-            JobDeed::Open(wanted) => match self.jobs.join(&wanted) {
-                Some(id) => Ok(id),
-                None => self.open_job(wanted),
-            },
+            JobDeed::Open(wanted) => self.job_for(wanted),
             JobDeed::Made { id, container } => {
                 self.jobs.bind(&id, &container).map_err(anyhow::Error::msg)?;
                 Ok(format!("job `{id}` is container `{container}`'s"))
@@ -54,7 +51,14 @@ impl World {
         }
     }
 
-    /// Gives its id.
+    /// The id of the one that a call's container is of.
+    pub(super) fn job_for(&mut self, wanted: WantedJob) -> anyhow::Result<String> {
+        match self.jobs.join(&wanted) {
+            Some(id) => Ok(id),
+            None => self.open_job(wanted),
+        }
+    }
+
     fn open_job(&mut self, wanted: WantedJob) -> anyhow::Result<String> {
         let id = wanted.id.clone();
         let settings = temporary(&self.config, &wanted.policy)?;
