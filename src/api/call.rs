@@ -238,6 +238,11 @@ impl Typed {
         self.notes.iter().find(|(other, _)| *other == name).map(|(_, text)| text.as_str())
     }
 
+    /// All that was noted by one name.
+    pub fn notes<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'n str> {
+        self.notes.iter().filter(move |(other, _)| *other == name).map(|(_, text)| text.as_str())
+    }
+
     pub fn add_note(&mut self, name: &'static str, text: String) {
         self.notes.push((name, text));
     }

@@ -193,7 +193,11 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         Question::HostPath(path) | Question::MountsBelow(path) => {
             path.to_str().is_some_and(|path| said.contains(path))
         }
-        Question::Indexed(..) | Question::Info | Question::List(..) | Question::Fresh => false,
+        Question::Indexed(..)
+        | Question::Info
+        | Question::List(..)
+        | Question::Fresh
+        | Question::Job(_) => false,
         Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
         Question::OfEngine(_) => false,
     };
@@ -261,6 +265,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::List(..)
         | Question::Begun { .. }
         | Question::Fresh
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Plugin { .. } => None,

@@ -19,18 +19,18 @@ use crate::policy::{Deed, Fact, Facts, JobDeed, Question, WantedPull};
 use crate::wire::trail::Trail;
 
 /// What comes of what the rest of the program was told.
-pub type Told<'a> = Pin<Box<dyn Future<Output = DeedResult> + Send + 'a>>;
+pub type Told<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
 /// What the rest of the program can be told: `run` does it.
 pub trait Control: Send + Sync + fmt::Debug {
     /// Opens a listener; it listens when the answer is there.
     fn open(&self, listener: RuntimeListener) -> Told<'_>;
 
-    /// What becomes of a job.
-    fn job(&self, deed: JobDeed) -> Told<'_>;
+    /// What becomes of a job; of one that is opened, or joined, its id.
+    fn job(&self, deed: JobDeed) -> Told<'_, String>;
 
-    /// The call that has opened this job has ended, however it ended.
-    fn opened(&self, job: &str);
+    /// The call that has opened or joined a job with this id of its own has ended, however it ended.
+    fn opened(&self, call: &str);
 }
 
 /// What a call has until it ends: given back by being dropped.
@@ -77,6 +77,7 @@ pub(super) async fn carry_out(
                     facts.forget(&deed.question(Question::Image(wanted.reference.clone())));
                     pull(state, (identity, engine), wanted, trail).await?
                 }
+                Deed::Job(job) => told(state, job, facts, held).await,
                 plain => carry_out_one(state, engine, plain, trail, held).await?,
             },
             false => Err(format!("there are more than {MOST_DEEDS} other things to do")),
@@ -120,13 +121,6 @@ async fn carry_out_one(
             state.engine.put_archive(version, container, path, tar, trail).await?
         }
         Deed::OpenListener(listener) => state.control.open(listener.clone()).await,
-        Deed::Job(job) => {
-            if let JobDeed::Open(wanted) = job {
-                let control = Arc::clone(&state.control);
-                held.push(Box::new(OpeningJob { control, id: wanted.id.clone() }));
-            }
-            state.control.job(job.clone()).await
-        }
         Deed::Link { container, links, to } => {
             state.engine.put_links(version, container, links, to, trail).await?
         }
@@ -137,8 +131,26 @@ async fn carry_out_one(
             }
             None => Err("all are taken".to_owned()),
         },
-        Deed::Grant(_) | Deed::Pull(_) | Deed::OfEngine(_) => Err("it is not held".to_owned()),
+        Deed::Grant(_) | Deed::Pull(_) | Deed::Job(_) | Deed::OfEngine(_) => {
+            Err("it is not held".to_owned())
+        }
     })
+}
+
+async fn told(
+    state: &ListenerState,
+    job: &JobDeed,
+    facts: &mut Facts,
+    held: &mut Vec<HeldByCall>,
+) -> DeedResult {
+    let JobDeed::Open(wanted) = job else {
+        return state.control.job(job.clone()).await.map(drop);
+    };
+    let control = Arc::clone(&state.control);
+    held.push(Box::new(OpeningJob { control, id: wanted.id.clone() }));
+    let id = state.control.job(job.clone()).await?;
+    facts.insert(Question::Job(wanted.id.clone()), Fact::Json(Arc::new(id.into())));
+    Ok(())
 }
 
 /// Where the registry is ours, with a token that is good for as long as the pull takes.

@@ -127,7 +127,7 @@ async fn of_engine(
         }
         Question::Fresh => return Ok(fresh()),
         // A deed's, and not done.
-        Question::Granted(_) => return Ok(Fact::Absent),
+        Question::Granted(_) | Question::Job(_) => return Ok(Fact::Absent),
         Question::Login(wanted) => return Ok(login(state, wanted).await),
         Question::Plugin { name, method, body } => {
             return Ok(state.plugins.ask(name, method, body).await);

@@ -207,7 +207,7 @@ impl Control for Opened {
         })
     }
 
-    fn job(&self, _: JobDeed) -> Told<'_> {
+    fn job(&self, _: JobDeed) -> Told<'_, String> {
         Box::pin(std::future::ready(Err("there are no jobs".to_owned())))
     }
 

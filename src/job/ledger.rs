@@ -21,8 +21,12 @@ pub struct JobRecord {
     pub user: Option<String>,
     /// The engine's own id: with another one nothing is removed.
     pub engine: String,
-    /// Its container, once that is made.
-    pub container: Option<String>,
+    /// Its own containers, once they are made.
+    #[serde(default)]
+    pub containers: Vec<String>,
+    /// What its containers have in common, where it may have several.
+    #[serde(default)]
+    pub group: Option<String>,
     /// What the engine's names of the job's things begin with, and its names of the job's images.
     pub prefix: String,
     pub images: String,
@@ -118,7 +122,8 @@ mod tests {
             listener: "ci".to_owned(),
             user: Some("ann".to_owned()),
             engine: "ABCD".to_owned(),
-            container: None,
+            containers: Vec::new(),
+            group: None,
             prefix: "dgaaaaaaaaaa-".to_owned(),
             images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
             began: 1,
@@ -133,7 +138,7 @@ mod tests {
         assert_eq!(ledger.read().unwrap(), (Vec::new(), Vec::new()));
         let mut one = job("0a");
         ledger.put(&one).unwrap();
-        one.container = Some("c".repeat(64));
+        one.containers.push("c".repeat(64));
         ledger.put(&one).unwrap();
         assert_eq!(ledger.read().unwrap(), (vec![one], Vec::new()));
         ledger.remove("0a").unwrap();

@@ -7,13 +7,15 @@ pub mod ledger;
 mod reaper;
 mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use crate::policy::WantedJob;
+use crate::policy::temporary::Members;
 use ledger::{JobRecord, Ledger};
 pub use reaper::{Host, reap};
 
@@ -37,10 +39,12 @@ pub struct Jobs {
 pub struct Job {
     pub record: JobRecord,
     /// For who judges calls on its socket.
-    pub container: Arc<OnceLock<String>>,
+    pub members: Members,
     pub phase: JobPhase,
-    /// Whether the call that makes its container is one of this process.
+    /// Whether the call that makes its first container is one of this process.
     is_here: bool,
+    /// The calls of this process that make containers of it.
+    calls: BTreeSet<String>,
     /// Why it could not be ended yet, and how often that was tried.
     pub error: Option<String>,
     tries: u32,
@@ -67,6 +71,17 @@ impl JobPhase {
     }
 }
 
+/// What there is of a job besides a call that has come to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Other containers, or calls that make some.
+    Others,
+    /// It had none but this one.
+    Over,
+    /// It has had none.
+    Nothing,
+}
+
 impl Jobs {
     /// Those of the ledger; what is wrong with it is told.
     pub fn of(ledger: &Path, dir: &Path) -> std::io::Result<(Jobs, Vec<String>)> {
@@ -91,31 +106,62 @@ impl Jobs {
         }
         self.put(&record)?;
         let id = record.id.clone();
-        let job = Job { phase: JobPhase::Opening, is_here: true, ..Job::known(record) };
+        let calls = BTreeSet::from([id.clone()]);
+        let job = Job { phase: JobPhase::Opening, is_here: true, calls, ..Job::known(record) };
         jobs.insert(id, job.clone());
         Ok(job)
     }
 
-    /// Its container is this one.
+    /// The open job that a call's container is to be one of. It does not end before the call does.
+    pub fn join(&self, wanted: &WantedJob) -> Option<String> {
+        wanted.group.as_ref()?;
+        let mut jobs = self.lock();
+        let job = jobs.values_mut().find(|job| {
+            let JobRecord { policy, listener, user, engine, group, .. } = &job.record;
+            let whose = (policy, listener, user, engine, group);
+            let WantedJob { policy, listener, user, engine, group, .. } = wanted;
+            job.is_served() && whose == (policy, listener, user, engine, group)
+        })?;
+        job.calls.insert(wanted.id.clone());
+        Some(job.record.id.clone())
+    }
+
+    /// Nothing has come of a call, or this container, which is removed.
+    pub fn without(&self, id: &str, container: Option<&str>) -> Result<Rest, String> {
+        let mut jobs = self.lock();
+        let Some(job) = jobs.get_mut(id) else { return Ok(Rest::Nothing) };
+        let mut record = job.record.clone();
+        record.containers.retain(|one| Some(one.as_str()) != container);
+        if record.containers.is_empty() && job.calls.len() < 2 {
+            let is_new = job.record.containers.is_empty();
+            return Ok(if is_new { Rest::Nothing } else { Rest::Over });
+        }
+        self.change(job, record)?;
+        Ok(Rest::Others)
+    }
+
+    /// This container is one of its own.
     pub fn bind(&self, id: &str, container: &str) -> Result<(), String> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
-        let record = JobRecord { container: Some(container.to_owned()), ..job.record.clone() };
-        self.put(&record)?;
-        job.record = record;
-        let _ = job.container.set(container.to_owned());
+        if !job.members.has(container) {
+            let mut record = job.record.clone();
+            record.containers.push(container.to_owned());
+            self.change(job, record)?;
+        }
         if !job.is_here && job.phase == JobPhase::Opening {
             job.phase = JobPhase::Open;
         }
         Ok(())
     }
 
-    /// The call that was to make its container has ended: whether there is one is looked up where nobody has said.
-    pub fn opened(&self, id: &str) {
-        if let Some(job) = self.lock().get_mut(id)
-            && job.phase == JobPhase::Opening
-        {
-            job.phase = JobPhase::Open;
+    /// A call that was to make a container of it has ended: whether there is one is looked up where nobody has said.
+    pub fn opened(&self, call: &str) {
+        for job in self.lock().values_mut() {
+            let is_its = job.calls.remove(call) || job.record.id == call;
+            if is_its && job.calls.is_empty() && job.phase == JobPhase::Opening {
+                job.phase = JobPhase::Open;
+            }
         }
         self.due.notify_one();
     }
@@ -138,11 +184,24 @@ impl Jobs {
         }
     }
 
-    /// The reaper has seen that it is over.
-    fn ends(&self, id: &str) {
-        if let Some(job) = self.lock().get_mut(id) {
+    /// The reaper has seen that it is over; not if a container has come since it looked, or may.
+    fn ends(&self, seen: &Job) -> bool {
+        let mut jobs = self.lock();
+        let Some(job) = jobs.get_mut(&seen.record.id) else { return false };
+        let is_as_seen = job.calls.is_empty() && job.record.containers == seen.record.containers;
+        if is_as_seen || job.phase == JobPhase::Ending {
             job.phase = JobPhase::Ending;
         }
+        job.phase == JobPhase::Ending
+    }
+
+    /// Of its containers these are gone, and others are there.
+    fn left(&self, id: &str, gone: &[String]) -> Result<(), String> {
+        let mut jobs = self.lock();
+        let Some(job) = jobs.get_mut(id) else { return Ok(()) };
+        let mut record = job.record.clone();
+        record.containers.retain(|one| !gone.contains(one));
+        self.change(job, record)
     }
 
     pub fn all(&self) -> Vec<Job> {
@@ -174,6 +233,15 @@ impl Jobs {
         }
     }
 
+    fn change(&self, job: &mut Job, record: JobRecord) -> Result<(), String> {
+        if record != job.record {
+            self.put(&record)?;
+            job.members.set(&record.containers);
+            job.record = record;
+        }
+        Ok(())
+    }
+
     fn put(&self, record: &JobRecord) -> Result<(), String> {
         self.ledger.put(record).map_err(|error| format!("the ledger cannot be written: {error}"))
     }
@@ -187,21 +255,22 @@ impl Job {
     /// As the ledger has it.
     fn known(record: JobRecord) -> Job {
         // The process before may still make it, or the engine, which was asked to.
-        let may_come = record.container.is_none() && record.began + OPENING > now();
+        let may_come = record.containers.is_empty() && record.began + OPENING > now();
         let phase = match record.gone {
             Some(_) => JobPhase::Gone,
             None if may_come => JobPhase::Opening,
             None => JobPhase::Open,
         };
-        let container = Arc::new(record.container.clone().map(OnceLock::from).unwrap_or_default());
-        Job { record, container, phase, is_here: false, error: None, tries: 0 }
+        let members = Members::of(&record.containers);
+        let calls = BTreeSet::new();
+        Job { record, members, phase, is_here: false, calls, error: None, tries: 0 }
     }
 
     /// Whether the reaper is waited for.
     fn is_due(&self) -> bool {
         match self.phase {
             JobPhase::Ending => self.error.is_none(),
-            JobPhase::Open => self.record.container.is_none(),
+            JobPhase::Open => self.record.containers.is_empty() || self.record.group.is_some(),
             JobPhase::Opening | JobPhase::Gone => false,
         }
     }

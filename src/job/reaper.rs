@@ -117,12 +117,12 @@ impl Reaper<'_> {
                 let is_own =
                     name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
                 // Any container that is made may be the one that it waited for.
-                let may_be_its = job.record.container.is_none() && text("/Type") == "container";
+                let may_be_its = may_have_more(&job.record) && text("/Type") == "container";
                 (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
                     || (may_be_its && action == "create")
             }
             _ => {
-                let is_its = job.record.container.as_deref() == Some(id);
+                let is_its = job.members.has(id);
                 is_its && matches!(action, "destroy" | "die")
             }
         };
@@ -173,9 +173,7 @@ impl Reaper<'_> {
             JobPhase::Open => self.is_over(on, job).await?,
             JobPhase::Gone => {
                 // Asked for by a call that was cut off, and made when the job was over already.
-                if job.record.container.is_none()
-                    && let Some(late) = on.container_of(id, &self.jobs.folder(id)).await?
-                {
+                for late in on.others_of(&job.record, &self.jobs.folder(id)).await? {
                     on.remove_container(&late).await?;
                 }
                 let swept = sweep(on.engine, on.version, &job.record).await?;
@@ -189,7 +187,9 @@ impl Reaper<'_> {
             }
         };
         if let Next::Ends = next {
-            self.jobs.ends(id);
+            if !self.jobs.ends(job) {
+                return Ok(Next::Stays);
+            }
             self.host.close(id.clone()).await;
             let swept = sweep(on.engine, on.version, &job.record).await?;
             remove_folder(&self.jobs.folder(id))?;
@@ -202,35 +202,64 @@ impl Reaper<'_> {
     /// Of a job whose container another process has asked for.
     async fn has_come(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
-        match on.container_of(id, &self.jobs.folder(id)).await? {
-            Some(container) => self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?,
-            None if job.record.began + super::OPENING < now() => self.jobs.opened(id),
-            None => {}
+        let found = self.bind_others(on, job).await?;
+        if !found && job.record.began + super::OPENING < now() {
+            self.jobs.opened(id);
         }
         Ok(Next::Stays)
     }
 
     async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
-        let Some(container) = &job.record.container else {
-            // Whoever made it has not heard of it, or was not there any more when it was made.
-            return match on.container_of(id, &self.jobs.folder(id)).await? {
-                Some(container) => {
-                    self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?;
-                    Ok(Next::Stays)
-                }
-                None => Ok(Next::Ends),
+        // Whoever made one has not heard of it, or was not there any more when it was made.
+        if self.bind_others(on, job).await? {
+            return Ok(Next::Stays);
+        }
+        let ends = self.host.ends(&job.record.policy);
+        let (mut gone, mut next) = (Vec::new(), Next::Ends);
+        for container in &job.record.containers {
+            let Some(found) = on.look_up(Subject::Container(container)).await? else {
+                gone.push(container.clone());
+                continue;
             };
-        };
-        let found = match on.look_up(Subject::Container(container)).await? {
-            None => return Ok(Next::Ends),
-            Some(found) => found,
-        };
-        Ok(match self.host.ends(&job.record.policy) {
-            Some(JobEnd::Die { grace }) => since_it_ran(&found, grace),
-            Some(JobEnd::Destroy) | None => Next::Stays,
-        })
+            let its = match ends {
+                Some(JobEnd::Die { grace }) => since_it_ran(&found, grace),
+                Some(JobEnd::Destroy) | None => Next::Stays,
+            };
+            next = next.or_longer(its);
+        }
+        if gone.len() < job.record.containers.len() {
+            self.jobs.left(id, &gone).map_err(anyhow::Error::msg)?;
+        }
+        Ok(next)
     }
+
+    /// Whether there are containers of it that nobody has told of.
+    async fn bind_others(&self, on: &On<'_>, job: &Job) -> anyhow::Result<bool> {
+        let id = &job.record.id;
+        let others = on.others_of(&job.record, &self.jobs.folder(id)).await?;
+        for container in &others {
+            self.jobs.bind(id, container).map_err(anyhow::Error::msg)?;
+        }
+        Ok(!others.is_empty())
+    }
+}
+
+impl Next {
+    /// Of two containers of a job.
+    fn or_longer(self, other: Next) -> Next {
+        match (self, other) {
+            (Next::Stays, _) | (_, Next::Stays) => Next::Stays,
+            (Next::Later(one), Next::Later(other)) => Next::Later(one.max(other)),
+            (Next::Later(one), Next::Ends) | (Next::Ends, Next::Later(one)) => Next::Later(one),
+            (Next::Ends, Next::Ends) => Next::Ends,
+        }
+    }
+}
+
+/// Whether there can be containers of it that the ledger has not.
+fn may_have_more(job: &JobRecord) -> bool {
+    job.containers.is_empty() || job.group.is_some()
 }
 
 /// Whether nothing can come of it any more.
@@ -280,17 +309,19 @@ impl On<'_> {
         removed.map_err(anyhow::Error::msg)
     }
 
-    /// The container that was made with this job's folder. Others may have it from that one (`--volumes-from`): they have
-    /// not the label, which no client can set.
-    async fn container_of(&self, id: &str, folder: &Path) -> anyhow::Result<Option<String>> {
-        let folder = folder.to_string_lossy();
+    /// The containers that were made with this job's folder, besides those that are known. Others may have it from one of
+    /// those (`--volumes-from`): they have not the label, which no client can set.
+    async fn others_of(&self, job: &JobRecord, folder: &Path) -> anyhow::Result<Vec<String>> {
+        if !may_have_more(job) {
+            return Ok(Vec::new());
+        }
+        let (id, folder) = (&job.id, folder.to_string_lossy());
         let filter = json!({ "volume": [folder], "label": [format!("{LABEL}={id}")] }).to_string();
         let list = self.look_up(Subject::List(Resource::Container, Some(&filter))).await?;
         let all = list.as_ref().and_then(Json::as_array).into_iter().flatten();
-        let found = all
-            .filter(|one| is_made_with(one, id, &folder))
-            .find_map(|one| one.get("Id")?.as_str());
-        Ok(found.map(str::to_owned))
+        let found = all.filter(|one| is_made_with(one, id, &folder));
+        let ids = found.filter_map(|one| one.get("Id")?.as_str()).map(str::to_owned);
+        Ok(ids.filter(|one| !job.containers.contains(one)).collect())
     }
 }
 
@@ -339,5 +370,16 @@ mod tests {
         }
         let now = humantime::format_rfc3339(SystemTime::now()).to_string();
         assert!(matches!(since_it_ran(&state("exited", &now), grace), Next::Later(_)));
+    }
+
+    #[test]
+    fn a_job_of_several_containers_ends_with_the_last_of_them() {
+        let later = |seconds| Next::Later(Duration::from_secs(seconds));
+        assert!(matches!(Next::Ends.or_longer(Next::Ends), Next::Ends));
+        assert!(matches!(Next::Ends.or_longer(Next::Stays), Next::Stays));
+        assert!(matches!(Next::Stays.or_longer(later(1)), Next::Stays));
+        for next in [later(1).or_longer(later(5)), Next::Ends.or_longer(later(5))] {
+            assert!(matches!(next, Next::Later(left) if left.as_secs() == 5));
+        }
     }
 }

@@ -64,18 +64,21 @@ pub struct WantedPull {
 /// What becomes of a job, whose container has a Docker socket of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobDeed {
-    /// It is written down, and its socket listens. The call that wants it is waited for.
+    /// It is written down, and its socket listens; or the call's container is to be one of a job that is open. The call
+    /// that wants it is waited for. Which job it is, is known then (`Question::Job`).
     Open(WantedJob),
     /// The engine has made its container.
     Made { id: String, container: String },
-    /// It is over, or never was.
-    End(String),
+    /// Of a call for a container, nothing has come; or it was removed again. With its last container a job is over.
+    End { id: String, container: Option<String> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedJob {
     /// Nobody has had it before.
     pub id: String,
+    /// An open job with the same is joined: of this policy, listener, user and engine.
+    pub group: Option<String>,
     /// The policy that says what holds inside.
     pub policy: String,
     /// Whose it is.
@@ -227,7 +230,7 @@ impl fmt::Display for Deed {
             Deed::Take(slot) => write!(f, "taking one of {} slots of {}", slot.most, slot.what),
             Deed::Job(JobDeed::Open(job)) => write!(f, "opening the socket of job `{}`", job.id),
             Deed::Job(JobDeed::Made { id, .. }) => write!(f, "keeping whose job `{id}` is"),
-            Deed::Job(JobDeed::End(id)) => write!(f, "ending job `{id}`"),
+            Deed::Job(JobDeed::End { id, .. }) => write!(f, "ending job `{id}`"),
             Deed::Link { container, .. } => {
                 write!(f, "putting a link to the socket into container `{container}`")
             }

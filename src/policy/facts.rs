@@ -46,6 +46,8 @@ pub enum Question {
     List(Resource, Option<String>),
     /// A text that nobody has had before.
     Fresh,
+    /// The id of the job that a call with this id of its own is for; once `JobDeed::Open` is done.
+    Job(String),
     /// An exec's inspect answer.
     ExecInspect(String),
     /// The same of the engine itself, where a policy shows others something else (`Policy::view`).
@@ -164,6 +166,7 @@ impl fmt::Display for Question {
             Question::OfEngine(question) => question.fmt(f),
             Question::Begun { what, id, .. } => write!(f, "who began {what} `{id}`"),
             Question::Fresh => f.write_str("a fresh id"),
+            Question::Job(id) => write!(f, "the job of call `{id}`"),
             Question::Plugin { name, method, .. } => write!(f, "`{method}` of plugin `{name}`"),
             Question::Granted(wanted) => {
                 write!(f, "the token for `{}`", wanted.repository.visible())

@@ -9,6 +9,8 @@
 )]
 
 mod inside;
+mod members;
+mod mounts;
 mod socket;
 
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
 pub use inside::{InJob, PeerInJob};
+pub use members::Members;
+pub use mounts::{OwnMounts, is_mounted, known, own, taken};
 use socket::Socket;
 pub use socket::{FILE, Sockets};
 
@@ -64,16 +68,22 @@ impl TemporaryListeners {
         if let Some(reason) = unfit {
             return Err(Verdict::deny(reason));
         }
-        let id = fresh_id(cx)?;
+        let call = fresh_id(cx)?;
         let engine = engine_id(cx)?;
         let wanted = WantedJob {
-            id: id.clone(),
+            id: call.clone(),
+            group: self.group_of(&doc.root),
             policy: self.name.clone(),
             listener: cx.listener.to_owned(),
             user: cx.identity.user().map(str::to_owned),
             engine,
         };
         done(cx, Deed::Job(JobDeed::Open(wanted)))?;
+        // Where nothing is done, as in `explain`, it is one of its own.
+        let id = match cx.facts.get(&Question::Job(call.clone())) {
+            Some(Fact::Json(id)) => id.as_str().unwrap_or(&call).to_owned(),
+            _ => call,
+        };
         let socket = self.sockets.of(&id);
         let mut root = doc.root.clone();
         let links = self.put(&socket, &mut root);
@@ -107,6 +117,14 @@ impl TemporaryListeners {
                 (Some(found), Some(value)) => found.as_str() == Some(value),
             }
         })
+    }
+
+    /// By what it is known which containers are of one job; none: it is a job by itself.
+    fn group_of(&self, root: &Value) -> Option<String> {
+        let label = self.settings.group.as_ref()?;
+        let labels = root.get("Labels").map(Value::entries).unwrap_or_default();
+        let value = labels.iter().find(|(name, _)| name == label)?.1.as_str()?;
+        Some(value.to_owned()).filter(|value| !value.is_empty())
     }
 
     fn not_for_it(&self) -> Reason {
@@ -158,7 +176,7 @@ impl Policy for TemporaryListeners {
                 Err(verdict) => verdict,
             },
             // None was made: the engine's own words say why.
-            None => match done(cx, Deed::Job(JobDeed::End(job.to_owned()))) {
+            None => match done(cx, ended(job, None)) {
                 Err(Verdict::Do(deeds)) => Verdict::Do(deeds),
                 _ => Verdict::pass(),
             },
@@ -197,13 +215,17 @@ impl TemporaryListeners {
     /// What was made of it goes again, then it is refused.
     fn undone(&self, job: &str, container: &str, why: String, cx: &Context<'_>) -> Verdict {
         match removed(container, why, cx) {
-            Verdict::Deny(reasons) => match done(cx, Deed::Job(JobDeed::End(job.to_owned()))) {
+            Verdict::Deny(reasons) => match done(cx, ended(job, Some(container))) {
                 Err(Verdict::Do(deeds)) => Verdict::Do(deeds),
                 _ => Verdict::Deny(reasons),
             },
             other => other,
         }
     }
+}
+
+fn ended(job: &str, container: Option<&str>) -> Deed {
+    Deed::Job(JobDeed::End { id: job.to_owned(), container: container.map(str::to_owned) })
 }
 
 /// A container that its maker is not told of goes again, then that is refused.

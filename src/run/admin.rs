@@ -160,7 +160,7 @@ impl AdminApi for AdminState {
             id: job.record.id,
             listener: job.record.listener,
             user: job.record.user,
-            container: job.record.container,
+            container: job.record.containers.into_iter().next(),
             began: job.record.began,
             error: job.error,
         };

@@ -24,6 +24,16 @@ pub(super) enum Command {
     CloseJob(String),
 }
 
+impl Command {
+    /// The call that it opens a job for.
+    pub(super) fn opens_job(&self) -> Option<&str> {
+        match self {
+            Command::Job(JobDeed::Open(wanted)) => Some(&wanted.id),
+            _ => None,
+        }
+    }
+}
+
 /// One, and who waits for what becomes of it.
 pub(super) type CommandRequest = (Command, oneshot::Sender<Result<String, String>>);
 
@@ -54,12 +64,12 @@ impl Control for Commands {
         Box::pin(async move { self.give(Command::Open(listener)).await.map(drop) })
     }
 
-    fn job(&self, deed: JobDeed) -> Told<'_> {
-        Box::pin(async move { self.give(Command::Job(deed)).await.map(drop) })
+    fn job(&self, deed: JobDeed) -> Told<'_, String> {
+        Box::pin(self.give(Command::Job(deed)))
     }
 
-    fn opened(&self, job: &str) {
-        self.jobs.opened(job);
+    fn opened(&self, call: &str) {
+        self.jobs.opened(call);
     }
 }
 

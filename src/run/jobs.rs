@@ -20,22 +20,27 @@ use super::world::World;
 use crate::config::{Config, JobEnd, TemporaryListener};
 use crate::engine::Engine;
 use crate::job::ledger::JobRecord;
-use crate::job::{self, Host, Jobs};
+use crate::job::{self, Host, Jobs, Rest};
 use crate::policy::namespace::Namespaces;
 use crate::policy::{JobDeed, WantedJob};
 
 impl World {
     pub(super) fn job(&mut self, deed: JobDeed) -> anyhow::Result<String> {
         match deed {
-            JobDeed::Open(wanted) => self.open_job(wanted),
+            JobDeed::Open(wanted) => self.job_for(wanted),
             JobDeed::Made { id, container } => {
                 self.jobs.bind(&id, &container).map_err(anyhow::Error::msg)?;
                 Ok(format!("job `{id}` is container `{container}`'s"))
             }
-            JobDeed::End(id) => {
-                if self.jobs.get(&id).is_some_and(|job| job.record.container.is_some()) {
-                    self.jobs.end(&id).map_err(anyhow::Error::msg)?;
-                    return Ok(format!("job `{id}` ends"));
+            JobDeed::End { id, container } => {
+                let rest = self.jobs.without(&id, container.as_deref());
+                match rest.map_err(anyhow::Error::msg)? {
+                    Rest::Others => return Ok(format!("job `{id}` goes on")),
+                    Rest::Over => {
+                        self.jobs.end(&id).map_err(anyhow::Error::msg)?;
+                        return Ok(format!("job `{id}` ends"));
+                    }
+                    Rest::Nothing => {}
                 }
                 // The engine has made nothing, and nobody could use its socket.
                 self.close_job(&id);
@@ -46,18 +51,27 @@ impl World {
         }
     }
 
+    /// The id of the one that a call's container is of.
+    pub(super) fn job_for(&mut self, wanted: WantedJob) -> anyhow::Result<String> {
+        match self.jobs.join(&wanted) {
+            Some(id) => Ok(id),
+            None => self.open_job(wanted),
+        }
+    }
+
     fn open_job(&mut self, wanted: WantedJob) -> anyhow::Result<String> {
         let id = wanted.id.clone();
         let settings = temporary(&self.config, &wanted.policy)?;
         let (prefix, images) = namespace(settings, &id)?.prefixes(&namespace_of(&id));
-        let WantedJob { policy, listener, user, engine, .. } = wanted;
+        let WantedJob { policy, listener, user, engine, group, .. } = wanted;
         let record = JobRecord {
             id: id.clone(),
             policy,
             listener,
             user,
             engine,
-            container: None,
+            containers: Vec::new(),
+            group,
             prefix,
             images,
             began: job::now(),
@@ -66,7 +80,7 @@ impl World {
         let most = self.config.jobs.most;
         let job = self.jobs.begin(record, most).map_err(anyhow::Error::msg)?;
         match self.listen_for(&job) {
-            Ok(said) => Ok(said),
+            Ok(()) => Ok(id),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(self.jobs.folder(&id));
                 self.jobs.forget(&id);
@@ -75,7 +89,7 @@ impl World {
         }
     }
 
-    fn listen_for(&mut self, job: &job::Job) -> anyhow::Result<String> {
+    fn listen_for(&mut self, job: &job::Job) -> anyhow::Result<()> {
         make_folder(&self.jobs, &job.record.id)?;
         let plan = ListenerPlan::of_job(&self.config, &self.jobs, job)?;
         let address = self.engine.address().clone();
@@ -84,7 +98,8 @@ impl World {
         if let Some((what, error)) = left_out.into_iter().next() {
             return Err(error.context(format!("{what} cannot be opened")));
         }
-        Ok(self.replace(staged, true, |_| true).concat())
+        self.replace(staged, true, |_| true);
+        Ok(())
     }
 
     /// Nobody comes in any more, and what goes on there is cut off.

@@ -35,6 +35,7 @@ pub use warnings::warnings;
 use crate::auth::Backoff;
 use crate::config::{self, Config, Invalid};
 use crate::job::{self, Jobs};
+use crate::policy::JobDeed;
 use crate::telemetry::access::Log;
 use admin::AdminServer;
 use commands::{Command, CommandRequest, Commands};
@@ -135,12 +136,17 @@ async fn live(
             () = watch.changed() => (Command::Reload, None),
             Some((command, asker)) = requests.recv() => (command, Some(asker)),
         };
+        let call = command.opens_job().map(str::to_owned);
         let result = obey(&mut world, command, source, &mut watch);
         if let Err(error) = admin.follow(&world) {
             tracing::error!(%error, "an admin socket is not served");
         }
         host.follow(&world);
-        asker.map(|asker| asker.send(result));
+        let is_heard = asker.is_none_or(|asker| asker.send(result).is_ok());
+        // Its call has ended before, and nobody says so any more.
+        if let Some(call) = call.filter(|_| !is_heard) {
+            world.jobs.opened(&call);
+        }
     };
     // Whoever still asks for something is told that nobody does it any more, and holds up no drain.
     drop(requests);
@@ -172,6 +178,14 @@ fn obey(
         Command::Reload => return reload(world, source, watch),
         Command::Open(listener) => world.open(listener),
         Command::Close(name) => world.close_one(&name),
+        Command::Job(JobDeed::Open(wanted)) => {
+            let opened = world.job_for(wanted).map_err(|error| format!("{error:#}"));
+            match &opened {
+                Ok(id) => tracing::info!("the socket of job `{id}` is open"),
+                Err(why) => tracing::warn!("no job is opened: {why}"),
+            }
+            return opened;
+        }
         Command::Job(deed) => world.job(deed),
         Command::CloseJob(id) => Ok(world.close_job(&id)),
     };

@@ -23,7 +23,7 @@ use crate::gateway::{self, Plugin, Plugins};
 use crate::job::{Job, Jobs};
 use crate::listener::tls::Server;
 use crate::policy::conservative::Surroundings;
-use crate::policy::temporary::{FILE, InJob, PeerInJob, Sockets};
+use crate::policy::temporary::{FILE, InJob, OwnMounts, PeerInJob, Sockets};
 use crate::policy::{self, Chain, Link, authz, cases};
 
 #[derive(Debug)]
@@ -167,12 +167,17 @@ impl ListenerPlan {
             insecure: false,
         };
         let plan = ListenerPlan::of(whole, &config, &mut Authenticators::default())?;
-        let around = Surroundings { gives_sockets: true, ..Surroundings::of(whole, &config) };
-        let mut links = vec![Link::new(Box::new(PeerInJob::new(&record.id, &job.container)))];
+        let members = job.members.clone();
+        let of_listener = Surroundings::of(whole, &config);
+        let around = Surroundings { gives_sockets: true, members, ..of_listener };
+        let mut links = vec![Link::new(Box::new(PeerInJob::new(&record.id, &job.members)))];
         links.extend(self::links(&config, &around)?);
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
+        let mounts = OwnMounts::new(&record.id, &job.members, &sockets);
         links.push(Link::new(Box::new(InJob::new(&record.id, sockets))));
-        links.push(Link::new(Box::new(jobs::namespace(settings, &record.id)?)));
+        let namespace = jobs::namespace(settings, &record.id)?.with_members(&job.members);
+        links.push(Link::new(Box::new(namespace)));
+        links.push(Link::new(Box::new(mounts)));
         let owner = record.user.as_deref().unwrap_or(&record.listener);
         Ok(ListenerPlan {
             job: Some(record.policy.clone()),

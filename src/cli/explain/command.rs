@@ -195,8 +195,12 @@ impl Control for NoControl {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn job(&self, _: JobDeed) -> Told<'_> {
-        Box::pin(std::future::ready(Ok(())))
+    fn job(&self, deed: JobDeed) -> Told<'_, String> {
+        let id = match deed {
+            JobDeed::Open(wanted) => wanted.id,
+            JobDeed::Made { id, .. } | JobDeed::End { id, .. } => id,
+        };
+        Box::pin(std::future::ready(Ok(id)))
     }
 
     fn opened(&self, _: &str) {}

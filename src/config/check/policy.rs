@@ -60,6 +60,8 @@ section! {
     namespace: Spanned<String>,
     ends: Spanned<String>,
     grace: Spanned<String>,
+    group: Spanned<String>,
+    depth: Spanned<i64>,
     env: Spanned<RawEnv>,
 }
 
@@ -92,7 +94,7 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
     },
     SectionKind {
         name: TEMPORARY,
-        keys: &["when", "mount", "policies", "namespace", "ends", "grace", "env"],
+        keys: &["when", "mount", "policies", "namespace", "ends", "grace", "group", "depth", "env"],
         check: |cx, name, raw| {
             cx.temporary(name, raw).map(|one| PolicyKind::TemporaryListener(one.into()))
         },

@@ -44,6 +44,11 @@ impl Checking<'_> {
             let hint = "containers get a folder of this machine, and are known by their processes";
             self.complaints.add(policy.span(), what, hint);
         }
+        if let Some(depth) = raw.depth.filter(|depth| *depth.get_ref() != 1) {
+            let what = "jobs of jobs are not built: `depth` can only be 1";
+            let hint = "leave it out: containers that a job makes get the job's own socket if they ask for one";
+            self.complaints.add(depth.span(), what, hint);
+        }
         let known = self.known.clone();
         let inside: Vec<Policy> =
             policies.get_ref().iter().filter_map(|name| self.policy_inside(name, &known)).collect();
@@ -59,6 +64,7 @@ impl Checking<'_> {
             mount: self.job_mount(raw.mount.as_ref()),
             policies: inside,
             namespace: namespace?,
+            group: self.job_group(raw.group.as_ref()),
             ends: self.job_end(raw.ends.as_ref(), raw.grace),
             env: raw.env.map(Spanned::into_inner).unwrap_or_default().into_iter().collect(),
         })
@@ -131,6 +137,18 @@ impl Checking<'_> {
             );
         }
         text
+    }
+
+    fn job_group(&mut self, given: Option<&Spanned<String>>) -> Option<String> {
+        let given = given?;
+        let text = self.text(given);
+        let label = text.strip_prefix("label:").filter(|label| !label.is_empty());
+        if label.is_none() {
+            let what = format!("`{text}` does not say what containers of one job have in common");
+            let hint = "a label, such as `label:com.gitlab.gitlab-runner.job.id`";
+            self.complaints.add(given.span(), what, hint);
+        }
+        label.map(str::to_owned)
     }
 
     fn job_end(

@@ -17,6 +17,8 @@ pub struct TemporaryListener {
     pub policies: Vec<Policy>,
     /// What the job's own namespace is like; its name is the job's.
     pub namespace: Namespace,
+    /// A label: containers with the same value of it are of one job.
+    pub group: Option<String>,
     pub ends: JobEnd,
     /// Given to the container where it sets none by that name.
     pub env: Vec<(String, String)>,

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::judge::{Judge, Judgement, yes};
 use super::rules::{Allowed, Scalar};
-use super::{Conservative, count, state};
+use super::{Conservative, count, own, state};
 use crate::api::doc::Value;
 use crate::api::endpoint::Minor;
 use crate::api::grammar::mounts::{self, BINDS, ENGINE_SOCKETS, MOUNTS, Mount, MountSource};
@@ -47,6 +47,7 @@ pub(super) fn mount(
         (_, MountSource::Host(path)) if !judge.is_made && is_given(path, with) => {
             yes(has_plain_options(mount))
         }
+        _ if let Some(holds) = own::mount(judge, with, mount, cx) => holds,
         // What else of it may be set is said by the rules of its parts.
         (Allowed::NamedVolume, MountSource::Tmpfs | MountSource::Image(_)) => Judgement::Yes,
         (Allowed::NamedVolume, MountSource::Volume("")) => Judgement::Yes,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::pinned::Pinned;
 
 use super::rules::{Allowed, Node, Requirement, Rule};
-use super::{Conservative, build, host, plain, published, registry, seen, state};
+use super::{Conservative, build, host, own, plain, published, registry, seen, state};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::api::grammar::image;
@@ -398,7 +398,11 @@ impl<'j> Judge<'j> {
                     self.made_with(with, &reference, !prefix.is_empty(), cx)
                 }
                 Some(reference) => {
-                    let holds = state::container(self, with, reference.name, cx).of(reference.name);
+                    let mut holds =
+                        state::container(self, with, reference.name, cx).of(reference.name);
+                    if !prefix.is_empty() {
+                        holds = own::neighbour(with, holds, reference.name, cx);
+                    }
                     let id = state::id_of_container(reference.name, cx);
                     if let (Judgement::Yes, Some(id)) = (&holds, id) {
                         self.pin_container(text, &reference, &id);

@@ -16,6 +16,7 @@ mod host;
 mod judge;
 mod learn;
 mod made;
+mod own;
 mod pinned;
 mod plain;
 mod published;

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Bind, Config, Listener};
+use crate::policy::temporary::Members;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
@@ -19,6 +20,8 @@ pub struct Surroundings {
     pub jobs: PathBuf,
     /// Whether a policy behind puts another socket in the place of the engine's, or refuses it.
     pub gives_sockets: bool,
+    /// On a job's socket: the containers whose mounts a policy behind puts in the place of paths in them.
+    pub members: Members,
 }
 
 /// Whatever the configuration says: the kernel's own, and where engines have their sockets and data.
@@ -60,6 +63,7 @@ impl Surroundings {
                 .policies
                 .iter()
                 .any(|policy| policy.temporary().is_some() && !policy.audits),
+            members: Members::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::lists::{self, Filters, filters};
 use super::look::{self, Looked, name_in_list, str_of};
 use super::names::{BRIDGE, PREDEFINED, Tenant, takes};
 use super::request::Request;
-use super::{show, volumes};
+use super::{guests, show, volumes};
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
 use crate::api::{Endpoint, Typed};
@@ -126,7 +126,8 @@ fn is_of_others(request: &Request<'_>, id: &str) -> Looked<bool> {
     let network = look::known(Question::Network(id.to_owned()), request.cx)?;
     Ok([container, network].into_iter().flatten().any(|one| {
         let name = without_slash(str_of(one, "Name"));
-        !request.tenant.is_own(name) && !PREDEFINED.contains(&name)
+        let is_guest = request.with.members.has(str_of(one, "Id"));
+        !request.tenant.is_own(name) && !PREDEFINED.contains(&name) && !is_guest
     }))
 }
 
@@ -142,11 +143,18 @@ fn has_written(call: &Typed, text: &str) -> bool {
 /// Takes out what is somebody else's.
 fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looked<()> {
     match endpoint {
-        Endpoint::ContainerList => retain(json, |one| Ok(is_own_container(request.tenant, one))),
-        Endpoint::NetworkList | Endpoint::NetworkListSlash => retain(json, |one| {
-            let name = str_of(one, "Name");
-            Ok(request.tenant.is_own(name) || PREDEFINED.contains(&name))
+        Endpoint::ContainerList => retain(json, |one| {
+            let is_guest = request.with.members.has(str_of(one, "Id"));
+            Ok(is_guest || is_own_container(request.tenant, one))
         }),
+        Endpoint::NetworkList | Endpoint::NetworkListSlash => {
+            let guests = guests::networks(&request.with.members, request.cx)?;
+            retain(json, |one| {
+                let (name, id) = (str_of(one, "Name"), str_of(one, "Id"));
+                let is_guest = guests.iter().any(|(_, other)| *other == id);
+                Ok(is_guest || request.tenant.is_own(name) || PREDEFINED.contains(&name))
+            })
+        }
         Endpoint::VolumeList => match json.get_mut("Volumes") {
             Some(list) => own_volumes(request, list),
             None => Ok(()),

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::look::{self, Found, Looked, str_of};
 use super::names::{BRIDGE, PREDEFINED};
 use super::request::{Request, says};
-use super::{images, network, ports, quota, volumes};
+use super::{guests, images, network, ports, quota, volumes};
 use crate::api::doc::Value;
 use crate::api::grammar::mode::NetworkMode;
 use crate::api::grammar::mounts::{MountSource, source_of_bind};
@@ -235,10 +235,10 @@ fn linked(request: &Request<'_>, text: &str) -> Looked<String> {
 
 /// The name by which the engine has a network, whatever it was named by.
 fn network_name(request: &Request<'_>, text: &str) -> Looked<String> {
-    if look::is_only_a_name(text) {
+    if look::is_only_a_name(text) && !request.with.has_guests() {
         return Ok(request.tenant.sent(text));
     }
-    Ok(match look::network(request.tenant, text, request.cx)? {
+    Ok(match guests::any_network(request, text)? {
         Found::Own(json) => str_of(json, "Name").to_owned(),
         Found::Several => return Err(request.several(text)),
         Found::Absent => request.tenant.sent(text),

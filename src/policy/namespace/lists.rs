@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::images;
 use super::look::Looked;
 use super::request::Request;
+use super::{guests, images};
 use crate::api::doc::{self, Value};
 use crate::api::shape::FILTERS;
 use crate::policy::{Edit, Reason, Verdict};
@@ -73,7 +73,8 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     edits.push(Edit::Query("limit".into(), None));
     edits.extend(noted(request));
     filters.remove("id");
-    edits.push(by_prefix(request, filters));
+    let guests = guests::names(&request.with.members, request.cx)?;
+    edits.push(by_names(request, filters, &guests));
     Ok(edits)
 }
 
@@ -157,8 +158,10 @@ fn both(request: &Request<'_>, sent: Edit) -> Vec<Edit> {
     noted(request).into_iter().chain([sent]).collect()
 }
 
-fn by_prefix(request: &Request<'_>, mut filters: Filters) -> Edit {
-    filters.insert("name".to_owned(), vec![request.tenant.pattern()]);
+fn by_names(request: &Request<'_>, mut filters: Filters, guests: &[&str]) -> Edit {
+    let guests = guests.iter().map(|name| format!("^/?{}$", regex::escape(name)));
+    let patterns = [request.tenant.pattern()].into_iter().chain(guests).collect();
+    filters.insert("name".to_owned(), patterns);
     write(&filters)
 }
 

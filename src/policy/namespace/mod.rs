@@ -13,6 +13,7 @@ mod archive;
 mod build;
 mod create;
 mod events;
+mod guests;
 pub mod image;
 mod images;
 mod lists;
@@ -35,6 +36,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::hmac;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::temporary::Members;
 use super::{
     Answer, Contents, Context, Item, Look, Policy, Question, Reads, Reason, Slot, Verdict, View,
     WantedGrant,
@@ -56,6 +58,8 @@ pub struct Namespaces {
     settings: config::Namespace,
     key: hmac::Key,
     shared: GlobSet,
+    /// The containers of the job that it is for, which are shown in it.
+    members: Members,
 }
 
 impl Namespaces {
@@ -72,7 +76,8 @@ impl Namespaces {
         }
         let shared = shared.build().unwrap_or_default();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
-        Ok(Namespaces { name: name.to_owned(), settings: settings.clone(), key, shared })
+        let (name, settings) = (name.to_owned(), settings.clone());
+        Ok(Namespaces { name, settings, key, shared, members: Members::default() })
     }
 
     /// One that everybody is in, by this name.
@@ -83,6 +88,16 @@ impl Namespaces {
     ) -> Result<Namespaces, Invalid> {
         let settings = config::Namespace { name: Template::fixed(namespace), ..settings.clone() };
         Namespaces::new(name, &settings)
+    }
+
+    /// The same, with a job's own containers shown in it.
+    pub fn with_members(self, members: &Members) -> Namespaces {
+        Namespaces { members: members.clone(), ..self }
+    }
+
+    /// Whether somebody is seen in it who is not of it.
+    fn has_guests(&self) -> bool {
+        !self.members.ids().is_empty()
     }
 
     /// What the engine's names of the things of such a one begin with, and those of its images.

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::{LABEL, Tenant};
-use super::{Namespaces, build, create, images, lists, login, network, prune, quota, volumes};
+use super::{
+    Namespaces, build, create, guests, images, lists, login, network, prune, quota, volumes,
+};
 use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_id, without_slash};
@@ -204,8 +206,9 @@ impl Request<'_> {
     pub(super) fn container(&self, text: &str) -> Looked<String> {
         let name = without_slash(text);
         match look::directly(self.tenant, Resource::Container, name, self.cx)? {
-            Some(sent) => Ok(sent),
-            None => self.container_id(text),
+            // It may be a guest's name, which is to be looked for where the namespace has none by it.
+            Some(sent) if !self.with.has_guests() => Ok(sent),
+            _ => self.container_id(text),
         }
     }
 
@@ -214,7 +217,11 @@ impl Request<'_> {
     pub(super) fn container_id(&self, text: &str) -> Looked<String> {
         match look::container(self.tenant, text, self.cx)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
-            Found::Absent => Ok(self.tenant.sent(without_slash(text))),
+            Found::Absent => match guests::container(&self.with.members, text, self.cx)? {
+                Found::Own(json) => guests::id_for(self, json),
+                Found::Absent => Ok(self.tenant.sent(without_slash(text))),
+                Found::Several => Err(self.several(text)),
+            },
             Found::Several => Err(self.several(text)),
         }
     }
@@ -222,14 +229,14 @@ impl Request<'_> {
     /// What the engine is to be asked for in a network's place.
     pub(super) fn network(&self, text: &str) -> Looked<String> {
         match look::directly(self.tenant, Resource::Network, text, self.cx)? {
-            Some(sent) => Ok(sent),
-            None => self.network_id(text),
+            Some(sent) if !self.with.has_guests() => Ok(sent),
+            _ => self.network_id(text),
         }
     }
 
     /// As `container_id`.
     pub(super) fn network_id(&self, text: &str) -> Looked<String> {
-        match look::network(self.tenant, text, self.cx)? {
+        match guests::any_network(self, text)? {
             Found::Own(json) => Ok(str_of(json, "Id").to_owned()),
             Found::Absent => Ok(self.tenant.sent(text)),
             Found::Several => Err(self.several(text)),
@@ -306,7 +313,10 @@ impl Request<'_> {
             return Ok(Vec::new());
         }
         match look::container(self.tenant, name, self.cx)? {
-            Found::Absent => Err(says(404, format!("No such container: {name}"))),
+            Found::Absent => {
+                self.container(name)?;
+                Err(says(404, format!("No such container: {name}")))
+            }
             Found::Own(_) | Found::Several => self.path(Request::container_id),
         }
     }

@@ -72,7 +72,7 @@ fn before(with: &Namespaces, tenant: &Tenant, map: &mut Map<String, Json>) {
     }
     // Of a network: who is in it. Those of every engine have others too.
     if let Some(Json::Object(containers)) = map.get_mut("Containers") {
-        containers.retain(|_, one| tenant.is_own(str_of(one, "Name")));
+        containers.retain(|id, one| tenant.is_own(str_of(one, "Name")) || with.members.has(id));
     }
     ports::shown(tenant, map);
     volumes::shown(map);

@@ -34,6 +34,7 @@ const BOB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 
 struct SmallEngine {
     chain: Chain,
+    policy: Option<Namespaces>,
     ann: Tenant,
     bob: Tenant,
     /// Whether the index knows what there is.
@@ -55,11 +56,12 @@ impl SmallEngine {
         let PolicyKind::Namespace(settings) = &config.listeners[0].policies[0].kind else {
             panic!()
         };
-        let policy = Namespaces::new("t", settings).unwrap();
+        let make = || Namespaces::new("t", settings).unwrap();
+        let policy = make();
         let tenant = |name: &str| Tenant::new(&policy.key, name.to_owned());
         let (ann, bob) = (tenant("ann"), tenant("bob"));
         let chain = Chain::new(vec![Link::new(Box::new(policy))]);
-        SmallEngine { chain, ann, bob, has_index: false, _key: file }
+        SmallEngine { chain, policy: Some(make()), ann, bob, has_index: false, _key: file }
     }
 
     fn container(&self, tenant: &Tenant, id: &str) -> Json {
@@ -183,6 +185,7 @@ impl SmallEngine {
 
 mod archive;
 mod asked;
+mod guests;
 mod nameless;
 mod quota;
 mod volumes;

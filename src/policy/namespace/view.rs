@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::look::{self, Found, Looked, str_of};
 use super::names::Tenant;
-use super::{Namespaces, show};
+use super::{Namespaces, guests, show};
 use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, table};
 use crate::policy::{Context, Fact, Look, Question, Verdict};
@@ -51,7 +51,11 @@ fn known(
                     shown(Endpoint::ContainerInspect, look::known(inspected(json), cx)?)
                 }
                 Found::Own(json) => shown(Endpoint::ContainerInspect, Some(json)),
-                Found::Absent => Some(Fact::Absent),
+                Found::Absent => match guests::container(&with.members, text, cx)? {
+                    Found::Own(json) => shown(Endpoint::ContainerInspect, Some(json)),
+                    Found::Absent => Some(Fact::Absent),
+                    Found::Several => Some(several()),
+                },
                 Found::Several => Some(several()),
             }
         }
@@ -61,7 +65,10 @@ fn known(
                 let inspected = Question::Network(str_of(json, "Id").to_owned());
                 shown(Endpoint::NetworkInspect, look::known(inspected, cx)?)
             }
-            Found::Absent => Some(Fact::Absent),
+            Found::Absent => {
+                let found = guests::network(&with.members, text, cx)?.own();
+                shown(Endpoint::NetworkInspect, found)
+            }
             Found::Several => Some(several()),
         },
         Question::Volume(name) => match look::volume(tenant, name, cx)? {
@@ -101,6 +108,7 @@ fn known(
         | Question::Exec(_)
         | Question::Begun { .. }
         | Question::Fresh
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::OfEngine(_)

@@ -60,6 +60,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::OfEngine(_)
         | Question::Indexed(..)
         | Question::Fresh
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Plugin { .. } => Fact::Absent,

@@ -4,8 +4,7 @@
 //! who runs in the job's own container, or in one that was made through the socket, is served; a container that asks for the
 //! engine's socket gets the job's.
 
-use std::sync::{Arc, OnceLock};
-
+use super::members::Members;
 use super::socket::{self, Sockets};
 use super::{LINKS, container_of, removed};
 use crate::api::doc::Value;
@@ -18,13 +17,12 @@ use crate::policy::{
 #[derive(Debug)]
 pub struct PeerInJob {
     job: String,
-    /// The job's own container, once the engine has said its id.
-    container: Arc<OnceLock<String>>,
+    members: Members,
 }
 
 impl PeerInJob {
-    pub fn new(job: &str, container: &Arc<OnceLock<String>>) -> PeerInJob {
-        PeerInJob { job: job.to_owned(), container: Arc::clone(container) }
+    pub fn new(job: &str, members: &Members) -> PeerInJob {
+        PeerInJob { job: job.to_owned(), members: members.clone() }
     }
 }
 
@@ -38,7 +36,7 @@ impl Policy for PeerInJob {
             let why = "this socket serves processes in containers of its job, and which one you are in is not known";
             return Verdict::deny(self.refused(why.to_owned()));
         };
-        if self.container.get().is_some_and(|own| own == peer) {
+        if self.members.has(peer) {
             return Verdict::pass();
         }
         // As the namespace shows the engine: what is another's is not there.

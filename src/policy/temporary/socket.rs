@@ -121,7 +121,7 @@ fn refused(why: String) -> Reason {
 }
 
 /// Takes these elements out of the lists of mounts.
-fn take(host: &mut Value, gone: &[(&'static str, usize)]) {
+pub(super) fn take(host: &mut Value, gone: &[(&'static str, usize)]) {
     for (list, key) in [(BINDS, "Binds"), (mounts::MOUNTS, "Mounts")] {
         let Some(Value::List(items)) = host.get_mut(key) else { continue };
         let mut index = 0;

@@ -1,7 +1,7 @@
 //! What becomes of creates on a listener with `temporary-listener`, and on the socket of a job.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -10,6 +10,8 @@ use crate::auth::Identity;
 use crate::config::PolicyKind;
 use crate::policy::rehearsal::{self, explore};
 use crate::policy::{Chain, Facts, Link};
+
+mod mounts;
 
 const TEXT: &str = r#"
 state_dir = "/nowhere"
@@ -33,7 +35,11 @@ struct Rig {
 
 impl Rig {
     fn of(policies: &str) -> Rig {
-        let text = TEXT.replace(r#"["conservative", "sockets"]"#, policies);
+        Rig::of_text(TEXT, policies)
+    }
+
+    fn of_text(text: &str, policies: &str) -> Rig {
+        let text = text.replace(r#"["conservative", "sockets"]"#, policies);
         let config = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None).unwrap();
         let listener = &config.listeners[0];
         let around = Surroundings::of(&config, listener);
@@ -71,6 +77,10 @@ impl Rig {
                         let Deed::Job(JobDeed::Open(wanted)) = &deed else { panic!("{deed:?}") };
                         assert_eq!((&*wanted.engine, &*wanted.policy), ("ENGINE", "sockets"));
                         assert_eq!(wanted.user.as_deref(), Some("ann"));
+                        if let Some(group) = &wanted.group {
+                            let joined = Fact::Json(Arc::new(json!(group)));
+                            facts.insert(Question::Job(wanted.id.clone()), joined);
+                        }
                         facts.report(deed, Ok(()));
                     }
                 }
@@ -98,6 +108,21 @@ fn a_container_that_matches_has_a_folder_a_label_and_what_it_does_not_set() {
     assert_eq!(made["HostConfig"]["Binds"], json!([FOLDER]));
     assert_eq!(made["Labels"]["io.dockgate.job"], "0123456789abcdef");
     assert_eq!(made["Env"], json!(["CI", "A=b", "DOCKER_BUILDKIT=0"]));
+}
+
+#[test]
+fn one_that_joins_a_job_has_that_jobs_folder() {
+    let text = TEXT.replace("env =", "group = \"label:ci\"\nenv =");
+    let rig = Rig::of_text(&text, r#"["conservative", "sockets"]"#);
+    let made = |ci: Json| {
+        let labels = json!({ "type": "build", "ci": ci });
+        rig.create(&json!({ "Image": "x", "Labels": labels })).unwrap()
+    };
+    let joined = made(json!("feed"));
+    assert_eq!(joined["HostConfig"]["Binds"], json!(["/run/jobs/feed:/run/dockgate:ro"]));
+    assert_eq!(joined["Labels"]["io.dockgate.job"], "feed");
+    // Without a value it is a job by itself.
+    assert_eq!(made(json!(""))["HostConfig"]["Binds"], json!([FOLDER]));
 }
 
 #[test]
@@ -163,7 +188,7 @@ fn what_stands_behind_it_is_refused_by_check() {
 
 /// A caller in a container, on the socket of a job.
 fn in_job(peer: Option<&str>, knows: Option<&str>) -> bool {
-    let own = Arc::new(OnceLock::from("own".to_owned()));
+    let own = Members::of(&["own".to_owned()]);
     let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", &own)))]);
     let identity = Identity::imagined_as(
         Some("ann"),
@@ -204,6 +229,13 @@ fn a_kind_that_audits_or_lacks_what_holds_inside_is_refused() {
     assert!(!itself.is_empty());
     let grace = refused("when =", "grace = \"3s\"\nwhen =");
     assert!(grace.contains("`grace` is for"), "{grace}");
+    for group in ["ci", "label:"] {
+        let group = refused("env =", &format!("group = {group:?}\nenv ="));
+        assert!(group.contains("have in common"), "{group}");
+    }
+    let depth = refused("env =", "depth = 2\nenv =");
+    assert!(depth.contains("can only be 1"), "{depth}");
+    assert!(refused("env =", "depth = 1\nenv =").is_empty());
     let away = refused("[jobs]", "[engine]\nurl = \"tcp://127.0.0.1:1\"\n[jobs]");
     assert!(away.contains("needs the engine on this machine"), "{away}");
     assert!(matches!(

@@ -4,7 +4,7 @@
 //! links that are names of the DNS; what exists and refers to something that is gone is a no.
 
 use super::super::pinned::Pinned;
-use super::super::{Conservative, state};
+use super::super::{Conservative, own, state};
 use super::{Correction, Edit, Judge, Judgement, PathStep, Pin, SHORT_ID, yes};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
@@ -41,7 +41,9 @@ impl Judge<'_> {
             let why = "shares a namespace with whatever container has that name";
             return Judgement::Because(why.to_owned()).of(name);
         }
-        match state::container(self, with, name, cx).of(name) {
+        let holds = state::container(self, with, name, cx).of(name);
+        let holds = if shares_namespace { own::neighbour(with, holds, name, cx) } else { holds };
+        match holds {
             // Its namespace lives on, and what it was nobody can tell.
             Judgement::Absent(_) if shares_namespace && !self.is_to_end => {
                 let why = "is gone, and its namespace is still used";

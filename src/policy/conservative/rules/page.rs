@@ -71,6 +71,14 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "a policy `namespace`: something of the host's or the engine's that is nobody's own",
     ),
     (
+        "job.bind",
+        "on the socket of a [job](policies/temporary-listener.md): a path of the job's own container that cannot be bound",
+    ),
+    (
+        "job.container",
+        "on the socket of a [job](policies/temporary-listener.md): the call would change the job's own container, or a network that it is in",
+    ),
+    (
         "job.peer",
         "the socket of a [job](policies/temporary-listener.md): the caller is in no container of that job",
     ),

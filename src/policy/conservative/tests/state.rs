@@ -20,6 +20,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::Begun { .. }
             | Question::Fresh
             | Question::List(..)
+            | Question::Job(_)
             | Question::Granted(_)
             | Question::Login(_)
             | Question::ExecInspect(_)

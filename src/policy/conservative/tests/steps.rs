@@ -53,6 +53,7 @@ fn knows(question: &Question) -> Fact {
         | Question::Begun { .. }
         | Question::Fresh
         | Question::List(..)
+        | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
         | Question::ExecInspect(_)

@@ -9,6 +9,16 @@ use crate::wire::head::{Lines, RequestHead};
 impl SmallEngine {
     /// What `ann` gets of an answer of the engine's.
     fn told(&self, target: &str, status: u16, json: Json) -> Json {
+        self.told_knowing(target, (status, json), &|_| None)
+    }
+
+    /// The same, where the engine has more than `knows`.
+    pub(super) fn told_knowing(
+        &self,
+        target: &str,
+        (status, json): (u16, Json),
+        more: &dyn Fn(&Question) -> Option<Json>,
+    ) -> Json {
         let (method, target) = target.split_once(' ').unwrap();
         let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         let head = RequestHead::parse(head.as_bytes()).unwrap();
@@ -27,7 +37,12 @@ impl SmallEngine {
                 Step::Done(()) => return answer.json.unwrap(),
                 Step::Ask(questions) => {
                     for question in questions {
-                        let fact = self.knows(&question).unwrap();
+                        let more = match &question {
+                            Question::OfEngine(inner) => more(inner),
+                            _ => None,
+                        };
+                        let more = more.map(|json| Fact::Json(Arc::new(json)));
+                        let fact = more.or_else(|| self.knows(&question)).unwrap();
                         facts.insert(question, fact);
                     }
                 }
