@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::process::ProcessId;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRecord {
     pub id: String,
@@ -23,13 +25,26 @@ pub struct JobRecord {
     pub engine: String,
     /// Its container, once that is made.
     pub container: Option<String>,
+    /// The gateway whose call is to make it.
+    #[serde(default)]
+    pub opener: Option<ProcessId>,
     /// What the engine's names of the job's things begin with, and its names of the job's images.
     pub prefix: String,
     pub images: String,
     /// In seconds since 1970.
     pub began: u64,
+    /// When its end began: it is never open again, whatever becomes of its container.
+    #[serde(default)]
+    pub ending: Option<u64>,
     /// When all of it was gone; it is kept for what may still come of calls that were under way.
     pub gone: Option<u64>,
+}
+
+impl JobRecord {
+    /// Whether the call that is to make its container may still run.
+    pub fn is_being_made(&self) -> bool {
+        self.opener.as_ref().is_some_and(ProcessId::is_there)
+    }
 }
 
 #[derive(Debug)]
@@ -70,11 +85,12 @@ impl Ledger {
     pub fn put(&self, job: &JobRecord) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let draft = self.folder.join(format!("{}.draft", job.id));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(&serde_json::to_vec_pretty(job)?)?;
-        file.sync_all()?;
-        fs::rename(&draft, self.path(&job.id))?;
+        let written = write(&draft, job).and_then(|()| fs::rename(&draft, self.path(&job.id)));
+        if written.is_err() {
+            // On a disk that is full its room is what the next one needs.
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
         File::open(&self.folder)?.sync_all()
     }
 
@@ -88,6 +104,13 @@ impl Ledger {
     fn path(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.json"))
     }
+}
+
+fn write(draft: &Path, job: &JobRecord) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
+    file.write_all(&serde_json::to_vec_pretty(job)?)?;
+    file.sync_all()
 }
 
 fn read(path: &Path) -> Result<JobRecord, String> {
@@ -119,9 +142,11 @@ mod tests {
             user: Some("ann".to_owned()),
             engine: "ABCD".to_owned(),
             container: None,
+            opener: None,
             prefix: "dgaaaaaaaaaa-".to_owned(),
             images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
             began: 1,
+            ending: None,
             gone: None,
         }
     }

@@ -4,6 +4,7 @@
 //! the ledger knows of a job before the engine does; a job is forgotten when nothing of it can be left.
 
 pub mod ledger;
+mod process;
 mod reaper;
 mod sweep;
 
@@ -15,10 +16,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 use ledger::{JobRecord, Ledger};
+pub use process::ProcessId;
 pub use reaper::{Host, reap};
-
-/// For how long, in seconds, a container may still come that another process has asked for.
-const OPENING: u64 = 600;
+use sweep::Swept;
 
 /// As a power of two: what an engine does not let go is tried once a minute in the end.
 const MOST_PAUSES: u32 = 6;
@@ -29,6 +29,7 @@ pub struct Jobs {
     ledger: Ledger,
     dir: PathBuf,
     jobs: Mutex<BTreeMap<String, Job>>,
+    counts: Mutex<JobCounts>,
     /// Told when there is something for the reaper to look at.
     due: Notify,
 }
@@ -44,6 +45,16 @@ pub struct Job {
     /// Why it could not be ended yet, and how often that was tried.
     pub error: Option<String>,
     tries: u32,
+    /// Of it, by this process.
+    swept: Swept,
+}
+
+/// Since the process began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobCounts {
+    /// Of which nothing was left.
+    pub ended: u64,
+    pub removed: Swept,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +85,8 @@ impl Jobs {
         let (records, wrong) = ledger.read()?;
         let known = records.into_iter().map(|record| (record.id.clone(), Job::known(record)));
         let jobs = Mutex::new(known.collect());
-        Ok((Jobs { ledger, dir: dir.to_owned(), jobs, due: Notify::new() }, wrong))
+        let (dir, counts) = (dir.to_owned(), Mutex::default());
+        Ok((Jobs { ledger, dir, jobs, counts, due: Notify::new() }, wrong))
     }
 
     /// A job's folder, which its container has.
@@ -100,6 +112,9 @@ impl Jobs {
     pub fn bind(&self, id: &str, container: &str) -> Result<(), String> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
+        if !job.is_served() {
+            return Err(format!("job `{id}` was ended meanwhile"));
+        }
         let record = JobRecord { container: Some(container.to_owned()), ..job.record.clone() };
         self.put(&record)?;
         job.record = record;
@@ -122,12 +137,9 @@ impl Jobs {
 
     /// It is over: what is left of it is removed.
     pub fn end(&self, id: &str) -> Result<(), String> {
-        let mut jobs = self.lock();
-        let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
-        job.phase = JobPhase::Ending;
-        drop(jobs);
+        let is_known = self.ends(id);
         self.due.notify_one();
-        Ok(())
+        is_known.then_some(()).ok_or_else(|| format!("there is no job `{id}`"))
     }
 
     /// Nothing was made of it.
@@ -138,11 +150,19 @@ impl Jobs {
         }
     }
 
-    /// The reaper has seen that it is over.
-    fn ends(&self, id: &str) {
-        if let Some(job) = self.lock().get_mut(id) {
+    /// Written down first, for it must not be open again after a restart; gives whether there is such a job. Where the
+    /// ledger cannot be written it ends all the same.
+    fn ends(&self, id: &str) -> bool {
+        let mut jobs = self.lock();
+        let Some(job) = jobs.get_mut(id) else { return false };
+        if job.is_served() {
+            job.record.ending = Some(now());
             job.phase = JobPhase::Ending;
+            if let Err(error) = self.put(&job.record) {
+                tracing::error!(job = id, %error, "a job ends, and after a restart it would be open again");
+            }
         }
+        true
     }
 
     pub fn all(&self) -> Vec<Job> {
@@ -153,13 +173,27 @@ impl Jobs {
         self.lock().get(id).cloned()
     }
 
-    fn gone(&self, id: &str) -> Result<(), String> {
+    pub fn counts(&self) -> JobCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This was removed of it.
+    fn swept(&self, id: &str, swept: Swept) {
+        if let Some(job) = self.lock().get_mut(id) {
+            job.swept.add(swept);
+        }
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).removed.add(swept);
+    }
+
+    /// Nothing is left of it; gives what was removed, if that is news.
+    fn gone(&self, id: &str) -> Result<Option<Swept>, String> {
         let mut jobs = self.lock();
-        let Some(job) = jobs.get_mut(id) else { return Ok(()) };
+        let Some(job) = jobs.get_mut(id) else { return Ok(None) };
         let record = JobRecord { gone: Some(now()), ..job.record.clone() };
         self.put(&record)?;
         (job.record, job.phase, job.error, job.tries) = (record, JobPhase::Gone, None, 0);
-        Ok(())
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
+        Ok(Some(job.swept))
     }
 
     /// How many pauses there are to be before the next try.
@@ -186,15 +220,17 @@ impl Jobs {
 impl Job {
     /// As the ledger has it.
     fn known(record: JobRecord) -> Job {
-        // The process before may still make it, or the engine, which was asked to.
-        let may_come = record.container.is_none() && record.began + OPENING > now();
+        // The process before may still make it: until it has ended, its call goes on.
+        let may_come = record.container.is_none() && record.is_being_made();
         let phase = match record.gone {
             Some(_) => JobPhase::Gone,
+            None if record.ending.is_some() => JobPhase::Ending,
             None if may_come => JobPhase::Opening,
             None => JobPhase::Open,
         };
         let container = Arc::new(record.container.clone().map(OnceLock::from).unwrap_or_default());
-        Job { record, container, phase, is_here: false, error: None, tries: 0 }
+        let swept = Swept::default();
+        Job { record, container, phase, is_here: false, error: None, tries: 0, swept }
     }
 
     /// Whether the reaper is waited for.

@@ -26,6 +26,8 @@ use crate::wire::trail::Trail;
 const EVERY: Duration = Duration::from_secs(60);
 /// Between two tries to reach an engine that is away, and to remove what it does not let go.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at what a process before this one has begun.
+const PREDECESSOR: Duration = Duration::from_secs(5);
 /// For how long a job is remembered that is gone: a call that was under way may still make something.
 const REMEMBERED: u64 = 3600;
 
@@ -121,6 +123,8 @@ impl Reaper<'_> {
                 (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
                     || (may_be_its && action == "create")
             }
+            // Made by the process before: whoever is in it is served at once.
+            JobPhase::Opening if !job.is_here => text("/Type") == "container" && action == "create",
             _ => {
                 let is_its = job.record.container.as_deref() == Some(id);
                 is_its && matches!(action, "destroy" | "die")
@@ -178,7 +182,7 @@ impl Reaper<'_> {
                 {
                     on.remove_container(&late).await?;
                 }
-                let swept = sweep(on.engine, on.version, &job.record).await?;
+                let swept = self.swept(on, &job.record).await?;
                 if !swept.is_nothing() {
                     told(&job.record, swept, "what came late of a job is removed");
                 }
@@ -191,23 +195,37 @@ impl Reaper<'_> {
         if let Next::Ends = next {
             self.jobs.ends(id);
             self.host.close(id.clone()).await;
-            let swept = sweep(on.engine, on.version, &job.record).await?;
+            self.swept(on, &job.record).await?;
             remove_folder(&self.jobs.folder(id))?;
-            self.jobs.gone(id).map_err(anyhow::Error::msg)?;
-            told(&job.record, swept, "a job has ended");
+            if let Some(swept) = self.jobs.gone(id).map_err(anyhow::Error::msg)? {
+                told(&job.record, swept, "a job has ended");
+            }
         }
         Ok(next)
     }
 
-    /// Of a job whose container another process has asked for.
+    /// What was removed counts, also when something is left.
+    async fn swept(&self, on: &On<'_>, record: &JobRecord) -> anyhow::Result<Swept> {
+        let mut swept = Swept::default();
+        let result = sweep(on.engine, on.version, record, &mut swept).await;
+        self.jobs.swept(&record.id, swept);
+        result?;
+        Ok(swept)
+    }
+
+    /// Of a job whose container another process has asked for. When that has ended, nobody waits for it any more: one
+    /// that the engine still makes is removed when it comes.
     async fn has_come(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
-        match on.container_of(id, &self.jobs.folder(id)).await? {
-            Some(container) => self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?,
-            None if job.record.began + super::OPENING < now() => self.jobs.opened(id),
-            None => {}
-        }
-        Ok(Next::Stays)
+        let may_come = job.record.is_being_made();
+        Ok(match on.container_of(id, &self.jobs.folder(id)).await? {
+            Some(container) => {
+                self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?;
+                Next::Stays
+            }
+            None if may_come => Next::Later(PREDECESSOR),
+            None => Next::Ends,
+        })
     }
 
     async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {

@@ -17,16 +17,24 @@ const ROUNDS: usize = 8;
 
 /// How many of each kind were removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Swept {
-    pub(super) containers: usize,
-    pub(super) networks: usize,
-    pub(super) volumes: usize,
-    pub(super) images: usize,
+pub struct Swept {
+    pub containers: u64,
+    pub networks: u64,
+    pub volumes: u64,
+    /// Names of them: an image stays as long as it has others.
+    pub images: u64,
 }
 
 impl Swept {
     pub(super) fn is_nothing(&self) -> bool {
         *self == Swept::default()
+    }
+
+    pub(super) fn add(&mut self, more: Swept) {
+        self.containers += more.containers;
+        self.networks += more.networks;
+        self.volumes += more.volumes;
+        self.images += more.images;
     }
 }
 
@@ -41,16 +49,21 @@ pub(super) enum Left {
     Unread(String),
 }
 
-pub(super) async fn sweep(engine: &Engine, version: Minor, job: &JobRecord) -> Result<Swept, Left> {
-    let mut swept = Swept::default();
+/// What was removed is in `swept`, also when something is left.
+pub(super) async fn sweep(
+    engine: &Engine,
+    version: Minor,
+    job: &JobRecord,
+    swept: &mut Swept,
+) -> Result<(), Left> {
     let on = On { engine, version, trail: Trail::default() };
     let mut left = None;
     // In this order: what uses another goes first. What cannot go holds up nothing else.
-    swept.containers = on.all(Resource::Container, job, &mut left).await?;
-    swept.networks = on.all(Resource::Network, job, &mut left).await?;
-    swept.volumes = on.all(Resource::Volume, job, &mut left).await?;
-    swept.images = on.all(Resource::Image, job, &mut left).await?;
-    left.map_or(Ok(swept), Err)
+    on.all(Resource::Container, job, &mut swept.containers, &mut left).await?;
+    on.all(Resource::Network, job, &mut swept.networks, &mut left).await?;
+    on.all(Resource::Volume, job, &mut swept.volumes, &mut left).await?;
+    on.all(Resource::Image, job, &mut swept.images, &mut left).await?;
+    left.map_or(Ok(()), Err)
 }
 
 struct On<'e> {
@@ -64,21 +77,21 @@ impl On<'_> {
         &self,
         resource: Resource,
         job: &JobRecord,
+        removed: &mut u64,
         left: &mut Option<Left>,
-    ) -> Result<usize, Left> {
-        let mut removed = 0;
+    ) -> Result<(), Left> {
         for _ in 0..ROUNDS {
             let names = self.names(resource, job).await?;
-            let before = removed;
+            let before = *removed;
             for name in names {
                 match self.remove(resource, &name).await {
-                    Ok(()) => removed += 1,
+                    Ok(()) => *removed += 1,
                     Err(Left::Engine(error)) => return Err(error.into()),
                     Err(why) => *left = Some(why),
                 }
             }
-            if removed == before {
-                return Ok(removed);
+            if *removed == before {
+                return Ok(());
             }
         }
         Err(Left::Unread("there are more and more things".to_owned()))

@@ -10,9 +10,11 @@ fn record(id: &str) -> JobRecord {
         user: None,
         engine: "E".to_owned(),
         container: None,
+        opener: ProcessId::own(),
         prefix: format!("dg{id}-"),
         images: format!("r/dg{id}/"),
         began: now(),
+        ending: None,
         gone: None,
     }
 }
@@ -49,6 +51,56 @@ fn a_call_that_ended_without_a_container_leaves_a_job_that_is_looked_after() {
 }
 
 #[test]
+fn an_end_that_has_begun_is_one_after_a_restart_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(record("0a"), 2).unwrap();
+    here.bind("0a", "c").unwrap();
+    here.opened("0a");
+    here.end("0a").unwrap();
+    let after = jobs(dir.path()).get("0a").unwrap();
+    assert!(after.phase == JobPhase::Ending && !after.is_served() && after.is_due());
+    // What is gone does not end again.
+    here.gone("0a").unwrap();
+    here.end("0a").unwrap();
+    assert_eq!(here.get("0a").unwrap().phase, JobPhase::Gone);
+    assert!(here.end("0b").unwrap_err().contains("no job"));
+}
+
+#[test]
+fn a_container_that_comes_after_the_end_is_not_its_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(record("0a"), 2).unwrap();
+    here.end("0a").unwrap();
+    assert!(here.bind("0a", "c").unwrap_err().contains("ended"));
+    here.gone("0a").unwrap();
+    assert!(here.bind("0a", "c").unwrap_err().contains("ended"));
+}
+
+#[test]
+fn what_cannot_be_written_down_ends_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(record("0a"), 2).unwrap();
+    std::fs::remove_dir_all(dir.path().join("ledger")).unwrap();
+    std::fs::write(dir.path().join("ledger"), "").unwrap();
+    here.end("0a").unwrap();
+    assert_eq!(here.get("0a").unwrap().phase, JobPhase::Ending);
+    assert!(here.gone("0a").is_err());
+    assert_eq!(here.get("0a").unwrap().phase, JobPhase::Ending, "tried again");
+}
+
+#[test]
+fn a_create_whose_gateway_has_ended_is_waited_for_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(JobRecord { opener: None, ..record("0a") }, 2).unwrap();
+    let after = jobs(dir.path()).get("0a").unwrap();
+    assert!(after.phase == JobPhase::Open && after.is_due());
+}
+
+#[test]
 fn there_are_no_more_than_may_be_and_none_that_cannot_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let here = jobs(dir.path());
@@ -65,6 +117,7 @@ fn there_are_no_more_than_may_be_and_none_that_cannot_be_written() {
         ledger: Ledger::new(&dir.path().join("file/ledger")),
         dir: dir.path().to_owned(),
         jobs: Mutex::default(),
+        counts: Mutex::default(),
         due: Notify::new(),
     };
     assert!(nowhere.begin(record("0c"), 1).is_err());
@@ -93,4 +146,19 @@ fn what_is_gone_stays_gone_until_it_is_forgotten() {
     assert!(!jobs(dir.path()).get("0a").unwrap().is_served());
     here.forget("0a");
     assert!(here.all().is_empty() && jobs(dir.path()).all().is_empty());
+}
+
+#[test]
+fn what_was_removed_is_counted_in_every_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(record("0a"), 1).unwrap();
+    here.end("0a").unwrap();
+    here.swept("0a", Swept { containers: 2, images: 1, ..Swept::default() });
+    here.failed("0a", "a network is used");
+    here.swept("0a", Swept { networks: 1, ..Swept::default() });
+    let all = Swept { containers: 2, networks: 1, volumes: 0, images: 1 };
+    assert_eq!(here.gone("0a").unwrap(), Some(all));
+    let counts = here.counts();
+    assert_eq!((counts.ended, counts.removed), (1, all));
 }

@@ -20,7 +20,7 @@ use super::world::World;
 use crate::config::{Config, JobEnd, TemporaryListener};
 use crate::engine::Engine;
 use crate::job::ledger::JobRecord;
-use crate::job::{self, Host, Jobs};
+use crate::job::{self, Host, Jobs, ProcessId};
 use crate::policy::namespace::Namespaces;
 use crate::policy::{JobDeed, WantedJob};
 
@@ -58,9 +58,11 @@ impl World {
             user,
             engine,
             container: None,
+            opener: ProcessId::own(),
             prefix,
             images,
             began: job::now(),
+            ending: None,
             gone: None,
         };
         let most = self.config.jobs.most;

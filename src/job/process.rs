@@ -1,0 +1,73 @@
+//! A process of this machine, known again whatever is started meanwhile.
+//!
+//! The ledger holds whose call opens a job, and whose socket it is where that is no container. What must stay true: a
+//! process that ended is never taken for one that has its number now; what cannot be told has ended.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    pub pid: i32,
+    /// In clock ticks since the machine was started (field 22 of proc_pid_stat(5)).
+    start: u64,
+    /// Which start of the machine.
+    boot: String,
+}
+
+impl ProcessId {
+    /// None of one that is not there any more.
+    pub fn of(pid: i32) -> Option<ProcessId> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (state, start) = read(&stat)?;
+        // A zombie has ended, and only its parent has not looked.
+        (!matches!(state, "Z" | "X")).then_some(ProcessId { pid, start, boot })
+    }
+
+    pub fn own() -> Option<ProcessId> {
+        ProcessId::of(i32::try_from(std::process::id()).ok()?)
+    }
+
+    pub fn is_there(&self) -> bool {
+        ProcessId::of(self.pid).as_ref() == Some(self)
+    }
+}
+
+/// State and start. The second field is a name, and may have anything in it.
+fn read(stat: &str) -> Option<(&str, u64)> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_change_what_is_read() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
+        assert_eq!(read(&format!("5 (sh) {rest}")), Some(("S", 777)));
+        assert_eq!(read(&format!("5 (a) Z 9 (b) {rest}")), Some(("S", 777)));
+        assert_eq!(read("5 (sh) S 1 2"), None);
+        assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn one_that_ended_is_not_there_nor_is_another_with_its_number() {
+        let own = ProcessId::own().unwrap();
+        assert!(own.is_there());
+        assert!(!ProcessId { start: own.start + 1, ..own.clone() }.is_there());
+        assert!(!ProcessId { boot: "other".to_owned(), ..own }.is_there());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let known = ProcessId::of(pid);
+        child.wait().unwrap();
+        assert!(known.is_none_or(|known| !known.is_there()));
+        assert_eq!(ProcessId::of(pid), None);
+        assert_eq!(ProcessId::of(-1), None);
+    }
+}
