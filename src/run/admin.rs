@@ -20,10 +20,11 @@ use crate::cache::Cache;
 use crate::cache::stats::{Outcome, Sums};
 use crate::config::RuntimeListener;
 use crate::engine::Engine;
-use crate::job::{Job, Jobs};
+use crate::job::{Job, JobPhase, Jobs};
 use crate::listener::Socket;
 use crate::policy::temporary::FILE;
 use crate::telemetry::caches::CacheNumbers;
+use crate::telemetry::jobs::JobNumbers;
 use crate::telemetry::metrics::Metrics;
 
 /// A probe is not to wait as long as a call may.
@@ -125,7 +126,8 @@ impl AdminServer {
 impl AdminApi for AdminState {
     fn metrics(&self) -> String {
         let view = self.view.load();
-        self.metrics.render_with(view.caches.iter().map(|cache| numbers(cache)).collect())
+        let caches = view.caches.iter().map(|cache| numbers(cache)).collect();
+        self.metrics.render_with(caches, job_numbers(&self.jobs))
     }
 
     fn ready(&self) -> Later<'_, Vec<(String, Result<(), String>)>> {
@@ -198,6 +200,24 @@ fn report(open: &OpenListener) -> ListenerReport {
         name: open.label(),
         url: open.url(),
         like: open.runtime().map(|runtime| runtime.like.clone()),
+    }
+}
+
+/// What a scrape tells of jobs. What is gone is none any more.
+fn job_numbers(jobs: &Jobs) -> JobNumbers {
+    let (all, counts) = (jobs.all(), jobs.counts());
+    let is_in = |phase| all.iter().filter(|job| job.phase == phase).count() as u64;
+    let states = [JobPhase::Opening, JobPhase::Open, JobPhase::Ending];
+    JobNumbers {
+        jobs: states.iter().map(|phase| (phase.as_str(), is_in(*phase))).collect(),
+        failing: all.iter().filter(|job| job.error.is_some()).count() as u64,
+        ended: counts.ended,
+        removed: vec![
+            ("container", counts.removed.containers),
+            ("network", counts.removed.networks),
+            ("volume", counts.removed.volumes),
+            ("image", counts.removed.images),
+        ],
     }
 }
 
