@@ -59,6 +59,8 @@ struct Inner {
     /// How long the engine may be silent before it is asked whether it is alive.
     patience: Duration,
     versions: own::VersionCache,
+    /// Held while dockgate makes a network: older engines make two of one name for two that ask at once.
+    networks: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +101,8 @@ impl EngineError {
 
 impl Engine {
     pub fn new(address: Address, patience: Duration) -> Engine {
-        let versions = own::VersionCache::default();
-        let shared = Arc::new(Inner { address, patience, versions });
+        let (versions, networks) = Default::default();
+        let shared = Arc::new(Inner { address, patience, versions, networks });
         Engine { shared, pool: pool::Pool::default() }
     }
 
