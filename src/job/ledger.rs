@@ -28,6 +28,9 @@ pub struct JobRecord {
     /// The gateway whose call is to make it.
     #[serde(default)]
     pub opener: Option<ProcessId>,
+    /// Whose it is where that is no container.
+    #[serde(default)]
+    pub process: Option<JobProcess>,
     /// What the engine's names of the job's things begin with, and its names of the job's images.
     pub prefix: String,
     pub images: String,
@@ -40,7 +43,29 @@ pub struct JobRecord {
     pub gone: Option<u64>,
 }
 
+/// A process of the host: its job is over when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobProcess {
+    /// For people.
+    pub name: String,
+    /// Whose processes may use the socket.
+    pub uid: u32,
+    pub process: ProcessId,
+}
+
+impl JobProcess {
+    /// No two that are open have the same.
+    pub fn key(&self) -> (u32, &str) {
+        (self.uid, &self.name)
+    }
+}
+
 impl JobRecord {
+    /// Whether it is to have a container, and that is not known.
+    pub fn lacks_container(&self) -> bool {
+        self.container.is_none() && self.process.is_none()
+    }
+
     /// Whether the call that is to make its container may still run.
     pub fn is_being_made(&self) -> bool {
         self.opener.as_ref().is_some_and(ProcessId::is_there)
@@ -143,6 +168,7 @@ mod tests {
             engine: "ABCD".to_owned(),
             container: None,
             opener: None,
+            process: None,
             prefix: "dgaaaaaaaaaa-".to_owned(),
             images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
             began: 1,

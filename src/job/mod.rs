@@ -15,8 +15,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use crate::config::open_jobs_dir;
 use ledger::{JobRecord, Ledger};
-pub use process::ProcessId;
+pub use process::{ProcessId, uid_of};
 pub use reaper::{Host, reap};
 use sweep::Swept;
 
@@ -28,6 +29,7 @@ const MOST_PAUSES: u32 = 6;
 pub struct Jobs {
     ledger: Ledger,
     dir: PathBuf,
+    open_dir: PathBuf,
     jobs: Mutex<BTreeMap<String, Job>>,
     counts: Mutex<JobCounts>,
     /// Told when there is something for the reaper to look at.
@@ -85,13 +87,22 @@ impl Jobs {
         let (records, wrong) = ledger.read()?;
         let known = records.into_iter().map(|record| (record.id.clone(), Job::known(record)));
         let jobs = Mutex::new(known.collect());
-        let (dir, counts) = (dir.to_owned(), Mutex::default());
-        Ok((Jobs { ledger, dir, jobs, counts, due: Notify::new() }, wrong))
+        let (dir, open_dir) = (dir.to_owned(), open_jobs_dir(dir));
+        let (counts, due) = (Mutex::default(), Notify::new());
+        Ok((Jobs { ledger, dir, open_dir, jobs, counts, due }, wrong))
     }
 
-    /// A job's folder, which its container has.
-    pub fn folder(&self, id: &str) -> PathBuf {
-        crate::policy::temporary::folder(&self.dir, id)
+    /// The folder of a job's socket, which its containers have.
+    pub fn folder(&self, record: &JobRecord) -> PathBuf {
+        crate::policy::temporary::folder(self.dir_of(record), &record.id)
+    }
+
+    /// Where it is.
+    pub fn dir_of(&self, record: &JobRecord) -> &Path {
+        match record.process {
+            Some(_) => &self.open_dir,
+            None => &self.dir,
+        }
     }
 
     /// Written down: the engine may be asked for its container.
@@ -190,7 +201,13 @@ impl Jobs {
         let mut jobs = self.lock();
         let Some(job) = jobs.get_mut(id) else { return Ok(None) };
         let record = JobRecord { gone: Some(now()), ..job.record.clone() };
-        self.put(&record)?;
+        if self.put(&record).is_err() {
+            // On a disk that is full: nothing is left of it, and its own record makes room for the new one.
+            self.ledger.remove(id).map_err(|error| format!("the ledger is kept: {error}"))?;
+            if let Err(why) = self.put(&record) {
+                tracing::error!(job = id, "a job is gone, and after a restart forgotten: {why}");
+            }
+        }
         (job.record, job.phase, job.error, job.tries) = (record, JobPhase::Gone, None, 0);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
         Ok(Some(job.swept))
@@ -221,7 +238,7 @@ impl Job {
     /// As the ledger has it.
     fn known(record: JobRecord) -> Job {
         // The process before may still make it: until it has ended, its call goes on.
-        let may_come = record.container.is_none() && record.is_being_made();
+        let may_come = record.lacks_container() && record.is_being_made();
         let phase = match record.gone {
             Some(_) => JobPhase::Gone,
             None if record.ending.is_some() => JobPhase::Ending,
@@ -237,7 +254,7 @@ impl Job {
     fn is_due(&self) -> bool {
         match self.phase {
             JobPhase::Ending => self.error.is_none(),
-            JobPhase::Open => self.record.container.is_none(),
+            JobPhase::Open => self.record.lacks_container(),
             JobPhase::Opening | JobPhase::Gone => false,
         }
     }
@@ -246,6 +263,13 @@ impl Job {
     pub fn is_served(&self) -> bool {
         matches!(self.phase, JobPhase::Opening | JobPhase::Open)
     }
+}
+
+/// Ends the job of a process when that ends.
+pub async fn follow_process(jobs: Arc<Jobs>, record: JobRecord) {
+    let Some(of) = &record.process else { return };
+    process::ended(&of.process).await;
+    let _ = jobs.end(&record.id);
 }
 
 /// In seconds since 1970.

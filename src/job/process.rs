@@ -5,7 +5,11 @@
 
 use std::fs;
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+
+use crate::wire::io::watch;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -35,6 +39,28 @@ impl ProcessId {
     }
 }
 
+/// Whose a process is: its effective user.
+pub fn uid_of(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Until it has ended. Where that cannot be waited for, the reaper finds it.
+pub(super) async fn ended(process: &ProcessId) {
+    let handle = Pid::from_raw(process.pid).map(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK));
+    // Only of what is open nobody else can get the number.
+    if !process.is_there() {
+        return;
+    }
+    match handle.and_then(Result::ok).map(|fd| watch(fd, Interest::READABLE)) {
+        Some(Ok(watched)) => {
+            let _ = watched.readable().await;
+        }
+        _ => std::future::pending().await,
+    }
+}
+
 /// State and start. The second field is a name, and may have anything in it.
 fn read(stat: &str) -> Option<(&str, u64)> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -59,6 +85,7 @@ mod tests {
     #[test]
     fn one_that_ended_is_not_there_nor_is_another_with_its_number() {
         let own = ProcessId::own().unwrap();
+        assert_eq!(uid_of(own.pid), Some(rustix::process::geteuid().as_raw()));
         assert!(own.is_there());
         assert!(!ProcessId { start: own.start + 1, ..own.clone() }.is_there());
         assert!(!ProcessId { boot: "other".to_owned(), ..own }.is_there());

@@ -119,7 +119,7 @@ impl Reaper<'_> {
                 let is_own =
                     name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
                 // Any container that is made may be the one that it waited for.
-                let may_be_its = job.record.container.is_none() && text("/Type") == "container";
+                let may_be_its = job.record.lacks_container() && text("/Type") == "container";
                 (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
                     || (may_be_its && action == "create")
             }
@@ -177,8 +177,8 @@ impl Reaper<'_> {
             JobPhase::Open => self.is_over(on, job).await?,
             JobPhase::Gone => {
                 // Asked for by a call that was cut off, and made when the job was over already.
-                if job.record.container.is_none()
-                    && let Some(late) = on.container_of(id, &self.jobs.folder(id)).await?
+                if job.record.lacks_container()
+                    && let Some(late) = on.container_of(&job.record, self.jobs).await?
                 {
                     on.remove_container(&late).await?;
                 }
@@ -194,9 +194,11 @@ impl Reaper<'_> {
         };
         if let Next::Ends = next {
             self.jobs.ends(id);
-            self.host.close(id.clone()).await;
+            if job.error.is_none() {
+                self.host.close(id.clone()).await;
+            }
             self.swept(on, &job.record).await?;
-            remove_folder(&self.jobs.folder(id))?;
+            remove_folder(&self.jobs.folder(&job.record))?;
             if let Some(swept) = self.jobs.gone(id).map_err(anyhow::Error::msg)? {
                 told(&job.record, swept, "a job has ended");
             }
@@ -218,7 +220,7 @@ impl Reaper<'_> {
     async fn has_come(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
         let may_come = job.record.is_being_made();
-        Ok(match on.container_of(id, &self.jobs.folder(id)).await? {
+        Ok(match on.container_of(&job.record, self.jobs).await? {
             Some(container) => {
                 self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?;
                 Next::Stays
@@ -230,9 +232,12 @@ impl Reaper<'_> {
 
     async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
+        if let Some(of) = &job.record.process {
+            return Ok(if of.process.is_there() { Next::Stays } else { Next::Ends });
+        }
         let Some(container) = &job.record.container else {
             // Whoever made it has not heard of it, or was not there any more when it was made.
-            return match on.container_of(id, &self.jobs.folder(id)).await? {
+            return match on.container_of(&job.record, self.jobs).await? {
                 Some(container) => {
                     self.jobs.bind(id, &container).map_err(anyhow::Error::msg)?;
                     Ok(Next::Stays)
@@ -300,7 +305,8 @@ impl On<'_> {
 
     /// The container that was made with this job's folder. Others may have it from that one (`--volumes-from`): they have
     /// not the label, which no client can set.
-    async fn container_of(&self, id: &str, folder: &Path) -> anyhow::Result<Option<String>> {
+    async fn container_of(&self, job: &JobRecord, jobs: &Jobs) -> anyhow::Result<Option<String>> {
+        let (id, folder) = (&job.id, jobs.folder(job));
         let folder = folder.to_string_lossy();
         let filter = json!({ "volume": [folder], "label": [format!("{LABEL}={id}")] }).to_string();
         let list = self.look_up(Subject::List(Resource::Container, Some(&filter))).await?;

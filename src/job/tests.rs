@@ -11,6 +11,7 @@ fn record(id: &str) -> JobRecord {
         engine: "E".to_owned(),
         container: None,
         opener: ProcessId::own(),
+        process: None,
         prefix: format!("dg{id}-"),
         images: format!("r/dg{id}/"),
         began: now(),
@@ -87,8 +88,14 @@ fn what_cannot_be_written_down_ends_all_the_same() {
     std::fs::write(dir.path().join("ledger"), "").unwrap();
     here.end("0a").unwrap();
     assert_eq!(here.get("0a").unwrap().phase, JobPhase::Ending);
+    // Nor can it be taken out of there.
     assert!(here.gone("0a").is_err());
     assert_eq!(here.get("0a").unwrap().phase, JobPhase::Ending, "tried again");
+    // There is no room: it is gone all the same, for this process.
+    std::fs::remove_file(dir.path().join("ledger")).unwrap();
+    std::fs::create_dir_all(dir.path().join("ledger/0a.draft")).unwrap();
+    assert_eq!(here.gone("0a").unwrap(), Some(Swept::default()));
+    assert_eq!(here.get("0a").unwrap().phase, JobPhase::Gone);
 }
 
 #[test]
@@ -116,6 +123,7 @@ fn there_are_no_more_than_may_be_and_none_that_cannot_be_written() {
     let nowhere = Jobs {
         ledger: Ledger::new(&dir.path().join("file/ledger")),
         dir: dir.path().to_owned(),
+        open_dir: dir.path().to_owned(),
         jobs: Mutex::default(),
         counts: Mutex::default(),
         due: Notify::new(),
@@ -161,4 +169,36 @@ fn what_was_removed_is_counted_in_every_try() {
     assert_eq!(here.gone("0a").unwrap(), Some(all));
     let counts = here.counts();
     assert_eq!((counts.ended, counts.removed), (1, all));
+}
+
+#[test]
+fn a_job_of_a_process_has_no_container_to_wait_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    let process = ProcessId::own().unwrap();
+    let of = ledger::JobProcess { name: "tree".to_owned(), uid: 7, process };
+    here.begin(JobRecord { process: Some(of), ..record("0a") }, 1).unwrap();
+    here.opened("0a");
+    let job = here.get("0a").unwrap();
+    assert!(job.phase == JobPhase::Open && !job.is_due());
+    assert_eq!(here.folder(&job.record), dir.path().join("sockets-open/0a"));
+    assert_eq!(jobs(dir.path()).get("0a").unwrap().phase, JobPhase::Open);
+}
+
+#[tokio::test]
+async fn the_job_of_a_process_ends_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = Arc::new(jobs(dir.path()));
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let process = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
+    let of = ledger::JobProcess { name: "tree".to_owned(), uid: 7, process };
+    let job = here.begin(JobRecord { process: Some(of), ..record("0a") }, 1).unwrap();
+    here.opened("0a");
+    let following = tokio::spawn(follow_process(Arc::clone(&here), job.record));
+    tokio::task::yield_now().await;
+    assert_eq!(here.get("0a").unwrap().phase, JobPhase::Open);
+    child.kill().unwrap();
+    following.await.unwrap();
+    assert_eq!(here.get("0a").unwrap().phase, JobPhase::Ending);
+    child.wait().unwrap();
 }

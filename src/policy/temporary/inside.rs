@@ -10,6 +10,7 @@ use super::socket::{self, Sockets};
 use super::{LINKS, container_of, removed, too_many};
 use crate::api::doc::Value;
 use crate::api::{Endpoint, Row, Typed};
+use crate::auth::Peer;
 use crate::policy::{
     Answer, Context, Deed, Edit, Fact, Policy, Question, Reads, Reason, Verdict, edit,
 };
@@ -20,11 +21,13 @@ pub struct PeerInJob {
     job: String,
     /// The job's own container, once the engine has said its id.
     container: Arc<OnceLock<String>>,
+    /// Of a job that is no container's: the user whose processes on the host are of it.
+    owner: Option<u32>,
 }
 
 impl PeerInJob {
-    pub fn new(job: &str, container: &Arc<OnceLock<String>>) -> PeerInJob {
-        PeerInJob { job: job.to_owned(), container: Arc::clone(container) }
+    pub fn new(job: &str, container: &Arc<OnceLock<String>>, owner: Option<u32>) -> PeerInJob {
+        PeerInJob { job: job.to_owned(), container: Arc::clone(container), owner }
     }
 }
 
@@ -35,6 +38,11 @@ impl Policy for PeerInJob {
 
     fn request(&self, _: &Typed, cx: &Context<'_>) -> Verdict {
         let Some(peer) = cx.identity.container() else {
+            let is_owner =
+                |owner| matches!(cx.identity.peer(), Peer::Unix { uid, .. } if uid == owner);
+            if self.owner.is_some_and(is_owner) {
+                return Verdict::pass();
+            }
             let why = "this socket serves processes in containers of its job, and which one you are in is not known";
             return Verdict::deny(self.refused(why.to_owned()));
         };
