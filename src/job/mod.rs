@@ -169,6 +169,8 @@ impl Jobs {
         if job.is_served() {
             job.record.ending = Some(now());
             job.phase = JobPhase::Ending;
+            // What was wrong before, such as an engine that was away, holds up no end.
+            (job.error, job.tries) = (None, 0);
             if let Err(error) = self.put(&job.record) {
                 tracing::error!(job = id, %error, "a job ends, and after a restart it would be open again");
             }
@@ -211,6 +213,13 @@ impl Jobs {
         (job.record, job.phase, job.error, job.tries) = (record, JobPhase::Gone, None, 0);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
         Ok(Some(job.swept))
+    }
+
+    /// It was looked after.
+    fn succeeded(&self, id: &str) {
+        if let Some(job) = self.lock().get_mut(id) {
+            (job.error, job.tries) = (None, 0);
+        }
     }
 
     /// How many pauses there are to be before the next try.

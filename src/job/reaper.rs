@@ -153,8 +153,12 @@ impl Reaper<'_> {
                 continue;
             }
             match self.look_at(on, job).await {
-                Ok(Next::Later(later)) => next = next.min(later),
-                Ok(Next::Stays | Next::Ends) => {}
+                Ok(looked) => {
+                    self.jobs.succeeded(&job.record.id);
+                    if let Next::Later(later) = looked {
+                        next = next.min(later);
+                    }
+                }
                 Err(error) => {
                     let said = error.to_string();
                     // Once for each reason: it is tried again and again.
@@ -194,9 +198,7 @@ impl Reaper<'_> {
         };
         if let Next::Ends = next {
             self.jobs.ends(id);
-            if job.error.is_none() {
-                self.host.close(id.clone()).await;
-            }
+            self.host.close(id.clone()).await;
             self.swept(on, &job.record).await?;
             remove_folder(&self.jobs.folder(&job.record))?;
             if let Some(swept) = self.jobs.gone(id).map_err(anyhow::Error::msg)? {

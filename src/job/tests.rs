@@ -146,6 +146,21 @@ fn what_cannot_be_ended_is_tried_again_and_not_all_the_time() {
 }
 
 #[test]
+fn what_was_wrong_once_is_over_when_the_job_was_looked_after_and_holds_up_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = jobs(dir.path());
+    here.begin(record("0a"), 1).unwrap();
+    here.bind("0a", "c").unwrap();
+    here.opened("0a");
+    here.failed("0a", "the engine is away");
+    here.succeeded("0a");
+    assert_eq!(here.get("0a").unwrap().error, None);
+    here.failed("0a", "the engine is away");
+    here.end("0a").unwrap();
+    assert!(here.get("0a").unwrap().is_due());
+}
+
+#[test]
 fn what_is_gone_stays_gone_until_it_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let here = jobs(dir.path());

@@ -172,7 +172,7 @@ class Campaign:
         keeper = said.pop(self.keeper, {"state": "not there"})
         wrong = [f"left {thing}" for thing in sorted(things - self.before)] + [f"lost {thing}" for thing in sorted(self.before - things)]
         wrong += [f"job {job['id']} is {job['state']}: {job.get('error')}" for job in said.values() if job["state"] != "gone" or job.get("error")]
-        if keeper["state"] != "open":
+        if keeper["state"] != "open" or keeper.get("error"):
             wrong.append(f"the keeper is {keeper}")
         wrong += [f"folder {one.name}" for one in rig.jobs_dir.iterdir() if one.name != self.keeper]
         if self.keeper not in records:
