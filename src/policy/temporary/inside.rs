@@ -10,7 +10,6 @@ use super::socket::{self, Sockets};
 use super::{LINKS, container_of, removed, too_many};
 use crate::api::doc::Value;
 use crate::api::{Endpoint, Row, Typed};
-use crate::auth::Peer;
 use crate::policy::{
     Answer, Context, Deed, Edit, Fact, Policy, Question, Reads, Reason, Verdict, edit,
 };
@@ -38,9 +37,7 @@ impl Policy for PeerInJob {
 
     fn request(&self, _: &Typed, cx: &Context<'_>) -> Verdict {
         let Some(peer) = cx.identity.container() else {
-            let is_owner =
-                |owner| matches!(cx.identity.peer(), Peer::Unix { uid, .. } if uid == owner);
-            if self.owner.is_some_and(is_owner) {
+            if self.owner.is_some() && cx.identity.uid() == self.owner {
                 return Verdict::pass();
             }
             let why = "this socket serves processes in containers of its job, and which one you are in is not known";
