@@ -5,6 +5,7 @@ A client in a job is a child of ours in the cgroup of the job's container: by th
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -112,6 +113,10 @@ def enter(pid):
 class Rig:
     def __init__(self, engine, ledger="8m"):
         self.index, self.bin = ENGINES[engine]
+        # one run of an engine at a time, for the names are fixed
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self.lock = open(CACHE / f"jobs-{self.index}.lock", "a")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.ledger = ledger  # the size of its disk: small, for it is to be full at times
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="dgj.", dir="/tmp"))
         self.dir, self.state, self.jobs_dir = self.work / "e", self.work / "state", self.work / "jobs"
