@@ -50,6 +50,8 @@ caching_proxy() { as_root env PATH="$PATH" tests/cache/run.sh "$@"; }
 step caching_proxy "$tier"
 registries() { as_root env PATH="$PATH" tests/registry/run.sh "$@"; }
 step registries "$tier"
+jobs_on_engines() { as_root env PATH="$PATH" tests/jobs/run.sh "$1"; }
+step jobs_on_engines "$tier"
 attack_vectors() { as_root env PATH="$PATH" tests/vectors/run.py --tier "$1"; }
 step attack_vectors "$tier"
 

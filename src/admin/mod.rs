@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::config::RuntimeListener;
+pub use jobs::OpenJob;
 use report::{JobReport, ListenerReport};
 
 /// Probes and scrapes are short; more than this at once is somebody's mistake.
@@ -61,8 +62,11 @@ pub trait AdminApi: Send + Sync + 'static {
     /// Closes one that was opened so.
     fn close_listener(&self, name: String) -> Later<'_, Result<String, String>>;
 
-    /// Containers that have a socket of their own.
+    /// Containers and processes that have a socket of their own.
     fn jobs(&self) -> Vec<JobReport>;
+
+    /// Opens one for a process of the host.
+    fn open_job(&self, job: OpenJob) -> Later<'_, Result<JobReport, String>>;
 
     /// Removes what was made through the socket of this one, and closes it.
     fn end_job(&self, id: &str) -> Result<(), String>;
@@ -91,8 +95,8 @@ pub async fn serve(
             () = stop.cancelled() => return Ok(()),
             Some(_) = open.join_next() => {}
             accepted = socket.accept(), if open.len() < MOST_CONNECTIONS => match accepted {
-                Ok(stream) => {
-                    open.spawn(connection(stream, is_unix, Arc::clone(&state)));
+                Ok((stream, asker)) => {
+                    open.spawn(connection((stream, asker), is_unix, Arc::clone(&state)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin socket cannot accept");
@@ -104,9 +108,14 @@ pub async fn serve(
 }
 
 /// One request: a scrape each few seconds needs no connection kept.
-async fn connection(stream: Box<dyn Duplex>, is_unix: bool, state: Arc<dyn AdminApi>) {
-    let service = service_fn(move |request| {
+async fn connection(
+    (stream, asker): (Box<dyn Duplex>, Option<Asker>),
+    is_unix: bool,
+    state: Arc<dyn AdminApi>,
+) {
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let state = Arc::clone(&state);
+        request.extensions_mut().insert(asker);
         async move { Ok::<_, std::convert::Infallible>(route::answer(request, is_unix, state).await) }
     });
     let served = http1::Builder::new()
@@ -120,6 +129,12 @@ async fn connection(stream: Box<dyn Duplex>, is_unix: bool, state: Arc<dyn Admin
         Ok(Err(error)) => tracing::debug!(%error, "an admin connection broke off"),
         Err(_) => tracing::debug!("an admin connection took too long"),
     }
+}
+
+/// Who asks on the Unix socket, as the kernel says.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    uid: u32,
 }
 
 enum Socket {
@@ -142,10 +157,14 @@ impl Socket {
         TcpListener::from_std(socket).map(Socket::Tcp)
     }
 
-    async fn accept(&self) -> io::Result<Box<dyn Duplex>> {
+    async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Option<Asker>)> {
         Ok(match self {
-            Socket::Unix(socket) => Box::new(socket.accept().await?.0),
-            Socket::Tcp(socket) => Box::new(socket.accept().await?.0),
+            Socket::Unix(socket) => {
+                let stream = socket.accept().await?.0;
+                let asker = stream.peer_cred().ok().map(|of| Asker { uid: of.uid() });
+                (Box::new(stream), asker)
+            }
+            Socket::Tcp(socket) => (Box::new(socket.accept().await?.0), None),
         })
     }
 }

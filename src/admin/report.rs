@@ -174,7 +174,7 @@ pub struct JobsReport {
     pub jobs: Vec<JobReport>,
 }
 
-/// A container that has a Docker socket of its own.
+/// A container, or a process of the host, that has a Docker socket of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct JobReport {
     pub id: String,
@@ -182,7 +182,12 @@ pub struct JobReport {
     pub state: String,
     pub listener: String,
     pub user: Option<String>,
-    pub container: Option<String>,
+    pub containers: Vec<String>,
+    /// Of one that is no container's: what it is called, and whose process it ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
     pub socket: String,
     /// In seconds since 1970.
     pub began: u64,

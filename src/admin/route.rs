@@ -43,7 +43,7 @@ pub(super) async fn answer(
         "/readyz" if reads => ready(&*state).await,
         "/metrics" if reads => metrics(&head, &*state),
         listeners::PATH => listeners::answer(&head, is_unix, state).await,
-        jobs::PATH => jobs::answer(&head, is_unix, &state),
+        jobs::PATH => jobs::answer(&head, is_unix, state).await,
         "/reload" if !is_unix => unix_only("/reload"),
         "/reload" if head.method == Method::POST => reload(state).await,
         "/healthz" | "/readyz" | "/metrics" => not_allowed("GET, HEAD"),

@@ -48,12 +48,21 @@ impl AdminApi for Fake {
             state: "open".to_owned(),
             listener: "ci".to_owned(),
             user: None,
-            container: None,
+            containers: Vec::new(),
+            name: None,
+            pid: None,
             socket: format!("/run/{id}/docker.sock"),
             began: 0,
             error: None,
         };
         vec![known("0a")]
+    }
+
+    fn open_job(&self, job: OpenJob) -> Later<'_, Result<JobReport, String>> {
+        let mut opened = self.jobs().remove(0);
+        (opened.name, opened.pid) = (Some(job.name), Some(job.pid));
+        opened.user = Some(job.asker.to_string());
+        Box::pin(async { self.complaint.clone().map_or(Ok(opened), Err) })
     }
 
     fn end_job(&self, id: &str) -> Result<(), String> {
@@ -319,7 +328,26 @@ fn jobs_are_seen_and_ended_on_the_unix_socket_only() {
     assert!(delete("id=0a").contains("job `0a` ends"));
     assert!(delete("id=0b").starts_with("HTTP/1.1 422"));
     assert!(delete("").starts_with("HTTP/1.1 400"));
-    assert!(unix.post("/jobs").starts_with("HTTP/1.1 405"));
     let tcp = Served::new(false, Fake::default());
     assert!(tcp.get("/jobs").starts_with("HTTP/1.1 403"));
+    assert!(tcp.post("/jobs?name=a&pid=1").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn a_job_is_opened_for_a_process_and_the_kernel_says_by_whom() {
+    let unix = Served::new(true, Fake::default());
+    let opened = unix.post("/jobs?name=tree-1&pid=7&policy=p");
+    let own = format!("\"user\":\"{}\"", rustix::process::geteuid().as_raw());
+    assert!(opened.starts_with("HTTP/1.1 200") && opened.contains("\"pid\":7"), "{opened}");
+    assert!(opened.contains("\"name\":\"tree-1\"") && opened.contains(&own), "{opened}");
+    for wrong in
+        ["pid=7", "name=a", "name=a&pid=x", "name=a&pid=0", "name=a%20b&pid=7", "name=&pid=7"]
+    {
+        assert_eq!(status(&unix.post(&format!("/jobs?{wrong}"))), "400", "{wrong}");
+    }
+    let refusing =
+        Served::new(true, Fake { complaint: Some("none".to_owned()), ..Fake::default() });
+    assert_eq!(status(&refusing.post("/jobs?name=a&pid=7")), "422");
+    let ending = Served::new(true, Fake { draining: true, ..Fake::default() });
+    assert_eq!(status(&ending.post("/jobs?name=a&pid=7")), "503");
 }

@@ -162,6 +162,14 @@ impl Identity {
         self.0.peer
     }
 
+    /// Whose process the caller is, where the kernel says so.
+    pub fn uid(&self) -> Option<u32> {
+        match self.0.peer {
+            Peer::Unix { uid, .. } => Some(uid),
+            Peer::Tcp(_) | Peer::Unknown => None,
+        }
+    }
+
     /// The client's verified certificate and what it sent with it, in DER, the leaf first.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
         self.0.certificates.iter().map(|one| &**one)

@@ -237,7 +237,7 @@ impl Authentication {
 
     /// Everybody is the one whose job it is: who may come in is for its policies to say.
     pub fn of_job(owner: &str) -> Authentication {
-        Authentication::one_user("job", owner)
+        Authentication::one_user(JOB, owner)
     }
 
     fn one_user(method: &str, user: &str) -> Authentication {
@@ -247,6 +247,11 @@ impl Authentication {
             authenticators: vec![(method.into(), authenticator)],
             ..Authentication::default()
         }
+    }
+
+    /// Whether it is for policies to say who is let in, by the callers' processes.
+    pub fn is_by_process(&self) -> bool {
+        self.authenticators.first().is_some_and(|(method, _)| &**method == JOB)
     }
 
     /// Whether anybody is let in, without a name.
@@ -334,6 +339,9 @@ impl Authentication {
         })
     }
 }
+
+/// How those who use the socket of a job are recognised.
+const JOB: &str = "job";
 
 /// Recognises everybody as one user.
 #[derive(Debug)]

@@ -65,6 +65,13 @@ pub struct Jobs {
     pub most: usize,
 }
 
+/// Where the sockets of jobs are that are no container's: beside `jobs.dir`, which only root can look into.
+pub fn open_jobs_dir(jobs: &Path) -> PathBuf {
+    let mut path = jobs.as_os_str().to_owned();
+    path.push("-open");
+    path.into()
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
     /// `unix://…`, `tcp://…` or `tls://…`; `engine::Address` reads it.

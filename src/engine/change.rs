@@ -94,13 +94,15 @@ impl Engine {
         })
     }
 
-    /// Makes a network of a create body in JSON.
+    /// Makes a network of a create body in JSON, one after the other.
     pub async fn create_network(
         &self,
         version: Minor,
         body: &str,
         trail: &Trail,
     ) -> Result<Changed, EngineError> {
+        let turn = tokio::time::timeout(self.patience(), self.shared.networks.lock()).await;
+        let _turn = turn.map_err(|_| self.silent())?;
         let line = format!("POST /v1.{version}/networks/create");
         let body = Some(("application/json", body.as_bytes()));
         Ok(match self.change(&line, body, trail).await? {

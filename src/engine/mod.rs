@@ -62,6 +62,8 @@ struct Inner {
     patience: Duration,
     versions: own::VersionCache,
     watch: watch::Watch,
+    /// Held while dockgate makes a network: older engines make two of one name for two that ask at once.
+    networks: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,9 +104,8 @@ impl EngineError {
 
 impl Engine {
     pub fn new(address: Address, patience: Duration) -> Engine {
-        let versions = own::VersionCache::default();
-        let watch = watch::Watch::default();
-        let shared = Arc::new(Inner { address, patience, versions, watch });
+        let (versions, watch, networks) = Default::default();
+        let shared = Arc::new(Inner { address, patience, versions, watch, networks });
         Engine { shared, pool: pool::Pool::default() }
     }
 

@@ -187,6 +187,10 @@ impl Service for ListenerHandle {
     fn serve(self: Arc<Self>, incoming: Incoming) -> Serving {
         let Incoming { stream, peer, generation, permit } = incoming;
         let caller = Caller::new(peer, stream.certificates());
+        if self.state.load().authentication.is_by_process() {
+            // By its pid, while that is most likely its own still.
+            caller.container();
+        }
         Box::pin(connection(self, stream, caller, generation, permit))
     }
 

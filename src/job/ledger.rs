@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::process::ProcessId;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRecord {
     pub id: String,
@@ -27,13 +29,56 @@ pub struct JobRecord {
     /// What its containers have in common, where it may have several.
     #[serde(default)]
     pub group: Option<String>,
+    /// The gateway whose call is to make it.
+    #[serde(default)]
+    pub opener: Option<ProcessId>,
+    /// Whose it is where that is no container.
+    #[serde(default)]
+    pub process: Option<JobProcess>,
     /// What the engine's names of the job's things begin with, and its names of the job's images.
     pub prefix: String,
     pub images: String,
     /// In seconds since 1970.
     pub began: u64,
+    /// When its end began: it is never open again, whatever becomes of its container.
+    #[serde(default)]
+    pub ending: Option<u64>,
     /// When all of it was gone; it is kept for what may still come of calls that were under way.
     pub gone: Option<u64>,
+}
+
+/// A process of the host: its job is over when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobProcess {
+    /// For people.
+    pub name: String,
+    /// Whose processes may use the socket.
+    pub uid: u32,
+    pub process: ProcessId,
+}
+
+impl JobProcess {
+    /// No two that are open have the same.
+    pub fn key(&self) -> (u32, &str) {
+        (self.uid, &self.name)
+    }
+}
+
+impl JobRecord {
+    /// Whether it is to have a container, and that is not known.
+    pub fn lacks_container(&self) -> bool {
+        self.containers.is_empty() && self.process.is_none()
+    }
+
+    /// Whether there can be containers of it that are not known.
+    pub fn may_have_more(&self) -> bool {
+        self.lacks_container() || self.group.is_some()
+    }
+
+    /// Whether the call that is to make its container may still run.
+    pub fn is_being_made(&self) -> bool {
+        self.opener.as_ref().is_some_and(ProcessId::is_there)
+    }
 }
 
 #[derive(Debug)]
@@ -74,11 +119,12 @@ impl Ledger {
     pub fn put(&self, job: &JobRecord) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let draft = self.folder.join(format!("{}.draft", job.id));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(&serde_json::to_vec_pretty(job)?)?;
-        file.sync_all()?;
-        fs::rename(&draft, self.path(&job.id))?;
+        let written = write(&draft, job).and_then(|()| fs::rename(&draft, self.path(&job.id)));
+        if written.is_err() {
+            // On a disk that is full its room is what the next one needs.
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
         File::open(&self.folder)?.sync_all()
     }
 
@@ -92,6 +138,13 @@ impl Ledger {
     fn path(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.json"))
     }
+}
+
+fn write(draft: &Path, job: &JobRecord) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
+    file.write_all(&serde_json::to_vec_pretty(job)?)?;
+    file.sync_all()
 }
 
 fn read(path: &Path) -> Result<JobRecord, String> {
@@ -124,9 +177,12 @@ mod tests {
             engine: "ABCD".to_owned(),
             containers: Vec::new(),
             group: None,
+            opener: None,
+            process: None,
             prefix: "dgaaaaaaaaaa-".to_owned(),
             images: "127.0.0.1:9/dgaaaaaaaaaa/".to_owned(),
             began: 1,
+            ending: None,
             gone: None,
         }
     }

@@ -4,23 +4,24 @@
 //! the ledger knows of a job before the engine does; a job is forgotten when nothing of it can be left.
 
 pub mod ledger;
+mod process;
 mod reaper;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use crate::config::open_jobs_dir;
 use crate::policy::WantedJob;
 use crate::policy::temporary::Members;
 use ledger::{JobRecord, Ledger};
+pub use process::{ProcessId, uid_of};
 pub use reaper::{Host, reap};
-
-/// For how long, in seconds, a container may still come that another process has asked for.
-const OPENING: u64 = 600;
+use sweep::Swept;
 
 /// As a power of two: what an engine does not let go is tried once a minute in the end.
 const MOST_PAUSES: u32 = 6;
@@ -30,7 +31,9 @@ const MOST_PAUSES: u32 = 6;
 pub struct Jobs {
     ledger: Ledger,
     dir: PathBuf,
+    open_dir: PathBuf,
     jobs: Mutex<BTreeMap<String, Job>>,
+    counts: Mutex<JobCounts>,
     /// Told when there is something for the reaper to look at.
     due: Notify,
 }
@@ -48,6 +51,16 @@ pub struct Job {
     /// Why it could not be ended yet, and how often that was tried.
     pub error: Option<String>,
     tries: u32,
+    /// Of it, by this process.
+    swept: Swept,
+}
+
+/// Since the process began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobCounts {
+    /// Of which nothing was left.
+    pub ended: u64,
+    pub removed: Swept,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +102,22 @@ impl Jobs {
         let (records, wrong) = ledger.read()?;
         let known = records.into_iter().map(|record| (record.id.clone(), Job::known(record)));
         let jobs = Mutex::new(known.collect());
-        Ok((Jobs { ledger, dir: dir.to_owned(), jobs, due: Notify::new() }, wrong))
+        let (dir, open_dir) = (dir.to_owned(), open_jobs_dir(dir));
+        let (counts, due) = (Mutex::default(), Notify::new());
+        Ok((Jobs { ledger, dir, open_dir, jobs, counts, due }, wrong))
     }
 
-    /// A job's folder, which its container has.
-    pub fn folder(&self, id: &str) -> PathBuf {
-        crate::policy::temporary::folder(&self.dir, id)
+    /// The folder of a job's socket, which its containers have.
+    pub fn folder(&self, record: &JobRecord) -> PathBuf {
+        crate::policy::temporary::folder(self.dir_of(record), &record.id)
+    }
+
+    /// Where it is.
+    pub fn dir_of(&self, record: &JobRecord) -> &Path {
+        match record.process {
+            Some(_) => &self.open_dir,
+            None => &self.dir,
+        }
     }
 
     /// Written down: the engine may be asked for its container.
@@ -144,6 +167,9 @@ impl Jobs {
     pub fn bind(&self, id: &str, container: &str) -> Result<(), String> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
+        if !job.is_served() {
+            return Err(format!("job `{id}` was ended meanwhile"));
+        }
         if !job.members.has(container) {
             let mut record = job.record.clone();
             record.containers.push(container.to_owned());
@@ -170,7 +196,7 @@ impl Jobs {
     pub fn end(&self, id: &str) -> Result<(), String> {
         let mut jobs = self.lock();
         let job = jobs.get_mut(id).ok_or_else(|| format!("there is no job `{id}`"))?;
-        job.phase = JobPhase::Ending;
+        self.end_now(job);
         drop(jobs);
         self.due.notify_one();
         Ok(())
@@ -188,11 +214,24 @@ impl Jobs {
     fn ends(&self, seen: &Job) -> bool {
         let mut jobs = self.lock();
         let Some(job) = jobs.get_mut(&seen.record.id) else { return false };
-        let is_as_seen = job.calls.is_empty() && job.record.containers == seen.record.containers;
-        if is_as_seen || job.phase == JobPhase::Ending {
-            job.phase = JobPhase::Ending;
+        if job.calls.is_empty() && job.record.containers == seen.record.containers {
+            self.end_now(job);
         }
         job.phase == JobPhase::Ending
+    }
+
+    /// Written down first, for it must not be open again after a restart. Where the ledger cannot be written it ends all
+    /// the same.
+    fn end_now(&self, job: &mut Job) {
+        if job.is_served() {
+            job.record.ending = Some(now());
+            job.phase = JobPhase::Ending;
+            // What was wrong before, such as an engine that was away, holds up no end.
+            (job.error, job.tries) = (None, 0);
+            if let Err(error) = self.put(&job.record) {
+                tracing::error!(job = job.record.id, %error, "a job ends, and after a restart it would be open again");
+            }
+        }
     }
 
     /// Of its containers these are gone, and others are there.
@@ -212,13 +251,40 @@ impl Jobs {
         self.lock().get(id).cloned()
     }
 
-    fn gone(&self, id: &str) -> Result<(), String> {
+    pub fn counts(&self) -> JobCounts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This was removed of it.
+    fn swept(&self, id: &str, swept: Swept) {
+        if let Some(job) = self.lock().get_mut(id) {
+            job.swept.add(swept);
+        }
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).removed.add(swept);
+    }
+
+    /// Nothing is left of it; gives what was removed, if that is news.
+    fn gone(&self, id: &str) -> Result<Option<Swept>, String> {
         let mut jobs = self.lock();
-        let Some(job) = jobs.get_mut(id) else { return Ok(()) };
+        let Some(job) = jobs.get_mut(id) else { return Ok(None) };
         let record = JobRecord { gone: Some(now()), ..job.record.clone() };
-        self.put(&record)?;
+        if self.put(&record).is_err() {
+            // On a disk that is full: nothing is left of it, and its own record makes room for the new one.
+            self.ledger.remove(id).map_err(|error| format!("the ledger is kept: {error}"))?;
+            if let Err(why) = self.put(&record) {
+                tracing::error!(job = id, "a job is gone, and after a restart forgotten: {why}");
+            }
+        }
         (job.record, job.phase, job.error, job.tries) = (record, JobPhase::Gone, None, 0);
-        Ok(())
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
+        Ok(Some(job.swept))
+    }
+
+    /// It was looked after.
+    fn succeeded(&self, id: &str) {
+        if let Some(job) = self.lock().get_mut(id) {
+            (job.error, job.tries) = (None, 0);
+        }
     }
 
     /// How many pauses there are to be before the next try.
@@ -254,23 +320,24 @@ impl Jobs {
 impl Job {
     /// As the ledger has it.
     fn known(record: JobRecord) -> Job {
-        // The process before may still make it, or the engine, which was asked to.
-        let may_come = record.containers.is_empty() && record.began + OPENING > now();
+        // The process before may still make it: until it has ended, its call goes on.
+        let may_come = record.lacks_container() && record.is_being_made();
         let phase = match record.gone {
             Some(_) => JobPhase::Gone,
+            None if record.ending.is_some() => JobPhase::Ending,
             None if may_come => JobPhase::Opening,
             None => JobPhase::Open,
         };
         let members = Members::of(&record.containers);
-        let calls = BTreeSet::new();
-        Job { record, members, phase, is_here: false, calls, error: None, tries: 0 }
+        let (calls, swept) = Default::default();
+        Job { record, members, phase, is_here: false, calls, error: None, tries: 0, swept }
     }
 
     /// Whether the reaper is waited for.
     fn is_due(&self) -> bool {
         match self.phase {
             JobPhase::Ending => self.error.is_none(),
-            JobPhase::Open => self.record.containers.is_empty() || self.record.group.is_some(),
+            JobPhase::Open => self.record.may_have_more(),
             JobPhase::Opening | JobPhase::Gone => false,
         }
     }
@@ -279,6 +346,13 @@ impl Job {
     pub fn is_served(&self) -> bool {
         matches!(self.phase, JobPhase::Opening | JobPhase::Open)
     }
+}
+
+/// Ends the job of a process when that ends.
+pub async fn follow_process(jobs: Arc<Jobs>, record: JobRecord) {
+    let Some(of) = &record.process else { return };
+    process::ended(&of.process).await;
+    let _ = jobs.end(&record.id);
 }
 
 /// In seconds since 1970.

@@ -26,6 +26,8 @@ use crate::wire::trail::Trail;
 const EVERY: Duration = Duration::from_secs(60);
 /// Between two tries to reach an engine that is away, and to remove what it does not let go.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at what a process before this one has begun.
+const PREDECESSOR: Duration = Duration::from_secs(5);
 /// For how long a job is remembered that is gone: a call that was under way may still make something.
 const REMEMBERED: u64 = 3600;
 
@@ -117,10 +119,12 @@ impl Reaper<'_> {
                 let is_own =
                     name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
                 // Any container that is made may be the one that it waited for.
-                let may_be_its = may_have_more(&job.record) && text("/Type") == "container";
+                let may_be_its = job.record.may_have_more() && text("/Type") == "container";
                 (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
                     || (may_be_its && action == "create")
             }
+            // Made by the process before: whoever is in it is served at once.
+            JobPhase::Opening if !job.is_here => text("/Type") == "container" && action == "create",
             _ => {
                 let is_its = job.members.has(id);
                 is_its && matches!(action, "destroy" | "die")
@@ -149,8 +153,12 @@ impl Reaper<'_> {
                 continue;
             }
             match self.look_at(on, job).await {
-                Ok(Next::Later(later)) => next = next.min(later),
-                Ok(Next::Stays | Next::Ends) => {}
+                Ok(looked) => {
+                    self.jobs.succeeded(&job.record.id);
+                    if let Next::Later(later) = looked {
+                        next = next.min(later);
+                    }
+                }
                 Err(error) => {
                     let said = error.to_string();
                     // Once for each reason: it is tried again and again.
@@ -173,10 +181,10 @@ impl Reaper<'_> {
             JobPhase::Open => self.is_over(on, job).await?,
             JobPhase::Gone => {
                 // Asked for by a call that was cut off, and made when the job was over already.
-                for late in on.others_of(&job.record, &self.jobs.folder(id)).await? {
+                for late in on.others_of(&job.record, self.jobs).await? {
                     on.remove_container(&late).await?;
                 }
-                let swept = sweep(on.engine, on.version, &job.record).await?;
+                let swept = self.swept(on, &job.record).await?;
                 if !swept.is_nothing() {
                     told(&job.record, swept, "what came late of a job is removed");
                 }
@@ -191,26 +199,39 @@ impl Reaper<'_> {
                 return Ok(Next::Stays);
             }
             self.host.close(id.clone()).await;
-            let swept = sweep(on.engine, on.version, &job.record).await?;
-            remove_folder(&self.jobs.folder(id))?;
-            self.jobs.gone(id).map_err(anyhow::Error::msg)?;
-            told(&job.record, swept, "a job has ended");
+            self.swept(on, &job.record).await?;
+            remove_folder(&self.jobs.folder(&job.record))?;
+            if let Some(swept) = self.jobs.gone(id).map_err(anyhow::Error::msg)? {
+                told(&job.record, swept, "a job has ended");
+            }
         }
         Ok(next)
     }
 
-    /// Of a job whose container another process has asked for.
+    /// What was removed counts, also when something is left.
+    async fn swept(&self, on: &On<'_>, record: &JobRecord) -> anyhow::Result<Swept> {
+        let mut swept = Swept::default();
+        let result = sweep(on.engine, on.version, record, &mut swept).await;
+        self.jobs.swept(&record.id, swept);
+        result?;
+        Ok(swept)
+    }
+
+    /// Of a job whose container another process has asked for. When that has ended, nobody waits for it any more: one
+    /// that the engine still makes is removed when it comes.
     async fn has_come(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
-        let id = &job.record.id;
-        let found = self.bind_others(on, job).await?;
-        if !found && job.record.began + super::OPENING < now() {
-            self.jobs.opened(id);
-        }
-        Ok(Next::Stays)
+        Ok(match self.bind_others(on, job).await? {
+            true => Next::Stays,
+            false if job.record.is_being_made() => Next::Later(PREDECESSOR),
+            false => Next::Ends,
+        })
     }
 
     async fn is_over(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
         let id = &job.record.id;
+        if let Some(of) = &job.record.process {
+            return Ok(if of.process.is_there() { Next::Stays } else { Next::Ends });
+        }
         // Whoever made one has not heard of it, or was not there any more when it was made.
         if self.bind_others(on, job).await? {
             return Ok(Next::Stays);
@@ -237,7 +258,7 @@ impl Reaper<'_> {
     /// Whether there are containers of it that nobody has told of.
     async fn bind_others(&self, on: &On<'_>, job: &Job) -> anyhow::Result<bool> {
         let id = &job.record.id;
-        let others = on.others_of(&job.record, &self.jobs.folder(id)).await?;
+        let others = on.others_of(&job.record, self.jobs).await?;
         for container in &others {
             self.jobs.bind(id, container).map_err(anyhow::Error::msg)?;
         }
@@ -255,11 +276,6 @@ impl Next {
             (Next::Ends, Next::Ends) => Next::Ends,
         }
     }
-}
-
-/// Whether there can be containers of it that the ledger has not.
-fn may_have_more(job: &JobRecord) -> bool {
-    job.containers.is_empty() || job.group.is_some()
 }
 
 /// Whether nothing can come of it any more.
@@ -311,11 +327,12 @@ impl On<'_> {
 
     /// The containers that were made with this job's folder, besides those that are known. Others may have it from one of
     /// those (`--volumes-from`): they have not the label, which no client can set.
-    async fn others_of(&self, job: &JobRecord, folder: &Path) -> anyhow::Result<Vec<String>> {
-        if !may_have_more(job) {
+    async fn others_of(&self, job: &JobRecord, jobs: &Jobs) -> anyhow::Result<Vec<String>> {
+        if !job.may_have_more() {
             return Ok(Vec::new());
         }
-        let (id, folder) = (&job.id, folder.to_string_lossy());
+        let (id, folder) = (&job.id, jobs.folder(job));
+        let folder = folder.to_string_lossy();
         let filter = json!({ "volume": [folder], "label": [format!("{LABEL}={id}")] }).to_string();
         let list = self.look_up(Subject::List(Resource::Container, Some(&filter))).await?;
         let all = list.as_ref().and_then(Json::as_array).into_iter().flatten();

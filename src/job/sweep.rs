@@ -17,16 +17,24 @@ const ROUNDS: usize = 8;
 
 /// How many of each kind were removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Swept {
-    pub(super) containers: usize,
-    pub(super) networks: usize,
-    pub(super) volumes: usize,
-    pub(super) images: usize,
+pub struct Swept {
+    pub containers: u64,
+    pub networks: u64,
+    pub volumes: u64,
+    /// Names of them: an image stays as long as it has others.
+    pub images: u64,
 }
 
 impl Swept {
     pub(super) fn is_nothing(&self) -> bool {
         *self == Swept::default()
+    }
+
+    pub(super) fn add(&mut self, more: Swept) {
+        self.containers += more.containers;
+        self.networks += more.networks;
+        self.volumes += more.volumes;
+        self.images += more.images;
     }
 }
 
@@ -41,16 +49,21 @@ pub(super) enum Left {
     Unread(String),
 }
 
-pub(super) async fn sweep(engine: &Engine, version: Minor, job: &JobRecord) -> Result<Swept, Left> {
-    let mut swept = Swept::default();
+/// What was removed is in `swept`, also when something is left.
+pub(super) async fn sweep(
+    engine: &Engine,
+    version: Minor,
+    job: &JobRecord,
+    swept: &mut Swept,
+) -> Result<(), Left> {
     let on = On { engine, version, trail: Trail::default() };
     let mut left = None;
     // In this order: what uses another goes first. What cannot go holds up nothing else.
-    swept.containers = on.all(Resource::Container, job, &mut left).await?;
-    swept.networks = on.all(Resource::Network, job, &mut left).await?;
-    swept.volumes = on.all(Resource::Volume, job, &mut left).await?;
-    swept.images = on.all(Resource::Image, job, &mut left).await?;
-    left.map_or(Ok(swept), Err)
+    on.all(Resource::Container, job, &mut swept.containers, &mut left).await?;
+    on.all(Resource::Network, job, &mut swept.networks, &mut left).await?;
+    on.all(Resource::Volume, job, &mut swept.volumes, &mut left).await?;
+    on.all(Resource::Image, job, &mut swept.images, &mut left).await?;
+    left.map_or(Ok(()), Err)
 }
 
 struct On<'e> {
@@ -64,28 +77,32 @@ impl On<'_> {
         &self,
         resource: Resource,
         job: &JobRecord,
+        removed: &mut u64,
         left: &mut Option<Left>,
-    ) -> Result<usize, Left> {
-        let mut removed = 0;
+    ) -> Result<(), Left> {
         for _ in 0..ROUNDS {
             let names = self.names(resource, job).await?;
-            let before = removed;
-            for name in names {
-                match self.remove(resource, &name).await {
-                    Ok(()) => removed += 1,
+            let before = *removed;
+            for (name, id) in names {
+                match self.remove(resource, &name, &id).await {
+                    Ok(()) => *removed += 1,
                     Err(Left::Engine(error)) => return Err(error.into()),
                     Err(why) => *left = Some(why),
                 }
             }
-            if removed == before {
-                return Ok(removed);
+            if *removed == before {
+                return Ok(());
             }
         }
         Err(Left::Unread("there are more and more things".to_owned()))
     }
 
-    /// Its things of one kind, by the names that the engine has.
-    async fn names(&self, resource: Resource, job: &JobRecord) -> Result<Vec<String>, Left> {
+    /// Its things of one kind: the names that the engine has, and what each is removed by.
+    async fn names(
+        &self,
+        resource: Resource,
+        job: &JobRecord,
+    ) -> Result<Vec<(String, String)>, Left> {
         let prefix = match resource {
             Resource::Image => &job.images,
             _ => &job.prefix,
@@ -103,11 +120,13 @@ impl On<'_> {
             Inspected::Failed(why) => return Err(Left::Unread(why)),
         };
         // Once more, whatever the engine makes of filters.
-        let is_own = |name: &&str| !prefix.is_empty() && name.starts_with(prefix.as_str());
-        let mut names: Vec<String> =
-            names_in(resource, &list).filter(is_own).map(str::to_owned).collect();
+        let own = names_in(resource, &list)
+            .filter(|(name, _)| !prefix.is_empty() && name.starts_with(prefix.as_str()));
+        let mut names: Vec<(String, String)> =
+            own.map(|(name, id)| (name.to_owned(), id.to_owned())).collect();
         if resource == Resource::Volume {
-            names.extend(self.nameless_volumes(job).await?);
+            let nameless = self.nameless_volumes(job).await?;
+            names.extend(nameless.into_iter().map(|name| (name.clone(), name)));
         }
         Ok(names)
     }
@@ -124,9 +143,9 @@ impl On<'_> {
         }
     }
 
-    async fn remove(&self, resource: Resource, name: &str) -> Result<(), Left> {
+    async fn remove(&self, resource: Resource, name: &str, id: &str) -> Result<(), Left> {
         // Of an image that is used by others its name goes, and the image stays (`ImageDelete` of moby).
-        let removed = self.engine.remove(self.version, resource, name, &self.trail).await?;
+        let removed = self.engine.remove(self.version, resource, id, &self.trail).await?;
         let what = match resource {
             Resource::Container => "container",
             Resource::Network => "network",
@@ -137,20 +156,26 @@ impl On<'_> {
     }
 }
 
-/// The names in a list of the engine's: of a container its own, of an image all of them.
-fn names_in(resource: Resource, list: &Json) -> Box<dyn Iterator<Item = &str> + '_> {
+/// The names in a list of the engine's, of a container its own, of an image all of them; and what each is removed by.
+fn names_in(resource: Resource, list: &Json) -> Box<dyn Iterator<Item = (&str, &str)> + '_> {
     let items = list.get("Volumes").unwrap_or(list).as_array().into_iter().flatten();
+    let same = |name| (name, name);
     match resource {
         Resource::Container => Box::new(items.filter_map(move |one| {
             let names = texts(one.get("Names"));
-            names.into_iter().map(without_slash).find(|name| !name.contains('/'))
+            names.into_iter().map(without_slash).find(|name| !name.contains('/')).map(same)
+        })),
+        // Before 28 two that are made at once may have one name, and by that none of them can be removed.
+        Resource::Network => Box::new(items.filter_map(|one| {
+            let text = |key| one.get(key).and_then(Json::as_str);
+            Some((text("Name")?, text("Id")?))
         })),
         Resource::Image => Box::new(items.flat_map(move |one| {
             let (tags, digests) = (texts(one.get("RepoTags")), texts(one.get("RepoDigests")));
             // A digest is a name of its own only where there is no tag: it goes with the last of them.
-            if tags.is_empty() { digests } else { tags }
+            if tags.is_empty() { digests } else { tags }.into_iter().map(same)
         })),
-        _ => Box::new(items.filter_map(|one| one.get("Name")?.as_str())),
+        _ => Box::new(items.filter_map(move |one| one.get("Name")?.as_str().map(same))),
     }
 }
 
@@ -187,13 +212,16 @@ mod tests {
     #[test]
     fn names_are_those_of_the_things_themselves() {
         let names = |resource, list: &Json| -> Vec<String> {
-            names_in(resource, list).map(str::to_owned).collect()
+            names_in(resource, list).map(|(name, _)| name.to_owned()).collect()
         };
         let containers = json!([{ "Names": ["/dga-b/alias", "/dga-web"] }, { "Names": null }]);
         assert_eq!(names(Resource::Container, &containers), ["dga-web"]);
         assert_eq!(names(Resource::Volume, &json!({ "Volumes": [{ "Name": "v" }] })), ["v"]);
         assert_eq!(names(Resource::Volume, &json!({ "Volumes": null })), [""; 0]);
-        assert_eq!(names(Resource::Network, &json!([{ "Name": "n" }])), ["n"]);
+        // Two of one name, where the engine has let them be made.
+        let networks = json!([{ "Name": "n", "Id": "i" }, { "Name": "n", "Id": "j" }]);
+        let ids: Vec<_> = names_in(Resource::Network, &networks).collect();
+        assert_eq!(ids, [("n", "i"), ("n", "j")]);
         let images = json!([
             { "RepoTags": ["r/a:1", "r/b:1"], "RepoDigests": ["r/a@sha256:00"] },
             { "RepoTags": null, "RepoDigests": ["r/c@sha256:01"] },

@@ -12,18 +12,20 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::{Command, Commands};
+use super::jobs::process_job;
 use super::open_listeners::OpenListener;
 use super::world::World;
 use crate::admin::report::{JobReport, ListenerReport};
-use crate::admin::{self, AdminApi, Later};
+use crate::admin::{self, AdminApi, Later, OpenJob};
 use crate::cache::Cache;
 use crate::cache::stats::{Outcome, Sums};
 use crate::config::RuntimeListener;
 use crate::engine::Engine;
-use crate::job::{Job, Jobs};
+use crate::job::{Job, JobPhase, Jobs};
 use crate::listener::Socket;
 use crate::policy::temporary::FILE;
 use crate::telemetry::caches::CacheNumbers;
+use crate::telemetry::jobs::JobNumbers;
 use crate::telemetry::metrics::Metrics;
 
 /// A probe is not to wait as long as a call may.
@@ -125,7 +127,8 @@ impl AdminServer {
 impl AdminApi for AdminState {
     fn metrics(&self) -> String {
         let view = self.view.load();
-        self.metrics.render_with(view.caches.iter().map(|cache| numbers(cache)).collect())
+        let caches = view.caches.iter().map(|cache| numbers(cache)).collect();
+        self.metrics.render_with(caches, job_numbers(&self.jobs))
     }
 
     fn ready(&self) -> Later<'_, Vec<(String, Result<(), String>)>> {
@@ -154,17 +157,18 @@ impl AdminApi for AdminState {
     }
 
     fn jobs(&self) -> Vec<JobReport> {
-        let report = |job: Job| JobReport {
-            socket: self.jobs.folder(&job.record.id).join(FILE).display().to_string(),
-            state: job.phase.as_str().to_owned(),
-            id: job.record.id,
-            listener: job.record.listener,
-            user: job.record.user,
-            container: job.record.containers.into_iter().next(),
-            began: job.record.began,
-            error: job.error,
-        };
-        self.jobs.all().into_iter().map(report).collect()
+        self.jobs.all().into_iter().map(|job| job_report(&self.jobs, job)).collect()
+    }
+
+    fn open_job(&self, wanted: OpenJob) -> Later<'_, Result<JobReport, String>> {
+        Box::pin(async move {
+            let engine = self.view.load().engine.for_another_worker();
+            let (record, policy) = process_job(&engine, wanted).await?;
+            let id = record.id.clone();
+            self.commands.give(Command::OpenJob(Box::new(record), policy)).await?;
+            let opened = self.jobs.get(&id).map(|job| job_report(&self.jobs, job));
+            opened.ok_or_else(|| "it has ended already".to_owned())
+        })
     }
 
     fn end_job(&self, id: &str) -> Result<(), String> {
@@ -198,6 +202,40 @@ fn report(open: &OpenListener) -> ListenerReport {
         name: open.label(),
         url: open.url(),
         like: open.runtime().map(|runtime| runtime.like.clone()),
+    }
+}
+
+fn job_report(jobs: &Jobs, job: Job) -> JobReport {
+    let process = job.record.process.as_ref();
+    JobReport {
+        socket: jobs.folder(&job.record).join(FILE).display().to_string(),
+        state: job.phase.as_str().to_owned(),
+        name: process.map(|of| of.name.clone()),
+        pid: process.map(|of| of.process.pid),
+        id: job.record.id,
+        listener: job.record.listener,
+        user: job.record.user,
+        containers: job.record.containers,
+        began: job.record.began,
+        error: job.error,
+    }
+}
+
+/// What a scrape tells of jobs. What is gone is none any more.
+fn job_numbers(jobs: &Jobs) -> JobNumbers {
+    let (all, counts) = (jobs.all(), jobs.counts());
+    let is_in = |phase| all.iter().filter(|job| job.phase == phase).count() as u64;
+    let states = [JobPhase::Opening, JobPhase::Open, JobPhase::Ending];
+    JobNumbers {
+        jobs: states.iter().map(|phase| (phase.as_str(), is_in(*phase))).collect(),
+        failing: all.iter().filter(|job| job.error.is_some()).count() as u64,
+        ended: counts.ended,
+        removed: vec![
+            ("container", counts.removed.containers),
+            ("network", counts.removed.networks),
+            ("volume", counts.removed.volumes),
+            ("image", counts.removed.images),
+        ],
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::RuntimeListener;
 use crate::gateway::{Control, Told};
 use crate::job::Jobs;
+use crate::job::ledger::JobRecord;
 use crate::policy::JobDeed;
 
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) enum Command {
     /// The listener of this name, which was opened at run time.
     Close(String),
     Job(JobDeed),
+    /// A socket for a process of the host, by the policy of this name or the only one.
+    OpenJob(Box<JobRecord>, Option<String>),
     /// The socket of this job.
     CloseJob(String),
 }

@@ -3,6 +3,7 @@
 //! `commands` says what is to be done; `job` looks after what is over. What must stay true: a job is in the ledger before
 //! its socket listens, and its socket listens before the engine is asked for its container.
 
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -17,12 +18,15 @@ use super::inherit::Inherited;
 use super::open_listeners::Wanted;
 use super::plan::{ListenerPlan, temporary};
 use super::world::World;
+use crate::admin::OpenJob;
+use crate::api::endpoint::NEWEST;
 use crate::config::{Config, JobEnd, TemporaryListener};
-use crate::engine::Engine;
-use crate::job::ledger::JobRecord;
-use crate::job::{self, Host, Jobs, Rest};
+use crate::engine::{Engine, Inspected, Subject};
+use crate::job::ledger::{JobProcess, JobRecord};
+use crate::job::{self, Host, Jobs, ProcessId, Rest};
 use crate::policy::namespace::Namespaces;
 use crate::policy::{JobDeed, WantedJob};
+use crate::wire::trail::Trail;
 
 impl World {
     pub(super) fn job(&mut self, deed: JobDeed) -> anyhow::Result<String> {
@@ -44,8 +48,7 @@ impl World {
                 }
                 // The engine has made nothing, and nobody could use its socket.
                 self.close_job(&id);
-                let _ = std::fs::remove_dir_all(self.jobs.folder(&id));
-                self.jobs.forget(&id);
+                self.forget_job(&id);
                 Ok(format!("job `{id}` has not begun"))
             }
         }
@@ -72,25 +75,73 @@ impl World {
             engine,
             containers: Vec::new(),
             group,
+            opener: ProcessId::own(),
+            process: None,
             prefix,
             images,
             began: job::now(),
+            ending: None,
             gone: None,
         };
+        self.begin_job(record)
+    }
+
+    /// Of a process of the host; the policy, and what its namespace is called, are added here.
+    pub(super) fn open_process_job(
+        &mut self,
+        record: JobRecord,
+        policy: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let is_same = |job: &job::Job| {
+            let (one, other) = (record.process.as_ref(), job.record.process.as_ref());
+            job.is_served() && one.map(JobProcess::key) == other.map(JobProcess::key)
+        };
+        if let Some(taken) = self.jobs.all().iter().find(|job| is_same(job)) {
+            anyhow::bail!("job `{}` of this user has that name already", taken.record.id);
+        }
+        let policy = policy_for(&self.config, policy).map_err(anyhow::Error::msg)?;
+        let settings = temporary(&self.config, &policy)?;
+        let id = record.id.clone();
+        let (prefix, images) = namespace(settings, &id)?.prefixes(&namespace_of(&id));
+        let record = JobRecord { policy, prefix, images, ..record };
+        let said = self.begin_job(record.clone())?;
+        self.jobs.opened(&id);
+        self.follow_process(record);
+        Ok(said)
+    }
+
+    /// Until this process drains.
+    pub(super) fn follow_process(&self, record: JobRecord) {
+        if record.process.is_some() {
+            let (drain, jobs) = (self.drain.child_token(), Arc::clone(&self.jobs));
+            tokio::spawn(async move {
+                drain.run_until_cancelled(job::follow_process(jobs, record)).await;
+            });
+        }
+    }
+
+    fn begin_job(&mut self, record: JobRecord) -> anyhow::Result<String> {
+        let id = record.id.clone();
         let most = self.config.jobs.most;
         let job = self.jobs.begin(record, most).map_err(anyhow::Error::msg)?;
         match self.listen_for(&job) {
             Ok(()) => Ok(id),
             Err(error) => {
-                let _ = std::fs::remove_dir_all(self.jobs.folder(&id));
-                self.jobs.forget(&id);
+                self.forget_job(&id);
                 Err(error)
             }
         }
     }
 
+    fn forget_job(&self, id: &str) {
+        if let Some(job) = self.jobs.get(id) {
+            let _ = std::fs::remove_dir_all(self.jobs.folder(&job.record));
+        }
+        self.jobs.forget(id);
+    }
+
     fn listen_for(&mut self, job: &job::Job) -> anyhow::Result<()> {
-        make_folder(&self.jobs, &job.record.id)?;
+        make_folder(&self.jobs, &job.record)?;
         let plan = ListenerPlan::of_job(&self.config, &self.jobs, job)?;
         let address = self.engine.address().clone();
         let wanted = vec![Wanted::listener(plan)];
@@ -125,14 +176,82 @@ pub(super) fn namespace(settings: &TemporaryListener, id: &str) -> anyhow::Resul
     Ok(Namespaces::fixed("namespace", &settings.namespace, &namespace_of(id))?)
 }
 
+/// What is written of a job for a process, and the policy that was named for it: who asks for one must be root, or the
+/// user whose process it is.
+pub(super) async fn process_job(
+    engine: &Engine,
+    wanted: OpenJob,
+) -> Result<(JobRecord, Option<String>), String> {
+    let OpenJob { name, policy, pid, asker } = wanted;
+    let gone = || format!("there is no process {pid}");
+    let process = ProcessId::of(pid).ok_or_else(gone)?;
+    let uid = job::uid_of(pid).ok_or_else(gone)?;
+    if asker != 0 && asker != uid {
+        return Err(format!(
+            "process {pid} is another user's, and only root may open a job for it"
+        ));
+    }
+    let trail = Trail::default();
+    let version = engine.versions(&trail).await.map_err(|error| error.to_string())?;
+    let version = version.newest.min(NEWEST);
+    let info = engine.look_up(version, Subject::Info, &trail).await;
+    let engine = match info.map_err(|error| error.to_string())? {
+        Inspected::Json(info) => info.get("ID").and_then(|id| id.as_str()).map(str::to_owned),
+        Inspected::Nothing | Inspected::Failed(_) => None,
+    };
+    let engine = engine.filter(|id| !id.is_empty());
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| "the kernel gives no random bytes")?;
+    let record = JobRecord {
+        id: format!("{:016x}", u64::from_be_bytes(random)),
+        policy: String::new(),
+        listener: "-".to_owned(),
+        user: Some(uid.to_string()),
+        engine: engine.ok_or("the engine does not say which it is")?,
+        containers: Vec::new(),
+        group: None,
+        opener: None,
+        process: Some(JobProcess { name, uid, process }),
+        prefix: String::new(),
+        images: String::new(),
+        began: job::now(),
+        ending: None,
+        gone: None,
+    };
+    Ok((record, policy))
+}
+
+/// The `[policy.NAME]` that says what holds in jobs: the one of this name, or the only one.
+pub(super) fn policy_for(config: &Config, name: Option<&str>) -> Result<String, String> {
+    let policies = config.listeners.iter().flat_map(|listener| &listener.policies);
+    let all = policies.filter(|policy| policy.temporary().is_some()).map(|policy| &*policy.name);
+    let all: BTreeSet<&str> = all.filter(|one| name.is_none_or(|name| name == *one)).collect();
+    match (all.len(), all.first(), name) {
+        (1, Some(one), _) => Ok((*one).to_owned()),
+        (_, _, Some(name)) => {
+            Err(format!("no listener has a policy `{name}` of kind `temporary-listener`"))
+        }
+        (0, ..) => {
+            Err("no listener has a policy of kind `temporary-listener`, which says what holds"
+                .to_owned())
+        }
+        _ => {
+            let all: Vec<&str> = all.into_iter().collect();
+            Err(format!("there are several policies. hint: `--policy`, one of {}", all.join(", ")))
+        }
+    }
+}
+
 /// The folder of a job's socket, which anybody in its container may look into.
-pub(super) fn make_folder(jobs: &Jobs, id: &str) -> anyhow::Result<()> {
-    let folder = jobs.folder(id);
+pub(super) fn make_folder(jobs: &Jobs, job: &JobRecord) -> anyhow::Result<()> {
+    let folder = jobs.folder(job);
     let make = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
     // The folders of all jobs are nobody's way to any of them: the engine binds each by itself.
     let all = folder.parent().unwrap_or(Path::new("/"));
     let made = all.parent().map_or(Ok(()), |around| make(around, 0o755));
-    let made = made.and_then(|()| make(all, 0o700)).and_then(|()| make(&folder, 0o755));
+    // Those of processes everybody may come to, and it is the socket's file that lets them in.
+    let mode = if job.process.is_some() { 0o711 } else { 0o700 };
+    let made = made.and_then(|()| make(all, mode)).and_then(|()| make(&folder, 0o755));
     made.with_context(|| format!("`{}` cannot be made", folder.display()))
 }
 

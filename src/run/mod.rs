@@ -118,6 +118,7 @@ async fn live(
     }
     world.own_files();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    world.jobs.all().into_iter().for_each(|job| world.follow_process(job.record));
     let host = JobHost::new(&world);
     let reaping = world.drain.child_token();
     tokio::spawn(job::reap(Arc::clone(&world.jobs), Arc::clone(&host) as _, reaping));
@@ -187,6 +188,7 @@ fn obey(
             return opened;
         }
         Command::Job(deed) => world.job(deed),
+        Command::OpenJob(record, policy) => world.open_process_job(*record, policy.as_deref()),
         Command::CloseJob(id) => Ok(world.close_job(&id)),
     };
     match &result {
@@ -252,7 +254,7 @@ fn known_jobs(config: &Config) -> anyhow::Result<Arc<Jobs>> {
         read.with_context(|| format!("the ledger `{}` cannot be read", ledger.display()))?;
     wrong.iter().for_each(|what| tracing::error!("what the ledger tells is no job: {what}"));
     for job in jobs.all().iter().filter(|job| job.is_served()) {
-        jobs::make_folder(&jobs, &job.record.id)?;
+        jobs::make_folder(&jobs, &job.record)?;
     }
     Ok(Arc::new(jobs))
 }

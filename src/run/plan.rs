@@ -153,11 +153,17 @@ impl ListenerPlan {
     pub(super) fn of_job(whole: &Config, jobs: &Jobs, job: &Job) -> anyhow::Result<ListenerPlan> {
         let record = &job.record;
         let settings = temporary(whole, &record.policy)?;
-        let path = jobs.folder(&record.id).join(FILE);
+        let path = jobs.folder(record).join(FILE);
+        let owner = record.process.as_ref().map(|of| of.uid);
         let config = config::Listener {
             name: jobs::listener_of(&record.id),
             // Whoever is in the container may use it: by their processes they are known.
-            bind: config::Bind::Unix { path, mode: 0o666, owner: None, group: None },
+            bind: config::Bind::Unix {
+                path,
+                mode: if owner.is_some() { 0o600 } else { 0o666 },
+                owner,
+                group: None,
+            },
             tls: None,
             auth: Vec::new(),
             policies: settings.policies.clone(),
@@ -167,10 +173,14 @@ impl ListenerPlan {
             insecure: false,
         };
         let plan = ListenerPlan::of(whole, &config, &mut Authenticators::default())?;
-        let members = job.members.clone();
-        let of_listener = Surroundings::of(whole, &config);
-        let around = Surroundings { gives_sockets: true, members, ..of_listener };
-        let mut links = vec![Link::new(Box::new(PeerInJob::new(&record.id, &job.members)))];
+        let around = Surroundings {
+            gives_sockets: true,
+            jobs: jobs.dir_of(record).to_owned(),
+            members: job.members.clone(),
+            ..Surroundings::of(whole, &config)
+        };
+        let peers = PeerInJob::new(&record.id, &job.members, owner);
+        let mut links = vec![Link::new(Box::new(peers))];
         links.extend(self::links(&config, &around)?);
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
         let mounts = OwnMounts::new(&record.id, &job.members, &sockets);

@@ -18,6 +18,7 @@ pub use super::tally::{Open, Tally};
 
 use super::access;
 use super::caches::{self, CacheNumbers};
+use super::jobs::{self, JobNumbers};
 use super::page::Page;
 use super::process::Process;
 use super::record::Stage;
@@ -88,13 +89,13 @@ impl Metrics {
 
     /// OpenMetrics 1.0.
     pub fn render(&self) -> String {
-        self.render_with(Vec::new())
+        self.render_with(Vec::new(), JobNumbers::default())
     }
 
-    /// With the numbers of the caches, which are counted elsewhere.
-    pub fn render_with(&self, caches: Vec<CacheNumbers>) -> String {
+    /// With the numbers of the caches and of jobs, which are counted elsewhere.
+    pub fn render_with(&self, caches: Vec<CacheNumbers>, jobs: JobNumbers) -> String {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Scrape { inner: Arc::clone(&self.0), caches }));
+        registry.register_collector(Box::new(Scrape { inner: Arc::clone(&self.0), caches, jobs }));
         let mut out = String::with_capacity(16 * 1024);
         match text::encode(&mut out, &registry) {
             Ok(()) => out,
@@ -128,6 +129,7 @@ pub fn plain(openmetrics: &str) -> String {
 struct Scrape {
     inner: Arc<Inner>,
     caches: Vec<CacheNumbers>,
+    jobs: JobNumbers,
 }
 
 impl Collector for Scrape {
@@ -142,6 +144,7 @@ impl Collector for Scrape {
         put_calls(&mut page, &sums)?;
         put_connections(&mut page, &sums, &self.caches)?;
         caches::put(&mut page, &self.caches)?;
+        jobs::put(&mut page, &self.jobs)?;
         self.inner.put_gateway(&mut page)?;
         put_process(&mut page, &Process::look())
     }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod caches;
 pub mod diagnostics;
+pub mod jobs;
 pub mod metrics;
 mod page;
 pub mod printable;

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Bind, Config, Listener};
+use crate::config::{Bind, Config, Jobs, Listener, open_jobs_dir};
 use crate::policy::temporary::Members;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,8 @@ impl Surroundings {
         let sockets = config.listeners.iter().map(|one| &one.bind).chain(&config.admin);
         let ours = sockets.filter_map(socket).map(Path::to_owned);
         let files = config.files().into_iter().map(absolute);
-        let jobs = [config.jobs.dir.clone(), config.jobs.ledger.clone()];
+        let Jobs { dir, ledger, .. } = &config.jobs;
+        let jobs = [dir.clone(), open_jobs_dir(dir), ledger.clone()];
         let fixed = FORBIDDEN.iter().map(PathBuf::from);
         Surroundings {
             shares_host,

@@ -18,11 +18,13 @@ use crate::policy::{
 pub struct PeerInJob {
     job: String,
     members: Members,
+    /// Of a job that is no container's: the user whose processes on the host are of it.
+    owner: Option<u32>,
 }
 
 impl PeerInJob {
-    pub fn new(job: &str, members: &Members) -> PeerInJob {
-        PeerInJob { job: job.to_owned(), members: members.clone() }
+    pub fn new(job: &str, members: &Members, owner: Option<u32>) -> PeerInJob {
+        PeerInJob { job: job.to_owned(), members: members.clone(), owner }
     }
 }
 
@@ -33,6 +35,9 @@ impl Policy for PeerInJob {
 
     fn request(&self, _: &Typed, cx: &Context<'_>) -> Verdict {
         let Some(peer) = cx.identity.container() else {
+            if self.owner.is_some() && cx.identity.uid() == self.owner {
+                return Verdict::pass();
+            }
             let why = "this socket serves processes in containers of its job, and which one you are in is not known";
             return Verdict::deny(self.refused(why.to_owned()));
         };

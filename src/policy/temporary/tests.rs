@@ -189,7 +189,7 @@ fn what_stands_behind_it_is_refused_by_check() {
 /// A caller in a container, on the socket of a job.
 fn in_job(peer: Option<&str>, knows: Option<&str>) -> bool {
     let own = Members::of(&["own".to_owned()]);
-    let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", &own)))]);
+    let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", &own, None)))]);
     let identity = Identity::imagined_as(
         Some("ann"),
         Vec::new(),

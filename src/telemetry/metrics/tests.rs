@@ -74,3 +74,18 @@ fn plain_text_calls_a_counter_as_its_samples_and_has_nothing_of_openmetrics() {
     let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(samples(&open), samples(&text));
 }
+
+#[test]
+fn jobs_are_counted_by_their_state_and_what_was_removed_of_them_by_its_kind() {
+    let jobs = JobNumbers {
+        jobs: vec![("open", 3), ("ending", 1)],
+        failing: 1,
+        ended: 7,
+        removed: vec![("volume", 5)],
+    };
+    let text = Metrics::new().render_with(Vec::new(), jobs);
+    has(&text, "dockgate_jobs{state=\"open\"} 3");
+    has(&text, "dockgate_jobs_failing 1");
+    has(&text, "dockgate_jobs_ended_total 7");
+    has(&text, "dockgate_jobs_removed_total{kind=\"volume\"} 5");
+}
