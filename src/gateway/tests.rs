@@ -352,7 +352,7 @@ fn what_a_policy_wants_done_is_done_before_the_call_and_what_fails_is_its_refusa
     ask(&mut client, "POST /v1.43/containers/new/start");
     until(&mut client, "\r\n\r\n");
     let asked: Vec<Asked> = engine.asked.try_iter().collect();
-    let put = "PUT /v1.43/containers/new/archive?path=%2Fetc%2Fx%20y";
+    let put = "PUT /v1.43/containers/new/archive?path=%2Fetc%2Fx%20y&noOverwriteDirNonDir=1";
     let lines: Vec<&str> = asked.iter().map(|(line, _)| line.as_str()).collect();
     let remove = "DELETE /v1.43/containers/old?force=1&v=1";
     assert_eq!(lines, [remove, put, "POST /v1.43/containers/new/start"]);

@@ -58,6 +58,11 @@ pub fn digits(id: &str) -> &str {
     id.strip_prefix("sha256:").unwrap_or(id)
 }
 
+/// The digits of a digest by SHA-256, which says so.
+pub fn sha256(digest: &str) -> Option<&str> {
+    digest.strip_prefix("sha256:").filter(|digits| is_id(digits))
+}
+
 /// A whole id, with or without the name of its digest.
 pub fn is_image_id(text: &str) -> bool {
     is_id(digits(text))

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::{INDEX, MANIFEST, REPOSITORIES, refuse};
 use crate::api::doc::{self, Doc, Value};
+use crate::api::grammar::image::sha256;
 use crate::api::shape::{Kind, Object, STRINGS, f};
 use crate::policy::{Contents, FileContent, Reason};
 
@@ -112,7 +113,7 @@ fn layers_are(config: &Doc, layers: &[(&str, Option<&FileContent>)]) -> Result<(
     for diff in wanted {
         let diff = diff.as_str().unwrap_or_default();
         let (name, file) = layers.next().copied().unwrap_or((diff, None));
-        let is_it = file.is_some_and(|file| diff.strip_prefix("sha256:") == Some(&file.unpacked));
+        let is_it = file.is_some_and(|file| sha256(diff) == Some(&file.unpacked));
         if !is_it {
             let why = format!("must be the layer `{diff}`, plain or packed with gzip");
             return Err(refuse(name, why));
@@ -126,7 +127,7 @@ fn held<'c, 'v>(
     descriptor: &'v Value,
 ) -> Result<(&'v str, &'c FileContent), Reason> {
     let digest = text(descriptor, "digest");
-    let file = digest.strip_prefix("sha256:").and_then(|digits| contents.by_digest(digits));
+    let file = sha256(digest).and_then(|digits| contents.by_digest(digits));
     let file = file.ok_or_else(|| {
         let hint = "of an image for several platforms save one: `docker save --platform`";
         let why = "is named in the archive and not in it".to_owned();
