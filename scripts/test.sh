@@ -13,6 +13,7 @@ step() {
     local t0=$SECONDS
     echo "==> $*"
     "$@" || { echo "==> FAILED after $((SECONDS - t0)) s: $*"; exit 1; }
+    echo "==> $((SECONDS - t0)) s"
 }
 
 # ---- what the checks need ----
