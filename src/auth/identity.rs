@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::pki_types::CertificateDer;
 
 use super::Who;
-use super::peer::container_of;
+use super::peer::{PeerPlace, place_of};
 use crate::telemetry::access::Labels;
 
 /// What an identity provider says besides the name: scalars, and lists of them.
@@ -60,7 +60,7 @@ pub struct Caller {
     pub peer: Peer,
     /// The client's certificate and what it sent with it, the leaf first; only when it was verified.
     pub certificates: Arc<[CertificateDer<'static>]>,
-    container: OnceLock<Option<String>>,
+    place: OnceLock<PeerPlace>,
 }
 
 /// A caller, recognised. Cheap to clone.
@@ -74,23 +74,27 @@ struct Inner {
     method: Option<Arc<str>>,
     peer: Peer,
     certificates: Arc<[CertificateDer<'static>]>,
-    container: Option<String>,
+    place: PeerPlace,
 }
 
 impl Caller {
     pub fn new(peer: Peer, certificates: Vec<CertificateDer<'static>>) -> Caller {
-        Caller { peer, certificates: certificates.into(), container: OnceLock::new() }
+        Caller { peer, certificates: certificates.into(), place: OnceLock::new() }
     }
 
     /// The same connection, for who looks at it again while it is in use.
     pub fn again(&self) -> Caller {
         let certificates = Arc::clone(&self.certificates);
-        Caller { peer: self.peer, certificates, container: self.container.clone() }
+        Caller { peer: self.peer, certificates, place: self.place.clone() }
     }
 
     /// The id of the container that the peer runs in, when it runs in one.
     pub fn container(&self) -> Option<&str> {
-        self.container.get_or_init(|| container_of(self.peer)).as_deref()
+        self.place().container()
+    }
+
+    fn place(&self) -> &PeerPlace {
+        self.place.get_or_init(|| place_of(self.peer))
     }
 }
 
@@ -101,7 +105,7 @@ impl Identity {
             method: Some(Arc::clone(method)),
             peer: caller.peer,
             certificates: Arc::clone(&caller.certificates),
-            container: caller.container().map(str::to_owned),
+            place: caller.place().clone(),
         }))
     }
 
@@ -109,7 +113,8 @@ impl Identity {
     pub(super) fn nobody(caller: &Caller) -> Identity {
         let certificates = Arc::clone(&caller.certificates);
         let peer = caller.peer;
-        Identity(Arc::new(Inner { who: None, method: None, peer, certificates, container: None }))
+        let place = PeerPlace::Unknown;
+        Identity(Arc::new(Inner { who: None, method: None, peer, certificates, place }))
     }
 
     /// Somebody who is not there, for `explain` and for tests: what would a policy say to them?
@@ -127,7 +132,8 @@ impl Identity {
         let who = user.map(|user| Arc::new(Who::new(user.to_owned(), groups, claims)));
         let method = user.map(|_| "explain".into());
         let (peer, certificates) = (Peer::Unknown, Arc::from([]));
-        Identity(Arc::new(Inner { who, method, peer, certificates, container }))
+        let place = container.map_or(PeerPlace::Unknown, PeerPlace::Container);
+        Identity(Arc::new(Inner { who, method, peer, certificates, place }))
     }
 
     /// The name under which policies and logs know the caller; none without an authenticator.
@@ -162,6 +168,11 @@ impl Identity {
         self.0.peer
     }
 
+    /// Whether the caller runs in no container, as far as the kernel says so.
+    pub fn is_of_host(&self) -> bool {
+        self.0.place == PeerPlace::Host
+    }
+
     /// Whose process the caller is, where the kernel says so.
     pub fn uid(&self) -> Option<u32> {
         match self.0.peer {
@@ -177,7 +188,7 @@ impl Identity {
 
     /// The id of the container that the caller runs in; known for recognised unix peers.
     pub fn container(&self) -> Option<&str> {
-        self.0.container.as_deref()
+        self.0.place.container()
     }
 }
 

@@ -32,6 +32,16 @@ impl Engine {
         self.delete(version, resource, name, end, trail).await
     }
 
+    /// The same for a container whose volumes stay, also those without a name.
+    pub async fn remove_container(
+        &self,
+        version: Minor,
+        id: &str,
+        trail: &Trail,
+    ) -> Result<Changed, EngineError> {
+        self.delete(version, Resource::Container, id, "?force=1", trail).await
+    }
+
     /// The same for what nobody uses; what is used is not removed, and says so.
     pub async fn remove_unused(
         &self,

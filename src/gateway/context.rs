@@ -16,7 +16,7 @@ use crate::policy::{Context, Facts, Reason, Step};
 use crate::wire::framing::Framing;
 use crate::wire::io::Writer;
 use crate::wire::pump::{Inbox, PumpError};
-use crate::wire::tar::{Archive, TarError, padding, with_length};
+use crate::wire::tar::{Archive, TarEntry, TarError, padding, with_length};
 use crate::wire::trail::Trail;
 
 /// Of an entry.
@@ -36,6 +36,7 @@ struct BuildContext<'f, 'a> {
 
 /// A Dockerfile as far as it has come.
 struct HeldFile {
+    entry: TarEntry,
     header: Vec<u8>,
     /// With what fills its last block.
     content: Vec<u8>,
@@ -125,22 +126,23 @@ impl<'f, 'a> BuildContext<'f, 'a> {
             let is_it = found.map_err(|error| denied(vec![misplaced(error)]))?;
             self.out.extend_from_slice(taken);
             if is_it {
-                self.hold(usize::try_from(entry.size).unwrap_or(usize::MAX))?;
+                self.hold(entry)?;
                 self.release(to).await?;
             }
         }
         self.flush(to).await
     }
 
-    fn hold(&mut self, size: usize) -> Result<(), UploadError> {
+    fn hold(&mut self, entry: TarEntry) -> Result<(), UploadError> {
         let EntryFilter { state, source, .. } = self.filter;
+        let size = usize::try_from(entry.size).unwrap_or(usize::MAX);
         let mut lease = None;
         let whole = size.saturating_add(padding(size));
         let covered = state.budgets.bodies.cover(&mut lease, *source, whole);
         covered.map_err(|full| UploadError::Refused(full.into()))?;
         let header = self.out.split_off(self.out.len().saturating_sub(HEADER));
         let content = Vec::with_capacity(whole);
-        self.held = Some(HeldFile { header, content, size, left: whole, _lease: lease });
+        self.held = Some(HeldFile { entry, header, content, size, left: whole, _lease: lease });
         Ok(())
     }
 
@@ -158,9 +160,9 @@ impl<'f, 'a> BuildContext<'f, 'a> {
                 self.out.extend_from_slice(&held.content);
             }
             Some(changed) => {
-                let (from, to) = (held.size as u64, changed.len() as u64);
                 // The length of the archive would be another.
-                let header = with_length(&held.header, from, to).filter(|_| self.in_chunks);
+                let to = changed.len() as u64;
+                let header = with_length(&held.entry, &held.header, to).filter(|_| self.in_chunks);
                 let header = header.ok_or_else(|| denied(vec![unchangeable()]))?;
                 self.out.extend_from_slice(&header);
                 self.out.extend_from_slice(&changed);

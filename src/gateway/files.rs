@@ -24,6 +24,8 @@ use crate::wire::trail::Trail;
 
 /// Of an entry.
 const HEADER: usize = 512;
+/// What an entry's path and digests take, at most.
+const PER_PATH: usize = 1024;
 /// Behind the last entry, where `tar` fills up a record.
 const MOST_BEHIND: usize = 1 << 20;
 
@@ -273,6 +275,9 @@ impl<'a> Files<'a> {
     fn enter(&mut self, entry: &TarEntry) -> Result<(), Refusal> {
         let Some(counting) = &mut self.counting else { return Ok(()) };
         counting.entered = self.out.len();
+        counting.kept += PER_PATH;
+        let ArchiveOf { state, source, .. } = self.of;
+        state.budgets.bodies.cover(&mut counting.lease, source, counting.kept)?;
         counting.enter(entry).map_err(Refusal::Denied)
     }
 
@@ -310,7 +315,8 @@ impl<'a> Files<'a> {
             }
             Some(changed) => {
                 let (from, to) = (held.size as u64, changed.len() as u64);
-                let header = with_length(&held.header, from, to).filter(|_| may_grow || from == to);
+                let header =
+                    with_length(&held.entry, &held.header, to).filter(|_| may_grow || from == to);
                 let header = header.ok_or_else(|| Refusal::Denied(vec![unchangeable()]))?;
                 self.out.extend_from_slice(&header);
                 self.out.extend_from_slice(&changed);
@@ -332,7 +338,9 @@ impl Counting {
                 return if entry.size == 0 { self.end_file() } else { Ok(()) };
             }
             EntryKind::Symlink => self.contents.link(&entry.path, &entry.link),
-            _ => Ok(()),
+            EntryKind::Directory => self.contents.folder(&entry.path),
+            // No policy lets these through.
+            _ => Err("is no file"),
         };
         added.map_err(|why| spoilt(&entry.path, why))
     }

@@ -226,6 +226,7 @@ impl Jobs {
         if job.is_served() {
             job.record.ending = Some(now());
             job.phase = JobPhase::Ending;
+            job.members.end();
             // What was wrong before, such as an engine that was away, holds up no end.
             (job.error, job.tries) = (None, 0);
             if let Err(error) = self.put(&job.record) {
@@ -337,7 +338,7 @@ impl Job {
     fn is_due(&self) -> bool {
         match self.phase {
             JobPhase::Ending => self.error.is_none(),
-            JobPhase::Open => self.record.may_have_more(),
+            JobPhase::Open => self.record.lacks_container(),
             JobPhase::Opening | JobPhase::Gone => false,
         }
     }

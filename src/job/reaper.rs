@@ -4,12 +4,16 @@
 //! when it is told to. What must stay true: whatever ends when, a job whose container is gone is swept until nothing is
 //! left; with another engine than the job's nothing is touched.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde_json::{Value as Json, json};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +21,8 @@ use super::ledger::JobRecord;
 use super::sweep::{Swept, sweep};
 use super::{Job, JobPhase, Jobs, now};
 use crate::api::endpoint::{Minor, NEWEST, Resource};
+use crate::api::grammar::mounts::{self, MountSource};
+use crate::api::grammar::reference::without_slash;
 use crate::config::JobEnd;
 use crate::engine::{Engine, EngineError, Inspected, Subject};
 use crate::policy::temporary::LABEL;
@@ -28,6 +34,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at what a process before this one has begun.
 const PREDECESSOR: Duration = Duration::from_secs(5);
+/// How many are looked at at once: one that has made very much holds up the others' ends by one of these.
+const AT_ONCE: usize = 8;
 /// For how long a job is remembered that is gone: a call that was under way may still make something.
 const REMEMBERED: u64 = 3600;
 
@@ -82,26 +90,31 @@ impl Reaper<'_> {
         let filters = json!({ "type": ["container", "network", "volume", "image"] }).to_string();
         let mut events = engine.events(version, &filters).await?;
         let on = On { engine: &engine, version };
-        let mut next = self.look(&on, |_| true).await?;
+        let slots = Semaphore::new(AT_ONCE);
+        let mut looks = Looks::new(self, &on, &slots);
+        looks.begin(|_| true).await?;
+        let mut next = Instant::now() + EVERY;
         loop {
-            let looked = tokio::select! {
+            tokio::select! {
                 event = events.next() => match event {
                     Some(event) => {
                         let ids = self.concerned(&event);
-                        if ids.is_empty() {
-                            continue;
+                        if !ids.is_empty() {
+                            looks.begin(|job| ids.contains(&job.record.id)).await?;
                         }
-                        self.look(&on, |job| ids.contains(&job.record.id)).await?
                     }
                     None => return Ok(()),
                 },
-                () = self.jobs.due.notified() => self.look(&on, Job::is_due).await?,
+                () = self.jobs.due.notified() => looks.begin(Job::is_due).await?,
+                Some((id, later)) = looks.running.next() => {
+                    next = next.min(Instant::now() + later);
+                    looks.ended(&id).await?;
+                }
                 () = tokio::time::sleep_until(next) => {
                     next = Instant::now() + EVERY;
-                    self.look(&on, |job| job.phase != JobPhase::Gone || is_old(job)).await?
+                    looks.begin(|job| job.phase != JobPhase::Gone || is_old(job)).await?;
                 }
-            };
-            next = next.min(looked);
+            }
         }
     }
 
@@ -114,62 +127,55 @@ impl Reaper<'_> {
             "volume" => id,
             _ => text("/Actor/Attributes/name"),
         };
+        // The one that it waits for, or another of its group; its label says so, and what it has does (`others_of`).
+        let labelled =
+            event.get("Actor").and_then(|actor| actor.get("Attributes")?.get(LABEL)?.as_str());
+        let may_be_its = |job: &Job| {
+            action == "create"
+                && labelled == Some(&*job.record.id)
+                && job.record.may_have_more()
+                && !job.members.has(id)
+        };
         let concerns = |job: &Job| match job.phase {
             JobPhase::Gone => {
                 let is_own =
                     name.starts_with(&job.record.prefix) || name.starts_with(&job.record.images);
-                // Any container that is made may be the one that it waited for.
-                let may_be_its = job.record.may_have_more() && text("/Type") == "container";
                 (is_own && matches!(action, "create" | "tag" | "pull" | "rename"))
-                    || (may_be_its && action == "create")
+                    || may_be_its(job)
             }
             // Made by the process before: whoever is in it is served at once.
-            JobPhase::Opening if !job.is_here => text("/Type") == "container" && action == "create",
+            JobPhase::Opening if !job.is_here => may_be_its(job),
             _ => {
                 let is_its = job.members.has(id);
-                is_its && matches!(action, "destroy" | "die")
+                (is_its && matches!(action, "destroy" | "die")) || may_be_its(job)
             }
         };
         self.jobs.all().into_iter().filter(concerns).map(|job| job.record.id).collect()
     }
 
-    /// Looks at these; gives when to look again at the latest.
-    async fn look(
-        &self,
-        on: &On<'_>,
-        wanted: impl Fn(&Job) -> bool,
-    ) -> Result<Instant, EngineError> {
-        let mut next = EVERY;
-        let mut known = None;
-        for job in self.jobs.all().iter().filter(|job| wanted(job)) {
-            let engine = match &known {
-                Some(engine) => engine,
-                None => known.insert(on.engine_id().await?),
-            };
-            if job.record.engine != *engine {
-                let why =
-                    "the engine is another than the one that it began on: nothing of it is removed";
-                let _ = self.jobs.failed(&job.record.id, why);
-                continue;
+    /// Looks at one, as it is now; gives when to look again at the latest.
+    async fn look(&self, on: &On<'_>, id: &str, engine: &str) -> Duration {
+        let Some(job) = self.jobs.get(id) else { return EVERY };
+        if job.record.engine != engine {
+            let why =
+                "the engine is another than the one that it began on: nothing of it is removed";
+            let _ = self.jobs.failed(id, why);
+            return EVERY;
+        }
+        match self.look_at(on, &job).await {
+            Ok(looked) => {
+                self.jobs.succeeded(id);
+                if let Next::Later(later) = looked { later } else { EVERY }
             }
-            match self.look_at(on, job).await {
-                Ok(looked) => {
-                    self.jobs.succeeded(&job.record.id);
-                    if let Next::Later(later) = looked {
-                        next = next.min(later);
-                    }
+            Err(error) => {
+                let said = error.to_string();
+                // Once for each reason: it is tried again and again.
+                if job.error.as_ref() != Some(&said) {
+                    tracing::warn!(job = id, %error, "a job cannot be ended yet");
                 }
-                Err(error) => {
-                    let said = error.to_string();
-                    // Once for each reason: it is tried again and again.
-                    if job.error.as_ref() != Some(&said) {
-                        tracing::warn!(job = job.record.id, %error, "a job cannot be ended yet");
-                    }
-                    next = next.min(PAUSE * self.jobs.failed(&job.record.id, &said));
-                }
+                PAUSE * self.jobs.failed(id, &said)
             }
         }
-        Ok(Instant::now() + next)
     }
 
     async fn look_at(&self, on: &On<'_>, job: &Job) -> anyhow::Result<Next> {
@@ -266,6 +272,63 @@ impl Reaper<'_> {
     }
 }
 
+/// Which job, and when to look again at the latest.
+type RunningLook<'r> = Pin<Box<dyn Future<Output = (String, Duration)> + Send + 'r>>;
+
+/// The jobs that are being looked at, each once at a time.
+struct Looks<'r> {
+    reaper: &'r Reaper<'r>,
+    on: &'r On<'r>,
+    slots: &'r Semaphore,
+    running: FuturesUnordered<RunningLook<'r>>,
+    busy: BTreeSet<String>,
+    /// Those of which something was heard meanwhile.
+    again: BTreeSet<String>,
+}
+
+impl<'r> Looks<'r> {
+    fn new(reaper: &'r Reaper<'r>, on: &'r On<'r>, slots: &'r Semaphore) -> Looks<'r> {
+        let (running, busy, again) = Default::default();
+        Looks { reaper, on, slots, running, busy, again }
+    }
+
+    async fn begin(&mut self, wanted: impl Fn(&Job) -> bool) -> Result<(), EngineError> {
+        let all = self.reaper.jobs.all();
+        let mut wanted = all.into_iter().filter(wanted).peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        let engine: Arc<str> = self.on.engine_id().await?.into();
+        for job in wanted {
+            let id = job.record.id;
+            if !self.busy.insert(id.clone()) {
+                self.again.insert(id);
+                continue;
+            }
+            let (reaper, on, slots) = (self.reaper, self.on, self.slots);
+            let engine = Arc::clone(&engine);
+            self.running.push(Box::pin(async move {
+                // Nobody comes in any more, however long it takes until all is gone.
+                if job.phase == JobPhase::Ending {
+                    reaper.host.close(id.clone()).await;
+                }
+                let _slot = slots.acquire().await;
+                let later = reaper.look(on, &id, &engine).await;
+                (id, later)
+            }));
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self, id: &str) -> Result<(), EngineError> {
+        self.busy.remove(id);
+        match self.again.remove(id) {
+            true => self.begin(|job| job.record.id == id).await,
+            false => Ok(()),
+        }
+    }
+}
+
 impl Next {
     /// Of two containers of a job.
     fn or_longer(self, other: Next) -> Next {
@@ -325,8 +388,7 @@ impl On<'_> {
         removed.map_err(anyhow::Error::msg)
     }
 
-    /// The containers that were made with this job's folder, besides those that are known. Others may have it from one of
-    /// those (`--volumes-from`): they have not the label, which no client can set.
+    /// The containers that were made with this job's folder, besides those that are known.
     async fn others_of(&self, job: &JobRecord, jobs: &Jobs) -> anyhow::Result<Vec<String>> {
         if !job.may_have_more() {
             return Ok(Vec::new());
@@ -336,17 +398,28 @@ impl On<'_> {
         let filter = json!({ "volume": [folder], "label": [format!("{LABEL}={id}")] }).to_string();
         let list = self.look_up(Subject::List(Resource::Container, Some(&filter))).await?;
         let all = list.as_ref().and_then(Json::as_array).into_iter().flatten();
-        let found = all.filter(|one| is_made_with(one, id, &folder));
-        let ids = found.filter_map(|one| one.get("Id")?.as_str()).map(str::to_owned);
-        Ok(ids.filter(|one| !job.containers.contains(one)).collect())
+        let ids = all.filter_map(|one| one.get("Id")?.as_str());
+        let mut others = Vec::new();
+        for one in ids.filter(|one| !job.containers.iter().any(|known| known == one)) {
+            let made = self.look_up(Subject::Container(one)).await?;
+            if made.is_some_and(|made| is_its_own(&made, job, &folder)) {
+                others.push(one.to_owned());
+            }
+        }
+        Ok(others)
     }
 }
 
-fn is_made_with(listed: &Json, id: &str, folder: &str) -> bool {
-    let label = listed.get("Labels").and_then(|labels| labels.get(LABEL)).and_then(Json::as_str);
-    let mounts = listed.get("Mounts").and_then(Json::as_array).into_iter().flatten();
-    let mut sources = mounts.filter_map(|mount| mount.get("Source")?.as_str());
-    label == Some(id) && sources.any(|source| source == folder)
+/// Whether a container was made with this folder by dockgate: an image may give one the label, another container the
+/// folder (`--volumes-from`), and what the job has made has both, by the job's names.
+fn is_its_own(made: &Json, job: &JobRecord, folder: &str) -> bool {
+    let text = |path: &str| made.pointer(path).and_then(Json::as_str).unwrap_or_default();
+    let label = made.pointer("/Config/Labels").and_then(|labels| labels.get(LABEL)?.as_str());
+    let binds = made.pointer("/HostConfig/Binds").and_then(Json::as_array).into_iter().flatten();
+    let mut sources = binds.filter_map(|bind| Some(mounts::source_of_bind(bind.as_str()?).0));
+    label == Some(&*job.id)
+        && !without_slash(text("/Name")).starts_with(&job.prefix)
+        && sources.any(|source| source == MountSource::Host(folder))
 }
 
 fn remove_folder(folder: &Path) -> std::io::Result<()> {
@@ -367,13 +440,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_a_folder_from_another_is_not_its_container() {
-        let one = |label: Json, source: &str| json!({ "Labels": label, "Mounts": [{ "Source": source, "Destination": "/run/jobs/0a" }] });
-        let own = json!({ LABEL: "0a" });
-        assert!(is_made_with(&one(own.clone(), "/run/jobs/0a"), "0a", "/run/jobs/0a"));
-        assert!(!is_made_with(&one(json!({}), "/run/jobs/0a"), "0a", "/run/jobs/0a"));
-        assert!(!is_made_with(&one(json!({ LABEL: "0b" }), "/run/jobs/0a"), "0a", "/run/jobs/0a"));
-        assert!(!is_made_with(&one(own, "/srv"), "0a", "/run/jobs/0a"), "mounted there only");
+    fn who_has_a_label_or_a_folder_from_elsewhere_is_not_its_container() {
+        let (folder, id) = ("/run/jobs/0a", "0a");
+        let job = super::super::tests::record(id);
+        let made = |name: &str, label: &str, bind: &str| {
+            json!({
+                "Name": format!("/{name}"), "Config": { "Labels": { LABEL: label } },
+                "HostConfig": { "Binds": [bind] },
+                "Mounts": [{ "Type": "bind", "Source": folder, "Destination": "/run/dockgate" }],
+            })
+        };
+        let bind = "/run/jobs/0a:/run/dockgate:ro";
+        assert!(is_its_own(&made("runner-1", id, bind), &job, folder));
+        for other in [
+            made("runner-1", "0b", bind),
+            // By `--volumes-from`, of an image with the label.
+            made("spy", id, "v:/x"),
+            made("spy", id, "/srv:/run/jobs/0a"),
+            // Of the job, which asked for its socket.
+            made("dg0a-web", id, bind),
+            json!({}),
+        ] {
+            assert!(!is_its_own(&other, &job, folder), "{other}");
+        }
     }
 
     #[test]

@@ -144,8 +144,14 @@ impl On<'_> {
     }
 
     async fn remove(&self, resource: Resource, name: &str, id: &str) -> Result<(), Left> {
-        // Of an image that is used by others its name goes, and the image stays (`ImageDelete` of moby).
-        let removed = self.engine.remove(self.version, resource, id, &self.trail).await?;
+        let removed = match resource {
+            // Volumes that it has from others are not the job's; its own are found by their names and labels.
+            Resource::Container => {
+                self.engine.remove_container(self.version, id, &self.trail).await?
+            }
+            // Of an image that is used by others its name goes, and the image stays (`ImageDelete` of moby).
+            _ => self.engine.remove(self.version, resource, id, &self.trail).await?,
+        };
         let what = match resource {
             Resource::Container => "container",
             Resource::Network => "network",

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn record(id: &str) -> JobRecord {
+pub(super) fn record(id: &str) -> JobRecord {
     JobRecord {
         id: id.to_owned(),
         policy: "p".to_owned(),

@@ -25,6 +25,8 @@ pub struct TarEntry {
     /// What a link leads to.
     pub link: Vec<u8>,
     pub size: u64,
+    /// In front of its header, too, which then is not where the size can be changed.
+    pub is_size_in_front: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +220,7 @@ impl Archive {
         let pax = said.pax.unwrap_or_default();
         let path = said.name.or(pax.path).map_or_else(|| header.path(), Ok)?;
         let link = said.link.or(pax.link).unwrap_or_else(|| header.text(157..257).to_vec());
+        let is_size_in_front = pax.size.is_some();
         let size = pax.size.unwrap_or(size);
         // Go reads no content where others do, and a folder where others read a file.
         let is_folder = path.ends_with(b"/");
@@ -226,7 +229,7 @@ impl Archive {
         }
         let kind = if kind == EntryKind::File && is_folder { EntryKind::Directory } else { kind };
         self.state = skip(size.checked_next_multiple_of(BLOCK as u64).ok_or(TarError::Number)?);
-        Ok(Some(TarEntry { path, kind, link, size }))
+        Ok(Some(TarEntry { path, kind, link, size, is_size_in_front }))
     }
 
     fn extension(&mut self, kind: Extension, size: u64) -> Result<Option<TarEntry>, TarError> {
@@ -245,10 +248,10 @@ impl Archive {
     }
 }
 
-/// Gives an entry of so many bytes another length in its header, as Go writes it. None where its length is not there.
-pub fn with_length(header: &[u8], from: u64, to: u64) -> Option<Vec<u8>> {
+/// The header of an entry with another length in it, as Go writes it. None where its length is not there, or not only there.
+pub fn with_length(entry: &TarEntry, header: &[u8], to: u64) -> Option<Vec<u8>> {
     let said = TarHeader(header).number(124..136).ok();
-    if said != Some(from) || header.len() != BLOCK {
+    if entry.is_size_in_front || said != Some(entry.size) || header.len() != BLOCK {
         return None;
     }
     let mut header = header.to_vec();

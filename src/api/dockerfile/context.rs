@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn entry(path: &str, kind: EntryKind) -> TarEntry {
-        TarEntry { path: path.into(), kind, link: b"x".to_vec(), size: 1 }
+        TarEntry { path: path.into(), kind, link: b"x".to_vec(), size: 1, is_size_in_front: false }
     }
 
     /// What comes of the last of these entries.

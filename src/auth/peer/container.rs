@@ -12,19 +12,42 @@ use super::Peer;
 const MOST: u64 = 64 * 1024;
 const ID: usize = 64;
 
-/// The id of the container that a process runs in.
-pub(in crate::auth) fn container_of(peer: Peer) -> Option<String> {
+/// Where a process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::auth) enum PeerPlace {
+    /// In the container of this id.
+    Container(String),
+    /// In none.
+    Host,
+    /// The kernel does not say.
+    Unknown,
+}
+
+impl PeerPlace {
+    pub(in crate::auth) fn container(&self) -> Option<&str> {
+        match self {
+            PeerPlace::Container(id) => Some(id),
+            PeerPlace::Host | PeerPlace::Unknown => None,
+        }
+    }
+}
+
+pub(in crate::auth) fn place_of(peer: Peer) -> PeerPlace {
+    place(peer).unwrap_or(PeerPlace::Unknown)
+}
+
+fn place(peer: Peer) -> Option<PeerPlace> {
     // No pid: the peer is in a pid namespace that we do not see into.
     let Peer::Unix { uid, pid: Some(pid @ 1..), .. } = peer else { return None };
     let cgroup = read(pid, "cgroup")?;
     // By now the pid may be another process's: then most likely another user's. Read after the
     // cgroup, so that a process that vanished in between is noticed.
     let is_same_user = effective_uid(&read(pid, "status")?) == Some(uid);
-    is_same_user.then(|| container_in(&cgroup, rustix::process::geteuid().as_raw()))?
+    is_same_user.then(|| place_in(&cgroup, rustix::process::geteuid().as_raw()))
 }
 
-/// The container that the text of a `/proc/PID/cgroup` names (cgroups(7)); `own` is our own uid.
-fn container_in(cgroup: &str, own: u32) -> Option<String> {
+/// What the text of a `/proc/PID/cgroup` says (cgroups(7)); `own` is our own uid.
+fn place_in(cgroup: &str, own: u32) -> PeerPlace {
     let mut found = None;
     for line in cgroup.lines() {
         let path = line.splitn(3, ':').nth(2).unwrap_or_default();
@@ -33,10 +56,15 @@ fn container_in(cgroup: &str, own: u32) -> Option<String> {
             (Some(id), None) => found = Some(id),
             (Some(id), Some(other)) if id == other => {}
             // Hierarchies of cgroup v1 that contradict each other: somebody has moved the process.
-            (Some(_), Some(_)) => return None,
+            (Some(_), Some(_)) => return PeerPlace::Unknown,
         }
     }
-    found.map(str::to_owned)
+    match found {
+        Some(id) => PeerPlace::Container(id.to_owned()),
+        // Of a process that has ended there may be nothing.
+        None if cgroup.is_empty() => PeerPlace::Unknown,
+        None => PeerPlace::Host,
+    }
 }
 
 /// The first id on the way down: whoever may write to the cgroup of a container makes groups of any
@@ -90,7 +118,7 @@ mod tests {
     const B: &str = "aaaa0c7d5b6a49382716051423324150617283940a1b2c3d4e5f60718293bbbb";
 
     fn container(cgroup: &str) -> Option<String> {
-        container_in(&cgroup.replace("{A}", A).replace("{B}", B), 1000)
+        place_in(&cgroup.replace("{A}", A).replace("{B}", B), 1000).container().map(str::to_owned)
     }
 
     #[test]
@@ -178,11 +206,14 @@ mod tests {
         let pid = i32::try_from(std::process::id()).ok();
         let own = rustix::process::geteuid().as_raw();
         assert!(effective_uid(&read(pid.unwrap(), "status").unwrap()) == Some(own));
-        assert_eq!(container_of(Peer::Unix { uid: own + 1, gid: 0, pid }), None);
+        assert_ne!(place_of(Peer::Unix { uid: own, gid: 0, pid }), PeerPlace::Unknown);
+        assert_eq!(place_of(Peer::Unix { uid: own + 1, gid: 0, pid }), PeerPlace::Unknown);
         for pid in [None, Some(0), Some(-1), Some(i32::MAX)] {
-            assert_eq!(container_of(Peer::Unix { uid: own, gid: 0, pid }), None);
+            assert_eq!(place_of(Peer::Unix { uid: own, gid: 0, pid }), PeerPlace::Unknown);
         }
-        assert_eq!(container_of(Peer::Unknown), None);
+        assert_eq!(place_of(Peer::Unknown), PeerPlace::Unknown);
+        assert_eq!(place_in("0::/init.scope\n", 0), PeerPlace::Host);
+        assert_eq!(place_in("", 0), PeerPlace::Unknown);
     }
 
     proptest::proptest! {
@@ -194,7 +225,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "\\PC*") {
-            let _ = container_in(&text, 0);
+            let _ = place_in(&text, 0);
         }
     }
 }

@@ -10,7 +10,7 @@ mod container;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub(super) use container::container_of;
+pub(super) use container::{PeerPlace, place_of};
 
 use super::{Asking, Authenticator, Claims, Deciding, Outcome, Peer, Validity, Who};
 use crate::config;

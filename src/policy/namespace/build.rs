@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use super::look::Looked;
+use super::names::CACHE_NAME;
 use super::request::Request;
 use super::{images, nameless};
 use crate::api::Endpoint;
@@ -75,6 +76,14 @@ fn own_caches(request: &Request<'_>, value: &Value) -> Looked<()> {
             if key.eq_ignore_ascii_case("cacheOpt") && *value != Value::Null && !is_own {
                 let why = format!("`{id}` is not a cache of this namespace's");
                 return Err(refuse("cacheOpt.ID", why, "build a Dockerfile"));
+            }
+            // By such a name what a namespace has run is found again (`options`); provenance can tell it.
+            if let Some(host) = value.as_str().filter(|_| key.eq_ignore_ascii_case("host"))
+                && host.starts_with(CACHE_NAME)
+                && host != request.tenant.cache_name()
+            {
+                let why = format!("`{host}` is not a cache of this namespace's");
+                return Err(refuse("extraHosts.Host", why, "use another name"));
             }
             own_caches(request, value)
         }),

@@ -25,7 +25,9 @@ pub(super) fn judge(with: &Namespaces, tenant: &Tenant, row: &Row, event: &mut J
     for key in ["status", "error", "progress", "stream"] {
         show_text(with, tenant, event.get_mut(key));
     }
-    show_text(with, tenant, event.pointer_mut("/errorDetail/message"));
+    for path in ["/errorDetail/message", "/Actor/Attributes/imageRef"] {
+        show_text(with, tenant, event.pointer_mut(path));
+    }
     Item::Keep
 }
 

@@ -7,6 +7,8 @@ use aws_lc_rs::hmac;
 use regex::Regex;
 
 /// The engine's network that a container has where it names none.
+/// What the names begin with that are in the keys of a namespace's build cache.
+pub(super) const CACHE_NAME: &str = "cache-";
 pub(super) const BRIDGE: &str = "bridge";
 /// Networks that every engine has, and that are no place to meet others.
 pub(super) const PREDEFINED: [&str; 2] = ["host", "none"];
@@ -33,7 +35,7 @@ impl Tenant {
         let digits = digits(tag.as_ref());
         let of_cache = hmac::sign(key, format!("build cache\0{name}").as_bytes());
         let (first, rest) = of_cache.as_ref().split_at(8.min(of_cache.as_ref().len()));
-        let cache_name = format!("cache-{}{}", self::digits(first), self::digits(rest));
+        let cache_name = format!("{CACHE_NAME}{}{}", self::digits(first), self::digits(rest));
         let byte = |index: usize| tag.as_ref().get(index).copied().unwrap_or_default();
         // Neither the first network of loopback, where everybody's is, nor the last.
         let host = [byte(8) % 253 + 1, byte(9), byte(10) & 0xfe];

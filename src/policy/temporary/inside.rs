@@ -34,8 +34,12 @@ impl Policy for PeerInJob {
     }
 
     fn request(&self, _: &Typed, cx: &Context<'_>) -> Verdict {
+        if self.members.is_over() {
+            return Verdict::deny(self.refused(format!("job `{}` is over", self.job)));
+        }
         let Some(peer) = cx.identity.container() else {
-            if self.owner.is_some() && cx.identity.uid() == self.owner {
+            let is_of_host = cx.identity.is_of_host();
+            if self.owner.is_some() && cx.identity.uid() == self.owner && is_of_host {
                 return Verdict::pass();
             }
             let why = "this socket serves processes in containers of its job, and which one you are in is not known";

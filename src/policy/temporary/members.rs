@@ -4,29 +4,47 @@
 //! an id is here only once the ledger has it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
 /// Cheap to clone; all clones say the same.
 #[derive(Clone, Debug, Default)]
-pub struct Members(Arc<ArcSwap<Vec<String>>>);
+pub struct Members(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ids: ArcSwap<Vec<String>>,
+    /// Whether their job is over.
+    is_over: AtomicBool,
+}
 
 impl Members {
     pub fn of(ids: &[String]) -> Members {
-        Members(Arc::new(ArcSwap::from_pointee(ids.to_vec())))
+        let ids = ArcSwap::from_pointee(ids.to_vec());
+        Members(Arc::new(Inner { ids, is_over: AtomicBool::new(false) }))
     }
 
     pub fn set(&self, ids: &[String]) {
-        self.0.store(Arc::new(ids.to_vec()));
+        self.0.ids.store(Arc::new(ids.to_vec()));
+    }
+
+    /// Nobody is served any more, whatever becomes of the socket.
+    pub fn end(&self) {
+        self.0.is_over.store(true, Relaxed);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.is_over.load(Relaxed)
     }
 
     /// Their full ids; none on a listener that is no job's.
     pub fn ids(&self) -> Arc<Vec<String>> {
-        self.0.load_full()
+        self.0.ids.load_full()
     }
 
     pub fn has(&self, id: &str) -> bool {
-        self.0.load().iter().any(|one| one == id)
+        self.0.ids.load().iter().any(|one| one == id)
     }
 }
 

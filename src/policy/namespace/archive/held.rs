@@ -30,6 +30,9 @@ const DESCRIPTOR: &Object = &[f("mediaType", Kind::Str), f("digest", Kind::Str)]
 const CONFIG: &Object = &[f("rootfs", Kind::Object(&[f("diff_ids", STRINGS)]))];
 
 pub(super) fn judge(contents: &Contents) -> Result<(), Reason> {
+    if let Some(link) = contents.dangling() {
+        return Err(refuse(link, "must lead to a file in the archive".to_owned()));
+    }
     match (contents.has(MANIFEST), contents.has(INDEX)) {
         (true, _) => images(contents)?,
         (false, true) => not_legacy(contents)?,
@@ -119,7 +122,10 @@ fn layers_are(config: &Doc, layers: &[(&str, Option<&FileContent>)]) -> Result<(
             return Err(refuse(name, why));
         }
     }
-    Ok(())
+    match layers.next() {
+        Some((name, _)) => Err(refuse(name, "is a layer that its config does not have".to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn held<'c, 'v>(

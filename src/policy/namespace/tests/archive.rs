@@ -23,7 +23,7 @@ fn call(line: &str) -> Typed {
 }
 
 fn entry(path: &str, kind: EntryKind, link: &str) -> TarEntry {
-    TarEntry { path: path.into(), kind, link: link.into(), size: 9 }
+    TarEntry { path: path.into(), kind, link: link.into(), size: 9, is_size_in_front: false }
 }
 
 /// What becomes of a file, where the engine has `old` by the name of ann's `app:1`; and what is done for it.
