@@ -1,8 +1,10 @@
 """380-389: names: ann's images under bob's, ann's names for bob's, and whatever ann has taken."""
 
 import hashlib
+import io
 import json
 import os
+import tarfile
 
 from lib.tenants import good, of, tenants
 
@@ -172,6 +174,7 @@ def layer(j):
 
     j.probe("Docker's list", loading(docker_archive), reads, setup=secret, same=False)
     j.probe("other layers", loading(lambda s: docker_archive(s, tar(x=b"x"))), reads, setup=secret, same=False)
+    j.probe("a config with two paths", loading(linked_archive), reads, setup=secret, same=False)
     j.probe("an index", loading(oci_archive), reads, setup=secret, same=False, maybe=True)
 
 
@@ -185,6 +188,31 @@ def docker_archive(s, content=None):
     held = {name: content for name in names} if content else {}
     image = {"Config": "config.json", "RepoTags": [s["stolen"] + ":1"], "Layers": names}
     return tar(**held, **{"config.json": config_of(s), "manifest.json": json.dumps([image]).encode()})
+
+
+def linked_archive(s):
+    """A link that stands for a layer leads to a folder, and what is written through it replaces what is there."""
+    a, b = "a" * 64, "b" * 64
+    names = [f"{number}.tar" for number, _ in enumerate(s["layers"])]
+    image = {"Config": f"{b}/layer.tar/config", "RepoTags": [s["stolen"] + ":1"], "Layers": names}
+    harmless = json.dumps({**json.loads(config_of(s)), "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+
+        def put(name, content=None, link=None):
+            entry = tarfile.TarInfo(name)
+            entry.mode = 0o755
+            entry.type = tarfile.SYMTYPE if link else tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            entry.linkname, entry.size = link or "", len(content or b"")
+            archive.addfile(entry, io.BytesIO(content) if content is not None else None)
+
+        for folder in (a, b, f"{b}/layer.tar"):
+            put(folder)
+        put(f"{b}/layer.tar/config", harmless)
+        put(f"{a}/layer.tar", link=f"../{b}/layer.tar")
+        put(f"{a}/layer.tar/config", config_of(s))
+        put("manifest.json", json.dumps([image]).encode())
+    return out.getvalue()
 
 
 def oci_archive(s):
