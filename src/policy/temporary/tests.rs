@@ -188,8 +188,11 @@ fn what_stands_behind_it_is_refused_by_check() {
 
 /// A caller in a container, on the socket of a job.
 fn in_job(peer: Option<&str>, knows: Option<&str>) -> bool {
-    let own = Members::of(&["own".to_owned()]);
-    let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", &own, None)))]);
+    in_job_of(&Members::of(&["own".to_owned()]), peer, knows)
+}
+
+fn in_job_of(own: &Members, peer: Option<&str>, knows: Option<&str>) -> bool {
+    let chain = Chain::new(vec![Link::new(Box::new(PeerInJob::new("j", own, None)))]);
     let identity = Identity::imagined_as(
         Some("ann"),
         Vec::new(),
@@ -212,6 +215,11 @@ fn only_who_is_in_the_job_is_served() {
     assert!(in_job(Some("made"), Some("made")));
     assert!(!in_job(Some("other"), Some("made")));
     assert!(!in_job(None, None), "of the host, or not known");
+    // Its end may take its time, and its socket be open meanwhile.
+    let members = Members::of(&["own".to_owned()]);
+    assert!(in_job_of(&members, Some("own"), None));
+    members.end();
+    assert!(!in_job_of(&members, Some("own"), None) && !in_job_of(&members, Some("m"), Some("m")));
 }
 
 #[test]

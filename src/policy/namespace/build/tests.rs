@@ -419,4 +419,12 @@ fn a_graph_of_ones_own_mounts_no_cache_of_others() {
         json!({ "ContainerID": "c", "Mounts": mounts }),
     );
     assert!(made.is_err(), "{made:?}");
+    let solve = |host: &str| {
+        let meta = json!({ "args": ["true"], "extraHosts": [{ "Host": host, "IP": "127.0.0.1" }] });
+        let op = json!({ "exec": { "meta": meta } });
+        case.ask(SOLVE, json!({ "Ref": "r", "Session": "s", "Definition": { "def": [op] } }))
+    };
+    assert!(solve("cache-of-another").unwrap_err().contains("extraHosts"));
+    solve("db").unwrap();
+    solve(case.tenant.cache_name()).unwrap();
 }
