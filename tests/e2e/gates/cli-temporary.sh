@@ -157,6 +157,10 @@ works - job third --label ci-job=7
 works - only 5
 works - ci rm -f build
 works "$(printf 'third\nweb')" inside third ps --format '{{.Names}}'
+# what it makes with its socket is none of it, though an image gives that the label
+id=$(engine inspect -f '{{index .Config.Labels "io.dockgate.job"}}' third)
+works - sh -c "printf 'FROM busybox\nLABEL io.dockgate.job=$id\n' | DOCKER_HOST=unix://$PWD/ci.sock '$DOCKER' exec -i -e DOCKER_BUILDKIT=0 third docker build -t labelled -"
+works - inside third run -d --name spy -v /var/run/docker.sock:/var/run/docker.sock labelled sleep 900
 works - ci rm -f third alone
 eventually only 3
 
