@@ -4,14 +4,14 @@
 //! when it is told to. What must stay true: whatever ends when, a job whose container is gone is swept until nothing is
 //! left; with another engine than the job's nothing is touched.
 
-use std::collections::BTreeSet;
+mod looks;
+
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use serde_json::{Value as Json, json};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use crate::config::JobEnd;
 use crate::engine::{Engine, EngineError, Inspected, Subject};
 use crate::policy::temporary::LABEL;
 use crate::wire::trail::Trail;
+use looks::Looks;
 
 /// How often every job is looked at, whatever the events say.
 const EVERY: Duration = Duration::from_secs(60);
@@ -269,63 +270,6 @@ impl Reaper<'_> {
             self.jobs.bind(id, container).map_err(anyhow::Error::msg)?;
         }
         Ok(!others.is_empty())
-    }
-}
-
-/// Which job, and when to look again at the latest.
-type RunningLook<'r> = Pin<Box<dyn Future<Output = (String, Duration)> + Send + 'r>>;
-
-/// The jobs that are being looked at, each once at a time.
-struct Looks<'r> {
-    reaper: &'r Reaper<'r>,
-    on: &'r On<'r>,
-    slots: &'r Semaphore,
-    running: FuturesUnordered<RunningLook<'r>>,
-    busy: BTreeSet<String>,
-    /// Those of which something was heard meanwhile.
-    again: BTreeSet<String>,
-}
-
-impl<'r> Looks<'r> {
-    fn new(reaper: &'r Reaper<'r>, on: &'r On<'r>, slots: &'r Semaphore) -> Looks<'r> {
-        let (running, busy, again) = Default::default();
-        Looks { reaper, on, slots, running, busy, again }
-    }
-
-    async fn begin(&mut self, wanted: impl Fn(&Job) -> bool) -> Result<(), EngineError> {
-        let all = self.reaper.jobs.all();
-        let mut wanted = all.into_iter().filter(wanted).peekable();
-        if wanted.peek().is_none() {
-            return Ok(());
-        }
-        let engine: Arc<str> = self.on.engine_id().await?.into();
-        for job in wanted {
-            let id = job.record.id;
-            if !self.busy.insert(id.clone()) {
-                self.again.insert(id);
-                continue;
-            }
-            let (reaper, on, slots) = (self.reaper, self.on, self.slots);
-            let engine = Arc::clone(&engine);
-            self.running.push(Box::pin(async move {
-                // Nobody comes in any more, however long it takes until all is gone.
-                if job.phase == JobPhase::Ending {
-                    reaper.host.close(id.clone()).await;
-                }
-                let _slot = slots.acquire().await;
-                let later = reaper.look(on, &id, &engine).await;
-                (id, later)
-            }));
-        }
-        Ok(())
-    }
-
-    async fn ended(&mut self, id: &str) -> Result<(), EngineError> {
-        self.busy.remove(id);
-        match self.again.remove(id) {
-            true => self.begin(|job| job.record.id == id).await,
-            false => Ok(()),
-        }
     }
 }
 
