@@ -39,7 +39,7 @@ def renamed(j):
     for repo in ("team/annsimage", engine):
         sure = repo != engine
         j.call(f"tag {repo}", "POST", f"/images/{{mine_image}}/tag?repo={repo}&tag=1", bites=moved, setup=repo_of, maybe=not sure, same=False)
-        j.call(f"commit {repo}", "POST", f"/commit?container={{mine_db}}&repo={repo}&tag=1", bites=moved, setup=repo_of, maybe=not sure, same=False)
+        j.call(f"commit {repo}", "POST", f"/commit?pause=0&container={{mine_db}}&repo={repo}&tag=1", bites=moved, setup=repo_of, maybe=not sure, same=False)
         j.call(f"import {repo}", "POST", f"/images/create?fromSrc=-&repo={repo}&tag=1", tar(x=b"x"), kind="application/x-tar", bites=moved, setup=repo_of, maybe=not sure, same=False)
     j.call("load", "POST", "/images/load?quiet=1", archive("team/annsimage:1"), kind="application/x-tar", bites=moved, same=False, maybe=True)
 
@@ -159,7 +159,7 @@ def layer(j):
     """An engine that has a layer takes it from there, and not from the archive that names it."""
 
     def secret(w):
-        image = w.make(w.ann, f"/commit?container={w.state['web']}&repo=team/annslayer&tag=1")["Id"]
+        image = w.make(w.ann, f"/commit?pause=0&container={w.state['web']}&repo=team/annslayer&tag=1")["Id"]
         layers = w.rig.admin("GET", f"/images/{image}/json").json()["RootFS"]["Layers"]
         return {"layers": layers, "stolen": "bobs/stolen" + os.urandom(4).hex()}
 

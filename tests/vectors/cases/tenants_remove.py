@@ -103,7 +103,7 @@ def operators(j):
         j.call(f"remove {name}", "DELETE", f"/images/{name}?force=1", bites=spoilt, setup=before, maybe=maybe, same=False)
         repo = name.partition(":")[0]
         j.call(f"tag as {name}", "POST", f"/images/{{mine_image}}/tag?repo={repo}&tag=latest", bites=spoilt, setup=before, same=False)
-        j.call(f"commit as {name}", "POST", f"/commit?container={{mine_db}}&repo={repo}&tag=latest", bites=spoilt, setup=before, same=False)
+        j.call(f"commit as {name}", "POST", f"/commit?pause=0&container={{mine_db}}&repo={repo}&tag=latest", bites=spoilt, setup=before, same=False)
     from .smuggling import tar
 
     j.call("import as busybox", "POST", "/images/create?fromSrc=-&repo=busybox&tag=latest", tar(x=b"x"), kind="application/x-tar", bites=spoilt, setup=before, same=False)

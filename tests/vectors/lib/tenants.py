@@ -137,7 +137,7 @@ class World:
             )
             db = self.container(person, f"{who}sdb", who == "bob", Labels={"of": who})
             changes = encoded(f"LABEL of={who}")
-            image = self.make(person, f"/commit?container={db}&repo=team/{who}simage&tag=1&changes={changes}")["Id"]
+            image = self.make(person, f"/commit?pause=0&container={db}&repo=team/{who}simage&tag=1&changes={changes}")["Id"]
             self.rig.wait(lambda web=web: SECRET in (self.ann.call("GET", f"/containers/{web}/logs?stdout=1").text or "") or who == "bob")
             if who == "bob":  # what runs, and what that uses, his prunes leave alone
                 keeper = self.container(person, "bobskeeper", True, Image="team/bobsimage:1")
