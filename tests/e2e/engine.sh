@@ -109,7 +109,7 @@ own_mounts='
 '
 
 start() {
-    local path=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin pid i
+    local path=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin pid i attempt
     [ "$bindir" = - ] || path=$bindir:$path
     [ -e "$dir/daemon.json" ] || echo '{}' > "$dir/daemon.json"
     mkdir -p /run/docker /run/containerd "$dir/run/docker/plugins" "$dir/run/containerd"
@@ -117,17 +117,22 @@ start() {
     # own session and closed stdio, or the caller's pipe never ends; an empty environment, for dockerd
     # would use the caller's proxies and certificates; nsenter, for `ip netns exec` hides the cgroups; the mounts are
     # slaves: it sees what is mounted on the machine later, and its own end with it
-    setsid nsenter --net="/run/netns/$name" unshare --mount --propagation slave sh -euc "$own_mounts" engine "$dir" \
-        env -i PATH="$path" HOME="$dir" \
-        ${DOCKER_MIN_API_VERSION:+"DOCKER_MIN_API_VERSION=$DOCKER_MIN_API_VERSION"} \
-        dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
-        --host "unix://$sock" --config-file "$dir/daemon.json" "$@" \
-        >> "$dir/log" 2>&1 < /dev/null &
-    pid=$!
-    for ((i = 0; i < 1200; i++)); do
-        answers && return 0
-        [ -d "/proc/$pid" ] || break
-        sleep 0.1
+    # 20.10 sometimes ends in its own start, with a trace of Go's: then it is started again
+    for attempt in 1 2 3; do
+        setsid nsenter --net="/run/netns/$name" unshare --mount --propagation slave sh -euc "$own_mounts" engine "$dir" \
+            env -i PATH="$path" HOME="$dir" \
+            ${DOCKER_MIN_API_VERSION:+"DOCKER_MIN_API_VERSION=$DOCKER_MIN_API_VERSION"} \
+            dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
+            --host "unix://$sock" --config-file "$dir/daemon.json" "$@" \
+            >> "$dir/log" 2>&1 < /dev/null &
+        pid=$!
+        for ((i = 0; i < 1200; i++)); do
+            answers && return 0
+            [ -d "/proc/$pid" ] || break
+            sleep 0.1
+        done
+        [ ! -d "/proc/$pid" ] || break
+        rm -f "$dir/pid"
     done
     tail -n 15 "$dir/log" >&2
     die "dockerd ($name) does not answer"
