@@ -199,6 +199,8 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         | Question::Fresh
         | Question::Job(_) => false,
         Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
+        // What it does to a container is no part of the judgement.
+        Question::Trust(_) => false,
         Question::OfEngine(_) => false,
     };
     let named: Vec<_> = questions.iter().filter(is_named).collect();
@@ -268,6 +270,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
+        | Question::Trust(_)
         | Question::Plugin { .. } => None,
     }
 }

@@ -17,6 +17,7 @@ mod push;
 mod registry;
 mod registry_listen;
 mod temporary;
+mod transparent;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -31,6 +32,7 @@ use super::{Complaints, Config, Engine, File, Invalid, Log, Place, SourceText, T
 pub(super) use auth::{OneOrMore, RawAuth};
 pub(super) use listener::host_of;
 pub(super) use policy::RawPolicy;
+use transparent::{CacheOutline, cache_outlines};
 
 pub const DEFAULT_POLICY: &str = "conservative";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -51,6 +53,7 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
         origin,
         engine: String::new(),
         registries: registry_addresses(&raw.registry),
+        caches: cache_outlines(&raw.cache),
         state_dir: None,
         known: Vec::new(),
         complaints: Complaints::about(origin.source),
@@ -76,8 +79,9 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     let log = Log { format: raw.log.format, access: raw.log.access };
     let watch = raw.watch;
     let jobs = cx.jobs(raw.jobs);
+    let ca = cx.ca(raw.ca);
     let config =
-        Config { engine, listeners, caches, limits, admin, log, drain_timeout, watch, jobs };
+        Config { engine, listeners, caches, limits, admin, log, drain_timeout, watch, jobs, ca };
     cx.complaints.or(config)
 }
 
@@ -156,6 +160,8 @@ struct Checking<'o> {
     known: policy::Policies,
     /// What the engine is told of each `[registry.NAME]`.
     registries: Vec<(String, String)>,
+    /// What is known of each `[cache.NAME]`.
+    caches: Vec<CacheOutline>,
     complaints: Complaints<'o>,
 }
 

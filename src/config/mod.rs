@@ -52,6 +52,14 @@ pub struct Config {
     /// Whether a changed file is a reason to reload.
     pub watch: bool,
     pub jobs: Jobs,
+    pub ca: Ca,
+}
+
+/// Of the authorities that containers trust for the sake of a transparent cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ca {
+    /// Of one; the next begins at half of it.
+    pub lifetime: Duration,
 }
 
 /// Where the sockets of temporary listeners are, and what is known of them.

@@ -5,6 +5,7 @@
 mod limits;
 mod template;
 mod temporary;
+mod transparent;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub use limits::{
 };
 pub use template::{Template, TemplatePart};
 pub use temporary::{JobEnd, TemporaryListener};
+pub use transparent::TransparentCache;
 
 use ipnet::Ipv4Net;
 
@@ -38,6 +40,7 @@ pub enum PolicyKind {
     Authz(Authz),
     Namespace(Box<Namespace>),
     TemporaryListener(Box<TemporaryListener>),
+    TransparentCache(Box<TransparentCache>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -175,6 +178,13 @@ impl Policy {
         }
     }
 
+    pub fn transparent(&self) -> Option<&TransparentCache> {
+        match &self.kind {
+            PolicyKind::TransparentCache(settings) => Some(settings),
+            _ => None,
+        }
+    }
+
     pub fn namespace(&self) -> Option<&Namespace> {
         match &self.kind {
             PolicyKind::Namespace(settings) => Some(settings),
@@ -201,7 +211,7 @@ impl Policy {
     pub fn files(&self) -> Vec<&File> {
         match &self.kind {
             PolicyKind::Conservative(conservative) => conservative.rules.iter().collect(),
-            PolicyKind::Limits(_) => Vec::new(),
+            PolicyKind::Limits(_) | PolicyKind::TransparentCache(_) => Vec::new(),
             PolicyKind::Rego(rego) => vec![&rego.file],
             PolicyKind::Authz(authz) => authz.ca.iter().collect(),
             PolicyKind::Namespace(namespace) => namespace.own_key().into_iter().collect(),

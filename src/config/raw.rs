@@ -28,6 +28,7 @@ pub(super) struct Raw {
     pub admin: Admin,
     pub log: Log,
     pub jobs: Jobs,
+    pub ca: Ca,
     pub drain_timeout: Option<Spanned<String>>,
     pub state_dir: Option<Spanned<String>>,
     pub watch: bool,
@@ -83,6 +84,12 @@ pub(super) struct Admin {
 pub(super) struct Jobs {
     pub dir: Option<Spanned<String>>,
     pub sockets: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ca {
+    pub lifetime: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod addresses;
 mod change;
 mod connect;
 mod events;
@@ -35,6 +36,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use addresses::ContainerAddresses;
 pub use connect::Address;
 pub use own::{Inspected, Subject};
 pub use pool::Conn;

@@ -123,7 +123,17 @@ impl Engine {
         version: Minor,
         resource: Resource,
     ) -> Result<Vec<ListedName>, EngineError> {
-        let path = path_of(Subject::List(resource, None)).unwrap_or_default();
+        self.list(version, resource, None).await
+    }
+
+    /// All that these filters (JSON) let through, as far as it is of interest.
+    pub(super) async fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        version: Minor,
+        resource: Resource,
+        filters: Option<&str>,
+    ) -> Result<Vec<T>, EngineError> {
+        let path = path_of(Subject::List(resource, filters)).unwrap_or_default();
         let request = format!(
             "GET /v1.{version}{path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: {AGENT}\r\n\r\n"
         );

@@ -411,9 +411,9 @@ impl Deciding<'_> {
         self.turn().map_or("", |link| link.policy.name())
     }
 
-    /// Whether the policy that is asked only audits.
-    pub fn audits(&self) -> bool {
-        self.turn().is_some_and(|link| link.audits)
+    /// Whether the policy that is asked refuses nothing: it only audits, or only rewrites.
+    pub fn refuses_nothing(&self) -> bool {
+        self.turn().is_some_and(|link| link.audits || !link.policy.judges())
     }
 
     fn turn(&self) -> Option<&Link> {

@@ -23,10 +23,12 @@ pub mod mount_table;
 mod named;
 pub mod namespace;
 mod ports;
+mod redirect;
 #[cfg(feature = "rego")]
 pub mod rego;
 pub mod rehearsal;
 pub mod temporary;
+mod trusted;
 mod versions;
 
 use std::borrow::Cow;
@@ -39,6 +41,7 @@ pub use edit::Edit;
 pub use facts::{Fact, Facts, Question};
 pub use found::{FindingDetail, RequestPart, RuleFinding};
 pub use named::{Name, ResourceKind};
+pub use trusted::{Installed, TrustAnchor, TrustFact, TrustQuestion};
 
 use crate::api::dockerfile::AskedBuild;
 use crate::api::endpoint::Versions;
@@ -70,6 +73,11 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     /// Judges a call. Policies are asked in the listener's order, each about the call as the ones before have changed
     /// it. One that asks, or wants something done, is called again with what came of it.
     fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict;
+
+    /// Whether a call can be refused for what it asks. Else what cannot be known does not keep it from going on.
+    fn judges(&self) -> bool {
+        true
+    }
 
     /// The slot that a call must have. Asked when every policy has let it through, so that none is held by what is refused;
     /// a call that finds no slot is refused all the same.
@@ -403,6 +411,9 @@ pub fn build(
         PolicyKind::Namespace(settings) => Box::new(namespace::Namespaces::new(name, settings)?),
         PolicyKind::TemporaryListener(settings) => {
             Box::new(temporary::TemporaryListeners::new(name, settings, around))
+        }
+        PolicyKind::TransparentCache(settings) => {
+            Box::new(redirect::TransparentCaches::new(name, settings))
         }
     })
 }

@@ -125,7 +125,7 @@ fn decide(
                 for question in questions {
                     match knows(&question) {
                         Some(answer) => facts.insert(question.clone(), answer),
-                        None if deciding.audits() => {
+                        None if deciding.refuses_nothing() => {
                             facts.insert(question.clone(), Fact::Failed(NOT_KNOWN.to_owned()));
                         }
                         None => open.push(question.clone()),

@@ -63,6 +63,10 @@ section! {
     group: Spanned<String>,
     depth: Spanned<i64>,
     env: Spanned<RawEnv>,
+    cache: Spanned<String>,
+    domains: Spanned<Vec<Spanned<String>>>,
+    address: Spanned<String>,
+    buildkit: Spanned<bool>,
 }
 
 /// A new policy is a row here.
@@ -97,6 +101,13 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
         keys: &["when", "mount", "policies", "namespace", "ends", "grace", "group", "depth", "env"],
         check: |cx, name, raw| {
             cx.temporary(name, raw).map(|one| PolicyKind::TemporaryListener(one.into()))
+        },
+    },
+    SectionKind {
+        name: "transparent-cache",
+        keys: &["cache", "domains", "address", "buildkit"],
+        check: |cx, name, raw| {
+            cx.transparent(name, raw).map(|one| PolicyKind::TransparentCache(one.into()))
         },
     },
 ];
@@ -192,16 +203,11 @@ impl Checking<'_> {
     }
 
     fn no_such_kind(&mut self, at: Range<usize>, kind: &str) {
-        match kind {
-            "transparent-cache" => {
-                self.complaints.add(at, format!("policy `{kind}` is not built yet"), "");
-            }
-            _ => self.complaints.add(
-                at,
-                format!("there is no policy `{kind}`"),
-                format!("kinds: {}; `policies = []` is a pass-through", kinds::names(KINDS, "and")),
-            ),
-        }
+        self.complaints.add(
+            at,
+            format!("there is no policy `{kind}`"),
+            format!("kinds: {}; `policies = []` is a pass-through", kinds::names(KINDS, "and")),
+        );
     }
 
     fn audits(&mut self, mode: Option<&Spanned<String>>) -> bool {
@@ -344,6 +350,9 @@ fn never_audits(kind: &str) -> Option<&'static str> {
             Some("a namespace cannot only audit: names are the caller's own, or they are not")
         }
         TEMPORARY => Some("a temporary listener cannot only audit: a container has it, or has not"),
+        "transparent-cache" => {
+            Some("a transparent cache cannot only audit: containers are sent to it, or are not")
+        }
         _ => None,
     }
 }

@@ -45,6 +45,7 @@ pub(in crate::config) struct Cache {
     #[serde(default)]
     pub offline: bool,
     pub tenants: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    pub intercept: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

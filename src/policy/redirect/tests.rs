@@ -1,0 +1,367 @@
+//! What becomes of creates, builds and commits on a listener with `transparent-cache`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::*;
+use crate::auth::Identity;
+use crate::policy::conservative::Surroundings;
+use crate::policy::{Chain, Facts, Link, Step, TrustAnchor, TrustFile, rehearsal};
+
+const TEXT: &str = r#"
+[[listener]]
+name = "ci"
+url = "unix:///run/ci.sock"
+policies = ["packages"]
+[policy.packages]
+kind = "transparent-cache"
+cache = "packages"
+domains = ["one.example", "Two.example"]
+[cache.packages]
+listen = ["http://172.17.0.1:80", "https://172.17.0.1:443"]
+intercept = "on"
+dir = "/nowhere"
+domains = ["*.example"]
+"#;
+
+const IMAGE: &str = "sha256:feed";
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+struct Rig {
+    chain: Chain,
+    layout: Option<Layout>,
+    held: Option<Arc<WantedInstall>>,
+    env: Vec<&'static str>,
+    /// What is done fails.
+    fails: bool,
+    done: Vec<Deed>,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        Rig::of(TEXT)
+    }
+
+    fn of(text: &str) -> Rig {
+        let config = crate::config::parse(text, Path::new("t"), Path::new(""), &|_| None).unwrap();
+        let listener = &config.listeners[0];
+        let around = Surroundings::of(&config, listener);
+        let build = |policy| Link::new(crate::policy::build(policy, &around).unwrap());
+        let chain = Chain::new(listener.policies.iter().map(build).collect());
+        let bundle = TrustFile {
+            path: BUNDLE.to_owned(),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            content: Arc::from(&b"roots"[..]),
+        };
+        let layout = Layout {
+            bundles: vec![bundle],
+            bundle_path: Some(BUNDLE.to_owned()),
+            apt: true,
+            ..Layout::default()
+        };
+        let (env, done) = Default::default();
+        Rig { chain, layout: Some(layout), held: None, env, fails: false, done }
+    }
+
+    fn knows(&self, question: &Question) -> Fact {
+        match question {
+            Question::Image(name) if name == "x" => Fact::Json(Arc::new(
+                json!({ "Id": IMAGE, "Config": { "Env": self.env, "Volumes": { "/data": {} } } }),
+            )),
+            Question::Network(name) => match name.as_str() {
+                "inside" => Fact::Json(Arc::new(json!({ "Internal": true }))),
+                "front" => Fact::Json(Arc::new(json!({ "Internal": false }))),
+                _ => Fact::Absent,
+            },
+            Question::Container(name) => Fact::Json(Arc::new(json!({ "Id": format!("id-{name}") }))),
+            Question::Trust(TrustQuestion::Layout(image)) if image == IMAGE => match &self.layout {
+                Some(layout) => Fact::Trust(TrustFact::Layout(Arc::new(layout.clone()))),
+                None => Fact::Failed("no".to_owned()),
+            },
+            Question::Trust(TrustQuestion::Anchor(cache)) if cache == "packages" => {
+                Fact::Trust(TrustFact::Anchor(Arc::new(TrustAnchor {
+                    generation: "g1".into(),
+                    pem: "PEM".into(),
+                    der: Arc::from(&b"DER"[..]),
+                })))
+            }
+            Question::Trust(TrustQuestion::Installed(id)) if id == "id-held" => {
+                let held = self.held.clone();
+                held.map_or(Fact::Absent, |held| Fact::Trust(TrustFact::Installed(held)))
+            }
+            _ => Fact::Absent,
+        }
+    }
+
+    /// The call as the engine gets it.
+    fn decide(&mut self, method: &str, target: &str, body: &Json) -> Result<Typed, String> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let call = rehearsal::Request { method, target, body: body.as_bytes() };
+        let call = rehearsal::parsed(&self.chain, &call).unwrap();
+        let identity = Identity::imagined(Some("ann"));
+        let mut facts = Facts::default();
+        let mut deciding = self.chain.decide(call);
+        loop {
+            let cx = Context::new(&identity, "ci", crate::api::endpoint::KNOWN, &facts);
+            match deciding.step(&cx) {
+                Step::Ask(questions) => {
+                    for question in questions {
+                        let fact = self.knows(&question);
+                        facts.insert(question, fact);
+                    }
+                }
+                Step::Do(deeds) => {
+                    for deed in deeds {
+                        self.done.push(deed.clone());
+                        facts.report(deed, if self.fails { Err("no".into()) } else { Ok(()) });
+                    }
+                }
+                Step::Done(call) => match &*call {
+                    crate::api::Call::Typed(call) => return Ok(Typed::clone(call)),
+                    other => panic!("{other:?}"),
+                },
+                Step::Denied(reasons) => return Err(reasons[0].message()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The answer as the client gets it.
+    fn answer(&mut self, call: &Typed, status: u16, json: Json) -> Json {
+        let identity = Identity::imagined(Some("ann"));
+        let (mut facts, headers) = (Facts::default(), Default::default());
+        let mut answer = Answer {
+            call,
+            status,
+            headers: &headers,
+            api_version: None,
+            json: Some(json),
+            text: Vec::new(),
+        };
+        let chain = std::mem::take(&mut self.chain);
+        let mut answering = chain.answer();
+        loop {
+            let cx = Context::new(&identity, "ci", crate::api::endpoint::KNOWN, &facts);
+            match answering.step(&mut answer, &cx) {
+                Step::Ask(questions) => {
+                    for question in questions {
+                        let fact = self.knows(&question);
+                        facts.insert(question, fact);
+                    }
+                }
+                Step::Do(deeds) => {
+                    for deed in deeds {
+                        self.done.push(deed.clone());
+                        facts.report(deed, if self.fails { Err("no".into()) } else { Ok(()) });
+                    }
+                }
+                Step::Done(()) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        drop(answering);
+        let json = answer.json.take().unwrap();
+        self.chain = chain;
+        json
+    }
+
+    fn create(&mut self, body: &Json) -> Json {
+        let call = self.decide("POST", "/v1.43/containers/create?name=c", body).unwrap();
+        body_of(&call)
+    }
+}
+
+fn body_of(call: &Typed) -> Json {
+    let bytes = call.doc().unwrap().render();
+    std::str::from_utf8(&bytes).unwrap().parse().unwrap()
+}
+
+const OURS: [&str; 2] = ["one.example:172.17.0.1", "two.example:172.17.0.1"];
+
+#[test]
+fn a_container_finds_the_hosts_at_the_cache_and_names_its_own_bundle() {
+    let made = Rig::new().create(&json!({ "Image": "x" }));
+    assert_eq!(made["HostConfig"]["ExtraHosts"], json!(OURS));
+    let env = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+    assert_eq!(made["Env"], json!(env.map(|name| format!("{name}={BUNDLE}"))));
+}
+
+#[test]
+fn what_a_user_or_an_image_says_stays_as_it_is() {
+    let mut rig = Rig::new();
+    rig.env = vec!["PATH=/bin", "REQUESTS_CA_BUNDLE=/opt/image.pem"];
+    let body = json!({
+        "Image": "x",
+        "Env": ["SSL_CERT_FILE=/opt/own.pem", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO=relative"],
+        "HostConfig": { "ExtraHosts": ["ONE.example:10.0.0.1", "other:10.0.0.2"] },
+    });
+    let call = rig.decide("POST", "/v1.43/containers/create", &body).unwrap();
+    let made = body_of(&call);
+    assert_eq!(made["Env"], body["Env"]);
+    let hosts = json!(["ONE.example:10.0.0.1", "other:10.0.0.2", OURS[1]]);
+    assert_eq!(made["HostConfig"]["ExtraHosts"], hosts);
+    rig.answer(&call, 201, json!({ "Id": "c1", "Warnings": [] }));
+    let [Deed::Install(install)] = &rig.done[..] else { panic!("{:?}", rig.done) };
+    assert_eq!(install.extra, ["/opt/own.pem", "/opt/image.pem"]);
+}
+
+#[test]
+fn networks_by_which_nobody_comes_to_the_host_are_left_alone() {
+    for mode in ["host", "none", "container:c", "inside", "gone"] {
+        let body = json!({ "Image": "x", "HostConfig": { "NetworkMode": mode } });
+        assert_eq!(Rig::new().create(&body)["HostConfig"].get("ExtraHosts"), None, "{mode}");
+    }
+    for mode in ["", "default", "bridge", "front"] {
+        let body = json!({ "Image": "x", "HostConfig": { "NetworkMode": mode } });
+        assert_eq!(Rig::new().create(&body)["HostConfig"]["ExtraHosts"], json!(OURS), "{mode}");
+    }
+}
+
+#[test]
+fn what_was_made_gets_the_files_but_none_at_a_mount() {
+    let mut rig = Rig::new();
+    let body = json!({
+        "Image": "x",
+        "Volumes": { "/anonymous": {} },
+        "HostConfig": {
+            "Binds": ["certs:/etc/ssl:ro"],
+            "Mounts": [{ "Type": "volume", "Source": "v", "Target": "/opt" }],
+            "Tmpfs": { "/tmp": "" },
+        },
+    });
+    let call = rig.decide("POST", "/v1.43/containers/create", &body).unwrap();
+    assert_eq!(rig.done, []);
+    let said = json!({ "Id": "c1", "Warnings": [] });
+    assert_eq!(rig.answer(&call, 201, said.clone()), said);
+    let [Deed::Install(install)] = &rig.done[..] else { panic!("{:?}", rig.done) };
+    assert_eq!((&*install.container, &*install.image, &*install.cache), ("c1", IMAGE, "packages"));
+    assert_eq!(install.owner.as_deref(), Some("ann"));
+    assert_eq!(&*install.anchor.generation, "g1");
+    assert_eq!(install.avoid, ["/etc/ssl", "/opt", "/tmp", "/anonymous", "/data"]);
+    assert_eq!(install.files[0].0, "/etc/apt/apt.conf.d/80dockgate");
+}
+
+#[test]
+fn nothing_that_fails_ever_fails_a_create() {
+    let said = json!({ "Id": "c1", "Warnings": [] });
+    let mut rig = Rig::new();
+    rig.fails = true;
+    let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": "x" })).unwrap();
+    assert_eq!(rig.answer(&call, 201, said.clone()), said);
+    // Of an image that cannot be looked into, or is not there, only the hosts are said.
+    for image in ["x", "absent"] {
+        let mut rig = Rig::new();
+        rig.layout = None;
+        let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": image }));
+        let call = call.unwrap();
+        assert_eq!(body_of(&call)["HostConfig"]["ExtraHosts"], json!(OURS));
+        assert_eq!(body_of(&call).get("Env"), None);
+        rig.answer(&call, 201, said.clone());
+        assert_eq!(rig.done, [], "{image}");
+    }
+    // No container, no files.
+    let mut rig = Rig::new();
+    let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": "x" })).unwrap();
+    rig.answer(&call, 409, json!({ "message": "in use" }));
+    assert_eq!(rig.done, []);
+}
+
+#[test]
+fn a_read_only_container_gets_no_files() {
+    let mut rig = Rig::new();
+    let body = json!({ "Image": "x", "HostConfig": { "ReadonlyRootfs": true } });
+    let call = rig.decide("POST", "/v1.43/containers/create", &body).unwrap();
+    assert_eq!(body_of(&call)["HostConfig"]["ExtraHosts"], json!(OURS));
+    rig.answer(&call, 201, json!({ "Id": "c1" }));
+    assert_eq!(rig.done, []);
+}
+
+fn held(rig: &mut Rig) -> Arc<WantedInstall> {
+    let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": "x" })).unwrap();
+    rig.answer(&call, 201, json!({ "Id": "id-held" }));
+    let Some(Deed::Install(install)) = rig.done.pop() else { panic!() };
+    rig.held = Some(Arc::clone(&install));
+    install
+}
+
+#[test]
+fn a_commit_and_an_export_see_none_of_it() {
+    let mut rig = Rig::new();
+    let install = held(&mut rig);
+    let commit = rig.decide("POST", "/v1.43/commit?container=held", &json!({})).unwrap();
+    assert_eq!(rig.done, [Deed::Uninstall(Arc::clone(&install))]);
+    for status in [201, 500] {
+        rig.done.clear();
+        rig.answer(&commit, status, json!({ "Id": "sha256:1" }));
+        assert_eq!(rig.done, [Deed::Install(Arc::clone(&install))], "{status}");
+    }
+    rig.done.clear();
+    rig.decide("POST", "/v1.43/commit?container=other", &json!({})).unwrap();
+    assert_eq!(rig.done, [], "nothing was put there");
+    rig.fails = true;
+    let why = rig.decide("POST", "/v1.43/commit?container=held", &json!({})).unwrap_err();
+    assert!(why.contains("(rule transparent-cache.files)"), "{why}");
+}
+
+#[test]
+fn what_was_added_is_not_shown() {
+    let mut rig = Rig::new();
+    let inspect = rig.decide("GET", "/v1.43/containers/c/json", &Json::Null).unwrap();
+    let shown = |rig: &mut Rig, hosts: Json| {
+        let json = json!({ "Id": "c", "HostConfig": { "ExtraHosts": hosts } });
+        rig.answer(&inspect, 200, json)["HostConfig"]["ExtraHosts"].clone()
+    };
+    assert_eq!(shown(&mut rig, json!(OURS)), Json::Null);
+    assert_eq!(shown(&mut rig, json!(["a:1.2.3.4", OURS[0]])), json!(["a:1.2.3.4"]));
+    assert_eq!(shown(&mut rig, json!(["one.example:9.9.9.9"])), json!(["one.example:9.9.9.9"]));
+    assert_eq!(shown(&mut rig, json!([])), json!([]));
+}
+
+#[test]
+fn classic_builds_find_the_hosts_and_those_of_buildkit_where_it_is_said() {
+    let hosts = |rig: &mut Rig, query: &str| -> Vec<String> {
+        let call = rig.decide("POST", &format!("/v1.43/build?{query}"), &Json::Null).unwrap();
+        call.query().all("extrahosts").map(str::to_owned).collect()
+    };
+    let mut rig = Rig::new();
+    assert_eq!(hosts(&mut rig, "version=1"), OURS);
+    assert_eq!(hosts(&mut rig, ""), OURS);
+    assert_eq!(hosts(&mut rig, "extrahosts=one.example%3A9.9.9.9"), ["one.example:9.9.9.9", OURS[1]]);
+    for query in ["networkmode=host", "networkmode=none", "version=2"] {
+        assert_eq!(hosts(&mut rig, query), [""; 0], "{query}");
+    }
+    let text = TEXT.replace("cache = \"packages\"", "cache = \"packages\"\nbuildkit = true");
+    assert_eq!(hosts(&mut Rig::of(&text), "version=2"), OURS);
+}
+
+#[test]
+fn a_cache_that_containers_do_not_reach_is_complained_of() {
+    let complaint = |from: &str, to: &str| {
+        let text = TEXT.replace(from, to);
+        assert_ne!(text, TEXT, "{from}");
+        let error = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None);
+        error.unwrap_err().to_string()
+    };
+    for (from, to, wanted) in [
+        ("cache = \"packages\"\n", "", "`[policy.packages]` needs `cache`"),
+        ("cache = \"packages\"", "cache = \"other\"", "there is no `[cache.other]`"),
+        ("intercept = \"on\"", "", "cache `packages` has no `intercept`"),
+        ("[\"*.example\"]", "[\"*.org\"]", "cache `packages` does not serve `one.example`"),
+        ("\"one.example\"", "\"*.example\"", "`*.example` is not a host"),
+        ("\"one.example\"", "\"10.0.0.1\"", "`10.0.0.1` is not a host"),
+        ("domains = [\"one.example\", \"Two.example\"]\n", "", "needs `domains`"),
+        ("http://172.17.0.1:80", "http://172.17.0.1:8080", "does not listen on ports 80 and 443"),
+        ("https://172.17.0.1", "https://172.17.0.2", "does not listen on ports 80 and 443"),
+        ("[cache", "address = \"127.0.0.1\"\n[cache", "no address that a container reaches"),
+        ("[[listener]]", "[ca]\nlifetime = \"1s\"\n[[listener]]", "between `1m` and `30d`"),
+    ] {
+        let found = complaint(from, to);
+        assert!(found.contains(wanted), "{to}: {found}");
+    }
+    let elsewhere = TEXT.replace(":80\"", ":8080\"").replace(":443\"", ":8443\"");
+    let text = elsewhere.replace("[cache", "address = \"172.30.0.1\"\n[cache");
+    assert_eq!(Rig::of(&text).create(&json!({ "Image": "x" }))["HostConfig"]["ExtraHosts"][0], "one.example:172.30.0.1");
+}
