@@ -199,9 +199,8 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         | Question::Fresh
         | Question::Job(_) => false,
         Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
-        // What it does to a container is no part of the judgement.
-        Question::Trust(_) => false,
-        Question::OfEngine(_) => false,
+        // What is put into a container is no part of the judgement.
+        Question::OfEngine(_) | Question::Layout(_) | Question::Trust(_) => false,
     };
     let named: Vec<_> = questions.iter().filter(is_named).collect();
     if named.is_empty() { questions.iter().collect() } else { named }
@@ -271,6 +270,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Trust(_)
+        | Question::Layout(_)
         | Question::Plugin { .. } => None,
     }
 }

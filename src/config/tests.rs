@@ -184,7 +184,7 @@ fn every_complaint_says_where_and_what_to_do() {
         ),
         (
             &format!("{listener}url = \"unix:///x\"\npolicies = [\"transparent-cache\"]"),
-            "policy `transparent-cache` is not built yet",
+            "policy `transparent-cache` needs its own section",
         ),
         (
             &format!(

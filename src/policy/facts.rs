@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::builds::BuildSession;
 use super::trusted::{TrustFact, TrustQuestion};
+use super::layout::Layout;
 use super::{Deed, WantedGrant, WantedLogin};
 use crate::api::endpoint::Resource;
 
@@ -61,6 +62,8 @@ pub enum Question {
     Login(Box<WantedLogin>),
     /// What containers trust.
     Trust(TrustQuestion),
+    /// Where an image, by its id, keeps the certificates that its programs trust.
+    Layout(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +82,7 @@ pub enum Fact {
     /// A header's text. It is a secret.
     Header(Secret),
     Trust(TrustFact),
+    Layout(Arc<Layout>),
     /// It could not be found out.
     Failed(String),
 }
@@ -177,6 +181,7 @@ impl fmt::Display for Question {
             }
             Question::Login(wanted) => write!(f, "the login at `{}`", wanted.host),
             Question::Trust(question) => question.fmt(f),
+            Question::Layout(image) => write!(f, "which certificates image `{image}` trusts"),
         }
     }
 }

@@ -18,12 +18,13 @@ mod deed;
 pub mod edit;
 pub mod facts;
 mod found;
+pub mod layout;
 pub mod limits;
 pub mod mount_table;
 mod named;
 pub mod namespace;
 mod ports;
-mod redirect;
+pub mod redirect;
 #[cfg(feature = "rego")]
 pub mod rego;
 pub mod rehearsal;

@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::layout::{Layout, WantedInstall, paths_put};
 use super::{
-    Answer, Context, Deed, Edit, Fact, Layout, Policy, Question, Reads, Reason, TrustFact, TrustQuestion, Verdict,
-    WantedInstall, edit,
+    Answer, Context, Deed, Edit, Fact, Installed, Policy, Question, Reads, Reason, TrustFact,
+    TrustQuestion, Verdict, edit,
 };
 use crate::api::doc::Value;
 use crate::api::grammar::mode::NetworkMode;
@@ -113,7 +114,7 @@ impl TransparentCaches {
     }
 
     /// What is put into the container that was made.
-    fn install(&self, answer: &Answer<'_>, cx: &Context<'_>) -> Known<Deed> {
+    fn install(&self, answer: &Answer<'_>, cx: &Context<'_>) -> Known<Installed> {
         let notes = answer.call.notes(NOTE).filter_map(Noted::read);
         let noted = notes.into_iter().find(|noted| noted.policy == self.name);
         let noted = noted.ok_or(Open::Nothing)?;
@@ -125,23 +126,29 @@ impl TransparentCaches {
         let (path, text) = APT;
         let files = layout.apt.then(|| (path.to_owned(), Arc::from(text.as_bytes())));
         let root = &answer.call.doc().ok_or(Open::Nothing)?.root;
-        Ok(Deed::Install(Arc::new(WantedInstall {
-            container: container.to_owned(),
-            avoid: mount_points(root).chain(noted.volumes).collect(),
-            extra: noted.files,
-            files: files.into_iter().collect(),
-            layout,
-            anchor: anchor.clone(),
+        Ok(Installed {
+            install: WantedInstall {
+                container: container.to_owned(),
+                layout,
+                is_new: true,
+                extra: noted.files,
+                avoid: mount_points(root).chain(noted.volumes).collect(),
+                root_pem: anchor.pem.clone(),
+                root_der: anchor.der.clone(),
+                generation: anchor.generation.clone(),
+                files: files.into_iter().collect(),
+            },
             cache: self.settings.cache.clone(),
             image: noted.image,
             owner: cx.identity.user().map(str::to_owned),
-        })))
+            subject_hash: anchor.subject_hash.clone(),
+        })
     }
 
     /// A container shows itself without what was put into it while this runs.
     fn take_out(&self, call: &Typed, cx: &Context<'_>) -> Result<(), Verdict> {
         let Some(held) = self.held(call, cx).map_err(Open::verdict)? else { return Ok(()) };
-        let out = Deed::Uninstall(held);
+        let out = Deed::Uninstall(held.install.clone());
         match cx.facts.outcome(&out) {
             None => Err(Verdict::Do(vec![out])),
             Some(Ok(())) => Ok(()),
@@ -157,11 +164,11 @@ impl TransparentCaches {
 
     fn put_back(&self, call: &Typed, cx: &Context<'_>) -> Result<(), Verdict> {
         let Some(held) = self.held(call, cx).map_err(Open::verdict)? else { return Ok(()) };
-        tried(Deed::Install(held), cx)
+        given(&held, false, cx)
     }
 
     /// What was put into the container that a call names.
-    fn held(&self, call: &Typed, cx: &Context<'_>) -> Known<Option<Arc<WantedInstall>>> {
+    fn held(&self, call: &Typed, cx: &Context<'_>) -> Known<Option<Arc<Installed>>> {
         let name = match call.endpoint() {
             Endpoint::ImageCommit => call.query().get("container"),
             _ => call.names().first().map(String::as_str),
@@ -218,7 +225,7 @@ impl Policy for TransparentCaches {
     fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
         let done = match answer.call.endpoint() {
             Endpoint::ContainerCreate => match self.install(answer, cx) {
-                Ok(deed) => tried(deed, cx),
+                Ok(wanted) => given(&Arc::new(wanted), true, cx),
                 Err(open) => Err(open.verdict()),
             },
             Endpoint::ImageCommit => self.put_back(answer.call, cx),
@@ -229,8 +236,11 @@ impl Policy for TransparentCaches {
             Endpoint::ContainerChanges if answer.status == 200 => {
                 match self.held(answer.call, cx) {
                     Ok(held) => {
-                        let paths = held.map(|held| held.paths()).unwrap_or_default();
-                        shown::changes(answer.json.as_mut(), &paths);
+                        if let Some(held) = held {
+                            let hash = held.subject_hash.as_deref();
+                            let paths = paths_put(&held.install, hash);
+                            shown::changes(answer.json.as_mut(), &paths);
+                        }
                         Ok(())
                     }
                     Err(open) => Err(open.verdict()),
@@ -242,11 +252,15 @@ impl Policy for TransparentCaches {
     }
 }
 
-/// Done once; what comes of it does not matter to the call.
-fn tried(deed: Deed, cx: &Context<'_>) -> Result<(), Verdict> {
-    match cx.facts.outcome(&deed) {
-        None => Err(Verdict::Do(vec![deed])),
-        Some(_) => Ok(()),
+/// It is put into the container, and known to be there; what comes of it does not matter to the call.
+fn given(held: &Arc<Installed>, is_new: bool, cx: &Context<'_>) -> Result<(), Verdict> {
+    let install = Deed::Install(WantedInstall { is_new, ..held.install.clone() });
+    let question = TrustQuestion::Installed(held.install.container.clone()).into();
+    let known = Deed::Remember(question, Fact::Trust(TrustFact::Installed(Arc::clone(held))));
+    match (cx.facts.outcome(&install), cx.facts.outcome(&known)) {
+        (None, _) => Err(Verdict::Do(vec![install])),
+        (Some(Ok(())), None) => Err(Verdict::Do(vec![known])),
+        _ => Ok(()),
     }
 }
 
@@ -256,8 +270,8 @@ fn fact<'c>(question: Question, cx: &Context<'c>) -> Known<&'c Fact> {
 
 /// None: it cannot be known, and nothing is put there.
 fn layout_of(image: &str, cx: &Context<'_>) -> Known<Option<Arc<Layout>>> {
-    match fact(TrustQuestion::Layout(image.to_owned()).into(), cx)? {
-        Fact::Trust(TrustFact::Layout(layout)) => Ok(Some(layout.clone())),
+    match fact(Question::Layout(image.to_owned()), cx)? {
+        Fact::Layout(layout) => Ok(Some(layout.clone())),
         _ => Ok(None),
     }
 }

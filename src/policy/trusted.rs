@@ -43,6 +43,7 @@ pub struct Installed {
     pub image: String,
     /// Who has made the container.
     pub owner: Option<String>,
+    pub subject_hash: Option<String>,
 }
 
 impl From<TrustQuestion> for Question {

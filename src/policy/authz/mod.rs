@@ -57,7 +57,8 @@ impl Authz {
                 | Fact::Owner(_)
                 | Fact::Fresh(_)
                 | Fact::Header(_)
-                | Fact::Trust(_),
+                | Fact::Trust(_)
+                | Fact::Layout(_),
             ) => {
                 return self.failed("it was not asked");
             }

@@ -206,7 +206,8 @@ pub(super) fn known<'f>(
             | Fact::Owner(_)
             | Fact::Fresh(_)
             | Fact::Header(_)
-            | Fact::Trust(_),
+            | Fact::Trust(_)
+            | Fact::Layout(_),
         ) => Err(Judgement::No),
         None => {
             judge.ask(question, cx);

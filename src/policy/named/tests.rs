@@ -28,7 +28,8 @@ fn chain(policies: &str, mode: &str) -> Chain {
             other @ (PolicyKind::Rego(_)
             | PolicyKind::Authz(_)
             | PolicyKind::Namespace(_)
-            | PolicyKind::TemporaryListener(_)) => panic!("{other:?}"),
+            | PolicyKind::TemporaryListener(_)
+            | PolicyKind::TransparentCache(_)) => panic!("{other:?}"),
         };
         if policy.audits { Link::auditing(built) } else { Link::new(built) }
     };

@@ -112,6 +112,7 @@ fn known(
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Trust(_)
+        | Question::Layout(_)
         | Question::OfEngine(_)
         | Question::Plugin { .. } => None,
     })

@@ -4,7 +4,7 @@
 //! that the image has anyway, so that a later image made of the container loses nothing by it.
 
 use crate::api::doc::Value;
-use crate::policy::Layout;
+use crate::policy::layout::Layout;
 
 /// With the files, these three reach every client of `docs/policies/transparent-cache.md`: the first Go, Python and OpenSSL,
 /// the second what comes with certificates of its own (certifi), the third Node.

@@ -2,6 +2,8 @@
 //!
 //! `redirect` calls it with answers. What must stay true: what the container's own programs have changed is shown.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
 use super::hosts;
@@ -23,7 +25,7 @@ pub(super) fn inspect(settings: &TransparentCache, json: Option<&mut Json>) {
 }
 
 /// Paths of files that were put there, and the folders that are told of for nothing else.
-pub(super) fn changes(json: Option<&mut Json>, ours: &[String]) {
+pub(super) fn changes(json: Option<&mut Json>, ours: &BTreeSet<String>) {
     let Some(Json::Array(list)) = json else { return };
     let path = |one: &Json| one.get("Path").and_then(Json::as_str).unwrap_or_default().to_owned();
     list.retain(|one| !ours.contains(&path(one)));
@@ -52,7 +54,8 @@ mod tests {
 
     #[test]
     fn folders_are_told_of_only_for_what_is_not_ours() {
-        let ours = ["/etc/ssl/certs/ca.crt".to_owned(), "/usr/local/share/x/dockgate.crt".to_owned()];
+        let ours = ["/etc/ssl/certs/ca.crt", "/usr/local/share/x/dockgate.crt"];
+        let ours = ours.map(str::to_owned).into_iter().collect();
         let own = [change(0, "/etc"), change(1, "/etc/mine"), change(2, "/usr/local/share")];
         let mut all = json!([
             change(0, "/etc"),

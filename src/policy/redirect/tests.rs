@@ -7,7 +7,8 @@ use serde_json::json;
 use super::*;
 use crate::auth::Identity;
 use crate::policy::conservative::Surroundings;
-use crate::policy::{Chain, Facts, Link, Step, TrustAnchor, TrustFile, rehearsal};
+use crate::policy::layout::TrustFile;
+use crate::policy::{Chain, Facts, Link, Step, TrustAnchor, rehearsal};
 
 const TEXT: &str = r#"
 [[listener]]
@@ -31,7 +32,7 @@ const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 struct Rig {
     chain: Chain,
     layout: Option<Layout>,
-    held: Option<Arc<WantedInstall>>,
+    held: Option<Arc<Installed>>,
     env: Vec<&'static str>,
     /// What is done fails.
     fails: bool,
@@ -54,6 +55,7 @@ impl Rig {
             mode: 0o644,
             uid: 0,
             gid: 0,
+            mtime: 0,
             content: Arc::from(&b"roots"[..]),
         };
         let layout = Layout {
@@ -77,8 +79,8 @@ impl Rig {
                 _ => Fact::Absent,
             },
             Question::Container(name) => Fact::Json(Arc::new(json!({ "Id": format!("id-{name}") }))),
-            Question::Trust(TrustQuestion::Layout(image)) if image == IMAGE => match &self.layout {
-                Some(layout) => Fact::Trust(TrustFact::Layout(Arc::new(layout.clone()))),
+            Question::Layout(image) if image == IMAGE => match &self.layout {
+                Some(layout) => Fact::Layout(Arc::new(layout.clone())),
                 None => Fact::Failed("no".to_owned()),
             },
             Question::Trust(TrustQuestion::Anchor(cache)) if cache == "packages" => {
@@ -86,6 +88,7 @@ impl Rig {
                     generation: "g1".into(),
                     pem: "PEM".into(),
                     der: Arc::from(&b"DER"[..]),
+                    subject_hash: Some("feed".into()),
                 })))
             }
             Question::Trust(TrustQuestion::Installed(id)) if id == "id-held" => {
@@ -168,6 +171,16 @@ impl Rig {
         json
     }
 
+    /// What is known to have been put into a container.
+    fn given(&self) -> Arc<Installed> {
+        match &self.done[..] {
+            [Deed::Install(_), Deed::Remember(_, Fact::Trust(TrustFact::Installed(given)))] => {
+                Arc::clone(given)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn create(&mut self, body: &Json) -> Json {
         let call = self.decide("POST", "/v1.43/containers/create?name=c", body).unwrap();
         body_of(&call)
@@ -204,7 +217,7 @@ fn what_a_user_or_an_image_says_stays_as_it_is() {
     let hosts = json!(["ONE.example:10.0.0.1", "other:10.0.0.2", OURS[1]]);
     assert_eq!(made["HostConfig"]["ExtraHosts"], hosts);
     rig.answer(&call, 201, json!({ "Id": "c1", "Warnings": [] }));
-    let [Deed::Install(install)] = &rig.done[..] else { panic!("{:?}", rig.done) };
+    let install = &rig.given().install;
     assert_eq!(install.extra, ["/opt/own.pem", "/opt/image.pem"]);
 }
 
@@ -236,10 +249,11 @@ fn what_was_made_gets_the_files_but_none_at_a_mount() {
     assert_eq!(rig.done, []);
     let said = json!({ "Id": "c1", "Warnings": [] });
     assert_eq!(rig.answer(&call, 201, said.clone()), said);
-    let [Deed::Install(install)] = &rig.done[..] else { panic!("{:?}", rig.done) };
-    assert_eq!((&*install.container, &*install.image, &*install.cache), ("c1", IMAGE, "packages"));
-    assert_eq!(install.owner.as_deref(), Some("ann"));
-    assert_eq!(&*install.anchor.generation, "g1");
+    let given = rig.given();
+    let install = &given.install;
+    assert_eq!((&*install.container, &*given.image, &*given.cache), ("c1", IMAGE, "packages"));
+    assert_eq!(given.owner.as_deref(), Some("ann"));
+    assert_eq!((&*install.generation, install.is_new), ("g1", true));
     assert_eq!(install.avoid, ["/etc/ssl", "/opt", "/tmp", "/anonymous", "/data"]);
     assert_eq!(install.files[0].0, "/etc/apt/apt.conf.d/80dockgate");
 }
@@ -279,11 +293,13 @@ fn a_read_only_container_gets_no_files() {
     assert_eq!(rig.done, []);
 }
 
-fn held(rig: &mut Rig) -> Arc<WantedInstall> {
+fn held(rig: &mut Rig) -> WantedInstall {
     let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": "x" })).unwrap();
     rig.answer(&call, 201, json!({ "Id": "id-held" }));
-    let Some(Deed::Install(install)) = rig.done.pop() else { panic!() };
-    rig.held = Some(Arc::clone(&install));
+    let held = rig.given();
+    let install = held.install.clone();
+    rig.held = Some(held);
+    rig.done.clear();
     install
 }
 
@@ -292,11 +308,13 @@ fn a_commit_and_an_export_see_none_of_it() {
     let mut rig = Rig::new();
     let install = held(&mut rig);
     let commit = rig.decide("POST", "/v1.43/commit?container=held", &json!({})).unwrap();
-    assert_eq!(rig.done, [Deed::Uninstall(Arc::clone(&install))]);
+    assert_eq!(rig.done, [Deed::Uninstall(install.clone())]);
     for status in [201, 500] {
         rig.done.clear();
         rig.answer(&commit, status, json!({ "Id": "sha256:1" }));
-        assert_eq!(rig.done, [Deed::Install(Arc::clone(&install))], "{status}");
+        let again = WantedInstall { is_new: false, ..install.clone() };
+        assert_eq!(rig.done.first(), Some(&Deed::Install(again)), "{status}");
+        assert_eq!(rig.given().install, install);
     }
     rig.done.clear();
     rig.decide("POST", "/v1.43/commit?container=other", &json!({})).unwrap();

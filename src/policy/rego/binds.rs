@@ -113,7 +113,8 @@ fn leads_to(path: &Path, facts: &Facts) -> Result<PathBuf, Open> {
                 | Fact::Owner(_)
                 | Fact::Fresh(_)
                 | Fact::Header(_)
-                | Fact::Trust(_),
+                | Fact::Trust(_)
+                | Fact::Layout(_),
             ) => {
                 break;
             }

@@ -64,6 +64,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Trust(_)
+        | Question::Layout(_)
         | Question::Plugin { .. } => Fact::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);

@@ -24,6 +24,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::Granted(_)
             | Question::Login(_)
             | Question::Trust(_)
+            | Question::Layout(_)
             | Question::ExecInspect(_)
             | Question::OfEngine(_)
             | Question::Indexed(..)

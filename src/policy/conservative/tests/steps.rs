@@ -57,6 +57,7 @@ fn knows(question: &Question) -> Fact {
         | Question::Granted(_)
         | Question::Login(_)
         | Question::Trust(_)
+        | Question::Layout(_)
         | Question::ExecInspect(_)
         | Question::OfEngine(_)
         | Question::Indexed(..)
