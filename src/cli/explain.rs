@@ -198,7 +198,10 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         | Question::List(..)
         | Question::Fresh
         | Question::Job(_) => false,
-        Question::Plugin { .. } | Question::Granted(_) | Question::Login(_) => true,
+        Question::Plugin { .. }
+        | Question::Granted(_)
+        | Question::Login(_)
+        | Question::Layout(_) => true,
         Question::OfEngine(_) => false,
     };
     let named: Vec<_> = questions.iter().filter(is_named).collect();
@@ -268,6 +271,7 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
+        | Question::Layout(_)
         | Question::Plugin { .. } => None,
     }
 }

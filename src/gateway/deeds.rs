@@ -124,6 +124,7 @@ async fn carry_out_one(
         Deed::Link { container, links, to } => {
             state.engine.put_links(version, container, links, to, trail).await?
         }
+        Deed::Install(_) | Deed::Uninstall(_) => Err("it is not held".to_owned()),
         Deed::Take(slot) => match state.memory.slots.take(slot).await {
             Some(slot) => {
                 held.push(Box::new(slot));

@@ -15,6 +15,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::ListenerState;
+use super::layouts;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Resource, Versions};
 use crate::auth::{ClientCredentials, Identity, LoginAnswer};
@@ -128,6 +129,7 @@ async fn of_engine(
         Question::Fresh => return Ok(fresh()),
         // A deed's, and not done.
         Question::Granted(_) | Question::Job(_) => return Ok(Fact::Absent),
+        Question::Layout(image) => return Ok(layouts::find(state, engine, image, trail).await),
         Question::Login(wanted) => return Ok(login(state, wanted).await),
         Question::Plugin { name, method, body } => {
             return Ok(state.plugins.ask(name, method, body).await);

@@ -21,6 +21,7 @@ mod grpc;
 mod head;
 mod http2;
 mod items;
+mod layouts;
 mod memory;
 mod native;
 mod plugins;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::builds::BuildSession;
 use super::facts::Secret;
+use super::layout::WantedInstall;
 use super::namespace::image::Repository;
 use super::{Fact, Question, Reason};
 use crate::api::dockerfile::AskedBuild;
@@ -48,6 +49,10 @@ pub enum Deed {
     Grant(WantedGrant),
     /// The engine pulls an image; what is known of it is asked anew.
     Pull(WantedPull),
+    /// A container trusts a root certificate of ours.
+    Install(WantedInstall),
+    /// It does not any more: its files are what they would be without it.
+    Uninstall(WantedInstall),
 }
 
 /// An image that is to be there before a call goes on.
@@ -199,7 +204,9 @@ impl Deed {
             | Deed::Job(_)
             | Deed::Link { .. }
             | Deed::Grant(_)
-            | Deed::Pull(_) => false,
+            | Deed::Pull(_)
+            | Deed::Install(_)
+            | Deed::Uninstall(_) => false,
         }
     }
 }
@@ -239,6 +246,12 @@ impl fmt::Display for Deed {
                 write!(f, "pulling `{}`", wanted.repository.visible())
             }
             Deed::Pull(wanted) => write!(f, "pulling `{}`", wanted.reference),
+            Deed::Install(wanted) => {
+                write!(f, "putting a root certificate into container `{}`", wanted.container)
+            }
+            Deed::Uninstall(wanted) => {
+                write!(f, "taking the root certificate out of container `{}`", wanted.container)
+            }
         }
     }
 }

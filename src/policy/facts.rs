@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 use super::builds::BuildSession;
+use super::layout::Layout;
 use super::{Deed, WantedGrant, WantedLogin};
 use crate::api::endpoint::Resource;
 
@@ -58,6 +59,8 @@ pub enum Question {
     Granted(Box<WantedGrant>),
     /// Whether a registry takes a client's name and password, as a status with a message: 200, 401, 500.
     Login(Box<WantedLogin>),
+    /// Where an image, by its id, keeps the certificates that its programs trust.
+    Layout(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +78,7 @@ pub enum Fact {
     Fresh(String),
     /// A header's text. It is a secret.
     Header(Secret),
+    Layout(Arc<Layout>),
     /// It could not be found out.
     Failed(String),
 }
@@ -172,6 +176,7 @@ impl fmt::Display for Question {
                 write!(f, "the token for `{}`", wanted.repository.visible())
             }
             Question::Login(wanted) => write!(f, "the login at `{}`", wanted.host),
+            Question::Layout(image) => write!(f, "which certificates image `{image}` trusts"),
         }
     }
 }

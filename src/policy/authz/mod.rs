@@ -56,7 +56,8 @@ impl Authz {
                 | Fact::Exec(_)
                 | Fact::Owner(_)
                 | Fact::Fresh(_)
-                | Fact::Header(_),
+                | Fact::Header(_)
+                | Fact::Layout(_),
             ) => {
                 return self.failed("it was not asked");
             }

@@ -205,7 +205,8 @@ pub(super) fn known<'f>(
             | Fact::Exec(_)
             | Fact::Owner(_)
             | Fact::Fresh(_)
-            | Fact::Header(_),
+            | Fact::Header(_)
+            | Fact::Layout(_),
         ) => Err(Judgement::No),
         None => {
             judge.ask(question, cx);

@@ -111,6 +111,7 @@ fn known(
         | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
+        | Question::Layout(_)
         | Question::OfEngine(_)
         | Question::Plugin { .. } => None,
     })

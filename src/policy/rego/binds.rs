@@ -112,7 +112,8 @@ fn leads_to(path: &Path, facts: &Facts) -> Result<PathBuf, Open> {
                 | Fact::Exec(_)
                 | Fact::Owner(_)
                 | Fact::Fresh(_)
-                | Fact::Header(_),
+                | Fact::Header(_)
+                | Fact::Layout(_),
             ) => {
                 break;
             }

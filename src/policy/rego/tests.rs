@@ -63,6 +63,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
+        | Question::Layout(_)
         | Question::Plugin { .. } => Fact::Absent,
     };
     let Outcome { verdict, .. } = rehearse(chain, "ci", &bob(), &request, &knows);

@@ -23,6 +23,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::Job(_)
             | Question::Granted(_)
             | Question::Login(_)
+            | Question::Layout(_)
             | Question::ExecInspect(_)
             | Question::OfEngine(_)
             | Question::Indexed(..)

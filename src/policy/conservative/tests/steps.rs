@@ -56,6 +56,7 @@ fn knows(question: &Question) -> Fact {
         | Question::Job(_)
         | Question::Granted(_)
         | Question::Login(_)
+        | Question::Layout(_)
         | Question::ExecInspect(_)
         | Question::OfEngine(_)
         | Question::Indexed(..)
