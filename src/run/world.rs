@@ -15,15 +15,15 @@ use super::caches::Caches;
 use super::commands::Commands;
 use super::inherit::Inherited;
 use super::open_listeners::{
-    Gateway, LeftOut, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
+    CachePort, Gateway, LeftOut, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
 };
 use super::own_address;
 use super::plan::{ListenerPlan, Plan};
 use super::transparent::{self, CacheClients};
 use super::worker::Worker;
 use crate::auth::Backoff;
-use crate::cache::Cache;
 use crate::cache::front::CacheListener;
+use crate::cache::intercept::InterceptListener;
 use crate::config::{self, Config, RuntimeListener};
 use crate::engine::{Address, ContainerAddresses, Engine};
 use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};
@@ -320,20 +320,20 @@ impl Serve for Services<'_> {
         Gateway { plan, handles, budgets }
     }
 
-    fn cache(
-        &self,
-        cache: &Arc<Cache>,
-        worker: usize,
-        drain: CancellationToken,
-    ) -> Arc<dyn Service> {
+    fn cache(&self, port: &CachePort, worker: usize, drain: CancellationToken) -> Arc<dyn Service> {
+        let cache = &port.cache;
         let name = format!("{} {}", cache.table(), cache.name);
-        Arc::new(CacheListener {
+        let listener = CacheListener {
             cache: Arc::clone(cache),
             tally: self.world.metrics.tally(worker, &name),
             name: name.into(),
             drain,
             tasks: self.world.tasks.clone(),
-        })
+        };
+        match port.intercepts {
+            true => Arc::new(InterceptListener(listener)),
+            false => Arc::new(listener),
+        }
     }
 }
 
