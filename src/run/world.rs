@@ -24,6 +24,7 @@ use super::worker::Worker;
 use crate::auth::Backoff;
 use crate::cache::front::CacheListener;
 use crate::cache::intercept::InterceptListener;
+use crate::cache::Cache;
 use crate::config::{self, Config, RuntimeListener};
 use crate::engine::{Address, ContainerAddresses, Engine};
 use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};

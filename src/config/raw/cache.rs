@@ -48,7 +48,6 @@ pub(in crate::config) struct Cache {
     #[serde(default)]
     pub offline: bool,
     pub tenants: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
-    pub intercept: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
