@@ -42,7 +42,7 @@ pub struct Generation {
     root_list: Arc<[u8]>,
     pub(super) intermediate: CertifiedIssuer<'static, P256Key>,
     intermediate_list: Arc<[u8]>,
-    intermediate_list_url: String,
+    pub(super) intermediate_list_url: String,
     leaves: Cache<String, Leaf>,
 }
 
@@ -147,7 +147,8 @@ impl Generation {
 
     fn mint(&self, name: &str, now: SystemTime) -> Option<Leaf> {
         let validity = self.validity.of_leaf(now)?;
-        let params = self.issued(certificates::leaf(name, validity).ok()?);
+        let params = certificates::leaf(name, validity).ok()?;
+        let params = certificates::issued(params, &self.intermediate_list_url);
         let key = P256Key::generate().ok()?;
         let certificate = params.signed_by(&key, &self.intermediate).ok()?;
         let chain = vec![certificate.into(), self.intermediate.der().clone()];
@@ -162,10 +163,6 @@ impl Generation {
     #[cfg(test)]
     pub(super) fn mint_for_test(&self, name: &str, now: SystemTime) -> Arc<CertifiedKey> {
         self.mint(name, now).unwrap().key
-    }
-
-    pub(super) fn issued(&self, params: CertificateParams) -> CertificateParams {
-        certificates::issued(params, &self.intermediate_list_url)
     }
 }
 

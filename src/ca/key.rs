@@ -27,6 +27,12 @@ impl P256Key {
         let signature = self.pair.sign(&SystemRandom::new(), message).ok()?;
         Some(signature.as_ref().to_vec())
     }
+
+    /// For servers that take their key from a file.
+    #[cfg(test)]
+    pub(super) fn exported(&self) -> Vec<u8> {
+        self.pair.to_pkcs8v1().unwrap().as_ref().to_vec()
+    }
 }
 
 impl std::fmt::Debug for P256Key {

@@ -1,5 +1,8 @@
 //! The authority against its own rules: what stands in what it signs, and for how long.
 
+mod chains;
+mod verifiers;
+
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

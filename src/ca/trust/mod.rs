@@ -5,3 +5,6 @@
 //! any input gives a value or an error.
 
 pub mod bundle;
+mod der;
+pub mod hashed;
+pub mod keystore;
