@@ -148,7 +148,8 @@ impl TransparentCaches {
     /// A container shows itself without what was put into it until the call ends.
     fn take_out(&self, call: &Typed, cx: &Context<'_>) -> Result<(), Verdict> {
         let Some(held) = self.held(call, cx).map_err(Open::verdict)? else { return Ok(()) };
-        let out = Deed::Uninstall(held.install.clone());
+        // What is in it now counts, not what its image has.
+        let out = Deed::Uninstall(WantedInstall { is_new: false, ..held.install.clone() });
         match cx.facts.outcome(&out) {
             None => Err(Verdict::Do(vec![out])),
             Some(Ok(())) => Ok(()),

@@ -313,7 +313,8 @@ fn a_commit_and_an_export_see_none_of_it() {
         rig.done.clear();
         let body = if method == "POST" { json!({}) } else { Json::Null };
         rig.decide(method, target, &body).unwrap();
-        assert_eq!(rig.done, [Deed::Uninstall(install.clone())], "{target}");
+        let out = WantedInstall { is_new: false, ..install.clone() };
+        assert_eq!(rig.done, [Deed::Uninstall(out)], "{target}");
     }
     rig.done.clear();
     rig.decide("POST", "/v1.43/commit?container=other", &json!({})).unwrap();
