@@ -35,6 +35,8 @@ pub enum Question {
     HostPath(PathBuf),
     /// What is mounted below a path of the host.
     MountsBelow(PathBuf),
+    /// By which paths of the host what is at these is found as well: links resolved, and what is mounted twice.
+    Aliases(Arc<[PathBuf]>),
     /// The addresses of a name of the DNS.
     Addresses(String),
     /// Which container an exec was made in through this gateway, and by whom.
@@ -159,6 +161,9 @@ impl fmt::Display for Question {
             Question::Info => f.write_str("`/info`"),
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
             Question::MountsBelow(path) => write!(f, "what is mounted below `{}`", path.display()),
+            Question::Aliases(_) => {
+                f.write_str("by which other paths the engine's and our sockets are found")
+            }
             Question::Addresses(name) => write!(f, "the addresses of `{name}`"),
             Question::List(resource, _) => write!(f, "all of kind {resource}"),
             Question::Exec(id) => write!(f, "who made exec `{id}`"),

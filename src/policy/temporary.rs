@@ -8,6 +8,7 @@
     reason = "only creates are of interest; what is not understood of them is another policy's to refuse"
 )]
 
+mod guard;
 mod inside;
 mod members;
 mod mounts;
@@ -26,6 +27,7 @@ use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
+pub use guard::Guard;
 pub use inside::{InJob, PeerInJob};
 pub use members::Members;
 pub use mounts::{OwnMounts, is_mounted, known, own, taken};
@@ -44,6 +46,7 @@ pub struct TemporaryListeners {
     name: String,
     settings: TemporaryListener,
     sockets: Sockets,
+    guard: Guard,
 }
 
 impl TemporaryListeners {
@@ -53,19 +56,22 @@ impl TemporaryListeners {
         around: &Surroundings,
     ) -> TemporaryListeners {
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
-        TemporaryListeners { name: name.to_owned(), settings: settings.clone(), sockets }
+        let guard = Guard::new(&around.sockets);
+        TemporaryListeners { name: name.to_owned(), settings: settings.clone(), sockets, guard }
     }
 
     fn create(&self, call: &Typed, cx: &Context<'_>) -> Result<Vec<Edit>, Verdict> {
         let Some(doc) = call.doc() else { return Ok(Vec::new()) };
+        self.guard.container(&doc.root, |mount| self.sockets.is_socket(&mount.source), cx)?;
         if !self.is_wanted(&doc.root) {
             return match self.sockets.asked(&doc.root).is_empty() {
                 true => Ok(Vec::new()),
                 false => Err(Verdict::deny(self.not_for_it())),
             };
         }
-        let unfit = socket::unfit(&self.sockets, &doc.root, Some(&self.settings.mount));
-        if let Some(reason) = unfit {
+        let borrowed = socket::borrowed(&doc.root, cx)?;
+        let mount = Some(&*self.settings.mount);
+        if let Some(reason) = socket::unfit(&self.sockets, &doc.root, &borrowed, mount) {
             return Err(Verdict::deny(reason));
         }
         let call = fresh_id(cx)?;
@@ -86,7 +92,7 @@ impl TemporaryListeners {
         };
         let socket = self.sockets.of(&id);
         let mut root = doc.root.clone();
-        let links = self.put(&socket, &mut root);
+        let links = self.put(&socket, &mut root, &borrowed);
         let mut edits = edit::between(&doc.root, root);
         edits.push(Edit::Note(JOB, id));
         edits.push(Edit::Note(LINKS, links.join("\n")));
@@ -94,10 +100,11 @@ impl TemporaryListeners {
     }
 
     /// Puts the socket, and what else the container gets, into its create body; gives where links lead to it.
-    fn put(&self, socket: &Socket, root: &mut Value) -> Vec<String> {
-        let mut links = socket.put(root, &self.sockets);
+    fn put(&self, socket: &Socket, root: &mut Value, borrowed: &[String]) -> Vec<String> {
+        let mut links = socket.put(root, &self.sockets, borrowed);
         if !links.contains(&self.settings.mount) {
-            links.extend(socket::links_or_env(vec![self.settings.mount.clone()], root));
+            let own = vec![self.settings.mount.clone()];
+            links.extend(socket::links_or_env(own, root, borrowed));
         }
         socket::add_env(root, &self.settings.env);
         if let Some(label) = root.at_mut(&["Labels", LABEL]) {
@@ -153,6 +160,13 @@ impl Policy for TemporaryListeners {
             Endpoint::ContainerCreate => {
                 self.create(call, cx).map_or_else(|verdict| verdict, Verdict::Pass)
             }
+            Endpoint::VolumeCreate => match call.doc() {
+                Some(doc) => self
+                    .guard
+                    .volume(&doc.root, cx)
+                    .map_or_else(|verdict| verdict, |()| Verdict::pass()),
+                None => Verdict::pass(),
+            },
             _ => Verdict::pass(),
         }
     }

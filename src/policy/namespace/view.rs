@@ -104,6 +104,7 @@ fn known(
         | Question::Info
         | Question::HostPath(_)
         | Question::MountsBelow(_)
+        | Question::Aliases(_)
         | Question::Addresses(_)
         | Question::Exec(_)
         | Question::Begun { .. }

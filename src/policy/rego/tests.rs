@@ -52,6 +52,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Volume(_)
         | Question::Image(_)
         | Question::MountsBelow(_)
+        | Question::Aliases(_)
         | Question::Addresses(_)
         | Question::Info
         | Question::Exec(_)

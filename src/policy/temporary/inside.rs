@@ -85,14 +85,19 @@ impl Policy for InJob {
         "job"
     }
 
-    fn request(&self, call: &Typed, _: &Context<'_>) -> Verdict {
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
         match (call.endpoint(), call.doc()) {
             (Endpoint::ContainerCreate, Some(doc)) if !self.sockets.asked(&doc.root).is_empty() => {
-                if let Some(reason) = socket::unfit(&self.sockets, &doc.root, None) {
+                let borrowed = match socket::borrowed(&doc.root, cx) {
+                    Ok(borrowed) => borrowed,
+                    Err(verdict) => return verdict,
+                };
+                if let Some(reason) = socket::unfit(&self.sockets, &doc.root, &borrowed, None) {
                     return Verdict::deny(reason);
                 }
                 let mut root = doc.root.clone();
-                let links = self.sockets.of(&self.job).put(&mut root, &self.sockets);
+                let socket = self.sockets.of(&self.job);
+                let links = socket.put(&mut root, &self.sockets, &borrowed);
                 let mut edits = edit::between(&doc.root, root);
                 edits.push(Edit::Note(LINKS, links.join("\n")));
                 Verdict::Pass(edits)

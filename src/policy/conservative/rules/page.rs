@@ -135,6 +135,10 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "a policy `temporary-listener`: the job could not be opened, so that its container is not made (502)",
     ),
     (
+        "temporary.path",
+        "a policy `temporary-listener`, and the socket of a job: a mount leads to the engine's or dockgate's sockets, or around them",
+    ),
+    (
         "temporary.socket",
         "a policy `temporary-listener`: the container gets no socket, and asks for the engine's",
     ),

@@ -15,6 +15,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             Question::Image(name) => things.get("images").and_then(|all| all.get(name)),
             Question::HostPath(_)
             | Question::MountsBelow(_)
+            | Question::Aliases(_)
             | Question::Addresses(_)
             | Question::Exec(_)
             | Question::Begun { .. }

@@ -25,7 +25,12 @@ fn chain(policies: &str, members: &Members) -> Chain {
     let mut links: Vec<Link> = listener.policies.iter().map(build).collect();
     let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
     links.push(Link::new(Box::new(InJob::new("0a", sockets.clone()))));
-    links.push(Link::new(Box::new(OwnMounts::new("0a", members, &sockets))));
+    links.push(Link::new(Box::new(OwnMounts::new(
+        "0a",
+        members,
+        &sockets,
+        Guard::new(&around.sockets),
+    ))));
     Chain::new(links)
 }
 
@@ -76,7 +81,7 @@ fn sent(
                         Question::Container(id) if id == OWN && (!of_engine || is_there()) => {
                             Fact::Json(Arc::new(own()))
                         }
-                        _ => Fact::Absent,
+                        other => of_host(other),
                     };
                     facts.insert(question, fact);
                 }
@@ -235,4 +240,19 @@ fn the_hosts_namespaces_are_no_neighbours_to_have() {
     ] {
         assert!(!joins(key, mode), "{key} {mode}");
     }
+}
+
+#[test]
+fn without_conservative_inside_the_folders_of_sockets_are_nobodys_either() {
+    for host in ways_to_sockets() {
+        let refused = binds("", &host);
+        assert!(refused.is_err_and(|why| why.contains("temporary.path")), "{host}");
+    }
+    for bind in ["/run/jobs/0a:/run/dockgate", "/run/jobs/0a:/x:ro"] {
+        let refused = binds("", &json!({ "Binds": [bind] }));
+        assert!(refused.is_err_and(|why| why.contains("temporary.path")), "{bind}");
+    }
+    let made = binds("", &json!({ "Binds": ["/var/run/docker.sock:/s", "/srv/none:/x"] })).unwrap();
+    let wanted = json!(["/srv/none:/x", "/run/jobs/0a:/run/dockgate:ro"]);
+    assert_eq!(made["HostConfig"]["Binds"], wanted);
 }
