@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::Address;
-pub use own::{Inspected, Subject};
+pub use own::{Inspected, Subject, WhichEngine};
 pub use pool::Conn;
 pub use watch::Entry;
 

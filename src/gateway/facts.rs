@@ -18,7 +18,7 @@ use super::ListenerState;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Resource, Versions};
 use crate::auth::{ClientCredentials, Identity, LoginAnswer};
-use crate::engine::{Address, Entry, Inspected, Subject};
+use crate::engine::{Address, Entry, Inspected, Subject, WhichEngine};
 use crate::policy::facts::Secret;
 use crate::policy::mount_table::MountTable;
 use crate::policy::{Context, Fact, Facts, Look, Question, WantedLogin};
@@ -110,6 +110,18 @@ async fn of_engine(
         Question::Volume(name) => Subject::Volume(name),
         Question::Image(name) => Subject::Image(name),
         Question::Info => Subject::Info,
+        Question::WhichEngine => {
+            let version = engine.newest.min(NEWEST);
+            // Of an engine that does nothing there is nothing to follow.
+            let which = match state.witness {
+                Some(_) => state.engine.asked_which(version, trail).await?,
+                None => state.engine.which(version, trail).await?,
+            };
+            return Ok(which.map_or(Fact::Absent, |WhichEngine { id, cgroup_driver }| {
+                let json = serde_json::json!({ "ID": id, "CgroupDriver": cgroup_driver });
+                Fact::Json(Arc::new(json))
+            }));
+        }
         Question::List(resource, filters) => Subject::List(*resource, filters.as_deref()),
         Question::Indexed(resource, text) => return Ok(indexed(state, *resource, text)),
         Question::HostPath(path) => return Ok(resolve(path.clone()).await),

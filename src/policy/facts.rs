@@ -31,6 +31,8 @@ pub enum Question {
     Indexed(Resource, String),
     /// `/info`.
     Info,
+    /// Of `/info` the engine's own `ID` and its `CgroupDriver`, which stay as they are while it runs.
+    WhichEngine,
     /// A path of the host with its symbolic links resolved.
     HostPath(PathBuf),
     /// What is mounted below a path of the host.
@@ -159,6 +161,7 @@ impl fmt::Display for Question {
             Question::Image(name) => write!(f, "image `{name}`"),
             Question::Indexed(resource, text) => write!(f, "whose {resource} `{text}` is"),
             Question::Info => f.write_str("`/info`"),
+            Question::WhichEngine => f.write_str("which engine it is"),
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
             Question::MountsBelow(path) => write!(f, "what is mounted below `{}`", path.display()),
             Question::Aliases(_) => {

@@ -8,6 +8,7 @@
     reason = "only creates are of interest; what is not understood of them is another policy's to refuse"
 )]
 
+mod cgroup;
 mod guard;
 mod inside;
 mod members;
@@ -27,6 +28,7 @@ use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
+pub use cgroup::in_cgroupfs;
 pub use guard::Guard;
 pub use inside::{InJob, PeerInJob};
 pub use members::Members;
@@ -93,6 +95,9 @@ impl TemporaryListeners {
         let socket = self.sockets.of(&id);
         let mut root = doc.root.clone();
         let links = self.put(&socket, &mut root, &borrowed);
+        if self.settings.shares_cgroup {
+            cgroup::put(&mut root, cgroup::parent(&id, cx)?)?;
+        }
         let mut edits = edit::between(&doc.root, root);
         edits.push(Edit::Note(JOB, id));
         edits.push(Edit::Note(LINKS, links.join("\n")));
@@ -173,6 +178,7 @@ impl Policy for TemporaryListeners {
 
     fn strip(&self, made: &mut Value, _: &Context<'_>) {
         self.sockets.strip(made);
+        cgroup::strip(made);
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {
@@ -272,12 +278,11 @@ fn fresh_id(cx: &Context<'_>) -> Result<String, Verdict> {
 
 /// With another engine than the one that a job began on nothing is removed.
 fn engine_id(cx: &Context<'_>) -> Result<String, Verdict> {
-    match cx.facts.get(&Question::Info) {
-        None => Err(Verdict::Ask(vec![Question::Info])),
-        Some(Fact::Json(info)) => match info.get("ID").and_then(Json::as_str) {
-            Some(id) if !id.is_empty() => Ok(id.to_owned()),
-            _ => Err(Verdict::deny(unavailable("the engine does not say which it is".to_owned()))),
-        },
+    match cx.facts.get(&Question::WhichEngine) {
+        None => Err(Verdict::Ask(vec![Question::WhichEngine])),
+        Some(Fact::Json(which)) if which.get("ID").is_some_and(Json::is_string) => {
+            Ok(which.get("ID").and_then(Json::as_str).unwrap_or_default().to_owned())
+        }
         Some(_) => {
             Err(Verdict::deny(unavailable("the engine does not say which it is".to_owned())))
         }

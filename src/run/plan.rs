@@ -185,7 +185,7 @@ impl ListenerPlan {
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
         let mounts =
             OwnMounts::new(&record.id, &job.members, &sockets, Guard::new(&around.sockets));
-        links.push(Link::new(Box::new(InJob::new(&record.id, sockets))));
+        links.push(Link::new(Box::new(InJob::new(&record.id, sockets, settings.shares_cgroup))));
         let namespace = jobs::namespace(settings, &record.id)?.with_members(&job.members);
         links.push(Link::new(Box::new(namespace)));
         links.push(Link::new(Box::new(mounts)));

@@ -106,6 +106,7 @@ fn known(
         | Question::MountsBelow(_)
         | Question::Aliases(_)
         | Question::Addresses(_)
+        | Question::WhichEngine
         | Question::Exec(_)
         | Question::Begun { .. }
         | Question::Fresh

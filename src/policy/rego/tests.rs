@@ -55,6 +55,7 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Aliases(_)
         | Question::Addresses(_)
         | Question::Info
+        | Question::WhichEngine
         | Question::Exec(_)
         | Question::List(..)
         | Question::ExecInspect(_)

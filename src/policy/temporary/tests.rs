@@ -66,7 +66,7 @@ impl Rig {
                     for question in questions {
                         let fact = match &question {
                             Question::Fresh => Fact::Fresh("0123456789abcdef".repeat(2)),
-                            Question::Info => Fact::Json(Arc::new(json!({ "ID": "ENGINE" }))),
+                            Question::WhichEngine => which("cgroupfs"),
                             _ => of_host(&question),
                         };
                         facts.insert(question, fact);
@@ -95,6 +95,10 @@ impl Rig {
             }
         }
     }
+}
+
+fn which(driver: &str) -> Fact {
+    Fact::Json(Arc::new(json!({ "ID": "ENGINE", "CgroupDriver": driver })))
 }
 
 /// A host with a link, and what is mounted twice; and a container that shares a volume.
@@ -438,5 +442,46 @@ fn no_socket_is_where_a_volume_of_another_container_comes() {
         let made = create(target).unwrap();
         let env = made["Env"].as_array();
         assert_eq!(env.is_some_and(|env| env.contains(&json!(host))), is_told, "{target}");
+    }
+}
+
+#[test]
+fn all_containers_of_a_job_are_in_its_cgroup_and_nobody_says_in_which() {
+    let text = TEXT.replace("env =", "shared_cgroup = true\nenv =");
+    let rig = Rig::of_text(&text, r#"["conservative", "sockets"]"#);
+    let create = |label: &str| {
+        rig.create(&json!({ "Image": "x", "Labels": { "type": label } })).unwrap()["HostConfig"]["CgroupParent"].clone()
+    };
+    assert_eq!(create("build"), "/dockgate/0123456789abcdef");
+    assert_eq!(create("service"), Json::Null, "it is of no job");
+    let rig = Rig::of_text(&text, r#"["sockets"]"#);
+    let asked = json!({ "Image": "x", "Labels": { "type": "build" }, "HostConfig": { "CgroupParent": "/ci" } });
+    assert!(rig.create(&asked).is_err_and(|why| why.contains("temporary.cgroup")));
+
+    let facts = |driver| {
+        let mut facts = Facts::default();
+        facts.insert(Question::WhichEngine, which(driver));
+        facts
+    };
+    let identity = Identity::imagined(Some("ann"));
+    let parent = |facts: &Facts| {
+        let cx = Context::new(&identity, "ci", crate::api::endpoint::KNOWN, facts);
+        cgroup::parent("0a", &cx)
+    };
+    assert_eq!(parent(&facts("systemd")), Ok("dockgate-0a.slice".to_owned()));
+    assert!(matches!(parent(&facts("none")), Err(Verdict::Deny(_))));
+    assert!(matches!(parent(&Facts::default()), Err(Verdict::Ask(_))));
+    for (text, is_left) in [
+        ("/dockgate/0a", ""),
+        ("dockgate-0a.slice", ""),
+        ("/dockgate/x", "/dockgate/x"),
+        ("/ci", "/ci"),
+    ] {
+        let of = format!(r#"{{"Image":"x","HostConfig":{{"CgroupParent":"{text}"}}}}"#);
+        let kind = crate::api::shape::Kind::Object(crate::api::container::CREATE);
+        let mut made = crate::api::doc::parse(of.as_bytes(), &kind).unwrap().root;
+        cgroup::strip(&mut made);
+        let left = made.get("HostConfig").and_then(|host| host.get("CgroupParent"));
+        assert_eq!(left.and_then(Value::as_str), Some(is_left));
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             | Question::MountsBelow(_)
             | Question::Aliases(_)
             | Question::Addresses(_)
+            | Question::WhichEngine
             | Question::Exec(_)
             | Question::Begun { .. }
             | Question::Fresh

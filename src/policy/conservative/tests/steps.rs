@@ -49,6 +49,7 @@ fn knows(question: &Question) -> Fact {
         Question::MountsBelow(_) | Question::Aliases(_) => Fact::Paths(Vec::new()),
         Question::Addresses(_) => Fact::Addresses(vec![[192, 0, 2, 1].into()]),
         Question::Image(_)
+        | Question::WhichEngine
         | Question::Exec(_)
         | Question::Begun { .. }
         | Question::Fresh
