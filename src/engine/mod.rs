@@ -26,6 +26,7 @@
 mod change;
 mod connect;
 mod events;
+mod files;
 mod own;
 mod pool;
 mod pull;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::Address;
+pub use files::{FileError, PathKind};
 pub use own::{Inspected, Subject};
 pub use pool::Conn;
 pub use watch::Entry;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::ListenerState;
 use super::grants;
+use super::install;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Versions};
 use crate::auth::Identity;
@@ -124,7 +125,12 @@ async fn carry_out_one(
         Deed::Link { container, links, to } => {
             state.engine.put_links(version, container, links, to, trail).await?
         }
-        Deed::Install(_) | Deed::Uninstall(_) => Err("it is not held".to_owned()),
+        Deed::Install(wanted) => {
+            Box::pin(install::install(&state.engine, version, wanted, trail)).await
+        }
+        Deed::Uninstall(wanted) => {
+            Box::pin(install::uninstall(&state.engine, version, wanted, trail)).await
+        }
         Deed::Take(slot) => match state.memory.slots.take(slot).await {
             Some(slot) => {
                 held.push(Box::new(slot));
