@@ -217,6 +217,8 @@ impl Rig {
             };
             *found.lock().unwrap() = Some(Arc::clone(&layout));
             let verb = call.row().path.rsplit('/').next().unwrap_or_default();
+            let conf = ("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b"x\n"[..]));
+            let files = if layout.apt { vec![conf] } else { Vec::new() };
             let wanted = WantedInstall {
                 container: call.names()[0].clone(),
                 layout,
@@ -226,7 +228,7 @@ impl Rig {
                 root_pem: root.unwrap().pem.as_str().into(),
                 root_der: Arc::from(root.unwrap().der.as_slice()),
                 generation: "g".to_owned(),
-                files: vec![("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b"x\n"[..]))],
+                files,
             };
             let deed = match verb {
                 "stop" => Deed::Uninstall(wanted),
