@@ -220,7 +220,9 @@ impl Policy for TransparentCaches {
     fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
         let done = match answer.call.endpoint() {
             Endpoint::ContainerCreate => match self.install(answer, cx) {
-                Ok(wanted) => given(Arc::new(wanted), cx),
+                // Else it trusts nobody, and is passed on.
+                Ok(wanted) if wanted.install.has_place() => given(Arc::new(wanted), cx),
+                Ok(_) => Ok(()),
                 Err(open) => Err(open.verdict()),
             },
             Endpoint::ContainerInspect => {
