@@ -15,7 +15,7 @@ const DIGEST: usize = 20;
 pub(super) fn read(store: &[u8]) -> Result<Vec<Trusted>, KeystoreError> {
     let split = store.len().checked_sub(DIGEST).and_then(|at| store.split_at_checked(at));
     let (content, digest) = split.ok_or(KeystoreError::Malformed)?;
-    let mut from = Reader { rest: content };
+    let mut from = JksReader { rest: content };
     // What it is comes first: of a store of somebody's keys, the password does not matter.
     let entries = entries(&mut from)?;
     match digest == seal(content) {
@@ -24,7 +24,7 @@ pub(super) fn read(store: &[u8]) -> Result<Vec<Trusted>, KeystoreError> {
     }
 }
 
-fn entries(from: &mut Reader) -> Result<Vec<Trusted>, KeystoreError> {
+fn entries(from: &mut JksReader) -> Result<Vec<Trusted>, KeystoreError> {
     const MALFORMED: KeystoreError = KeystoreError::Malformed;
     from.take(MAGIC.len()).ok_or(MALFORMED)?;
     let version = from.u32().filter(|version| [1, 2].contains(version)).ok_or(MALFORMED)?;
@@ -80,11 +80,11 @@ pub(super) fn seal(content: &[u8]) -> Vec<u8> {
     sum.finish().as_ref().to_vec()
 }
 
-struct Reader<'a> {
+struct JksReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JksReader<'a> {
     fn trusted(&mut self, version: u32) -> Option<Trusted> {
         let alias = self.text()?.to_vec();
         let since = u64::from_be_bytes(*self.take(8)?.first_chunk()?);
