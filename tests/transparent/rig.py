@@ -162,7 +162,7 @@ policies = ["packages"]
 [[listener]]
 name = "ci"
 url = "unix://{self.work}/ci.sock"
-policies = ["conservative", "own", "packages"]
+policies = ["conservative", "packages", "own"]
 [policy.own]
 kind = "namespace"
 name = "{{listener}}"

@@ -228,7 +228,7 @@ def foreign(rig):
     }
     random = f"for i in $(seq 30); do curl -s -m 60 -o /dev/null --resolve r$i.test:443:{rig.bridge} -k https://r$i.test/; done"
     before = rig.connections()
-    script = "\n".join([f"echo \"CASE {name}: $({command})\"" for name, command in wrong.items()] + [random])
+    script = "\n".join([f"echo \"CASE {name}: $({command})\"" for name, command in wrong.items()] + [random, "true"])
     said = rig.docker("run", "--rm", image, "sh", "-c", script)
     for name in wrong:
         answer = next((line.split(": ", 1)[1] for line in said.splitlines() if line.startswith(f"CASE {name}: ")), "nothing")
@@ -270,8 +270,9 @@ def commit(rig):
     base, kept = trees
     # what the engine itself mounts in a container that runs, and folders of what has changed within
     mine = {"/srv/mine"}
-    expect(own_files(base, kept), mine, "what a commit has kept")
-    expect(own_files(base, exported), mine, "what an export has")
+    for what, tree in (("a commit has kept", kept), ("an export has", exported)):
+        found = own_files(base, tree)
+        expect(found, mine, f"what {what} ({[(name, base.get(name), tree.get(name)) for name in sorted(found - mine)]})")
     expect(kept[BUNDLE], base[BUNDLE], "the bundle of the image")
     url = path()
     cached(rig, url, rig.docker("run", "--rm", "committed", "sh", "-c", fetch(url)))
