@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod job;
 
 pub mod auth;
+pub mod ca;
 pub mod engine;
 mod http_client;
 pub mod policy;

@@ -276,7 +276,8 @@ mod tests {
     fn caller(scheme: Scheme, server_name: Option<&str>) -> Caller {
         {
             let who = Arc::new(crate::auth::Caller::new(crate::auth::Peer::Unknown, Vec::new()));
-            Caller { scheme, server_name: server_name.map(Arc::from), tenant: "-".into(), who }
+            let server_name = server_name.map(Arc::from);
+            Caller { scheme, server_name, is_intercepted: false, tenant: "-".into(), who }
         }
     }
 

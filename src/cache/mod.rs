@@ -13,6 +13,7 @@ pub mod fresh;
 pub mod front;
 pub mod hosts;
 pub mod hot;
+pub mod intercept;
 pub mod key;
 pub mod meta;
 pub mod mirror;
@@ -48,12 +49,13 @@ use by_path::ByPath;
 use fill::{Checks, Flights, Thread};
 use hosts::HostSet;
 use hot::Hot;
+use intercept::{Clients, InterceptSettings, Interception};
 use key::{Key, Partition, Scheme};
 use partition::{Partitions, Secret};
 use passes::Passes;
 use registry::Registry;
 use request::Request;
-use route::{Kind, Mirror, Route};
+use route::{Fetch, Kind, Mirror, Route};
 use stats::Stats;
 use store::Store;
 use target::{Arrival, Named, RawRequest};
@@ -84,6 +86,8 @@ pub struct Cache {
     thread: Thread,
     /// What speaks to its clients in its place.
     registry: Option<Arc<Registry>>,
+    /// Of clients that take it for their origins.
+    interception: Option<Interception>,
     via: HeaderValue,
     /// When an error of the disk was last written down, in ms since 1970.
     disk_told: AtomicU64,
@@ -110,6 +114,8 @@ pub struct CacheSettings {
     pub id: String,
     /// Registries below paths of this cache's own names.
     pub by_path: Option<Arc<ByPath>>,
+    /// Of TLS that is meant for origins.
+    pub intercept: Option<InterceptSettings>,
 }
 
 impl CacheSettings {
@@ -142,6 +148,7 @@ impl Cache {
         Ok(Cache {
             name: name.to_owned(),
             hot: Hot::new(settings.memory.max(1)),
+            interception: settings.intercept.clone().map(Interception::new),
             settings: Arc::new(settings),
             mirrors,
             store,
@@ -171,6 +178,23 @@ impl Cache {
         if let Some(registry) = &self.registry {
             registry.takes_grants(grants);
         }
+    }
+
+    /// Who its clients are, where it intercepts their connections.
+    pub fn takes_clients(&self, clients: &Arc<dyn Clients>) {
+        if let Some(interception) = &self.interception {
+            interception.takes_clients(Arc::clone(clients));
+        }
+    }
+
+    /// Whether clients take it for their origins.
+    pub fn intercepts(&self) -> bool {
+        self.interception.is_some()
+    }
+
+    /// Whether what it has learned of clients is on the disk.
+    pub fn is_settled(&self) -> bool {
+        self.interception.as_ref().is_none_or(Interception::is_settled)
     }
 
     /// Who says whether a client's login is good at a registry behind this one.
@@ -210,6 +234,32 @@ impl Cache {
             self.settings.tenants.iter().find(|(network, _)| network.contains(&address))
         });
         known.map_or_else(|| NOBODY.into(), |(_, tenant)| Arc::clone(tenant))
+    }
+
+    /// The same, by what is known of containers where it has some for clients.
+    async fn tenant_of(&self, address: Option<IpAddr>) -> Arc<str> {
+        let client = match &self.interception {
+            Some(interception) => interception.client(address).await,
+            None => None,
+        };
+        client.and_then(|client| client.tenant).unwrap_or_else(|| self.tenant(address))
+    }
+
+    /// Where the resources of a host are.
+    fn source(&self, scheme: Scheme, host: &str) -> Fetch {
+        let (method, headers) = (Method::GET, HeaderMap::new());
+        let asked = route::RequestTarget {
+            method: &method,
+            scheme,
+            host,
+            path: "/",
+            query: None,
+            headers: &headers,
+            partition: Partition::Shared,
+        };
+        let found = self.mirrors.iter().find_map(|mirror| mirror.route(&asked));
+        let itself = || Fetch { scheme, host: host.to_owned(), target: "/".to_owned() };
+        found.map_or_else(itself, |route| route.source)
     }
 
     /// Those who wait for what is on its way from origins, or read it.
@@ -345,6 +395,13 @@ impl Cache {
 
     fn via(&self, headers: &mut HeaderMap) {
         headers.append(header::VIA, self.via.clone());
+    }
+
+    /// Clients that are led here are not told of other ways to their origins (RFC 7838).
+    fn lead_nowhere(&self, headers: &mut HeaderMap) {
+        if self.interception.is_some() {
+            headers.remove(header::ALT_SVC);
+        }
     }
 
     /// Between the parts of one answer: no stored body can hold it on purpose.

@@ -8,10 +8,12 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use tokio_util::task::TaskTracker;
 
+use super::intercept::InterceptSettings;
 use super::registry::Registry;
 use super::settings::Understood;
 use super::stats::Stats;
@@ -22,6 +24,10 @@ use crate::config;
 
 /// In the cache's directory.
 const SECRET: &str = "secret";
+/// The same: which clients refuse the certificates that they are shown.
+const REFUSALS: &str = "refusals";
+/// As of other listeners.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 impl Cache {
     pub fn open(
@@ -61,6 +67,12 @@ impl Cache {
             tenants: tenants.collect(),
             id,
             by_path: understood.by_path.clone(),
+            intercept: config.intercept.map(|mode| InterceptSettings {
+                mode,
+                never: understood.never_intercept.clone(),
+                file: Some(config.dir.join(REFUSALS)),
+                handshake_time: HANDSHAKE_TIME,
+            }),
         };
         let registry = match &understood.registry {
             Some(settings) => Some(Arc::new(

@@ -146,7 +146,8 @@ impl Request {
         interim: Interim,
     ) -> Result<Understood, Refusal> {
         let sni = caller.server_name.as_deref();
-        let arrival = Arrival { scheme: caller.scheme, sni, forward: cache.settings.forward };
+        let forward = cache.settings.forward && !caller.is_intercepted;
+        let arrival = Arrival { scheme: caller.scheme, sni, forward };
         let named = target::validate(said, &arrival)
             .map_err(|refused| Refusal::new(refused.status(), &refused.to_string()))?;
         let is_ours = |one: &Resource| {
@@ -154,6 +155,13 @@ impl Request {
             by_path.is_some_and(|paths| paths.claims(one.scheme, &one.host, &one.path))
         };
         let resource = match named {
+            // Its port as well: it asked for the usual one.
+            Named::Resource(resource)
+                if caller.is_intercepted && Some(resource.host.as_str()) != sni =>
+            {
+                let refused = target::Refused::Misdirected;
+                return Err(Refusal::new(refused.status(), &refused.to_string()));
+            }
             Named::Tunnel { host, port } if cache.settings.domains.cover_tunnel(&host, port) => {
                 return Ok(Understood::Tunnel { host, port });
             }

@@ -37,10 +37,12 @@ struct Case<'c> {
 }
 
 pub(super) async fn answer(cache: &Arc<Cache>, request: Request) -> Reply {
-    match &cache.registry {
+    let mut reply = match &cache.registry {
         Some(registry) => Box::pin(registry::answer(cache, registry, request)).await,
         None => object(cache, request).await,
-    }
+    };
+    cache.lead_nowhere(&mut reply.headers);
+    reply
 }
 
 /// What an origin has, or the store.

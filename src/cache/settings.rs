@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use super::by_path::{ByPath, OwnNames, Registries, Site};
 use super::fresh;
 use super::hosts::{HostSet, Pattern};
+use super::intercept::{Fingerprint, NoFingerprint};
 use super::key::Scheme;
 use super::mirror::{CacheRules, Http, Origin};
 use super::registry::RegistrySettings;
@@ -38,6 +39,8 @@ pub struct Understood {
     pub next_hop: Option<Uri>,
     /// What some origins are shown.
     pub credentials: Vec<Arc<OriginCredentials>>,
+    /// Kinds of clients that are never intercepted.
+    pub never_intercept: Vec<Fingerprint>,
     /// Trusted beside the system's authorities.
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
@@ -76,6 +79,11 @@ impl Understood {
             complaints.note(tls.cert.certificates());
             complaints.note(tls.key.private_key());
         }
+        let never = config.never_intercept.iter().map(|text| {
+            let hint = "as in the line that tells of a refusal";
+            text.text.parse().map_err(|error: NoFingerprint| text.invalid(error, hint))
+        });
+        let never_intercept: Vec<_> = never.filter_map(|one| complaints.note(one)).collect();
         let next_hop = config.next_hop.as_ref().and_then(|url| complaints.note(uri(url)));
         let credentials = complaints.note(credentials::read(config)).unwrap_or_default();
         let general = fresh::FreshnessRules {
@@ -100,7 +108,16 @@ impl Understood {
             Arc::new(ByPath::new(own, registries, Arc::clone(&http)))
         });
         let domains = patterns.into_iter().collect();
-        Ok(Understood { domains, http, by_path, registry, next_hop, credentials, extra_roots })
+        Ok(Understood {
+            domains,
+            http,
+            by_path,
+            registry,
+            next_hop,
+            credentials,
+            never_intercept,
+            extra_roots,
+        })
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Cache {
     /// Whose images it gives, if it is a registry.
     pub registry: Option<Registry>,
     pub forward: bool,
+    /// Whether what listens on `https://` without `tls` takes origins' places for clients.
+    pub intercept: Option<Intercept>,
+    /// Fingerprints of clients whose connections are always passed on.
+    pub never_intercept: Vec<Text>,
     /// A proxy that all requests go to.
     pub next_hop: Option<Text>,
     /// Who may have signed origins' certificates, beside the system's roots.
@@ -139,6 +143,15 @@ impl CacheListen {
     }
 }
 
+/// What becomes of TLS that is meant for origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intercept {
+    /// Clients that trust us speak with the cache.
+    On,
+    /// Everything is passed on, and what would have been intercepted is written down.
+    Observe,
+}
+
 /// Who is given an answer to a request with credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authorization {
@@ -150,6 +163,11 @@ pub enum Authorization {
 }
 
 impl Cache {
+    /// Whether clients take what listens there for their origins.
+    pub fn intercepts_on(&self, listen: &CacheListen) -> bool {
+        listen.has_tls && self.intercept.is_some()
+    }
+
     pub fn files(&self) -> Vec<&File> {
         let tls = self.tls.iter().flat_map(Tls::files);
         let secrets = self.credentials.iter().filter_map(|(_, credentials)| match credentials {

@@ -8,6 +8,7 @@ mod cache;
 mod cache_listen;
 mod credentials;
 mod exchange;
+mod intercept;
 mod kinds;
 mod limits;
 mod listener;

@@ -22,7 +22,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use auth::*;
-pub use cache::{Authorization, AwsKey, Cache, CacheListen, Login, OriginCredentials, PathMirror};
+pub use cache::{
+    Authorization, AwsKey, Cache, CacheListen, Intercept, Login, OriginCredentials, PathMirror,
+};
 pub use check::DEFAULT_POLICY;
 pub use complaints::{Complaints, Position, SourceText};
 pub use place::{File, Invalid, Place, Text};

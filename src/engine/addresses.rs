@@ -60,6 +60,11 @@ impl ContainerAddresses {
         ContainerAddresses { shared: Arc::new(Shared { engine, table, listing }), stop, _ends }
     }
 
+    /// Whether it is about what this engine has.
+    pub fn is_of(&self, engine: &Engine) -> bool {
+        Arc::ptr_eq(&self.shared.engine.shared, &engine.shared)
+    }
+
     /// The id of the container that has it.
     pub async fn find(&self, address: IpAddr) -> Option<Arc<str>> {
         self.follow();

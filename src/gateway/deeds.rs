@@ -10,12 +10,16 @@ use std::sync::Arc;
 
 use super::ListenerState;
 use super::grants;
+use super::install;
 use super::refusal::Refusal;
+use super::trusting;
 use crate::api::endpoint::{NEWEST, Versions};
 use crate::auth::Identity;
 use crate::config::RuntimeListener;
 use crate::policy::facts::{DeedResult, Secret};
-use crate::policy::{Deed, Fact, Facts, JobDeed, Question, WantedPull};
+use crate::policy::{
+    Deed, Fact, Facts, JobDeed, Question, TrustFact, TrustQuestion, WantedPull,
+};
 use crate::wire::trail::Trail;
 
 /// What comes of what the rest of the program was told.
@@ -105,6 +109,13 @@ async fn carry_out_one(
             state.engine.has_made(*resource, id, name);
             Ok(())
         }
+        Deed::Remember(
+            Question::Trust(TrustQuestion::Installed(_)),
+            Fact::Trust(TrustFact::Installed(installed)),
+        ) => {
+            state.memory.trusting.given(Arc::clone(installed));
+            Ok(())
+        }
         Deed::Remember(question, fact) => state.memory.keep(question.clone(), fact.clone()),
         Deed::Bind(session, build) => session.bind(build),
         Deed::Remove(resource, name) => {
@@ -124,7 +135,19 @@ async fn carry_out_one(
         Deed::Link { container, links, to } => {
             state.engine.put_links(version, container, links, to, trail).await?
         }
-        Deed::Install(_) | Deed::Uninstall(_) => Err("it is not held".to_owned()),
+        Deed::Install(wanted) => {
+            let done = install::install(&state.engine, version, wanted, trail).await;
+            if let Err(why) = &done {
+                let container = &wanted.container;
+                tracing::warn!(%container, why, "it does not trust the cache: what it asks by HTTPS is passed on");
+            }
+            done
+        }
+        Deed::Uninstall(wanted) => {
+            let out = trusting::take_out(&state.memory, &state.engine, &wanted.container).await;
+            held.extend(out.map(|out| Box::new(out) as HeldByCall));
+            install::uninstall(&state.engine, version, wanted, trail).await
+        }
         Deed::Take(slot) => match state.memory.slots.take(slot).await {
             Some(slot) => {
                 held.push(Box::new(slot));

@@ -22,7 +22,7 @@ use crate::auth::{ClientCredentials, Identity, LoginAnswer};
 use crate::engine::{Address, Entry, Inspected, Subject};
 use crate::policy::facts::Secret;
 use crate::policy::mount_table::MountTable;
-use crate::policy::{Context, Fact, Facts, Look, Question, WantedLogin};
+use crate::policy::{Context, Fact, Facts, Look, Question, TrustQuestion, WantedLogin};
 use crate::wire::trail::Trail;
 
 /// Of one call. Policies have bounds of their own, which they explain better.
@@ -129,7 +129,12 @@ async fn of_engine(
         Question::Fresh => return Ok(fresh()),
         // A deed's, and not done.
         Question::Granted(_) | Question::Job(_) => return Ok(Fact::Absent),
-        Question::Trust(_) => return Ok(Fact::Absent),
+        Question::Trust(TrustQuestion::Anchor(cache)) => {
+            return Ok(state.memory.trusting.anchor(cache));
+        }
+        Question::Trust(TrustQuestion::Installed(container)) => {
+            return Ok(state.memory.trusting.installed(container));
+        }
         Question::Layout(image) => return Ok(layouts::find(state, engine, image, trail).await),
         Question::Login(wanted) => return Ok(login(state, wanted).await),
         Question::Plugin { name, method, body } => {

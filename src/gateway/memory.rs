@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::running::RunningBuilds;
 use super::sessions::OpenSessions;
 use super::slots::Slots;
+use super::trusting::Trusting;
 use crate::api::endpoint::Resource;
 use crate::auth::{Grants, Logins};
 use crate::policy::builds::BuildSession;
@@ -38,6 +39,8 @@ pub struct Memory {
     pub grants: Arc<Grants>,
     /// Who says whether clients' logins are good.
     pub logins: Logins,
+    /// Which containers trust caches.
+    pub trusting: Trusting,
 }
 
 /// One thing remembered, as it goes to the process that takes over.
@@ -59,6 +62,7 @@ impl Default for Memory {
             sessions: Arc::default(),
             grants: Arc::default(),
             logins: Logins::default(),
+            trusting: Trusting::default(),
         }
     }
 }

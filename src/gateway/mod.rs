@@ -33,6 +33,7 @@ mod sessions;
 mod slots;
 mod tokens;
 mod transfer;
+mod trusting;
 mod unpack;
 mod witness;
 
@@ -72,6 +73,7 @@ use request::{Accepted, Leases, Upload, accept, parse};
 use revoke::Session;
 use running::HeldBuild;
 use sessions::AttachedSession;
+pub use trusting::reinstall;
 pub use witness::{Seen, SeenCall, Witness};
 
 /// What every connection of one listener shares, as the configuration has it now.

@@ -8,8 +8,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use crate::api::endpoint::NEWEST;
 use crate::ca::{Authority, Generation};
-use crate::policy::{Fact, TrustAnchor, TrustFact, WantedInstall};
+use tokio::sync::OwnedMutexGuard;
+
+use super::install;
+use super::memory::Memory;
+use crate::ca::trust::hashed;
+use crate::policy::layout::WantedInstall;
+use crate::engine::Engine;
+use crate::policy::{Fact, Installed, TrustAnchor, TrustFact};
+use crate::wire::trail::Trail;
 
 /// As many as an engine has at most, and some that are gone.
 const MOST: usize = 65_536;
@@ -27,15 +36,26 @@ struct State {
 
 #[derive(Debug)]
 struct Given {
-    install: Arc<WantedInstall>,
+    installed: Arc<Installed>,
     /// Else it was taken out, for as long as a call runs.
     is_in: bool,
+    /// Held while its files are changed, and while they are to stay as they are.
+    files: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A container whose files are without what was put there: put back when this is dropped.
+#[derive(Debug)]
+pub(super) struct TakenOut {
+    memory: Arc<Memory>,
+    engine: Engine,
+    installed: Arc<Installed>,
+    files: Option<OwnedMutexGuard<()>>,
 }
 
 /// A container, and the authority that it trusts.
 #[derive(Clone, Debug)]
 pub struct TrustingContainer {
-    pub install: Arc<WantedInstall>,
+    pub installed: Arc<Installed>,
     pub generation: Arc<Generation>,
 }
 
@@ -59,31 +79,41 @@ impl Trusting {
 
     pub(super) fn installed(&self, container: &str) -> Fact {
         match self.state().given.get(container) {
-            Some(given) => Fact::Trust(TrustFact::Installed(Arc::clone(&given.install))),
+            Some(given) => Fact::Trust(TrustFact::Installed(Arc::clone(&given.installed))),
             None => Fact::Absent,
         }
     }
 
     /// It is in the container now.
-    pub fn given(&self, install: Arc<WantedInstall>) {
+    pub(super) fn given(&self, installed: Arc<Installed>) {
         let mut state = self.state();
-        let container: Arc<str> = install.container.as_str().into();
+        let container: Arc<str> = installed.install.container.as_str().into();
         if state.given.len() >= MOST && !state.given.contains_key(&container) {
-            tracing::warn!(%container, "more than {MOST} containers trust caches: one more is not told apart");
+            tracing::warn!(%container, "more than {MOST} containers trust caches: connections of one more are passed on");
             return;
         }
-        state.given.insert(container, Given { install, is_in: true });
+        let given = state.given.entry(container);
+        let given = given.or_insert_with(|| Given {
+            installed: Arc::clone(&installed),
+            is_in: true,
+            files: Arc::default(),
+        });
+        (given.installed, given.is_in) = (installed, true);
     }
 
-    /// It is not in there, for a while.
-    pub fn taken_out(&self, container: &str) {
-        if let Some(given) = self.state().given.get_mut(container) {
-            given.is_in = false;
-        }
+    fn files(&self, container: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        self.state().given.get(container).map(|given| Arc::clone(&given.files))
+    }
+
+    fn taken_out(&self, container: &str) -> Option<Arc<Installed>> {
+        let mut state = self.state();
+        let given = state.given.get_mut(container)?;
+        given.is_in = false;
+        Some(Arc::clone(&given.installed))
     }
 
     /// There is no such container any more.
-    pub fn forget(&self, container: &str) {
+    fn forget(&self, container: &str) {
         self.state().given.remove(container);
     }
 
@@ -91,40 +121,41 @@ impl Trusting {
     pub fn of(&self, container: &str, cache: &str) -> Option<TrustingContainer> {
         let state = self.state();
         let given = state.given.get(container).filter(|given| given.is_in)?;
-        let install = Arc::clone(&given.install);
-        let is_used = install.cache == cache && install.layout.has_store();
-        let authority = state.authorities.get(cache).filter(|_| is_used)?;
-        let generation = authority.generation(&install.anchor.generation, SystemTime::now())?;
-        Some(TrustingContainer { install, generation })
+        let installed = Arc::clone(&given.installed);
+        let authority = state.authorities.get(cache).filter(|_| installed.cache == cache)?;
+        let now = SystemTime::now();
+        let generation = authority.generation(&installed.install.generation, now)?;
+        Some(TrustingContainer { installed, generation })
     }
 
     /// What is to be put into containers that trust another authority than their cache has now.
-    pub fn outdated(&self) -> Vec<Arc<WantedInstall>> {
+    pub fn outdated(&self) -> Vec<Arc<Installed>> {
         let state = self.state();
         let now = SystemTime::now();
-        let current: BTreeMap<&str, Arc<TrustAnchor>> = state
-            .authorities
-            .iter()
-            .filter_map(|(cache, authority)| {
-                Some((cache.as_str(), Arc::new(anchor_of(&*authority.current(now).ok()?))))
-            })
-            .collect();
+        let current = state.authorities.iter().filter_map(|(cache, authority)| {
+            Some((cache.as_str(), anchor_of(&*authority.current(now).ok()?)))
+        });
+        let current: BTreeMap<&str, TrustAnchor> = current.collect();
         let renewed = |given: &Given| {
-            let anchor = current.get(given.install.cache.as_str())?;
-            let is_old = anchor.generation != given.install.anchor.generation;
-            (given.is_in && is_old).then(|| {
-                Arc::new(WantedInstall {
-                    anchor: Arc::clone(anchor),
-                    ..WantedInstall::clone(&given.install)
+            let Installed { install, cache, image, owner, .. } = &*given.installed;
+            let TrustAnchor { generation, pem, der, subject_hash } = current.get(cache.as_str())?;
+            (given.is_in && *generation != install.generation).then(|| {
+                Arc::new(Installed {
+                    install: WantedInstall {
+                        generation: generation.clone(),
+                        root_pem: pem.clone(),
+                        root_der: der.clone(),
+                        is_new: false,
+                        ..install.clone()
+                    },
+                    cache: cache.clone(),
+                    image: image.clone(),
+                    owner: owner.clone(),
+                    subject_hash: subject_hash.clone(),
                 })
             })
         };
         state.given.values().filter_map(renewed).collect()
-    }
-
-    /// The containers that were given something.
-    pub fn containers(&self) -> Vec<Arc<str>> {
-        self.state().given.keys().cloned().collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,10 +163,62 @@ impl Trusting {
     }
 }
 
+/// From here on the container counts as one that trusts nobody; whoever has it taken out already is waited for.
+pub(super) async fn take_out(
+    memory: &Arc<Memory>,
+    engine: &Engine,
+    container: &str,
+) -> Option<TakenOut> {
+    let files = memory.trusting.files(container)?.lock_owned().await;
+    let installed = memory.trusting.taken_out(container)?;
+    let (memory, engine) = (Arc::clone(memory), engine.for_another_worker());
+    Some(TakenOut { memory, engine, installed, files: Some(files) })
+}
+
+impl Drop for TakenOut {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (memory, engine) = (Arc::clone(&self.memory), self.engine.for_another_worker());
+        let (installed, files) = (Arc::clone(&self.installed), self.files.take());
+        runtime.spawn(async move {
+            put_back(&memory, &engine, installed).await;
+            drop(files);
+        });
+    }
+}
+
+/// Puts another authority's certificate into a container, or the same once more.
+pub async fn reinstall(memory: &Arc<Memory>, engine: &Engine, installed: Arc<Installed>) {
+    let Some(files) = memory.trusting.files(&installed.install.container) else { return };
+    // While it is taken out, whoever has done that puts it back; the next look is soon.
+    let Ok(_files) = files.try_lock_owned() else { return };
+    put_back(memory, engine, installed).await;
+}
+
+async fn put_back(memory: &Memory, engine: &Engine, installed: Arc<Installed>) {
+    let trail = Trail::default();
+    let container = &installed.install.container;
+    let again = WantedInstall { is_new: false, ..installed.install.clone() };
+    let done = match engine.versions(&trail).await {
+        Ok(versions) => {
+            install::install(engine, versions.newest.min(NEWEST), &again, &trail).await
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match done {
+        Ok(()) => memory.trusting.given(installed),
+        Err(why) => {
+            tracing::debug!(%container, why, "its connections are passed on: it does not have the certificate any more");
+            memory.trusting.forget(container);
+        }
+    }
+}
+
 fn anchor_of(generation: &Generation) -> TrustAnchor {
     TrustAnchor {
-        generation: generation.id().into(),
+        generation: generation.id().to_owned(),
         pem: generation.root_pem().into(),
         der: generation.root_der().into(),
+        subject_hash: hashed::subject_hash(generation.root_der()),
     }
 }

@@ -51,7 +51,7 @@ pub enum Deed {
     Pull(WantedPull),
     /// A container trusts a root certificate of ours.
     Install(WantedInstall),
-    /// It does not any more: its files are what they would be without it.
+    /// It does not until the call ends: its files are what they would be without it.
     Uninstall(WantedInstall),
 }
 

@@ -145,7 +145,7 @@ impl TransparentCaches {
         })
     }
 
-    /// A container shows itself without what was put into it while this runs.
+    /// A container shows itself without what was put into it until the call ends.
     fn take_out(&self, call: &Typed, cx: &Context<'_>) -> Result<(), Verdict> {
         let Some(held) = self.held(call, cx).map_err(Open::verdict)? else { return Ok(()) };
         let out = Deed::Uninstall(held.install.clone());
@@ -160,11 +160,6 @@ impl TransparentCaches {
                 }))
             }
         }
-    }
-
-    fn put_back(&self, call: &Typed, cx: &Context<'_>) -> Result<(), Verdict> {
-        let Some(held) = self.held(call, cx).map_err(Open::verdict)? else { return Ok(()) };
-        given(&held, false, cx)
     }
 
     /// What was put into the container that a call names.
@@ -217,7 +212,6 @@ impl Policy for TransparentCaches {
             Endpoint::ContainerCreate | Endpoint::ContainerInspect | Endpoint::ContainerChanges => {
                 Reads::Whole
             }
-            Endpoint::ImageCommit => Reads::Status,
             _ => Reads::Nothing,
         }
     }
@@ -225,10 +219,9 @@ impl Policy for TransparentCaches {
     fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
         let done = match answer.call.endpoint() {
             Endpoint::ContainerCreate => match self.install(answer, cx) {
-                Ok(wanted) => given(&Arc::new(wanted), true, cx),
+                Ok(wanted) => given(Arc::new(wanted), cx),
                 Err(open) => Err(open.verdict()),
             },
-            Endpoint::ImageCommit => self.put_back(answer.call, cx),
             Endpoint::ContainerInspect => {
                 shown::inspect(&self.settings, answer.json.as_mut());
                 Ok(())
@@ -253,10 +246,10 @@ impl Policy for TransparentCaches {
 }
 
 /// It is put into the container, and known to be there; what comes of it does not matter to the call.
-fn given(held: &Arc<Installed>, is_new: bool, cx: &Context<'_>) -> Result<(), Verdict> {
-    let install = Deed::Install(WantedInstall { is_new, ..held.install.clone() });
-    let question = TrustQuestion::Installed(held.install.container.clone()).into();
-    let known = Deed::Remember(question, Fact::Trust(TrustFact::Installed(Arc::clone(held))));
+fn given(wanted: Arc<Installed>, cx: &Context<'_>) -> Result<(), Verdict> {
+    let install = Deed::Install(wanted.install.clone());
+    let question = TrustQuestion::Installed(wanted.install.container.clone()).into();
+    let known = Deed::Remember(question, Fact::Trust(TrustFact::Installed(wanted)));
     match (cx.facts.outcome(&install), cx.facts.outcome(&known)) {
         (None, _) => Err(Verdict::Do(vec![install])),
         (Some(Ok(())), None) => Err(Verdict::Do(vec![known])),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::task::TaskTracker;
 
-use super::open_listeners::{Wanted, WantedService};
+use super::open_listeners::{CachePort, Wanted, WantedService};
 use super::plan::CachePart;
 use crate::cache::Cache;
 use crate::cache::stats::Stats;
@@ -116,6 +116,9 @@ fn wanted(part: &CachePart, cache: &Arc<Cache>, listen: &CacheListen) -> Wanted 
         tls: part.tls.clone().filter(|_| listen.has_tls),
         max_connections: part.config.max_connections,
         is_local: part.config.is_open.then_some(is_open),
-        service: WantedService::Cache(Arc::clone(cache)),
+        service: WantedService::Cache(CachePort {
+            cache: Arc::clone(cache),
+            intercepts: part.config.intercepts_on(listen),
+        }),
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -270,6 +271,11 @@ impl JobHost {
     pub(super) fn new(world: &World) -> Arc<JobHost> {
         let now = ArcSwap::from_pointee(HostView::of(world));
         Arc::new(JobHost { commands: world.commands.clone(), now })
+    }
+
+    /// Of an authority, by the configuration as it is now.
+    pub(super) fn ca_lifetime(&self) -> Duration {
+        self.now.load().config.ca.lifetime
     }
 
     /// The world has changed.

@@ -15,6 +15,7 @@ mod open_listeners;
 mod own_address;
 mod plan;
 mod signals;
+mod transparent;
 mod warnings;
 mod watch;
 mod worker;
@@ -122,6 +123,7 @@ async fn live(
     let host = JobHost::new(&world);
     let reaping = world.drain.child_token();
     tokio::spawn(job::reap(Arc::clone(&world.jobs), Arc::clone(&host) as _, reaping));
+    tokio::spawn(transparent::renew(Arc::clone(&world.memory), Arc::clone(&host), world.drain.child_token()));
     let most = loop {
         let (command, asker) = tokio::select! {
             signal = signals.next() => match signal {

@@ -40,7 +40,21 @@ pub(super) struct OpenListener {
 
 pub(super) enum Served {
     Gateway(Box<Gateway>),
-    Cache(Arc<Cache>),
+    Cache(CachePort),
+}
+
+/// A cache, as it is at one of its sockets.
+#[derive(Clone)]
+pub(super) struct CachePort {
+    pub cache: Arc<Cache>,
+    /// Whether clients there take it for their origins.
+    pub intercepts: bool,
+}
+
+impl CachePort {
+    fn is(&self, other: &CachePort) -> bool {
+        Arc::ptr_eq(&self.cache, &other.cache) && self.intercepts == other.intercepts
+    }
 }
 
 pub(super) struct Gateway {
@@ -65,7 +79,7 @@ pub(super) struct Wanted {
 
 pub(super) enum WantedService {
     Gateway(Box<ListenerPlan>),
-    Cache(Arc<Cache>),
+    Cache(CachePort),
 }
 
 /// A wanted one whose socket is open, and from which nobody accepts yet.
@@ -93,12 +107,7 @@ pub(super) trait Serve {
     fn update(&self, gateway: Gateway, plan: ListenerPlan) -> Gateway;
 
     /// Of a worker.
-    fn cache(
-        &self,
-        cache: &Arc<Cache>,
-        worker: usize,
-        drain: CancellationToken,
-    ) -> Arc<dyn Service>;
+    fn cache(&self, port: &CachePort, worker: usize, drain: CancellationToken) -> Arc<dyn Service>;
 }
 
 impl OpenListener {
@@ -122,15 +131,15 @@ impl OpenListener {
     pub(super) fn label(&self) -> String {
         match &self.served {
             Served::Gateway(_) => self.name.clone(),
-            Served::Cache(cache) => format!("{} {}", cache.table(), cache.name),
+            Served::Cache(port) => format!("{} {}", port.cache.table(), port.cache.name),
         }
     }
 
     /// Where it listens, with the port that it really has.
     pub(super) fn url(&self) -> String {
-        match self.served {
+        match &self.served {
             Served::Gateway(_) => self.listener.url(),
-            Served::Cache(_) => cache_url(&self.listener),
+            Served::Cache(port) => port.url(&self.listener),
         }
     }
 
@@ -145,7 +154,7 @@ impl OpenListener {
     fn is_as(&self, wanted: &WantedService, world: &dyn Serve) -> bool {
         match (wanted, &self.served) {
             (WantedService::Gateway(plan), Served::Gateway(gateway)) => world.is_as(gateway, plan),
-            (WantedService::Cache(cache), Served::Cache(other)) => Arc::ptr_eq(cache, other),
+            (WantedService::Cache(port), Served::Cache(other)) => port.is(other),
             _ => false,
         }
     }
@@ -225,7 +234,7 @@ impl OpenListeners {
         let before_it = open.filter(|open| open.key == wanted.key).map(|open| &open.served);
         let goes_on = match (&wanted.service, before_it) {
             (WantedService::Gateway(_), Some(Served::Gateway(_))) => true,
-            (WantedService::Cache(cache), Some(Served::Cache(other))) => Arc::ptr_eq(cache, other),
+            (WantedService::Cache(port), Some(Served::Cache(other))) => port.is(other),
             _ => false,
         };
         let watch = |worker: &Worker| worker.watch(listener.clone(), tasks.clone());
@@ -329,9 +338,10 @@ impl Staged {
                 let policies = policies.as_deref().unwrap_or("none");
                 format!("listening on {} policies={policies}{auth}", self.listener.url())
             }
-            WantedService::Cache(cache) => {
-                let (url, what) = (cache_url(&self.listener), cache.table());
-                format!("listening on {url} {what}={}", cache.name)
+            WantedService::Cache(port) => {
+                let (url, what) = (port.url(&self.listener), port.cache.table());
+                let intercepts = if port.intercepts { " intercepts" } else { "" };
+                format!("listening on {url} {what}={}{intercepts}", port.cache.name)
             }
         }
     }
@@ -351,11 +361,11 @@ fn start(
             }
             Served::Gateway(Box::new(gateway))
         }
-        WantedService::Cache(cache) => {
+        WantedService::Cache(port) => {
             for (worker, pending) in pending.into_iter().enumerate() {
-                pending.start(world.cache(&cache, worker, drain.child_token()));
+                pending.start(world.cache(&port, worker, drain.child_token()));
             }
-            Served::Cache(cache)
+            Served::Cache(port)
         }
     }
 }
@@ -410,12 +420,15 @@ pub(super) fn open_socket(bind: &Bind, key: &str, inherited: &mut Inherited) -> 
     }
 }
 
-/// With the port that it really has.
-fn cache_url(listener: &Listener) -> String {
-    let url = listener.url();
-    match (url.strip_prefix("tls://"), url.strip_prefix("tcp://")) {
-        (Some(address), _) => format!("https://{address}"),
-        (_, Some(address)) => format!("http://{address}"),
-        _ => url,
+impl CachePort {
+    /// With the port that it really has.
+    fn url(&self, listener: &Listener) -> String {
+        let url = listener.url();
+        match (url.strip_prefix("tls://"), url.strip_prefix("tcp://")) {
+            (Some(address), _) => format!("https://{address}"),
+            (_, Some(address)) if self.intercepts => format!("https://{address}"),
+            (_, Some(address)) => format!("http://{address}"),
+            _ => url,
+        }
     }
 }

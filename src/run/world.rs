@@ -15,16 +15,18 @@ use super::caches::Caches;
 use super::commands::Commands;
 use super::inherit::Inherited;
 use super::open_listeners::{
-    Gateway, LeftOut, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
+    CachePort, Gateway, LeftOut, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
 };
 use super::own_address;
 use super::plan::{ListenerPlan, Plan};
+use super::transparent::{self, CacheClients};
 use super::worker::Worker;
 use crate::auth::Backoff;
-use crate::cache::Cache;
 use crate::cache::front::CacheListener;
+use crate::cache::intercept::InterceptListener;
+use crate::cache::Cache;
 use crate::config::{self, Config, RuntimeListener};
-use crate::engine::{Address, Engine};
+use crate::engine::{Address, ContainerAddresses, Engine};
 use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};
 use crate::job::Jobs;
 use crate::listener::{Service, Socket};
@@ -49,6 +51,8 @@ pub(super) struct World {
     /// What is told to this world goes through.
     pub(super) commands: Commands,
     pub(super) jobs: Arc<Jobs>,
+    /// Of the engine's containers.
+    addresses: Option<Arc<ContainerAddresses>>,
     /// Of the whole process.
     budgets: Arc<Budgets>,
     generation: u64,
@@ -83,6 +87,7 @@ impl World {
             backoff,
             commands,
             jobs,
+            addresses: None,
             budgets: Arc::new(Budgets::of_process(&config.limits)),
             generation: 0,
             drain: CancellationToken::new(),
@@ -129,9 +134,25 @@ impl World {
         }
         let logins = caches.iter().filter_map(|one| Some((one.name.clone(), one.checks_logins()?)));
         self.memory.logins.replace(logins.collect());
+        self.lead_to(&caches);
         let opened = self.replace(staged, goes_on, |_| false);
         let left_out = left_out.iter().map(|(what, why)| format!("{what} is closed: {why:#}"));
         Ok(Applied { opened, closed: plan.closed.into_iter().chain(left_out).collect() })
+    }
+
+    /// Containers are led to these caches, and known there.
+    fn lead_to(&mut self, caches: &[Arc<Cache>]) {
+        let trusting = &self.memory.trusting;
+        trusting.replace(transparent::authorities(&self.config, &|cache| trusting.authority(cache)));
+        let before = self.addresses.take().filter(|addresses| addresses.is_of(&self.engine));
+        let addresses = before.unwrap_or_else(|| {
+            Arc::new(ContainerAddresses::new(self.engine.for_another_worker()))
+        });
+        for cache in caches.iter().filter(|cache| cache.intercepts()) {
+            let clients = CacheClients::new(&cache.name, &self.memory, &addresses);
+            cache.takes_clients(&(Arc::new(clients) as _));
+        }
+        self.addresses = Some(addresses);
     }
 
     /// Opens one beside those that there are.
@@ -300,20 +321,20 @@ impl Serve for Services<'_> {
         Gateway { plan, handles, budgets }
     }
 
-    fn cache(
-        &self,
-        cache: &Arc<Cache>,
-        worker: usize,
-        drain: CancellationToken,
-    ) -> Arc<dyn Service> {
+    fn cache(&self, port: &CachePort, worker: usize, drain: CancellationToken) -> Arc<dyn Service> {
+        let cache = &port.cache;
         let name = format!("{} {}", cache.table(), cache.name);
-        Arc::new(CacheListener {
+        let listener = CacheListener {
             cache: Arc::clone(cache),
             tally: self.world.metrics.tally(worker, &name),
             name: name.into(),
             drain,
             tasks: self.world.tasks.clone(),
-        })
+        };
+        match port.intercepts {
+            true => Arc::new(InterceptListener(listener)),
+            false => Arc::new(listener),
+        }
     }
 }
 

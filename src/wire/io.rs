@@ -183,6 +183,31 @@ impl Stream {
         Ok(byte.first().copied().filter(|_| n > 0))
     }
 
+    /// Waits until more than `seen` bytes are there, copies all of them and leaves them where they are. No more than
+    /// `seen`: the peer has ended.
+    pub async fn peek_past(&self, seen: usize, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            // Before the look: what is there at its end is all there will be.
+            let has_ended = ready.ready().is_read_closed();
+            match rustix::net::recv(self, &mut *into, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Ok((_, n)) if n > seen || n == 0 || has_ended => return Ok(n),
+                Ok(_) | Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits for what the peer says first, and leaves it there; false when it has ended instead.
+    pub async fn heard(&mut self) -> io::Result<bool> {
+        self.split().0.readable().await?;
+        if self.is_plain() {
+            return Ok(self.peek().await?.is_some());
+        }
+        self.tls().map_or(Ok(false), |tls| tls.says())
+    }
+
     /// Ends so that the peer cannot take what was sent for all there is.
     pub fn reset(self) {
         let _ = sockopt::set_socket_linger(&self, Some(Duration::ZERO));

@@ -101,6 +101,17 @@ impl TlsSession {
         self.has_news()
     }
 
+    /// Whether there is something to read; false at the end.
+    pub(super) fn says(&self) -> io::Result<bool> {
+        match (self.readable, &self.broken, self.ended) {
+            (1.., ..) => Ok(true),
+            (0, Some(error), _) => Err(io::Error::new(ErrorKind::InvalidData, error.clone())),
+            (0, None, Some(_)) => Ok(false),
+            // The socket itself has failed.
+            (0, None, None) => Err(ErrorKind::ConnectionReset.into()),
+        }
+    }
+
     fn has_news(&self) -> bool {
         self.readable > 0 || self.broken.is_some() || self.ended.is_some()
     }

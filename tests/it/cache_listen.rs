@@ -1,12 +1,17 @@
 //! The sockets of caches: what they share with those of listeners.
 
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ClientConnection;
 
 use crate::cache::origin::Origin;
 use crate::metrics_text::{Format, Page, read};
 use crate::reload::reload;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, BOTH};
 use crate::support::{Conn, Gate, wait_until};
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: files.example\r\n\r\n";
@@ -92,6 +97,31 @@ fn handshakes_are_counted_and_plain_http_is_told() {
     let label = [("listener", "cache main"), ("result", "plain_http")];
     let count = || metrics(&gate).value("dockgate_tls_handshakes_total", &label);
     wait_until("it is counted", || count() == 1.0);
+}
+
+#[test]
+fn a_cache_that_intercepts_shakes_hands_with_nobody_of_itself() {
+    let (_origin, gate) = gate("listen = [\"https://127.0.0.1:0\"]\nintercept = \"on\"", 1);
+    let said = gate.stderr();
+    assert!(said.contains(" cache=main intercepts"), "{said}");
+    let address = said.split("https://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let (status, why) = Conn::tcp(&address).ask(GET);
+    assert_eq!((status, &*why), (400, "dockgate: this port speaks TLS. hint: use https://\n"));
+    let config = Arc::new(Authority::new().client(None, BOTH));
+    let mut conn = ClientConnection::new(config, "other.example".try_into().unwrap()).unwrap();
+    let mut tcp = TcpStream::connect(&address).unwrap();
+    conn.write_tls(&mut tcp).unwrap();
+    let mut alert = Vec::new();
+    tcp.read_to_end(&mut alert).unwrap();
+    assert_eq!(alert, [21, 3, 1, 0, 2, 2, 112], "unrecognized_name");
+    let count = |result: &str| {
+        let label = [("listener", "cache main"), ("result", result)];
+        metrics(&gate).value("dockgate_tls_handshakes_total", &label)
+    };
+    wait_until("both are counted", || count("plain_http") + count("foreign_name") == 2.0);
+    // The same after a reload that changes something of the cache.
+    reload(&gate, |text| text.replace("\"on\"", "\"observe\""));
+    assert_eq!(Conn::tcp(&address).ask(GET).0, 400);
 }
 
 #[test]

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Caller;
+use super::tunnel::copy;
 use super::write::{AfterReply, TAKES_NOTHING, Written, write_interim, write_reply};
+use super::{Caller, revocations};
 use crate::cache::fill::Interim;
+use crate::cache::intercept::upgrade;
 use crate::cache::reply::Reply;
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
 use crate::cache::stats::Outcome;
 use crate::cache::{Cache, serve};
-use crate::wire::buffer::{Buffer, give_block, take_block};
+use crate::wire::buffer::Buffer;
 use crate::wire::chunked::Dialect;
 use crate::wire::framing::Framing;
 use crate::wire::head::{RequestHead, find_end};
@@ -148,6 +149,8 @@ struct ParsedCall {
     pieces: Option<Pieces>,
     interims: mpsc::UnboundedReceiver<Arc<(StatusCode, HeaderMap)>>,
     form: Form,
+    /// The head as it came, of one that asks for another protocol where the origin may have it.
+    upgrade: Option<Vec<u8>>,
 }
 
 /// What the client can read, and whether it goes on.
@@ -169,7 +172,10 @@ async fn call(
     buffer: &mut Buffer,
     end: usize,
 ) -> AfterReply {
-    let ParsedCall { wants, mut framing, pieces, interims, form } =
+    if let Some(list) = revocations::asked_for(cache, caller, buffer, end) {
+        return revocations::answer(writer, list).await;
+    }
+    let ParsedCall { wants, mut framing, pieces, interims, form, upgrade } =
         match parse(cache, caller, buffer, end) {
             Ok(parsed) => parsed,
             Err((refusal, to_head)) => {
@@ -183,6 +189,14 @@ async fn call(
             return Box::pin(tunnel(cache, caller, (&host, port), reader, writer, buffer)).await;
         }
     };
+    if let Some(head) = upgrade {
+        let way = (&mut *reader, &mut *writer, &mut *buffer);
+        let passed = Box::pin(upgrade::run(cache, caller, &request.host, &head, way)).await;
+        return match passed {
+            Ok(()) => AfterReply::Close,
+            Err(refusal) => refuse(cache, caller, writer, refusal, form.to_head).await,
+        };
+    }
     if form.expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
         return AfterReply::Close;
     }
@@ -208,7 +222,10 @@ fn parse(
         let what = "the head of the request is longer than 64 KiB";
         return Err((Refusal::new(status, what), false));
     }
-    let parsed = RequestHead::parse(buffer.unread().get(..end).unwrap_or_default());
+    let raw = buffer.unread().get(..end).unwrap_or_default();
+    let parsed = RequestHead::parse(raw);
+    let wants_upgrade = |head: &RequestHead| caller.is_intercepted && upgrade::is_wanted(head);
+    let upgrade = parsed.as_ref().is_ok_and(wants_upgrade).then(|| raw.to_vec());
     buffer.consume(end);
     let head = parsed.map_err(|error| (Refusal::malformed(&error), false))?;
     let to_head = head.method() == "HEAD";
@@ -223,7 +240,7 @@ fn parse(
         || head.headers.lists("connection", "close");
     let expects = !framing.is_done() && head.headers.lists("expect", "100-continue") && !is_old;
     let form = Form { to_head, is_old, closes, expects };
-    Ok(ParsedCall { wants, framing, pieces, interims, form })
+    Ok(ParsedCall { wants, framing, pieces, interims, form, upgrade })
 }
 
 /// Sends the request's body on until there is a reply, and interim answers back; none when the client is gone.
@@ -365,43 +382,14 @@ async fn tunnel(
     account.asked();
     let mut sent = 0;
     if writer.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
-        let (mut far_reader, mut far_writer) = tokio::io::split(through);
-        let up = async {
-            loop {
-                far_writer.write_all(buffer.unread()).await?;
-                buffer.clear();
-                if buffer.fill(reader, LONGEST_HEAD).await? == 0 {
-                    return far_writer.shutdown().await;
-                }
-            }
-        };
-        let down = async {
-            let mut block = take_block();
-            let result = loop {
-                let read = match far_reader.read(&mut block).await {
-                    Ok(0) => break writer.close_write().await,
-                    Ok(read) => read,
-                    Err(error) => break Err(error),
-                };
-                account.fetched(read as u64);
-                let written = writer.write_all(block.get(..read).unwrap_or_default());
-                if let Err(error) = written.await {
-                    break Err(error);
-                }
-                sent += read as u64;
-            };
-            give_block(block);
-            result
-        };
-        // When one direction fails the other has nobody to speak to.
-        let _ = tokio::try_join!(up, down);
+        sent = copy(reader, writer, buffer, through, &account).await;
     }
     account.close(sent);
     AfterReply::Close
 }
 
 /// The answer in plain HTTP on a port for TLS.
-pub(super) fn plain_http() -> Vec<u8> {
+pub(in crate::cache) fn plain_http() -> Vec<u8> {
     without_request("400 Bad Request", "this port speaks TLS. hint: use https://")
 }
 

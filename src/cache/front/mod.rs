@@ -7,6 +7,8 @@
 mod h1;
 mod h2;
 mod progress;
+mod revocations;
+pub(super) mod tunnel;
 mod write;
 
 use std::net::IpAddr;
@@ -21,6 +23,8 @@ use crate::auth::{self, Peer};
 use crate::listener::tls::Offer;
 use crate::listener::{Incoming, Service, Serving};
 use crate::telemetry::metrics::Tally;
+use crate::wire::io::Stream;
+pub(super) use h1::plain_http;
 pub(super) use write::head_of;
 
 /// HTTP/2, for cargo and others ask for hundreds of files at a time, and tickets, which spare clients that
@@ -44,6 +48,8 @@ pub(super) struct Caller {
     pub scheme: Scheme,
     /// Asked for in the handshake.
     pub server_name: Option<Arc<str>>,
+    /// Whether it takes us for the host that it asked for: then it is answered for that one alone.
+    pub is_intercepted: bool,
     pub tenant: Arc<str>,
     /// For authenticators, where the cache has some.
     pub who: Arc<auth::Caller>,
@@ -91,23 +97,28 @@ impl CacheListener {
             Peer::Tcp(address) => Some(without_mapping(address.ip())),
             _ => None,
         };
-        let tenant = self.cache.tenant(address);
+        let tenant = self.cache.tenant_of(address).await;
         let server_name = stream.server_name().map(Arc::from);
         let scheme = if stream.is_plain() { Scheme::Http } else { Scheme::Https };
         let who = Arc::new(auth::Caller::new(peer, Vec::new()));
-        let caller = Caller { scheme, server_name, tenant, who };
+        let caller = Caller { scheme, server_name, is_intercepted: false, tenant, who };
+        self.converse(stream, caller).await;
+        drop(permit);
+    }
+
+    /// Answers requests for as long as the client asks.
+    pub(super) async fn converse(&self, stream: Stream, caller: Caller) {
         match stream.protocol() {
             Some(protocol) if protocol == b"h2" => {
                 h2::connection(&self.cache, stream, caller, &self.drain).await;
             }
             _ => h1::connection(&self.cache, stream, caller, &self.drain).await,
         }
-        drop(permit);
     }
 }
 
 /// `::ffff:10.0.0.1` is 10.0.0.1.
-fn without_mapping(address: IpAddr) -> IpAddr {
+pub(super) fn without_mapping(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
         v4 => v4,

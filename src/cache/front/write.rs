@@ -16,7 +16,7 @@ use crate::wire::io::Writer;
 
 /// A client that takes not a byte for so long, or sends none of a body, has gone. One that takes some,
 /// however slowly, is never cut off.
-pub(super) const TAKES_NOTHING: Duration = Duration::from_secs(120);
+pub(in crate::cache) const TAKES_NOTHING: Duration = Duration::from_secs(120);
 
 /// What the kernel is given at once.
 const PIECE: u64 = 2 << 20;

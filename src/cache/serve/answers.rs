@@ -51,6 +51,7 @@ impl Case<'_> {
         headers.remove(header::AGE);
         headers.remove(header::CONTENT_LENGTH);
         self.cache.via(&mut headers);
+        self.cache.lead_nowhere(&mut headers);
         let age = fresh::age(meta, self.now);
         let ready = Ready {
             head: front::head_of(meta.status, &headers, meta.length),

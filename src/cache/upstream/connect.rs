@@ -5,6 +5,7 @@
 //! verified for the name in the URL, also behind a proxy; the guard is asked before anybody connects.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,8 @@ use super::{Unusable, UpstreamSettings};
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     origin: HttpsConnector<Way>,
+    /// Where HTTP/2 will not do.
+    by_hand: HttpsConnector<Way>,
     way: Way,
     timeout: Duration,
 }
@@ -52,12 +55,17 @@ impl Connector {
             .enable_http1()
             .wrap_connector(ToProxy);
         let way = Way { guard, proxies, proxy };
+        let by_hand = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(way.clone());
         let origin = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(way.clone());
-        Ok(Connector { origin, way, timeout: settings.connect_timeout })
+        Ok(Connector { origin, by_hand, way, timeout: settings.connect_timeout })
     }
 
     /// To the bytes behind a port, whatever is spoken there.
@@ -66,6 +74,14 @@ impl Connector {
         let connecting = self.way.clone().call(uri);
         let connected = timeout(wait, connecting).await;
         connected.unwrap_or(Err(Fault::ConnectTimeout { host, wait })).map(TokioIo::new)
+    }
+
+    /// To an origin that is spoken with by whoever asks for it.
+    pub(super) async fn speak(
+        &self,
+        uri: Uri,
+    ) -> Result<TokioIo<MaybeHttpsStream<Transport>>, Fault> {
+        in_time(self.by_hand.clone(), uri, self.timeout).await.map(TokioIo::new)
     }
 }
 
@@ -79,19 +95,24 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, wait) = (self.origin.call(uri.clone()), self.timeout);
-        let host = host(&uri).to_owned();
-        Box::pin(async move {
-            match timeout(wait, connecting).await {
-                Ok(Ok(stream)) => Ok(stream),
-                // What is not a fault of `Way` is one of the TLS on top of it.
-                Ok(Err(error)) => Err(match error.downcast::<Fault>() {
-                    Ok(fault) => *fault,
-                    Err(error) => Fault::Tls { host, why: chain(&*error) },
-                }),
-                Err(_) => Err(Fault::ConnectTimeout { host, wait }),
-            }
-        })
+        Box::pin(in_time(self.origin.clone(), uri, self.timeout))
+    }
+}
+
+async fn in_time(
+    mut connector: HttpsConnector<Way>,
+    uri: Uri,
+    wait: Duration,
+) -> Result<MaybeHttpsStream<Transport>, Fault> {
+    let host = host(&uri).to_owned();
+    match timeout(wait, connector.call(uri)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        // What is not a fault of `Way` is one of the TLS on top of it.
+        Ok(Err(error)) => Err(match error.downcast::<Fault>() {
+            Ok(fault) => *fault,
+            Err(error) => Fault::Tls { host, why: chain(&*error) },
+        }),
+        Err(_) => Err(Fault::ConnectTimeout { host, wait }),
     }
 }
 
@@ -189,6 +210,16 @@ pub(super) struct Transport {
     served: Served,
     /// Bytes, since something was sent last.
     came: usize,
+}
+
+impl Transport {
+    /// Ours; none of a way by a proxy that is spoken with over TLS.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            MaybeHttpsStream::Http(stream) => stream.inner().local_addr().ok(),
+            MaybeHttpsStream::Https(_) => None,
+        }
+    }
 }
 
 /// Whether an answer has come over a connection: then it may be one that is about to be closed as idle.

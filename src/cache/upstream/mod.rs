@@ -8,6 +8,7 @@
 //! verified, and no wait is without end.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,8 +205,25 @@ impl Upstream {
         port: u16,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
         let (host, target) = (format!("{host}:{port}"), "/".to_owned());
-        let uri = uri(&Fetch { scheme: Scheme::Https, host, target })?;
-        self.connector.tunnel(uri).await
+        Ok(self.tunnel_to(&Fetch { scheme: Scheme::Https, host, target }).await?.1)
+    }
+
+    /// The same to where something is fetched from, and our own address on it.
+    pub async fn tunnel_to(
+        &self,
+        fetch: &Fetch,
+    ) -> Result<(Option<SocketAddr>, impl AsyncRead + AsyncWrite + Send + Unpin + use<>), Fault>
+    {
+        let stream = self.connector.tunnel(uri(fetch)?).await?;
+        Ok((stream.inner().local_address(), stream))
+    }
+
+    /// An origin that is spoken with by hand, in HTTP/1.1 or what comes of it.
+    pub async fn speak(
+        &self,
+        fetch: &Fetch,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Fault> {
+        self.connector.speak(uri(fetch)?).await
     }
 }
 

@@ -99,7 +99,11 @@ impl Checking<'_> {
     ) -> Cache {
         self.plain_name(name.span(), name.get_ref());
         let listen = self.cache_listen(name, table, &raw, taken);
-        let tls = self.cache_tls(raw.tls.as_ref(), raw.listen.as_ref(), &listen);
+        let intercept = self.intercept(&raw, &listen);
+        let tls = match intercept {
+            Some(_) => None,
+            None => self.cache_tls(raw.tls.as_ref(), raw.listen.as_ref(), &listen),
+        };
         let size = self.byte_count(raw.size.as_ref(), SIZE);
         if let Some(given) = raw.size.as_ref().filter(|_| size < LEAST_SIZE) {
             self.complaints.add(
@@ -156,6 +160,8 @@ impl Checking<'_> {
             credentials,
             mirror,
             forward: raw.forward,
+            intercept,
+            never_intercept: raw.never_intercept.iter().map(|one| self.placed(one)).collect(),
             next_hop: raw.next_hop.and_then(|url| self.next_hop(&url)),
             upstream_ca: raw.upstream_ca.map(|ca| self.file(&ca)),
             allow_private: networks.iter().filter_map(|network| self.network(network)).collect(),

@@ -28,6 +28,9 @@ pub(in crate::config) struct Cache {
     pub credentials: Option<BTreeMap<Spanned<String>, Spanned<Credentials>>>,
     #[serde(default)]
     pub forward: bool,
+    pub intercept: Option<Spanned<String>>,
+    #[serde(default)]
+    pub never_intercept: Vec<Spanned<String>>,
     pub next_hop: Option<Spanned<String>>,
     pub upstream_ca: Option<Spanned<String>>,
     pub allow_private: Option<Vec<Spanned<String>>>,
@@ -45,7 +48,6 @@ pub(in crate::config) struct Cache {
     #[serde(default)]
     pub offline: bool,
     pub tenants: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
-    pub intercept: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -297,6 +297,40 @@ fn the_examples_of_the_documentation_are_right() {
 }
 
 #[test]
+fn a_cache_that_intercepts_names_its_hosts_and_has_no_certificate() {
+    let keys = "listen = [\"http://172.17.0.1\", \"https://172.17.0.1\"]\n\
+                domains = [\"deb.debian.org\", \"*.example.com\"]\n";
+    for (value, expected) in [("on", Intercept::On), ("observe", Intercept::Observe)] {
+        let all = format!("{keys}intercept = \"{value}\"\nnever_intercept = [\"00\"]");
+        let read = cache(&all).unwrap();
+        assert_eq!((read.intercept, &read.tls), (Some(expected), &None));
+        let on: Vec<bool> = read.listen.iter().map(|one| read.intercepts_on(one)).collect();
+        assert_eq!((on, texts(&read.never_intercept)), (vec![false, true], vec!["00"]));
+    }
+    let secure = "listen = [\"https://127.0.0.1:1\"]\nintercept = \"on\"\n";
+    for (keys, why) in [
+        (format!("{keys}intercept = \"off\""), "`off` says nothing of interception"),
+        (keys.to_owned(), "`https://` has no certificate"),
+        (format!("{LISTEN}domains = [\"a\"]\nintercept = \"on\""), "is for `https://` in `listen`"),
+        (secure.to_owned(), "`intercept` needs `domains`"),
+        (format!("{secure}domains = [\"*\"]"), "is for named hosts only"),
+        (format!("{secure}domains = [\"a\", \"*:*\"]"), "is for named hosts only"),
+        (
+            format!("{secure}domains = [\"a\"]\ntls = {{ cert = \"c\", key = \"k\" }}"),
+            "leave out `tls`",
+        ),
+        (
+            "listen = [\"https+unix:///a\"]\nintercept = \"on\"\ndomains = [\"a\"]".to_owned(),
+            "they have no address",
+        ),
+        (format!("{LISTEN}never_intercept = [\"00\"]"), "says nothing without `intercept`"),
+    ] {
+        let refused = cache(&keys).unwrap_err();
+        assert!(refused.contains(why), "{keys}: {refused}");
+    }
+}
+
+#[test]
 fn a_cache_listens_as_a_listener_does() {
     let keys = "listen = [\"unix:///run/c.sock\", \"systemd:web\", \"https+systemd:tls\"]\n\
                 mode = \"0600\"\nmax_connections = 7\n\

@@ -8,6 +8,7 @@ mod by_path;
 mod credentials;
 mod disk;
 mod herd;
+mod intercept;
 mod judge;
 mod liars;
 mod mirrors;

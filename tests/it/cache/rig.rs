@@ -8,14 +8,15 @@ use std::time::Duration;
 use dockgate::cache::by_path::ByPath;
 use dockgate::cache::front::CacheListener;
 use dockgate::cache::hosts::{HostSet, Pattern};
-use dockgate::cache::mirror::{CacheRules, Http};
+use dockgate::cache::intercept::{InterceptListener, InterceptSettings};
+use dockgate::cache::mirror::{self, CacheRules, Http};
 use dockgate::cache::registry::Registry;
 use dockgate::cache::route::Mirror;
 use dockgate::cache::store::{self, Disk};
 use dockgate::cache::upstream::{self, Upstream};
 use dockgate::cache::{Cache, CacheSettings, fresh};
 use dockgate::config::Bind;
-use dockgate::listener::{Listener, Socket};
+use dockgate::listener::{Listener, Service, Socket};
 use dockgate::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ use super::origin::Origin;
 
 /// What only a hang reaches.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+const ANYWHERE: &str = "127.0.0.1:0";
 
 pub struct Setup {
     pub rules: String,
@@ -39,6 +42,10 @@ pub struct Setup {
     pub patience: Duration,
     pub by_path: Option<Arc<ByPath>>,
     pub registry: Option<Arc<Registry>>,
+    pub origins: Vec<(String, mirror::Origin)>,
+    pub intercept: Option<InterceptSettings>,
+    /// Where clients take it for their origins.
+    pub secure: String,
 }
 
 impl Default for Setup {
@@ -56,6 +63,9 @@ impl Default for Setup {
             patience: 2 * PATIENCE,
             by_path: None,
             registry: None,
+            origins: Vec::new(),
+            intercept: None,
+            secure: ANYWHERE.to_owned(),
         }
     }
 }
@@ -63,6 +73,8 @@ impl Default for Setup {
 pub struct Rig {
     pub cache: Arc<Cache>,
     pub address: SocketAddr,
+    /// Where clients take it for their origins.
+    pub secure: SocketAddr,
     pub dir: std::path::PathBuf,
     drain: CancellationToken,
     _dir: TempDir,
@@ -95,7 +107,7 @@ impl Setup {
         };
         let rules = CacheRules::parse(&self.rules, "rules.toml".as_ref()).unwrap();
         let mut mirrors = self.mirrors;
-        mirrors.push(Arc::new(Http::new(rules, general, [])));
+        mirrors.push(Arc::new(Http::new(rules, general, self.origins)));
         let settings = CacheSettings {
             domains: self
                 .domains
@@ -109,6 +121,7 @@ impl Setup {
             tenants: vec![("127.0.0.0/8".parse().unwrap(), "here".into())],
             id: "dockgate".to_owned(),
             by_path: self.by_path,
+            intercept: self.intercept,
         };
         let upstream = Upstream::new(upstream).unwrap();
         let cache = Cache::new(
@@ -124,25 +137,37 @@ impl Setup {
         )
         .unwrap();
         let cache = Arc::new(cache);
-        let bind = Bind::Tcp { address: "127.0.0.1:0".to_owned() };
-        let socket = Socket::open(&bind, None).unwrap();
-        let address = socket.place().strip_prefix("tcp://").unwrap().parse().unwrap();
-        let listener = Listener::new(socket, 1024, None);
         let drain = CancellationToken::new();
-        let service = Arc::new(CacheListener {
-            cache: Arc::clone(&cache),
-            name: "cache test".into(),
-            tally: Metrics::new().tally(0, "cache test"),
-            drain: drain.clone(),
-            tasks: TaskTracker::new(),
-        });
-        std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { listener.watch().unwrap().serve(service).await });
-        });
-        Rig { cache, address, dir, drain, _dir: temporary }
+        let address = listen(&cache, ANYWHERE, &drain, |listener| Arc::new(listener));
+        let secure =
+            listen(&cache, &self.secure, &drain, |listener| Arc::new(InterceptListener(listener)));
+        Rig { cache, address, secure, dir, drain, _dir: temporary }
     }
+}
+
+/// A socket of the cache, which a thread of its own serves.
+fn listen(
+    cache: &Arc<Cache>,
+    address: &str,
+    drain: &CancellationToken,
+    service: impl FnOnce(CacheListener) -> Arc<dyn Service>,
+) -> SocketAddr {
+    let bind = Bind::Tcp { address: address.to_owned() };
+    let socket = Socket::open(&bind, None).unwrap();
+    let address = socket.place().strip_prefix("tcp://").unwrap().parse().unwrap();
+    let listener = Listener::new(socket, 1024, None);
+    let service = service(CacheListener {
+        cache: Arc::clone(cache),
+        name: "cache test".into(),
+        tally: Metrics::new().tally(0, "cache test"),
+        drain: drain.clone(),
+        tasks: TaskTracker::new(),
+    });
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { listener.watch().unwrap().serve(service).await });
+    });
+    address
 }
 
 impl Rig {
