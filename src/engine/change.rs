@@ -194,7 +194,7 @@ impl Engine {
 
     /// On a connection of its own: one of the pool could close in this moment, and nobody could tell whether the
     /// request was read.
-    async fn change(
+    pub(super) async fn change(
         &self,
         line: &str,
         body: Option<(&str, &[u8])>,

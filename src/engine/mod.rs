@@ -27,6 +27,7 @@ mod addresses;
 mod change;
 mod connect;
 mod events;
+mod files;
 mod own;
 mod pool;
 mod pull;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 pub use addresses::ContainerAddresses;
 pub use connect::Address;
+pub use files::{FileError, PathKind};
 pub use own::{Inspected, Subject};
 pub use pool::Conn;
 pub use watch::Entry;

@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use super::layouts::Layouts;
 use super::running::RunningBuilds;
 use super::sessions::OpenSessions;
 use super::slots::Slots;
@@ -35,6 +36,8 @@ pub struct Memory {
     /// Likewise.
     pub(super) builds: Arc<RunningBuilds>,
     pub(super) sessions: Arc<OpenSessions>,
+    /// What images trust.
+    pub(super) layouts: Arc<Layouts>,
     /// What the engine may do at registries of ours while calls run.
     pub grants: Arc<Grants>,
     /// Who says whether clients' logins are good.
@@ -60,6 +63,7 @@ impl Default for Memory {
             slots: Arc::default(),
             builds: Arc::default(),
             sessions: Arc::default(),
+            layouts: Arc::default(),
             grants: Arc::default(),
             logins: Logins::default(),
             trusting: Trusting::default(),

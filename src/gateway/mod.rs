@@ -20,6 +20,7 @@ mod grants;
 mod grpc;
 mod head;
 mod http2;
+mod install;
 mod items;
 mod layouts;
 mod memory;

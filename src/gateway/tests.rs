@@ -1,5 +1,8 @@
 //! Policies that real listeners cannot have yet, in front of an engine that does as the test says.
 
+mod on_engine;
+mod probes;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -185,9 +188,13 @@ where
         runtime.block_on(async move {
             let state = state(address, Chain::new(vec![Link::new(policy)]));
             let state = ListenerState { memory, ..state };
+            let tasks = state.tasks.clone();
             let handle = Arc::new(ListenerHandle::new(state));
             let caller = Caller::new(crate::auth::Peer::Unknown, Vec::new());
             connection(handle, Stream::new(theirs.into()).unwrap(), caller, 0, ()).await;
+            // A worker lives on.
+            tasks.close();
+            tasks.wait().await;
         });
     });
     ours

@@ -9,7 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Of a root, in the folder of anchors: one name for all generations, so that the next one overwrites it.
-pub const ANCHOR: &str = "dockgate.crt";
+const ANCHOR: &str = "dockgate.crt";
+/// Where there is no such folder.
+const IN_HASHED: &str = "dockgate.pem";
 
 /// What an image has of these. Nothing at all where no program in it could trust anybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,10 +73,22 @@ impl Layout {
 }
 
 impl WantedInstall {
-    /// The anchor's path.
-    pub fn anchor(&self) -> Option<String> {
-        let path = format!("{}/{ANCHOR}", self.layout.anchors.as_deref()?);
+    /// Where the root is by itself: among the anchors, or where OpenSSL looks for it.
+    pub fn home(&self) -> Option<String> {
+        let anchor = self.layout.anchors.as_ref().map(|folder| format!("{folder}/{ANCHOR}"));
+        anchor.filter(|path| self.may_write(path)).or_else(|| self.beside_hashes())
+    }
+
+    /// In the folder of hashes; where there are anchors, a tool of the image's may put a link there.
+    pub fn beside_hashes(&self) -> Option<String> {
+        let path = format!("{}/{IN_HASHED}", self.layout.hashed.as_ref()?);
         self.may_write(&path).then_some(path)
+    }
+
+    /// The link by which OpenSSL finds it.
+    pub fn hashed_link(&self, subject_hash: Option<&str>) -> Option<String> {
+        let link = format!("{}/{}.0", self.layout.hashed.as_ref()?, subject_hash?);
+        self.may_write(&link).then_some(link)
     }
 
     pub fn may_write(&self, path: &str) -> bool {
@@ -86,15 +100,16 @@ impl WantedInstall {
 pub fn paths_put(wanted: &WantedInstall, subject_hash: Option<&str>) -> BTreeSet<String> {
     let WantedInstall { layout, extra, files, .. } = wanted;
     let trusted = layout.bundles.iter().chain(&layout.keystores).map(|file| file.path.clone());
-    let hashed = subject_hash.zip(layout.hashed.as_ref());
-    trusted
-        .chain(wanted.anchor())
-        .chain(layout.made.iter().cloned())
-        .chain(hashed.map(|(hash, folder)| format!("{folder}/{hash}.0")))
-        .chain(extra.iter().cloned())
-        .chain(files.iter().map(|(path, _)| path.clone()))
-        .filter(|path| wanted.may_write(path))
-        .collect()
+    let others = extra.iter().chain(files.iter().map(|(path, _)| path)).cloned();
+    let mut paths: BTreeSet<String> =
+        trusted.chain(others).filter(|path| wanted.may_write(path)).collect();
+    if let Some(home) = wanted.home() {
+        // They come with the first file.
+        paths.extend(layout.made.iter().filter(|folder| is_at_or_below(&home, folder)).cloned());
+        paths.insert(home);
+        paths.extend(wanted.hashed_link(subject_hash));
+    }
+    paths
 }
 
 /// Whether a path is this one or below it, both resolved.
@@ -114,5 +129,72 @@ impl fmt::Debug for TrustFile {
 impl fmt::Debug for WantedInstall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WantedInstall({} in {}, {:?})", self.generation, self.container, self.layout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> TrustFile {
+        let content = Arc::from(&b"x"[..]);
+        TrustFile { path: path.to_owned(), mode: 0o644, uid: 0, gid: 0, mtime: 0, content }
+    }
+
+    fn wanted(layout: Layout, avoid: &[&str]) -> WantedInstall {
+        WantedInstall {
+            container: "c".to_owned(),
+            layout: Arc::new(layout),
+            is_new: true,
+            extra: vec!["/own.pem".to_owned()],
+            avoid: avoid.iter().map(|path| (*path).to_owned()).collect(),
+            root_pem: "".into(),
+            root_der: Arc::from(&b""[..]),
+            generation: "g".to_owned(),
+            files: vec![("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b""[..]))],
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_named_but_for_what_is_avoided() {
+        let layout = Layout {
+            bundles: vec![file("/etc/ssl/certs/ca-certificates.crt")],
+            anchors: Some("/usr/local/share/ca-certificates".to_owned()),
+            made: vec!["/usr/local/share/ca-certificates".to_owned()],
+            hashed: Some("/etc/ssl/certs".to_owned()),
+            keystores: vec![file("/java/cacerts")],
+            ..Layout::default()
+        };
+        let all = paths_put(&wanted(layout.clone(), &[]), Some("0a"));
+        let told: Vec<&str> = all.iter().map(String::as_str).collect();
+        let expected = [
+            "/etc/apt/apt.conf.d/99dockgate",
+            "/etc/ssl/certs/0a.0",
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/java/cacerts",
+            "/own.pem",
+            "/usr/local/share/ca-certificates",
+            "/usr/local/share/ca-certificates/dockgate.crt",
+        ];
+        assert_eq!(told, expected);
+        let avoid = ["/etc", "/java/", "/own.pem", "/usr/local/share"];
+        assert!(paths_put(&wanted(layout.clone(), &avoid), Some("0a")).is_empty());
+        let some = paths_put(&wanted(layout, &["/usr/local", "/etc/apt"]), None);
+        let expected = [
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/etc/ssl/certs/dockgate.pem",
+            "/java/cacerts",
+            "/own.pem",
+        ];
+        assert_eq!(some.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn below_a_folder_is_not_beside_it() {
+        assert!(
+            is_at_or_below("/etc/ssl", "/etc/ssl/") && is_at_or_below("/etc/ssl/a", "/etc/ssl")
+        );
+        assert!(is_at_or_below("/etc", "/"), "all is below the root");
+        assert!(!is_at_or_below("/etc/ssl2", "/etc/ssl") && !is_at_or_below("/etc", "/etc/ssl"));
     }
 }

@@ -6,10 +6,12 @@
 //! this is stricter than any library, and the reason why it is none. Nothing is held beyond one header and
 //! `MOST_EXTENSION` bytes of a long name.
 
+mod single;
 mod write;
 
 use std::ops::Range;
 
+pub use single::{TarFile, first_file};
 pub use write::TarWriter;
 
 const BLOCK: usize = 512;
