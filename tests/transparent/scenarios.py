@@ -5,6 +5,7 @@ Images of their own (`image_of`), where a client refuses what dockgate shows: th
 
 import contextlib
 import hashlib
+import os
 import time
 
 import layouts
@@ -412,7 +413,7 @@ def restarted(rig):
     passed_on(rig, urls[3], rig.docker("run", "--rm", "learned", "sh", "-c", fetch(urls[3], *tls)))
 
 
-GENERATIONS = 5
+GENERATIONS = int(os.environ.get("TRANSPARENT_GENERATIONS") or 10)
 LOOP = """
 n=0
 while [ ! -e /tmp/enough ]; do
@@ -444,7 +445,9 @@ def rotation(rig):
         until(enough, f"{GENERATIONS} generations", seconds=1200)
         url = path()
         cached(rig, url, rig.docker("exec", name, "sh", "-c", fetch(url)))
-        rig.docker("exec", name, "touch", "/tmp/enough")
+        said = rig.docker("exec", name, "sh", "-c", "touch /tmp/enough; cat /tmp/count /tmp/failed 2> /dev/null || true").split("\n")
+        expect(said[1:], [""], f"what has failed of {said[0]} downloads")
+        expect(int(said[0]) > GENERATIONS, True, "there were some")
 
 
 LAST = [("dockgate is started again", restarted)]
