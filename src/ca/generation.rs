@@ -24,8 +24,9 @@ const INTERMEDIATE_LIST: &str = "intermediate.crl";
 
 const LIFETIMES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(2)..=Duration::from_secs(90 * 24 * 60 * 60);
-/// OpenSSL takes 100 KiB of certificates, Go and rustls 64 KiB, and each handshake sends them.
-const LONGEST_INTERMEDIATE: usize = 48 * 1024;
+/// Each handshake sends it, and Java takes no message of more than 32 KiB (`jdk.tls.maxHandshakeMessageSize`); Go and
+/// rustls 64 KiB, OpenSSL 100 KiB.
+const LONGEST_INTERMEDIATE: usize = 28 * 1024;
 const LONGEST_ADDRESS: usize = 256;
 /// Each holds a copy of the intermediate, whose length grows with the domains.
 const MOST_LEAVES: usize = 512;

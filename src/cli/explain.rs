@@ -18,6 +18,7 @@ use serde_json::json;
 use super::out;
 use crate::auth::Identity;
 use crate::config::{self, Listener};
+use crate::gateway::aliases_in;
 use crate::policy::mount_table::MountTable;
 use crate::policy::rehearsal::{Outcome, Request, Verdict, explain, explore, own};
 use crate::policy::{Fact, Finding, Question, Reason, Reply};
@@ -195,6 +196,8 @@ fn named<'q>(questions: &'q [Question], request: &Request<'_>) -> Vec<&'q Questi
         }
         Question::Indexed(..)
         | Question::Info
+        | Question::WhichEngine
+        | Question::Aliases(_)
         | Question::List(..)
         | Question::Fresh
         | Question::Job(_) => false,
@@ -244,6 +247,10 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
             let table = MountTable::parse(&std::fs::read("/proc/self/mountinfo").ok()?)?;
             Some(Fact::Paths(table.below(path)))
         }
+        Question::Aliases(paths) if is_here => {
+            let table = MountTable::parse(&std::fs::read("/proc/self/mountinfo").ok()?)?;
+            Some(Fact::Paths(aliases_in(&table, paths)))
+        }
         // A name that cannot be resolved now says nothing about the moment of the call.
         Question::Addresses(name) if is_here => {
             let found = (&**name, 443).to_socket_addrs().ok()?;
@@ -251,10 +258,15 @@ fn known(question: &Question, is_here: bool) -> Option<Fact> {
         }
         // Nothing is known of an engine that is not asked.
         Question::Indexed(..) => Some(Fact::Absent),
+        // Nothing is decided by which it is.
+        Question::WhichEngine => {
+            Some(Fact::Json(Arc::new(json!({ "ID": "-", "CgroupDriver": "systemd" }))))
+        }
         Question::Info if is_here => Some(Fact::Json(Arc::new(json!({ "DockerRootDir": DATA })))),
         Question::Info
         | Question::HostPath(_)
         | Question::MountsBelow(_)
+        | Question::Aliases(_)
         | Question::Addresses(_)
         | Question::Image(_)
         | Question::Container(_)

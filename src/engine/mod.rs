@@ -40,7 +40,7 @@ use std::time::Duration;
 pub use addresses::ContainerAddresses;
 pub use connect::Address;
 pub use files::{FileError, PathKind};
-pub use own::{Inspected, Subject};
+pub use own::{Inspected, Subject, WhichEngine};
 pub use pool::Conn;
 pub use watch::Entry;
 

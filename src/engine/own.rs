@@ -88,6 +88,15 @@ pub enum Inspected {
     Failed(String),
 }
 
+/// What of `/info` stays as it is while an engine runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhichEngine {
+    /// Its own, made when it began for the first time.
+    pub id: String,
+    /// `cgroupfs`, `systemd` or `none`.
+    pub cgroup_driver: String,
+}
+
 impl Engine {
     /// What the engine says of something, in the words of this API version.
     pub async fn look_up(
@@ -115,6 +124,20 @@ impl Engine {
             LOOP => return Err(self.leads_back()),
             other => Inspected::Failed(format!("it answered {other}")),
         })
+    }
+
+    /// Which engine it is; none where it does not say.
+    pub async fn asked_which(
+        &self,
+        version: Minor,
+        trail: &Trail,
+    ) -> Result<Option<WhichEngine>, EngineError> {
+        let Inspected::Json(info) = self.look_up(version, Subject::Info, trail).await? else {
+            return Ok(None);
+        };
+        let text = |key: &str| info.get(key).and_then(|text| text.as_str()).unwrap_or_default();
+        let (id, cgroup_driver) = (text("ID").to_owned(), text("CgroupDriver").to_owned());
+        Ok((!id.is_empty()).then_some(WhichEngine { id, cgroup_driver }))
     }
 
     /// All that there is of these, by name and id.

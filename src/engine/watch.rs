@@ -14,8 +14,8 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Engine, EngineError, Inner, pool};
-use crate::api::endpoint::{NEWEST, Resource};
+use super::{Engine, EngineError, Inner, WhichEngine, pool};
+use crate::api::endpoint::{Minor, NEWEST, Resource};
 use crate::wire::trail::Trail;
 pub use index::Entry;
 pub(super) use index::ListedName;
@@ -38,7 +38,19 @@ pub(super) struct Watch {
 }
 
 #[derive(Debug, Default)]
-struct SharedIndex(Mutex<Index>);
+struct SharedIndex {
+    index: Mutex<Index>,
+    which: Mutex<KnownEngine>,
+}
+
+/// Which engine it is. Known as long as it is followed: another one cannot be there before its events end.
+#[derive(Debug, Default)]
+struct KnownEngine {
+    /// Counts the connections that it was followed by; 0 while it is not.
+    following: u64,
+    before: u64,
+    which: Option<WhichEngine>,
+}
 
 impl Default for Watch {
     fn default() -> Watch {
@@ -61,6 +73,23 @@ impl Engine {
         self.shared.watch.index.enter(resource, id, name);
     }
 
+    /// Which engine it is, asked once for as long as it is followed; none where it does not say.
+    pub async fn which(
+        &self,
+        version: Minor,
+        trail: &Trail,
+    ) -> Result<Option<WhichEngine>, EngineError> {
+        self.begin_watch();
+        let index = &self.shared.watch.index;
+        let following = match index.known_which() {
+            (_, Some(which)) => return Ok(Some(which)),
+            (following, None) => following,
+        };
+        let which = self.asked_which(version, trail).await?;
+        index.keep_which(following, which.as_ref());
+        Ok(which)
+    }
+
     fn begin_watch(&self) {
         let watch = &self.shared.watch;
         if watch.has_begun.load(Relaxed) {
@@ -77,7 +106,37 @@ impl Engine {
 
 impl SharedIndex {
     fn lock(&self) -> MutexGuard<'_, Index> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_which(&self) -> MutexGuard<'_, KnownEngine> {
+        self.which.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By which connection it is followed, and what is known by that.
+    fn known_which(&self) -> (u64, Option<WhichEngine>) {
+        let known = self.lock_which();
+        (known.following, known.which.clone())
+    }
+
+    /// Asked while it was followed by this one.
+    fn keep_which(&self, following: u64, which: Option<&WhichEngine>) {
+        let mut known = self.lock_which();
+        if following > 0 && known.following == following {
+            known.which = which.cloned();
+        }
+    }
+
+    fn begins(&self) {
+        let mut known = self.lock_which();
+        let following = known.before + 1;
+        *known = KnownEngine { following, before: following, which: None };
+    }
+
+    fn ends(&self) {
+        self.lock().forget();
+        let mut known = self.lock_which();
+        (known.following, known.which) = (0, None);
     }
 
     fn replace(&self, containers: Vec<ListedName>, networks: Vec<ListedName>) {
@@ -112,7 +171,7 @@ async fn watch_on(engine: Weak<Inner>, index: Arc<SharedIndex>) {
             Ok(()) => pause = PAUSE,
             Err(error) => tracing::debug!(%error, "the engine cannot be watched"),
         }
-        index.lock().forget();
+        index.ends();
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -123,6 +182,7 @@ async fn follow(engine: &Weak<Inner>, index: &SharedIndex) -> Result<(), EngineE
     let Some(on) = upgraded(engine) else { return Ok(()) };
     let version = on.versions(&Trail::default()).await?.newest.min(NEWEST);
     let mut events = on.events(version, FILTERS).await?;
+    index.begins();
     let containers = on.list_names(version, Resource::Container).await?;
     let networks = on.list_names(version, Resource::Network).await?;
     drop(on);
@@ -151,4 +211,32 @@ async fn follow(engine: &Weak<Inner>, index: &SharedIndex) -> Result<(), EngineE
 /// With connections of its own, where anybody still uses it.
 fn upgraded(engine: &Weak<Inner>) -> Option<Engine> {
     Some(Engine { shared: engine.upgrade()?, pool: pool::Pool::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_engine_it_is_is_known_only_while_that_one_is_followed() {
+        let (shared, id) = (
+            SharedIndex::default(),
+            WhichEngine { id: "A".to_owned(), cgroup_driver: String::new() },
+        );
+        shared.keep_which(0, Some(&id));
+        assert_eq!(shared.known_which(), (0, None), "nobody would tell that it has gone");
+        shared.begins();
+        let (first, none) = shared.known_which();
+        assert!(first > 0 && none.is_none());
+        shared.keep_which(first, Some(&id));
+        assert_eq!(shared.known_which(), (first, Some(id.clone())));
+        shared.ends();
+        assert_eq!(shared.known_which(), (0, None));
+        shared.begins();
+        let (second, none) = shared.known_which();
+        assert!(second != first && none.is_none());
+        // Asked of the one before, and answered late.
+        shared.keep_which(first, Some(&id));
+        assert_eq!(shared.known_which(), (second, None));
+    }
 }

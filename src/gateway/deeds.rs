@@ -136,7 +136,7 @@ async fn carry_out_one(
             state.engine.put_links(version, container, links, to, trail).await?
         }
         Deed::Install(wanted) => {
-            let done = install::install(&state.engine, version, wanted, trail).await;
+            let done = Box::pin(install::install(&state.engine, version, wanted, trail)).await;
             if let Err(why) = &done {
                 let container = &wanted.container;
                 tracing::warn!(%container, why, "it does not trust the cache: what it asks by HTTPS is passed on");
@@ -146,7 +146,7 @@ async fn carry_out_one(
         Deed::Uninstall(wanted) => {
             let out = trusting::take_out(&state.memory, &state.engine, &wanted.container).await;
             held.extend(out.map(|out| Box::new(out) as HeldByCall));
-            install::uninstall(&state.engine, version, wanted, trail).await
+            Box::pin(install::uninstall(&state.engine, version, wanted, trail)).await
         }
         Deed::Take(slot) => match state.memory.slots.take(slot).await {
             Some(slot) => {

@@ -19,7 +19,7 @@ use super::layouts;
 use super::refusal::Refusal;
 use crate::api::endpoint::{NEWEST, Resource, Versions};
 use crate::auth::{ClientCredentials, Identity, LoginAnswer};
-use crate::engine::{Address, Entry, Inspected, Subject};
+use crate::engine::{Address, Entry, Inspected, Subject, WhichEngine};
 use crate::policy::facts::Secret;
 use crate::policy::mount_table::MountTable;
 use crate::policy::{Context, Fact, Facts, Look, Question, TrustQuestion, WantedLogin};
@@ -111,11 +111,26 @@ async fn of_engine(
         Question::Volume(name) => Subject::Volume(name),
         Question::Image(name) => Subject::Image(name),
         Question::Info => Subject::Info,
+        Question::WhichEngine => {
+            let version = engine.newest.min(NEWEST);
+            // Of an engine that does nothing there is nothing to follow.
+            let which = match state.witness {
+                Some(_) => state.engine.asked_which(version, trail).await?,
+                None => state.engine.which(version, trail).await?,
+            };
+            return Ok(which.map_or(Fact::Absent, |WhichEngine { id, cgroup_driver }| {
+                let json = serde_json::json!({ "ID": id, "CgroupDriver": cgroup_driver });
+                Fact::Json(Arc::new(json))
+            }));
+        }
         Question::List(resource, filters) => Subject::List(*resource, filters.as_deref()),
         Question::Indexed(resource, text) => return Ok(indexed(state, *resource, text)),
         Question::HostPath(path) => return Ok(resolve(path.clone()).await),
         Question::MountsBelow(path) => {
             return Ok(mounts_below(state.engine.address(), path.clone()).await);
+        }
+        Question::Aliases(paths) => {
+            return Ok(aliases(state.engine.address(), Arc::clone(paths)).await);
         }
         Question::Addresses(name) => return Ok(addresses(name).await),
         Question::Exec(_) => return Ok(state.memory.recall(question).unwrap_or(Fact::Absent)),
@@ -185,9 +200,35 @@ async fn resolve(path: PathBuf) -> Fact {
     }
 }
 
+async fn mounts_below(engine: &Address, path: PathBuf) -> Fact {
+    with_mounts(engine, move |table| table.below(&path)).await
+}
+
+async fn aliases(engine: &Address, paths: Arc<[PathBuf]>) -> Fact {
+    with_mounts(engine, move |table| aliases_in(table, &paths)).await
+}
+
+/// Where these paths lead, and by which others the same is found. What is not there is known by what is above it.
+pub fn aliases_in(table: &MountTable, paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in paths {
+        let there = path.ancestors().find_map(|above| {
+            let rest = path.strip_prefix(above).ok()?;
+            Some(std::fs::canonicalize(above).ok()?.join(rest).components().collect())
+        });
+        let real: PathBuf = there.unwrap_or_else(|| path.clone());
+        found.extend(table.aliases(&real));
+        found.push(real);
+    }
+    found
+}
+
 /// As the engine sees them where its process lets us look, for it may have a mount namespace of its own; else
 /// as this process does.
-async fn mounts_below(engine: &Address, path: PathBuf) -> Fact {
+async fn with_mounts(
+    engine: &Address,
+    paths: impl FnOnce(&MountTable) -> Vec<PathBuf> + Send + 'static,
+) -> Fact {
     let socket = match engine {
         Address::Unix(socket) => Some(socket.clone()),
         Address::Tcp(_) | Address::Tls(..) => None,
@@ -196,7 +237,7 @@ async fn mounts_below(engine: &Address, path: PathBuf) -> Fact {
         let engines = socket.and_then(|socket| std::fs::read(mount_info_of(&socket)?).ok());
         let text = engines.map_or_else(|| std::fs::read("/proc/self/mountinfo"), Ok)?;
         let table = MountTable::parse(&text).ok_or(std::io::ErrorKind::InvalidData)?;
-        Ok::<_, std::io::Error>(table.below(&path))
+        Ok::<_, std::io::Error>(paths(&table))
     });
     match tokio::time::timeout(PATIENCE, reading).await {
         Ok(Ok(Ok(paths))) => Fact::Paths(paths),
@@ -245,6 +286,17 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn a_link_is_found_by_where_it_leads_and_what_is_not_there_by_what_is_above() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::create_dir(real.join("to")).unwrap();
+        std::os::unix::fs::symlink("to", real.join("link")).unwrap();
+        let table = MountTable::parse(b"").unwrap();
+        let paths = [real.join("link"), real.join("link/none/x")];
+        assert_eq!(aliases_in(&table, &paths), [real.join("to"), real.join("to/none/x")]);
+    }
 
     #[tokio::test]
     async fn mounts_are_those_of_the_process_that_listens_or_our_own() {

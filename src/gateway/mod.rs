@@ -66,6 +66,7 @@ use answer::{Shape, answer};
 pub use budget::Budgets;
 use deeds::HeldByCall;
 pub use deeds::{Control, Told};
+pub use facts::aliases_in;
 use http2::Speaks;
 pub use memory::Memory;
 pub use plugins::{Plugin, Plugins};

@@ -2,7 +2,7 @@
 //!
 //! A file a job, JSON that can be read by people. `Jobs` writes it before the engine is asked for anything. What must stay
 //! true: a job is written whole or not at all, and is on the disk when `put` returns; a file that cannot be read is left
-//! alone and told.
+//! alone and told; what is only noted is what the engine knows too.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -81,6 +81,17 @@ impl JobRecord {
     }
 }
 
+impl JobRecord {
+    /// Whether a note says more than this: its first container. Nothing else is noted.
+    fn takes(&self, noted: &JobRecord) -> bool {
+        let with = JobRecord { containers: noted.containers.clone(), ..self.clone() };
+        self.lacks_container() && self.ending.is_none() && self.gone.is_none() && with == *noted
+    }
+}
+
+/// How the names of notes end.
+const NOTE: &str = "note";
+
 #[derive(Debug)]
 pub struct Ledger {
     folder: PathBuf,
@@ -100,7 +111,7 @@ impl Ledger {
             }
             Err(error) => return Err(error),
         };
-        let (mut jobs, mut wrong) = (Vec::new(), Vec::new());
+        let (mut jobs, mut wrong, mut notes) = (Vec::<JobRecord>::new(), Vec::new(), Vec::new());
         for entry in entries {
             let path = entry?.path();
             match path.extension().and_then(|end| end.to_str()) {
@@ -110,16 +121,43 @@ impl Ledger {
                 },
                 // Of a process that ended while it wrote.
                 Some("draft") => fs::remove_file(&path)?,
+                Some(NOTE) => notes.push(path),
                 _ => {}
+            }
+        }
+        for note in notes {
+            let Ok(noted) = read(&note) else {
+                fs::remove_file(&note)?;
+                continue;
+            };
+            match jobs.iter_mut().find(|job| job.id == noted.id) {
+                Some(job) if job.takes(&noted) => *job = noted,
+                Some(_) => {}
+                None => fs::remove_file(&note)?,
             }
         }
         Ok((jobs, wrong))
     }
 
+    /// As `put`, but not waited for: what of it is lost with the machine's power the engine can tell as well. It is beside the
+    /// record, which stays whole whatever becomes of it.
+    pub fn note(&self, job: &JobRecord) -> io::Result<()> {
+        let draft = self.folder.join(format!("{}.draft", job.id));
+        let written = write(&draft, job).map(drop);
+        let written = written.and_then(|()| fs::rename(&draft, self.note_path(&job.id)));
+        if written.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+
     pub fn put(&self, job: &JobRecord) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let draft = self.folder.join(format!("{}.draft", job.id));
-        let written = write(&draft, job).and_then(|()| fs::rename(&draft, self.path(&job.id)));
+        let written = write(&draft, job).and_then(|file| file.sync_all());
+        // What was noted before is older.
+        let written = written.and_then(|()| removed(&self.note_path(&job.id)));
+        let written = written.and_then(|()| fs::rename(&draft, self.path(&job.id)));
         if written.is_err() {
             // On a disk that is full its room is what the next one needs.
             let _ = fs::remove_file(&draft);
@@ -129,10 +167,12 @@ impl Ledger {
     }
 
     pub fn remove(&self, id: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        removed(&self.note_path(id))?;
+        removed(&self.path(id))
+    }
+
+    fn note_path(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.{NOTE}"))
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -140,11 +180,18 @@ impl Ledger {
     }
 }
 
-fn write(draft: &Path, job: &JobRecord) -> io::Result<()> {
+fn removed(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn write(draft: &Path, job: &JobRecord) -> io::Result<File> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     file.write_all(&serde_json::to_vec_pretty(job)?)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn read(path: &Path) -> Result<JobRecord, String> {
@@ -213,5 +260,34 @@ mod tests {
         let (jobs, wrong) = ledger.read().unwrap();
         assert_eq!((jobs.len(), wrong.len()), (1, 2), "{wrong:?}");
         assert!(dir.path().join("0c.json").exists() && !dir.path().join("0e.draft").exists());
+    }
+
+    #[test]
+    fn what_is_noted_is_there_after_a_kill_and_what_the_power_takes_of_it_is_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(dir.path());
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        let bare = job("0a");
+        let noted = JobRecord { containers: vec!["c".repeat(64)], ..bare.clone() };
+        ledger.put(&bare).unwrap();
+        ledger.note(&noted).unwrap();
+        assert_eq!(ledger.read().unwrap(), (vec![noted.clone()], Vec::new()));
+        // As some file systems leave it.
+        fs::write(dir.path().join("0a.note"), "").unwrap();
+        assert_eq!(ledger.read().unwrap(), (vec![bare.clone()], Vec::new()));
+        // What is put later holds, also where the note has come back.
+        let ended = JobRecord { ending: Some(2), ..noted.clone() };
+        ledger.note(&noted).unwrap();
+        ledger.put(&ended).unwrap();
+        assert_eq!(files(), 1);
+        for later in [ended, JobRecord { gone: Some(3), ..bare.clone() }] {
+            ledger.put(&later).unwrap();
+            ledger.note(&noted).unwrap();
+            assert_eq!(ledger.read().unwrap().0, [later]);
+        }
+        ledger.remove("0a").unwrap();
+        assert_eq!(files(), 0);
+        ledger.note(&noted).unwrap();
+        assert_eq!((ledger.read().unwrap().0, files()), (Vec::new(), 0), "of no job");
     }
 }

@@ -172,8 +172,16 @@ impl Jobs {
         }
         if !job.members.has(container) {
             let mut record = job.record.clone();
+            let is_first = record.containers.is_empty();
             record.containers.push(container.to_owned());
-            self.change(job, record)?;
+            match is_first {
+                // Whose container has its label and its folder is looked up as well (`On::others_of`).
+                true => {
+                    self.ledger.note(&record).map_err(unwritten)?;
+                    job.changed(record);
+                }
+                false => self.change(job, record)?,
+            }
         }
         if !job.is_here && job.phase == JobPhase::Opening {
             job.phase = JobPhase::Open;
@@ -303,14 +311,13 @@ impl Jobs {
     fn change(&self, job: &mut Job, record: JobRecord) -> Result<(), String> {
         if record != job.record {
             self.put(&record)?;
-            job.members.set(&record.containers);
-            job.record = record;
+            job.changed(record);
         }
         Ok(())
     }
 
     fn put(&self, record: &JobRecord) -> Result<(), String> {
-        self.ledger.put(record).map_err(|error| format!("the ledger cannot be written: {error}"))
+        self.ledger.put(record).map_err(unwritten)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
@@ -334,6 +341,12 @@ impl Job {
         Job { record, members, phase, is_here: false, calls, error: None, tries: 0, swept }
     }
 
+    /// It is written down.
+    fn changed(&mut self, record: JobRecord) {
+        self.members.set(&record.containers);
+        self.record = record;
+    }
+
     /// Whether the reaper is waited for.
     fn is_due(&self) -> bool {
         match self.phase {
@@ -347,6 +360,10 @@ impl Job {
     pub fn is_served(&self) -> bool {
         matches!(self.phase, JobPhase::Opening | JobPhase::Open)
     }
+}
+
+fn unwritten(error: std::io::Error) -> String {
+    format!("the ledger cannot be written: {error}")
 }
 
 /// Ends the job of a process when that ends.

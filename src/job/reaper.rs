@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
 use serde_json::{Value as Json, json};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +24,9 @@ use crate::api::grammar::mounts::{self, MountSource};
 use crate::api::grammar::reference::without_slash;
 use crate::config::JobEnd;
 use crate::engine::{Engine, EngineError, Inspected, Subject};
-use crate::policy::temporary::LABEL;
+use crate::policy::temporary::{LABEL, in_cgroupfs};
 use crate::wire::trail::Trail;
-use looks::Looks;
+use looks::{Looking, Looks, slots};
 
 /// How often every job is looked at, whatever the events say.
 const EVERY: Duration = Duration::from_secs(60);
@@ -35,8 +34,6 @@ const EVERY: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at what a process before this one has begun.
 const PREDECESSOR: Duration = Duration::from_secs(5);
-/// How many are looked at at once: one that has made very much holds up the others' ends by one of these.
-const AT_ONCE: usize = 8;
 /// For how long a job is remembered that is gone: a call that was under way may still make something.
 const REMEMBERED: u64 = 3600;
 
@@ -90,10 +87,13 @@ impl Reaper<'_> {
         let version = engine.versions(&Trail::default()).await?.newest.min(NEWEST);
         let filters = json!({ "type": ["container", "network", "volume", "image"] }).to_string();
         let mut events = engine.events(version, &filters).await?;
-        let on = On { engine: &engine, version };
-        let slots = Semaphore::new(AT_ONCE);
-        let mut looks = Looks::new(self, &on, &slots);
-        looks.begin(|_| true).await?;
+        // Another engine cannot be there before these events end.
+        let which = engine.asked_which(version, &Trail::default()).await?;
+        let id = which.map(|which| which.id).unwrap_or_default();
+        let on = On { engine: &engine, version, id };
+        let (following, slots) = (Following { reaper: self, on: &on }, slots());
+        let mut looks = Looks::new(&following, &slots);
+        looks.begin(|_| true);
         let mut next = Instant::now() + EVERY;
         loop {
             tokio::select! {
@@ -101,19 +101,19 @@ impl Reaper<'_> {
                     Some(event) => {
                         let ids = self.concerned(&event);
                         if !ids.is_empty() {
-                            looks.begin(|job| ids.contains(&job.record.id)).await?;
+                            looks.begin(|job| ids.contains(&job.record.id));
                         }
                     }
                     None => return Ok(()),
                 },
-                () = self.jobs.due.notified() => looks.begin(Job::is_due).await?,
+                () = self.jobs.due.notified() => looks.begin(Job::is_due),
                 Some((id, later)) = looks.running.next() => {
                     next = next.min(Instant::now() + later);
-                    looks.ended(&id).await?;
+                    looks.ended(&id);
                 }
                 () = tokio::time::sleep_until(next) => {
                     next = Instant::now() + EVERY;
-                    looks.begin(|job| job.phase != JobPhase::Gone || is_old(job)).await?;
+                    looks.begin(|job| job.phase != JobPhase::Gone || is_old(job));
                 }
             }
         }
@@ -155,9 +155,9 @@ impl Reaper<'_> {
     }
 
     /// Looks at one, as it is now; gives when to look again at the latest.
-    async fn look(&self, on: &On<'_>, id: &str, engine: &str) -> Duration {
+    async fn look(&self, on: &On<'_>, id: &str) -> Duration {
         let Some(job) = self.jobs.get(id) else { return EVERY };
-        if job.record.engine != engine {
+        if job.record.engine != on.id {
             let why =
                 "the engine is another than the one that it began on: nothing of it is removed";
             let _ = self.jobs.failed(id, why);
@@ -208,6 +208,7 @@ impl Reaper<'_> {
             self.host.close(id.clone()).await;
             self.swept(on, &job.record).await?;
             remove_folder(&self.jobs.folder(&job.record))?;
+            remove_cgroups(id);
             if let Some(swept) = self.jobs.gone(id).map_err(anyhow::Error::msg)? {
                 told(&job.record, swept, "a job has ended");
             }
@@ -306,18 +307,34 @@ fn since_it_ran(container: &Json, grace: Duration) -> Next {
     }
 }
 
+/// The engine, for as long as it tells of its events.
 struct On<'e> {
     engine: &'e Engine,
     version: Minor,
+    /// The engine's own; empty where it does not say.
+    id: String,
+}
+
+struct Following<'r> {
+    reaper: &'r Reaper<'r>,
+    on: &'r On<'r>,
+}
+
+impl Looking for Following<'_> {
+    fn jobs(&self) -> Vec<Job> {
+        self.reaper.jobs.all()
+    }
+
+    async fn close(&self, id: &str) {
+        self.reaper.host.close(id.to_owned()).await;
+    }
+
+    async fn look(&self, id: &str) -> Duration {
+        self.reaper.look(self.on, id).await
+    }
 }
 
 impl On<'_> {
-    async fn engine_id(&self) -> Result<String, EngineError> {
-        let info = self.engine.look_up(self.version, Subject::Info, &Trail::default()).await?;
-        let Inspected::Json(info) = info else { return Ok(String::new()) };
-        Ok(info.get("ID").and_then(Json::as_str).unwrap_or_default().to_owned())
-    }
-
     async fn look_up(&self, subject: Subject<'_>) -> anyhow::Result<Option<Json>> {
         match self.engine.look_up(self.version, subject, &Trail::default()).await? {
             Inspected::Json(json) => Ok(Some(json)),
@@ -370,6 +387,16 @@ fn remove_folder(folder: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Empty by now, in each hierarchy that is mounted here. One that is not there, or that somebody else has put something
+/// into, is nothing of ours.
+fn remove_cgroups(job: &str) {
+    let root = Path::new("/sys/fs/cgroup");
+    let below = std::fs::read_dir(root).into_iter().flatten().flatten().map(|one| one.path());
+    for hierarchy in std::iter::once(root.to_owned()).chain(below) {
+        let _ = std::fs::remove_dir(hierarchy.join(in_cgroupfs(job).trim_start_matches('/')));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn record(id: &str) -> JobRecord {
+pub(in crate::job) fn record(id: &str) -> JobRecord {
     JobRecord {
         id: id.to_owned(),
         policy: "p".to_owned(),

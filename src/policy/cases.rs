@@ -177,6 +177,10 @@ impl GivenEngine {
         if let Question::HostPath(path) = question {
             return Fact::Path(self.paths.get(path).unwrap_or(path).clone());
         }
+        if let Question::Aliases(paths) = question {
+            let leads = |path| self.paths.get(path).unwrap_or(path).clone();
+            return Fact::Paths(paths.iter().map(leads).collect());
+        }
         if let Question::MountsBelow(_) = question {
             return Fact::Paths(Vec::new());
         }

@@ -33,10 +33,14 @@ pub enum Question {
     Indexed(Resource, String),
     /// `/info`.
     Info,
+    /// Of `/info` the engine's own `ID` and its `CgroupDriver`, which stay as they are while it runs.
+    WhichEngine,
     /// A path of the host with its symbolic links resolved.
     HostPath(PathBuf),
     /// What is mounted below a path of the host.
     MountsBelow(PathBuf),
+    /// By which paths of the host what is at these is found as well: links resolved, and what is mounted twice.
+    Aliases(Arc<[PathBuf]>),
     /// The addresses of a name of the DNS.
     Addresses(String),
     /// Which container an exec was made in through this gateway, and by whom.
@@ -165,8 +169,12 @@ impl fmt::Display for Question {
             Question::Image(name) => write!(f, "image `{name}`"),
             Question::Indexed(resource, text) => write!(f, "whose {resource} `{text}` is"),
             Question::Info => f.write_str("`/info`"),
+            Question::WhichEngine => f.write_str("which engine it is"),
             Question::HostPath(path) => write!(f, "where `{}` leads", path.display()),
             Question::MountsBelow(path) => write!(f, "what is mounted below `{}`", path.display()),
+            Question::Aliases(_) => {
+                f.write_str("by which other paths the engine's and our sockets are found")
+            }
             Question::Addresses(name) => write!(f, "the addresses of `{name}`"),
             Question::List(resource, _) => write!(f, "all of kind {resource}"),
             Question::Exec(id) => write!(f, "who made exec `{id}`"),

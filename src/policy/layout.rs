@@ -91,6 +91,15 @@ impl WantedInstall {
         self.may_write(&link).then_some(link)
     }
 
+    /// Whether any program in the container could trust the root by it.
+    pub fn has_place(&self) -> bool {
+        let Layout { bundles, keystores, .. } = &*self.layout;
+        let mut stores = bundles.iter().chain(keystores);
+        stores.any(|file| self.may_write(&file.path))
+            || self.anchor().is_some()
+            || !self.extra.is_empty()
+    }
+
     pub fn may_write(&self, path: &str) -> bool {
         !self.avoid.iter().any(|avoid| is_at_or_below(path, avoid))
     }

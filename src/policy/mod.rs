@@ -18,6 +18,7 @@ mod deed;
 pub mod edit;
 pub mod facts;
 mod found;
+mod host_paths;
 pub mod layout;
 pub mod limits;
 pub mod mount_table;

@@ -148,7 +148,8 @@ impl TransparentCaches {
     /// A container shows itself without what was put into it until the call ends.
     fn take_out(&self, call: &Typed, cx: &Context<'_>) -> Result<(), Verdict> {
         let Some(held) = self.held(call, cx).map_err(Open::verdict)? else { return Ok(()) };
-        let out = Deed::Uninstall(held.install.clone());
+        // What is in it now counts, not what its image has.
+        let out = Deed::Uninstall(WantedInstall { is_new: false, ..held.install.clone() });
         match cx.facts.outcome(&out) {
             None => Err(Verdict::Do(vec![out])),
             Some(Ok(())) => Ok(()),
@@ -219,7 +220,9 @@ impl Policy for TransparentCaches {
     fn answer(&self, answer: &mut Answer<'_>, cx: &Context<'_>) -> Verdict {
         let done = match answer.call.endpoint() {
             Endpoint::ContainerCreate => match self.install(answer, cx) {
-                Ok(wanted) => given(Arc::new(wanted), cx),
+                // Else it trusts nobody, and is passed on.
+                Ok(wanted) if wanted.install.has_place() => given(Arc::new(wanted), cx),
+                Ok(_) => Ok(()),
                 Err(open) => Err(open.verdict()),
             },
             Endpoint::ContainerInspect => {

@@ -8,6 +8,8 @@
     reason = "only creates are of interest; what is not understood of them is another policy's to refuse"
 )]
 
+mod cgroup;
+mod guard;
 mod inside;
 mod members;
 mod mounts;
@@ -26,6 +28,8 @@ use crate::api::doc::Value;
 use crate::api::endpoint::Resource;
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TemporaryListener;
+pub use cgroup::in_cgroupfs;
+pub use guard::Guard;
 pub use inside::{InJob, PeerInJob};
 pub use members::Members;
 pub use mounts::{OwnMounts, is_mounted, known, own, taken};
@@ -44,6 +48,7 @@ pub struct TemporaryListeners {
     name: String,
     settings: TemporaryListener,
     sockets: Sockets,
+    guard: Guard,
 }
 
 impl TemporaryListeners {
@@ -53,19 +58,22 @@ impl TemporaryListeners {
         around: &Surroundings,
     ) -> TemporaryListeners {
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
-        TemporaryListeners { name: name.to_owned(), settings: settings.clone(), sockets }
+        let guard = Guard::new(&around.sockets);
+        TemporaryListeners { name: name.to_owned(), settings: settings.clone(), sockets, guard }
     }
 
     fn create(&self, call: &Typed, cx: &Context<'_>) -> Result<Vec<Edit>, Verdict> {
         let Some(doc) = call.doc() else { return Ok(Vec::new()) };
+        self.guard.container(&doc.root, |mount| self.sockets.is_socket(&mount.source), cx)?;
         if !self.is_wanted(&doc.root) {
             return match self.sockets.asked(&doc.root).is_empty() {
                 true => Ok(Vec::new()),
                 false => Err(Verdict::deny(self.not_for_it())),
             };
         }
-        let unfit = socket::unfit(&self.sockets, &doc.root, Some(&self.settings.mount));
-        if let Some(reason) = unfit {
+        let borrowed = socket::borrowed(&doc.root, cx)?;
+        let mount = Some(&*self.settings.mount);
+        if let Some(reason) = socket::unfit(&self.sockets, &doc.root, &borrowed, mount) {
             return Err(Verdict::deny(reason));
         }
         let call = fresh_id(cx)?;
@@ -86,7 +94,10 @@ impl TemporaryListeners {
         };
         let socket = self.sockets.of(&id);
         let mut root = doc.root.clone();
-        let links = self.put(&socket, &mut root);
+        let links = self.put(&socket, &mut root, &borrowed);
+        if self.settings.shares_cgroup {
+            cgroup::put(&mut root, cgroup::parent(&id, cx)?)?;
+        }
         let mut edits = edit::between(&doc.root, root);
         edits.push(Edit::Note(JOB, id));
         edits.push(Edit::Note(LINKS, links.join("\n")));
@@ -94,10 +105,11 @@ impl TemporaryListeners {
     }
 
     /// Puts the socket, and what else the container gets, into its create body; gives where links lead to it.
-    fn put(&self, socket: &Socket, root: &mut Value) -> Vec<String> {
-        let mut links = socket.put(root, &self.sockets);
+    fn put(&self, socket: &Socket, root: &mut Value, borrowed: &[String]) -> Vec<String> {
+        let mut links = socket.put(root, &self.sockets, borrowed);
         if !links.contains(&self.settings.mount) {
-            links.extend(socket::links_or_env(vec![self.settings.mount.clone()], root));
+            let own = vec![self.settings.mount.clone()];
+            links.extend(socket::links_or_env(own, root, borrowed));
         }
         socket::add_env(root, &self.settings.env);
         if let Some(label) = root.at_mut(&["Labels", LABEL]) {
@@ -153,12 +165,20 @@ impl Policy for TemporaryListeners {
             Endpoint::ContainerCreate => {
                 self.create(call, cx).map_or_else(|verdict| verdict, Verdict::Pass)
             }
+            Endpoint::VolumeCreate => match call.doc() {
+                Some(doc) => self
+                    .guard
+                    .volume(&doc.root, cx)
+                    .map_or_else(|verdict| verdict, |()| Verdict::pass()),
+                None => Verdict::pass(),
+            },
             _ => Verdict::pass(),
         }
     }
 
     fn strip(&self, made: &mut Value, _: &Context<'_>) {
         self.sockets.strip(made);
+        cgroup::strip(made);
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {
@@ -258,12 +278,11 @@ fn fresh_id(cx: &Context<'_>) -> Result<String, Verdict> {
 
 /// With another engine than the one that a job began on nothing is removed.
 fn engine_id(cx: &Context<'_>) -> Result<String, Verdict> {
-    match cx.facts.get(&Question::Info) {
-        None => Err(Verdict::Ask(vec![Question::Info])),
-        Some(Fact::Json(info)) => match info.get("ID").and_then(Json::as_str) {
-            Some(id) if !id.is_empty() => Ok(id.to_owned()),
-            _ => Err(Verdict::deny(unavailable("the engine does not say which it is".to_owned()))),
-        },
+    match cx.facts.get(&Question::WhichEngine) {
+        None => Err(Verdict::Ask(vec![Question::WhichEngine])),
+        Some(Fact::Json(which)) if which.get("ID").is_some_and(Json::is_string) => {
+            Ok(which.get("ID").and_then(Json::as_str).unwrap_or_default().to_owned())
+        }
         Some(_) => {
             Err(Verdict::deny(unavailable("the engine does not say which it is".to_owned())))
         }

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 
 use super::commands::{Command, Commands};
+use super::in_sight;
 use super::inherit::Inherited;
 use super::open_listeners::Wanted;
 use super::plan::{ListenerPlan, temporary};
@@ -22,7 +23,7 @@ use super::world::World;
 use crate::admin::OpenJob;
 use crate::api::endpoint::NEWEST;
 use crate::config::{Config, JobEnd, TemporaryListener};
-use crate::engine::{Engine, Inspected, Subject};
+use crate::engine::Engine;
 use crate::job::ledger::{JobProcess, JobRecord};
 use crate::job::{self, Host, Jobs, ProcessId, Rest};
 use crate::policy::namespace::Namespaces;
@@ -122,6 +123,7 @@ impl World {
     }
 
     fn begin_job(&mut self, record: JobRecord) -> anyhow::Result<String> {
+        in_sight::check_engine(self.engine.address())?;
         let id = record.id.clone();
         let most = self.config.jobs.most;
         let job = self.jobs.begin(record, most).map_err(anyhow::Error::msg)?;
@@ -195,12 +197,8 @@ pub(super) async fn process_job(
     let trail = Trail::default();
     let version = engine.versions(&trail).await.map_err(|error| error.to_string())?;
     let version = version.newest.min(NEWEST);
-    let info = engine.look_up(version, Subject::Info, &trail).await;
-    let engine = match info.map_err(|error| error.to_string())? {
-        Inspected::Json(info) => info.get("ID").and_then(|id| id.as_str()).map(str::to_owned),
-        Inspected::Nothing | Inspected::Failed(_) => None,
-    };
-    let engine = engine.filter(|id| !id.is_empty());
+    let which = engine.asked_which(version, &trail).await.map_err(|error| error.to_string())?;
+    let engine = which.map(|which| which.id);
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| "the kernel gives no random bytes")?;
     let record = JobRecord {

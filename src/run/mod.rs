@@ -8,6 +8,7 @@ mod admin;
 mod caches;
 mod commands;
 mod handover;
+mod in_sight;
 mod inherit;
 mod jobs;
 mod keys;

@@ -23,7 +23,7 @@ use crate::gateway::{self, Plugin, Plugins};
 use crate::job::{Job, Jobs};
 use crate::listener::tls::Server;
 use crate::policy::conservative::Surroundings;
-use crate::policy::temporary::{FILE, InJob, OwnMounts, PeerInJob, Sockets};
+use crate::policy::temporary::{FILE, Guard, InJob, OwnMounts, PeerInJob, Sockets};
 use crate::policy::{self, Chain, Link, authz, cases};
 
 #[derive(Debug)]
@@ -183,8 +183,9 @@ impl ListenerPlan {
         let mut links = vec![Link::new(Box::new(peers))];
         links.extend(self::links(&config, &around)?);
         let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
-        let mounts = OwnMounts::new(&record.id, &job.members, &sockets);
-        links.push(Link::new(Box::new(InJob::new(&record.id, sockets))));
+        let mounts =
+            OwnMounts::new(&record.id, &job.members, &sockets, Guard::new(&around.sockets));
+        links.push(Link::new(Box::new(InJob::new(&record.id, sockets, settings.shares_cgroup))));
         let namespace = jobs::namespace(settings, &record.id)?.with_members(&job.members);
         links.push(Link::new(Box::new(namespace)));
         links.push(Link::new(Box::new(mounts)));

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::caches::Caches;
 use super::commands::Commands;
+use super::in_sight;
 use super::inherit::Inherited;
 use super::open_listeners::{
     CachePort, Gateway, LeftOut, OpenListener, OpenListeners, Serve, Staged, Wanted, open_socket,
@@ -107,6 +108,7 @@ impl World {
         plan: Plan,
         inherited: &mut Inherited,
     ) -> anyhow::Result<Applied> {
+        in_sight::check(&config, &plan.engine)?;
         let caches = self.caches.stage(plan.caches, &self.tasks)?;
         let wanted = plan.listeners.into_iter().map(Wanted::listener);
         let wanted =

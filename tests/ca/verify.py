@@ -10,7 +10,10 @@ is refused in the first is refused for them. A client that is not here is named,
 cell, and when there was no client.
 """
 
+import atexit
 import concurrent.futures
+import functools
+import glob
 import os
 import shutil
 import ssl
@@ -132,15 +135,38 @@ def node(folder, cases):
     return told(run("node", f"{HERE}/verify.js", folder))
 
 
-def java(folder, cases):
+def java(home):
     """The key store that we have written is the JVM's own; it is not asked about the host."""
-    return told(run("java", "-XX:TieredStopAtLevel=1", f"-Djavax.net.ssl.trustStore={folder}/cacerts",
-                    f"{HERE}/Verify.java", folder))
+    def takes(folder, cases, *more):
+        return told(run(f"{home}/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+                        f"-Djavax.net.ssl.trustStore={folder}/cacerts", "-cp", java_classes(), "Verify", folder, *more))
+    return takes
 
 
-def java_revocation(folder, cases):
-    return told(run("java", "-XX:TieredStopAtLevel=1", f"-Djavax.net.ssl.trustStore={folder}/cacerts",
-                    f"{HERE}/Verify.java", folder, "with-lists"))
+@functools.cache
+def java_classes():
+    """Compiled once, by the oldest JDK, for all."""
+    path = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, path)
+    made = run(f"{next(iter(JAVAS.values()))}/bin/javac", "-d", path, f"{HERE}/Verify.java")
+    assert made.returncode == 0, made.stderr
+    return path
+
+
+def java_revocation(home):
+    return lambda folder, cases: java(home)(folder, cases, "with-lists")
+
+
+def javas():
+    """JDKs by major version, the oldest first."""
+    found = {}
+    for release in sorted(glob.glob("/usr/lib/jvm/*/release")):
+        home = os.path.dirname(release)
+        with open(release) as file:
+            version = dict(line.strip().split("=", 1) for line in file if "=" in line)["JAVA_VERSION"]
+        if os.path.exists(f"{home}/bin/javac"):
+            found[int(version.strip('"').split(".")[0])] = home
+    return dict(sorted(found.items()))
 
 
 CLIENTS = {
@@ -152,14 +178,15 @@ CLIENTS = {
     "python": (python, []),
     "go": (go, ["go"]),
     "node": (node, ["node"]),
-    "java": (java, ["java", "javac"]),
-    "java-crl": (java_revocation, ["java", "javac"]),
 }
-
-
+JAVAS = javas()
+for major, home in JAVAS.items():
+    CLIENTS[f"java{major}"] = (java(home), [])
+if JAVAS:
+    CLIENTS["java-crl"] = (java_revocation(list(JAVAS.values())[-1]), [])
 
 # One each of the libraries: only that what we refuse is refused for its constraints.
-CONTROL = ["openssl", "gnutls", "nss", "python", "go", "node", "java"]
+CONTROL = ["openssl", "gnutls", "nss", "python", "go", "node"] + [f"java{major}" for major in JAVAS]
 
 
 def main():
@@ -171,6 +198,10 @@ def main():
             print(f"SKIPPED {client}: no {', '.join(missing)} here")
         else:
             here.append(client)
+    if not JAVAS:
+        print("SKIPPED java: no JDK below /usr/lib/jvm")
+    if any(client.startswith("java") for client in here):
+        java_classes()
     wrong = table("ours", folder, here)
     wrong += table("no constraints", f"{folder}/control", [client for client in here if client in CONTROL])
     sys.exit(1 if wrong or not here else 0)

@@ -195,10 +195,13 @@ class Rig:
                 if tries == 4:
                     raise
 
+    def command(self):
+        return ["setpriv", "--pdeathsig", "KILL", DOCKGATE, "serve", "-c", self.work / "g.toml"]
+
     def serve(self):
         with open(self.log, "ab") as log:
             self.gateway = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", DOCKGATE, "serve", "-c", self.work / "g.toml"],
+                self.command(),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -42,8 +42,10 @@ fn place(peer: Peer) -> Option<PeerPlace> {
     let cgroup = read(pid, "cgroup")?;
     // By now the pid may be another process's: then most likely another user's. Read after the
     // cgroup, so that a process that vanished in between is noticed.
-    let is_same_user = effective_uid(&read(pid, "status")?) == Some(uid);
-    is_same_user.then(|| place_in(&cgroup, rustix::process::geteuid().as_raw()))
+    let status = read(pid, "status")?;
+    let is_same_user = effective_uid(&status) == Some(uid);
+    (is_same_user && !is_dead(&status))
+        .then(|| place_in(&cgroup, rustix::process::geteuid().as_raw()))
 }
 
 /// What the text of a `/proc/PID/cgroup` says (cgroups(7)); `own` is our own uid.
@@ -101,6 +103,13 @@ fn id_in(component: &str) -> Option<&str> {
 fn effective_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether only its parent has not asked for its end yet: the kernel has taken it out of its groups by then
+/// (cgroups(7)), so that it would be one of the host.
+fn is_dead(status: &str) -> bool {
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_none_or(|state| state.trim_start().starts_with(['Z', 'X', 'x']))
 }
 
 fn read(pid: i32, name: &str) -> Option<String> {
@@ -227,5 +236,25 @@ mod tests {
         fn no_text_panics(text in "\\PC*") {
             let _ = place_in(&text, 0);
         }
+    }
+
+    #[test]
+    fn a_peer_that_has_ended_is_nowhere() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        let pid = i32::try_from(child.id()).unwrap();
+        let peer = Peer::Unix { uid, gid: 0, pid: Some(pid) };
+        assert_ne!(place_of(peer), PeerPlace::Unknown, "it runs");
+        child.kill().unwrap();
+        // Dead, and not asked for yet: until then nobody else has its number.
+        let mut waited = rustix::process::WaitIdOptions::EXITED;
+        waited |= rustix::process::WaitIdOptions::NOWAIT;
+        let id = rustix::process::WaitId::Pid(rustix::process::Pid::from_raw(pid).unwrap());
+        rustix::process::waitid(id, waited).unwrap();
+        assert_eq!(place_of(peer), PeerPlace::Unknown);
+        child.wait().unwrap();
+        assert_eq!(place_of(peer), PeerPlace::Unknown);
+        assert!(is_dead("Uid:\t0\t0\n") && is_dead("State:\tX (dead)\n"));
+        assert!(!is_dead("State:\tS (sleeping)\n"));
     }
 }

@@ -313,6 +313,15 @@ fn other_domains_are_another_generation_and_the_last_one_stays_good() {
 }
 
 #[test]
+fn a_thousand_domains_are_few_enough_for_javas_handshakes() {
+    let domains: Vec<String> = (0..1000).map(|n| format!("h{n}.example.com")).collect();
+    let settings = AuthoritySettings { domains, ..settings(&[]) };
+    let generation = Authority::new(settings).current(now()).unwrap();
+    let leaf = generation.leaf("h999.example.com", now()).unwrap();
+    assert!(leaf.cert.iter().map(|der| der.len()).sum::<usize>() < 31 * 1024);
+}
+
+#[test]
 fn settings_that_no_certificate_can_have_are_refused() {
     let refused = |change: &dyn Fn(&mut AuthoritySettings)| {
         let mut settings = settings(&["a.example.com"]);

@@ -61,6 +61,7 @@ section! {
     ends: Spanned<String>,
     grace: Spanned<String>,
     group: Spanned<String>,
+    shared_cgroup: Spanned<bool>,
     depth: Spanned<i64>,
     env: Spanned<RawEnv>,
     cache: Spanned<String>,
@@ -98,7 +99,18 @@ pub(super) const KINDS: &[SectionKind<RawPolicy, PolicyKind>] = &[
     },
     SectionKind {
         name: TEMPORARY,
-        keys: &["when", "mount", "policies", "namespace", "ends", "grace", "group", "depth", "env"],
+        keys: &[
+            "when",
+            "mount",
+            "policies",
+            "namespace",
+            "ends",
+            "grace",
+            "group",
+            "depth",
+            "shared_cgroup",
+            "env",
+        ],
         check: |cx, name, raw| {
             cx.temporary(name, raw).map(|one| PolicyKind::TemporaryListener(one.into()))
         },

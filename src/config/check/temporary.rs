@@ -65,6 +65,7 @@ impl Checking<'_> {
             policies: inside,
             namespace: namespace?,
             group: self.job_group(raw.group.as_ref()),
+            shares_cgroup: raw.shared_cgroup.is_some_and(Spanned::into_inner),
             ends: self.job_end(raw.ends.as_ref(), raw.grace),
             env: raw.env.map(Spanned::into_inner).unwrap_or_default().into_iter().collect(),
         })

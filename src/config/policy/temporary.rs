@@ -20,6 +20,8 @@ pub struct TemporaryListener {
     /// A label: containers with the same value of it are of one job.
     pub group: Option<String>,
     pub ends: JobEnd,
+    /// Whether all containers of a job are in one cgroup.
+    pub shares_cgroup: bool,
     /// Given to the container where it sets none by that name.
     pub env: Vec<(String, String)>,
 }

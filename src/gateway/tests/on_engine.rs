@@ -44,7 +44,7 @@ impl Root {
 /// `/path`, `/path/` or `/path -> link`.
 type Tree = &'static [&'static str];
 
-struct Case {
+struct TreeCase {
     name: &'static str,
     tree: Tree,
     bundles: &'static [&'static str],
@@ -53,8 +53,8 @@ struct Case {
     names: Option<&'static str>,
 }
 
-const CASES: &[Case] = &[
-    Case {
+const CASES: &[TreeCase] = &[
+    TreeCase {
         name: "debian",
         tree: &[
             DEBIAN,
@@ -67,7 +67,7 @@ const CASES: &[Case] = &[
         hashed: Some("/etc/ssl/certs"),
         names: Some(DEBIAN),
     },
-    Case {
+    TreeCase {
         name: "slim",
         tree: &["/etc/apt/apt.conf.d/", "/etc/ssl/openssl.cnf"],
         bundles: NONE,
@@ -75,7 +75,7 @@ const CASES: &[Case] = &[
         hashed: None,
         names: None,
     },
-    Case {
+    TreeCase {
         name: "alpine",
         tree: &[DEBIAN, "/etc/ssl/cert.pem -> certs/ca-certificates.crt", "/etc/apk/"],
         bundles: &[DEBIAN],
@@ -83,7 +83,7 @@ const CASES: &[Case] = &[
         hashed: Some("/etc/ssl/certs"),
         names: Some(DEBIAN),
     },
-    Case {
+    TreeCase {
         name: "fedora-old",
         tree: &[
             "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -97,7 +97,7 @@ const CASES: &[Case] = &[
         hashed: Some("/etc/pki/tls/certs"),
         names: Some("/etc/pki/tls/certs/ca-bundle.crt"),
     },
-    Case {
+    TreeCase {
         name: "fedora-new",
         tree: &[
             "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -110,7 +110,7 @@ const CASES: &[Case] = &[
         hashed: Some("/etc/pki/ca-trust/extracted/pem/directory-hash"),
         names: Some("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"),
     },
-    Case {
+    TreeCase {
         name: "opensuse",
         tree: &[
             "/var/lib/ca-certificates/ca-bundle.pem",
@@ -124,7 +124,7 @@ const CASES: &[Case] = &[
         hashed: Some("/var/lib/ca-certificates/pem"),
         names: Some("/etc/ssl/ca-bundle.pem"),
     },
-    Case {
+    TreeCase {
         name: "arch",
         tree: &[
             "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
@@ -137,7 +137,7 @@ const CASES: &[Case] = &[
         hashed: Some("/etc/ssl/certs"),
         names: Some(DEBIAN),
     },
-    Case {
+    TreeCase {
         name: "distroless",
         tree: &[DEBIAN, "/var/lib/dpkg/status.d/base"],
         bundles: &[DEBIAN],
@@ -145,7 +145,7 @@ const CASES: &[Case] = &[
         hashed: Some("/etc/ssl/certs"),
         names: Some(DEBIAN),
     },
-    Case {
+    TreeCase {
         name: "scratch",
         tree: &["/program"],
         bundles: NONE,
@@ -153,7 +153,7 @@ const CASES: &[Case] = &[
         hashed: None,
         names: None,
     },
-    Case {
+    TreeCase {
         name: "dangling",
         tree: &[
             "/etc/ssl/cert.pem -> /nowhere/x",
@@ -164,7 +164,7 @@ const CASES: &[Case] = &[
         hashed: None,
         names: None,
     },
-    Case {
+    TreeCase {
         name: "outside",
         tree: &[
             "/etc/ssl/cert.pem -> ../../../../../../inside",
@@ -217,6 +217,8 @@ impl Rig {
             };
             *found.lock().unwrap() = Some(Arc::clone(&layout));
             let verb = call.row().path.rsplit('/').next().unwrap_or_default();
+            let conf = ("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b"x\n"[..]));
+            let files = if layout.apt { vec![conf] } else { Vec::new() };
             let wanted = WantedInstall {
                 container: call.names()[0].clone(),
                 layout,
@@ -226,7 +228,7 @@ impl Rig {
                 root_pem: root.unwrap().pem.as_str().into(),
                 root_der: Arc::from(root.unwrap().der.as_slice()),
                 generation: "g".to_owned(),
-                files: vec![("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b"x\n"[..]))],
+                files,
             };
             let deed = match verb {
                 "stop" => Deed::Uninstall(wanted),
@@ -348,7 +350,7 @@ fn original() -> TarFile {
 #[ignore = "needs an engine: tests/transparent/install.sh"]
 fn every_layout_is_found_trusts_the_root_and_is_put_back() {
     let rig = Rig::new();
-    for Case { name, tree, bundles, anchors, hashed, names } in CASES {
+    for TreeCase { name, tree, bundles, anchors, hashed, names } in CASES {
         let image = rig.image(tree, "ENV CASE=1");
         let container = rig.container(&image, &[]);
         rig.want(&image, &OLD);

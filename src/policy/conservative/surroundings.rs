@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::api::grammar::mounts::ENGINE_SOCKETS;
 use crate::config::{Bind, Config, Jobs, Listener, open_jobs_dir};
 use crate::policy::temporary::Members;
 
@@ -14,6 +15,8 @@ pub struct Surroundings {
     pub shares_host: bool,
     /// The engine's own, containerd's and dockgate's.
     pub forbidden: Vec<PathBuf>,
+    /// Those of them by which a container would be somebody else: the sockets, and where those of jobs are.
+    pub sockets: Vec<PathBuf>,
     /// The listener's socket file, for containers that are to have what their maker has.
     pub own_socket: Option<PathBuf>,
     /// Where the sockets of jobs are.
@@ -55,9 +58,12 @@ impl Surroundings {
         let Jobs { dir, ledger, .. } = &config.jobs;
         let jobs = [dir.clone(), open_jobs_dir(dir), ledger.clone()];
         let fixed = FORBIDDEN.iter().map(PathBuf::from);
+        let known = ENGINE_SOCKETS.iter().map(PathBuf::from);
+        let sockets: Vec<PathBuf> = engine.into_iter().chain(ours).chain(jobs).collect();
         Surroundings {
             shares_host,
-            forbidden: fixed.chain(engine).chain(ours).chain(files).chain(jobs).collect(),
+            forbidden: fixed.chain(sockets.iter().cloned()).chain(files).collect(),
+            sockets: known.chain(sockets).collect(),
             own_socket: socket(&listener.bind).map(Path::to_owned),
             jobs: config.jobs.dir.clone(),
             gives_sockets: listener

@@ -104,7 +104,9 @@ fn known(
         | Question::Info
         | Question::HostPath(_)
         | Question::MountsBelow(_)
+        | Question::Aliases(_)
         | Question::Addresses(_)
+        | Question::WhichEngine
         | Question::Exec(_)
         | Question::Begun { .. }
         | Question::Fresh

@@ -240,7 +240,7 @@ fn what_was_made_gets_the_files_but_none_at_a_mount() {
         "Image": "x",
         "Volumes": { "/anonymous": {} },
         "HostConfig": {
-            "Binds": ["certs:/etc/ssl:ro"],
+            "Binds": ["certs:/srv/certs:ro"],
             "Mounts": [{ "Type": "volume", "Source": "v", "Target": "/opt" }],
             "Tmpfs": { "/tmp": "" },
         },
@@ -254,7 +254,7 @@ fn what_was_made_gets_the_files_but_none_at_a_mount() {
     assert_eq!((&*install.container, &*given.image, &*given.cache), ("c1", IMAGE, "packages"));
     assert_eq!(given.owner.as_deref(), Some("ann"));
     assert_eq!((&*install.generation, install.is_new), ("g1", true));
-    assert_eq!(install.avoid, ["/etc/ssl", "/opt", "/tmp", "/anonymous", "/data"]);
+    assert_eq!(install.avoid, ["/srv/certs", "/opt", "/tmp", "/anonymous", "/data"]);
     assert_eq!(install.files[0].0, "/etc/apt/apt.conf.d/80dockgate");
 }
 
@@ -281,6 +281,21 @@ fn nothing_that_fails_ever_fails_a_create() {
     let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": "x" })).unwrap();
     rig.answer(&call, 409, json!({ "message": "in use" }));
     assert_eq!(rig.done, []);
+}
+
+#[test]
+fn where_no_program_could_trust_anybody_nothing_is_put() {
+    let said = json!({ "Id": "c1" });
+    let mut rig = Rig::new();
+    rig.layout = Some(Layout::default());
+    let call = rig.decide("POST", "/v1.43/containers/create", &json!({ "Image": "x" })).unwrap();
+    rig.answer(&call, 201, said.clone());
+    assert_eq!(rig.done, []);
+    let mut rig = Rig::new();
+    let body = json!({ "Image": "x", "HostConfig": { "Binds": ["v:/etc"] } });
+    let call = rig.decide("POST", "/v1.43/containers/create", &body).unwrap();
+    rig.answer(&call, 201, said);
+    assert_eq!(rig.done, [], "the only store is a volume's");
 }
 
 #[test]
@@ -313,7 +328,8 @@ fn a_commit_and_an_export_see_none_of_it() {
         rig.done.clear();
         let body = if method == "POST" { json!({}) } else { Json::Null };
         rig.decide(method, target, &body).unwrap();
-        assert_eq!(rig.done, [Deed::Uninstall(install.clone())], "{target}");
+        let out = WantedInstall { is_new: false, ..install.clone() };
+        assert_eq!(rig.done, [Deed::Uninstall(out)], "{target}");
     }
     rig.done.clear();
     rig.decide("POST", "/v1.43/commit?container=other", &json!({})).unwrap();

@@ -16,6 +16,7 @@ mod values;
 use std::fmt;
 
 use super::conservative::Surroundings;
+use super::host_paths::Unresolved;
 use super::{Context, Policy, Reason, Verdict};
 use crate::api::Typed;
 use crate::config::{self, Invalid};
@@ -48,8 +49,8 @@ impl Rego {
     fn judge(&self, call: &Typed, cx: &Context<'_>) -> Result<Verdict, Reason> {
         let binds = match binds::of(call, cx.facts, self.shares_host) {
             Ok(binds) => binds,
-            Err(binds::Open::Ask(questions)) => return Ok(Verdict::Ask(questions)),
-            Err(binds::Open::Unknown(why)) => return Err(self.refuse(call, why)),
+            Err(Unresolved::Ask(questions)) => return Ok(Verdict::Ask(questions)),
+            Err(Unresolved::Unknown(why)) => return Err(self.refuse(call, why)),
         };
         let input = input::of(call, cx, binds, self.input_bytes).map_err(|TooLarge| {
             self.refuse(call, format!("is larger than `input_bytes` ({})", self.input_bytes))

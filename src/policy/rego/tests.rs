@@ -52,8 +52,10 @@ fn ask(chain: &Chain, line: &str, body: &str) -> Decision {
         | Question::Volume(_)
         | Question::Image(_)
         | Question::MountsBelow(_)
+        | Question::Aliases(_)
         | Question::Addresses(_)
         | Question::Info
+        | Question::WhichEngine
         | Question::Exec(_)
         | Question::List(..)
         | Question::ExecInspect(_)

@@ -6,7 +6,7 @@
 
 use super::members::Members;
 use super::socket::{self, Sockets};
-use super::{LINKS, container_of, removed};
+use super::{LINKS, cgroup, container_of, removed};
 use crate::api::doc::Value;
 use crate::api::{Endpoint, Row, Typed};
 use crate::policy::{
@@ -72,11 +72,33 @@ impl PeerInJob {
 pub struct InJob {
     job: String,
     sockets: Sockets,
+    /// Whether all that the job makes is in one cgroup.
+    shares_cgroup: bool,
 }
 
 impl InJob {
-    pub fn new(job: &str, sockets: Sockets) -> InJob {
-        InJob { job: job.to_owned(), sockets }
+    pub fn new(job: &str, sockets: Sockets, shares_cgroup: bool) -> InJob {
+        InJob { job: job.to_owned(), sockets, shares_cgroup }
+    }
+
+    fn create(&self, root: &Value, cx: &Context<'_>) -> Result<Vec<Edit>, Verdict> {
+        let mut changed = root.clone();
+        let mut notes = Vec::new();
+        if !self.sockets.asked(root).is_empty() {
+            let borrowed = socket::borrowed(root, cx)?;
+            if let Some(reason) = socket::unfit(&self.sockets, root, &borrowed, None) {
+                return Err(Verdict::deny(reason));
+            }
+            let socket = self.sockets.of(&self.job);
+            let links = socket.put(&mut changed, &self.sockets, &borrowed);
+            notes.push(Edit::Note(LINKS, links.join("\n")));
+        }
+        if self.shares_cgroup {
+            cgroup::put(&mut changed, cgroup::parent(&self.job, cx)?)?;
+        }
+        let mut edits = edit::between(root, changed);
+        edits.extend(notes);
+        Ok(edits)
     }
 }
 
@@ -85,24 +107,19 @@ impl Policy for InJob {
         "job"
     }
 
-    fn request(&self, call: &Typed, _: &Context<'_>) -> Verdict {
-        match (call.endpoint(), call.doc()) {
-            (Endpoint::ContainerCreate, Some(doc)) if !self.sockets.asked(&doc.root).is_empty() => {
-                if let Some(reason) = socket::unfit(&self.sockets, &doc.root, None) {
-                    return Verdict::deny(reason);
-                }
-                let mut root = doc.root.clone();
-                let links = self.sockets.of(&self.job).put(&mut root, &self.sockets);
-                let mut edits = edit::between(&doc.root, root);
-                edits.push(Edit::Note(LINKS, links.join("\n")));
-                Verdict::Pass(edits)
-            }
-            _ => Verdict::pass(),
-        }
+    fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
+        let judged = match (call.endpoint(), call.doc()) {
+            (Endpoint::ContainerCreate, Some(doc)) => self.create(&doc.root, cx),
+            (Endpoint::ImageBuild, _) if self.shares_cgroup => cgroup::parent(&self.job, cx)
+                .map(|parent| vec![Edit::Query("cgroupparent".into(), Some(parent))]),
+            _ => Ok(Vec::new()),
+        };
+        judged.map_or_else(|verdict| verdict, Verdict::Pass)
     }
 
     fn strip(&self, made: &mut Value, _: &Context<'_>) {
         self.sockets.strip(made);
+        cgroup::strip(made);
     }
 
     fn reads_answer(&self, row: &Row, _: &Context<'_>) -> Reads {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::{Members, Sockets};
+use super::socket::Socket;
+use super::{Guard, Members, Sockets};
 use crate::api::doc::Value;
 use crate::api::endpoint::Minor;
 use crate::api::grammar::mounts::{self, Mount, MountSource};
@@ -151,26 +152,31 @@ pub struct OwnMounts {
     /// Where the folders of jobs are.
     jobs: PathBuf,
     /// The job's own, which `InJob` binds.
-    folder: String,
+    socket: Socket,
+    guard: Guard,
 }
 
 impl OwnMounts {
-    pub fn new(job: &str, members: &Members, sockets: &Sockets) -> OwnMounts {
-        let folder = super::folder(&sockets.dir, job).to_string_lossy().into_owned();
-        OwnMounts { members: members.clone(), jobs: sockets.dir.clone(), folder }
+    pub fn new(job: &str, members: &Members, sockets: &Sockets, guard: Guard) -> OwnMounts {
+        let (members, jobs) = (members.clone(), sockets.dir.clone());
+        OwnMounts { members, jobs, socket: sockets.of(job), guard }
     }
 
     fn edits(&self, call: &Typed, root: &Value, cx: &Context<'_>) -> Result<Vec<Edit>, Verdict> {
         let all = mounts::of(root);
-        let of_host = |mount: &&Mount<'_>| match mount.source {
-            MountSource::Host(path) => path != self.folder,
-            _ => false,
+        let of_host = |mount: &&Mount<'_>| {
+            matches!(mount.source, MountSource::Host(_)) && !self.socket.is_bound_by(mount)
         };
         let wanted: Vec<&Mount<'_>> = all.iter().filter(of_host).collect();
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let containers = self.containers(cx)?;
+        let containers = match wanted.is_empty() {
+            true => Vec::new(),
+            false => self.containers(cx)?,
+        };
+        let is_own = |mount: &Mount<'_>| match mount.source {
+            MountSource::Host(path) => own(&containers, &self.jobs, path).is_some(),
+            _ => false,
+        };
+        self.guard.container(root, |mount| self.socket.is_bound_by(mount) || is_own(mount), cx)?;
         let (mut least, mut gone, mut made) = (0, Vec::new(), Vec::new());
         for mount in wanted {
             let MountSource::Host(path) = mount.source else { continue };
@@ -216,12 +222,14 @@ impl Policy for OwnMounts {
     }
 
     fn request(&self, call: &Typed, cx: &Context<'_>) -> Verdict {
-        match call.doc().filter(|_| call.endpoint() == Endpoint::ContainerCreate) {
-            Some(doc) => {
-                self.edits(call, &doc.root, cx).map_or_else(|verdict| verdict, Verdict::Pass)
+        let judged = match (call.endpoint(), call.doc()) {
+            (Endpoint::ContainerCreate, Some(doc)) => self.edits(call, &doc.root, cx),
+            (Endpoint::VolumeCreate, Some(doc)) => {
+                self.guard.volume(&doc.root, cx).map(|()| Vec::new())
             }
-            None => Verdict::pass(),
-        }
+            _ => Ok(Vec::new()),
+        };
+        judged.map_or_else(|verdict| verdict, Verdict::Pass)
     }
 }
 

@@ -7,11 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value as Json;
+
 use super::LABEL;
 use crate::api::doc::Value;
 use crate::api::grammar::mounts::{self, BINDS, ENGINE_SOCKETS, Mount, MountSource};
 use crate::api::grammar::path;
-use crate::policy::Reason;
+use crate::api::grammar::reference::Reference;
+use crate::policy::{Context, Fact, Question, Reason, Verdict};
 
 /// Where containers have the folder.
 const FOLDER: &str = "/run/dockgate";
@@ -46,7 +49,7 @@ impl Sockets {
         mounts::of(root).into_iter().filter(|mount| self.is_socket(&mount.source)).collect()
     }
 
-    fn is_socket(&self, source: &MountSource<'_>) -> bool {
+    pub(super) fn is_socket(&self, source: &MountSource<'_>) -> bool {
         let MountSource::Host(path) = source else { return false };
         ENGINE_SOCKETS.contains(path) || self.own.as_deref() == Some(Path::new(path))
     }
@@ -68,7 +71,7 @@ impl Sockets {
 
 impl Socket {
     /// Puts it into a create body in the place of the engine's; gives where links are to lead to it.
-    pub fn put(&self, root: &mut Value, sockets: &Sockets) -> Vec<String> {
+    pub fn put(&self, root: &mut Value, sockets: &Sockets, borrowed: &[String]) -> Vec<String> {
         let asked = sockets.asked(root);
         let mut links: Vec<String> = Vec::new();
         let mut gone: Vec<(&'static str, usize)> = Vec::new();
@@ -87,14 +90,24 @@ impl Socket {
                 *binds = Value::List(list);
             }
         }
-        links_or_env(links, root)
+        links_or_env(links, root, borrowed)
+    }
+
+    /// What binds its folder into a container, as `put` has it: for reading, at its own place.
+    pub fn is_bound_by(&self, mount: &Mount<'_>) -> bool {
+        let folder = MountSource::Host(&self.folder.to_string_lossy()) == mount.source;
+        folder && mount.target == FOLDER && mount.read_only && mount.options == ["ro"]
     }
 }
 
 /// Where links can be put; where one cannot, the environment says where the socket is.
-pub(super) fn links_or_env(mut links: Vec<String>, root: &mut Value) -> Vec<String> {
+pub(super) fn links_or_env(
+    mut links: Vec<String>,
+    root: &mut Value,
+    borrowed: &[String],
+) -> Vec<String> {
     let count = links.len();
-    links.retain(|link| takes_link(root, link));
+    links.retain(|link| takes_link(root, borrowed, link));
     if links.len() < count {
         add_env(root, &[(HOST.to_owned(), format!("unix://{INSIDE}"))]);
     }
@@ -102,13 +115,19 @@ pub(super) fn links_or_env(mut links: Vec<String>, root: &mut Value) -> Vec<Stri
 }
 
 /// Why there cannot be a socket at each of the places where one is to be.
-pub(super) fn unfit(sockets: &Sockets, root: &Value, own: Option<&str>) -> Option<Reason> {
+pub(super) fn unfit(
+    sockets: &Sockets,
+    root: &Value,
+    borrowed: &[String],
+    own: Option<&str>,
+) -> Option<Reason> {
     let asked = sockets.asked(root);
     if asked.len() > MOST_SOCKETS {
         return Some(refused(format!("must not ask for more than {MOST_SOCKETS} sockets")));
     }
     let wanted: Vec<&str> = asked.iter().map(|mount| mount.target).chain(own).collect();
-    let taken = targets(root, |mount| !sockets.is_socket(&mount.source));
+    let mut taken = targets(root, |mount| !sockets.is_socket(&mount.source));
+    taken.extend(borrowed.iter().map(String::as_str));
     // The engine makes no two mounts at one place either, and a link would replace what is there.
     let both = taken
         .iter()
@@ -118,6 +137,31 @@ pub(super) fn unfit(sockets: &Sockets, root: &Value, own: Option<&str>) -> Optio
 
 fn refused(why: String) -> Reason {
     Reason::new("temporary.socket", "HostConfig.Binds", why, "")
+}
+
+/// Where a container that is to be made has what it gets by `VolumesFrom`.
+pub(super) fn borrowed(root: &Value, cx: &Context<'_>) -> Result<Vec<String>, Verdict> {
+    let from = root.get("HostConfig").and_then(|host| host.get("VolumesFrom"));
+    let from = from.map(Value::items).unwrap_or_default().iter().filter_map(Value::as_str);
+    let (mut open, mut found) = (Vec::new(), Vec::new());
+    for other in from.filter_map(|text| Reference::parse(text, "")) {
+        let question = Question::Container(other.name.to_owned());
+        match cx.facts.get(&question) {
+            None => open.push(question),
+            Some(Fact::Json(json)) => {
+                let points = json.get("Mounts").and_then(Json::as_array).into_iter().flatten();
+                let places = points.filter_map(|point| point.get("Destination")?.as_str());
+                found.extend(places.map(str::to_owned));
+            }
+            // The engine says so too.
+            Some(Fact::Absent) => {}
+            Some(_) => {
+                let why = format!("cannot be looked at: container `{}`", other.name);
+                return Err(Verdict::deny(refused(why)));
+            }
+        }
+    }
+    if open.is_empty() { Ok(found) } else { Err(Verdict::Ask(open)) }
 }
 
 /// Takes these elements out of the lists of mounts.
@@ -134,11 +178,12 @@ pub(super) fn take(host: &mut Value, gone: &[(&'static str, usize)]) {
 
 /// Whether a link can be put into the container's own files before it starts: what is put into a volume stays in it, and
 /// what is put below a `tmpfs` is covered by it.
-fn takes_link(root: &Value, link: &str) -> bool {
+fn takes_link(root: &Value, borrowed: &[String], link: &str) -> bool {
     let is_read_only = root.get("HostConfig").and_then(|host| host.get("ReadonlyRootfs"))
         == Some(&Value::Bool(true));
-    !is_read_only
-        && !targets(root, |_| true).iter().any(|above| place(link).starts_with(&place(above)))
+    let own = targets(root, |_| true);
+    let mut all = own.into_iter().chain(borrowed.iter().map(String::as_str));
+    !is_read_only && !all.any(|above| place(link).starts_with(&place(above)))
 }
 
 /// Where these are mounted.

@@ -66,8 +66,8 @@ impl Rig {
                     for question in questions {
                         let fact = match &question {
                             Question::Fresh => Fact::Fresh("0123456789abcdef".repeat(2)),
-                            Question::Info => Fact::Json(Arc::new(json!({ "ID": "ENGINE" }))),
-                            _ => Fact::Absent,
+                            Question::WhichEngine => which("cgroupfs"),
+                            _ => of_host(&question),
                         };
                         facts.insert(question, fact);
                     }
@@ -94,6 +94,32 @@ impl Rig {
                 other => panic!("{other:?}"),
             }
         }
+    }
+}
+
+fn which(driver: &str) -> Fact {
+    Fact::Json(Arc::new(json!({ "ID": "ENGINE", "CgroupDriver": driver })))
+}
+
+/// A host with a link, and what is mounted twice; and a container that shares a volume.
+fn of_host(question: &Question) -> Fact {
+    match question {
+        Question::HostPath(path) => match path.to_str().unwrap() {
+            "/srv/link" => Fact::Path("/run/jobs/0a".into()),
+            "/srv/none" | "/srv/link/none" => Fact::Absent,
+            "/srv/closed" => Fact::Failed("permission denied".to_owned()),
+            _ => Fact::Path(path.clone()),
+        },
+        Question::Aliases(paths) => {
+            assert!(paths.contains(&"/run/jobs".into()) && paths.contains(&"/run/ci.sock".into()));
+            Fact::Paths(vec!["/mnt/twice/jobs".into(), "/mnt/0a".into()])
+        }
+        Question::Container(name) if name == "db" => Fact::Json(Arc::new(json!({
+            "Id": "d".repeat(64), "Name": "/db", "Config": { "Image": "x" },
+            "HostConfig": { "Binds": ["data:/data"], "NetworkMode": "default" },
+            "Mounts": [{ "Type": "volume", "Name": "data", "Destination": "/data", "RW": true }],
+        }))),
+        _ => Fact::Absent,
     }
 }
 
@@ -320,5 +346,142 @@ fn no_socket_is_where_something_else_is() {
         let made = create(other.clone()).unwrap();
         let is_set = made["Env"].as_array().is_some_and(|env| env.contains(&json!(host)));
         assert_eq!(is_set, is_told, "{other}");
+    }
+}
+
+/// Ways to the sockets by whatever path, in a create body.
+fn ways_to_sockets() -> Vec<Json> {
+    let mut ways = Vec::new();
+    for path in [
+        "/run/jobs/0a",
+        "/run//jobs/./0a/",
+        "/run/jobs",
+        "/run/jobs-open",
+        "/run",
+        "/",
+        "/nowhere/jobs",
+        "/srv/link",
+        "/srv/link/none",
+        "/mnt/twice",
+        "/mnt/twice/jobs/0a",
+        "/mnt/0a/docker.sock",
+        "/var/run",
+        "/srv/closed",
+        "/srv/../run/jobs",
+    ] {
+        ways.push(json!({ "Binds": [format!("{path}:/x")] }));
+        ways.push(json!({ "Mounts": [{ "Type": "bind", "Source": path, "Target": "/x" }] }));
+        let options = json!({ "type": "none", "o": "bind", "device": path });
+        let driver = json!({ "DriverConfig": { "Name": "local", "Options": options } });
+        ways.push(json!({
+            "Mounts": [{ "Type": "volume", "Source": "v", "Target": "/x", "VolumeOptions": driver }],
+        }));
+    }
+    ways
+}
+
+#[test]
+fn without_conservative_too_nobody_gets_the_folders_of_sockets_by_whatever_path() {
+    let rig = Rig::of(r#"["sockets"]"#);
+    for label in ["build", "service"] {
+        let create = |host: &Json| {
+            rig.create(&json!({ "Image": "x", "Labels": { "type": label }, "HostConfig": host }))
+        };
+        for host in ways_to_sockets() {
+            let refused = create(&host);
+            assert!(refused.is_err_and(|why| why.contains("temporary.path")), "{label}: {host}");
+        }
+        for path in ["/srv", "/srv/none", "/srv/none/x", "/mnt/tw", "/run/jobs-of-others"] {
+            let made = create(&json!({ "Binds": [format!("{path}:/x")] }));
+            assert!(made.is_ok(), "{label}: {path}: {made:?}");
+        }
+    }
+    let made = rig.create(&json!({
+        "Image": "x", "Labels": { "type": "build" },
+        "HostConfig": { "Binds": ["/var/run/docker.sock:/var/run/docker.sock"] },
+    }));
+    assert_eq!(made.unwrap()["HostConfig"]["Binds"], json!([FOLDER]));
+}
+
+#[test]
+fn nor_by_a_volume_that_is_made_of_them() {
+    let rig = Rig::of(r#"["sockets"]"#);
+    let made = |options: Json| {
+        let body = json!({ "Name": "v", "DriverOpts": options }).to_string();
+        let target = "/v1.43/volumes/create";
+        let request = rehearsal::Request { method: "POST", target, body: body.as_bytes() };
+        let identity = Identity::imagined(Some("ann"));
+        let outcome =
+            explore(&rig.chain, "ci", &identity, &request, &|question| Some(of_host(question)));
+        matches!(outcome.verdict, rehearsal::Verdict::Allowed(_))
+    };
+    let bind = |device: &str| json!({ "type": "none", "o": "bind", "device": device });
+    assert!(
+        made(json!({})) && made(bind("/srv")) && made(json!({ "type": "tmpfs", "device": "t" }))
+    );
+    assert!(made(json!({ "type": "nfs", "o": "addr=10.0.0.1", "device": ":/export" })));
+    assert!(!made(bind("/srv/link")) && !made(bind("/run")));
+    let overlay =
+        json!({ "type": "overlay", "device": "overlay", "o": "lowerdir=/srv:/run/jobs/0a" });
+    assert!(!made(overlay));
+}
+
+#[test]
+fn no_socket_is_where_a_volume_of_another_container_comes() {
+    let rig = Rig::of(r#"["sockets"]"#);
+    let host = "DOCKER_HOST=unix:///run/dockgate/docker.sock";
+    let create = |target: &str| {
+        let bind = format!("/var/run/docker.sock:{target}");
+        rig.create(&json!({
+            "Image": "x", "Labels": { "type": "build" },
+            "HostConfig": { "Binds": [bind], "VolumesFrom": ["db:ro"] },
+        }))
+    };
+    assert!(create("/data").is_err_and(|why| why.contains("temporary.socket")));
+    for (target, is_told) in [("/data/file", true), ("/database", false)] {
+        let made = create(target).unwrap();
+        let env = made["Env"].as_array();
+        assert_eq!(env.is_some_and(|env| env.contains(&json!(host))), is_told, "{target}");
+    }
+}
+
+#[test]
+fn all_containers_of_a_job_are_in_its_cgroup_and_nobody_says_in_which() {
+    let text = TEXT.replace("env =", "shared_cgroup = true\nenv =");
+    let rig = Rig::of_text(&text, r#"["conservative", "sockets"]"#);
+    let create = |label: &str| {
+        rig.create(&json!({ "Image": "x", "Labels": { "type": label } })).unwrap()["HostConfig"]["CgroupParent"].clone()
+    };
+    assert_eq!(create("build"), "/dockgate/0123456789abcdef");
+    assert_eq!(create("service"), Json::Null, "it is of no job");
+    let rig = Rig::of_text(&text, r#"["sockets"]"#);
+    let asked = json!({ "Image": "x", "Labels": { "type": "build" }, "HostConfig": { "CgroupParent": "/ci" } });
+    assert!(rig.create(&asked).is_err_and(|why| why.contains("temporary.cgroup")));
+
+    let facts = |driver| {
+        let mut facts = Facts::default();
+        facts.insert(Question::WhichEngine, which(driver));
+        facts
+    };
+    let identity = Identity::imagined(Some("ann"));
+    let parent = |facts: &Facts| {
+        let cx = Context::new(&identity, "ci", crate::api::endpoint::KNOWN, facts);
+        cgroup::parent("0a", &cx)
+    };
+    assert_eq!(parent(&facts("systemd")), Ok("dockgate-0a.slice".to_owned()));
+    assert!(matches!(parent(&facts("none")), Err(Verdict::Deny(_))));
+    assert!(matches!(parent(&Facts::default()), Err(Verdict::Ask(_))));
+    for (text, is_left) in [
+        ("/dockgate/0a", ""),
+        ("dockgate-0a.slice", ""),
+        ("/dockgate/x", "/dockgate/x"),
+        ("/ci", "/ci"),
+    ] {
+        let of = format!(r#"{{"Image":"x","HostConfig":{{"CgroupParent":"{text}"}}}}"#);
+        let kind = crate::api::shape::Kind::Object(crate::api::container::CREATE);
+        let mut made = crate::api::doc::parse(of.as_bytes(), &kind).unwrap().root;
+        cgroup::strip(&mut made);
+        let left = made.get("HostConfig").and_then(|host| host.get("CgroupParent"));
+        assert_eq!(left.and_then(Value::as_str), Some(is_left));
     }
 }

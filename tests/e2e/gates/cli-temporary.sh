@@ -71,7 +71,8 @@ fails "No such (image|object)" inside two image inspect app
 works "app" inside one run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox sh -c 'ls -l /var/run/docker.sock | grep -q /run/dockgate && echo app'
 # never at the cost of what another mount has there
 fails "temporary.socket" inside one run --rm -v data:/data -v /var/run/docker.sock:/data busybox true
-fails "cannot overwrite directory" inside one run --rm --volumes-from web -v /var/run/docker.sock:/data busybox true
+fails "temporary.socket" inside one run --rm --volumes-from web -v /var/run/docker.sock:/data busybox true
+works "unix:///run/dockgate/docker.sock" inside one run --rm --volumes-from web -v /var/run/docker.sock:/data/of busybox sh -c 'echo $DOCKER_HOST'
 works "one" inside one exec web cat /data/of
 fails "privileged|Privileged" inside one run --rm --privileged busybox true
 # nobody else, were they root on the host

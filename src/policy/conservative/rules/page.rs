@@ -131,8 +131,16 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
     ),
     ("rules.unlisted", "the file of rules does not have the field, parameter or header"),
     (
+        "temporary.cgroup",
+        "a policy `temporary-listener` with `shared_cgroup`, and the socket of its jobs: the container asks for another cgroup than the job's",
+    ),
+    (
         "temporary.listener",
         "a policy `temporary-listener`: the job could not be opened, so that its container is not made (502)",
+    ),
+    (
+        "temporary.path",
+        "a policy `temporary-listener`, and the socket of a job: a mount leads to the engine's or dockgate's sockets, or around them",
     ),
     (
         "temporary.socket",

@@ -15,7 +15,9 @@ pub(super) fn engine(things: Value) -> impl Fn(&Question) -> Fact {
             Question::Image(name) => things.get("images").and_then(|all| all.get(name)),
             Question::HostPath(_)
             | Question::MountsBelow(_)
+            | Question::Aliases(_)
             | Question::Addresses(_)
+            | Question::WhichEngine
             | Question::Exec(_)
             | Question::Begun { .. }
             | Question::Fresh

@@ -46,9 +46,10 @@ fn knows(question: &Question) -> Fact {
         )),
         Question::Volume(name) => Fact::Json(Arc::new(json!({ "Name": name, "Driver": "local" }))),
         Question::Info => Fact::Json(Arc::new(json!({ "DockerRootDir": "/var/lib/docker" }))),
-        Question::MountsBelow(_) => Fact::Paths(Vec::new()),
+        Question::MountsBelow(_) | Question::Aliases(_) => Fact::Paths(Vec::new()),
         Question::Addresses(_) => Fact::Addresses(vec![[192, 0, 2, 1].into()]),
         Question::Image(_)
+        | Question::WhichEngine
         | Question::Exec(_)
         | Question::Begun { .. }
         | Question::Fresh

@@ -7,7 +7,11 @@ const OWN: &str = "ccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
 
 /// The chain behind a job's socket, but for its namespace.
 fn chain(policies: &str, members: &Members) -> Chain {
-    let text = TEXT.replace(r#"policies = ["conservative"]"#, &format!("policies = [{policies}]"));
+    chain_of(TEXT, policies, members)
+}
+
+fn chain_of(text: &str, policies: &str, members: &Members) -> Chain {
+    let text = text.replace(r#"policies = ["conservative"]"#, &format!("policies = [{policies}]"));
     let config = crate::config::parse(&text, Path::new("t"), Path::new(""), &|_| None).unwrap();
     let PolicyKind::TemporaryListener(settings) = &config.listeners[0].policies[1].kind else {
         panic!()
@@ -24,8 +28,13 @@ fn chain(policies: &str, members: &Members) -> Chain {
     let build = |policy| Link::new(crate::policy::build(policy, &around).unwrap());
     let mut links: Vec<Link> = listener.policies.iter().map(build).collect();
     let sockets = Sockets { dir: around.jobs.clone(), own: around.own_socket.clone() };
-    links.push(Link::new(Box::new(InJob::new("0a", sockets.clone()))));
-    links.push(Link::new(Box::new(OwnMounts::new("0a", members, &sockets))));
+    links.push(Link::new(Box::new(InJob::new("0a", sockets.clone(), settings.shares_cgroup))));
+    links.push(Link::new(Box::new(OwnMounts::new(
+        "0a",
+        members,
+        &sockets,
+        Guard::new(&around.sockets),
+    ))));
     Chain::new(links)
 }
 
@@ -76,7 +85,8 @@ fn sent(
                         Question::Container(id) if id == OWN && (!of_engine || is_there()) => {
                             Fact::Json(Arc::new(own()))
                         }
-                        _ => Fact::Absent,
+                        Question::WhichEngine => which("cgroupfs"),
+                        other => of_host(other),
                     };
                     facts.insert(question, fact);
                 }
@@ -234,5 +244,32 @@ fn the_hosts_namespaces_are_no_neighbours_to_have() {
         ("IpcMode", "host"),
     ] {
         assert!(!joins(key, mode), "{key} {mode}");
+    }
+}
+
+#[test]
+fn without_conservative_inside_the_folders_of_sockets_are_nobodys_either() {
+    for host in ways_to_sockets() {
+        let refused = binds("", &host);
+        assert!(refused.is_err_and(|why| why.contains("temporary.path")), "{host}");
+    }
+    for bind in ["/run/jobs/0a:/run/dockgate", "/run/jobs/0a:/x:ro"] {
+        let refused = binds("", &json!({ "Binds": [bind] }));
+        assert!(refused.is_err_and(|why| why.contains("temporary.path")), "{bind}");
+    }
+    let made = binds("", &json!({ "Binds": ["/var/run/docker.sock:/s", "/srv/none:/x"] })).unwrap();
+    let wanted = json!(["/srv/none:/x", "/run/jobs/0a:/run/dockgate:ro"]);
+    assert_eq!(made["HostConfig"]["Binds"], wanted);
+}
+
+#[test]
+fn what_a_job_makes_is_in_its_cgroup() {
+    let text = TEXT.replace("env =", "shared_cgroup = true\nenv =");
+    for policies in [r#""conservative""#, ""] {
+        let chain = chain_of(&text, policies, &Members::of(&[OWN.to_owned()]));
+        let made = sent(&chain, KNOWN, &json!({}), &|| true).unwrap();
+        assert_eq!(made["HostConfig"]["CgroupParent"], "/dockgate/0a", "{policies}");
+        let asked = json!({ "CgroupParent": "/" });
+        assert!(sent(&chain, KNOWN, &asked, &|| true).is_err(), "{policies}");
     }
 }
