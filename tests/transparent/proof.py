@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -227,6 +228,8 @@ def main():
     if not pathlib.Path(DOCKGATE).exists():
         raise SystemExit(f"proof.py: no gateway at {DOCKGATE}; cargo build --release, or set DOCKGATE")
     tempfile.tempdir = "/tmp"
+    # who is told to end leaves no engine behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return prove(args.engine, args.tier, args.only)
 
 
