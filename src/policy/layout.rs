@@ -91,13 +91,13 @@ impl WantedInstall {
         self.may_write(&link).then_some(link)
     }
 
-    /// Whether any program in the container could trust the root by it.
+    /// Whether any program in the container could trust the root by it; where there is no store yet, one that is made later.
     pub fn has_place(&self) -> bool {
         let Layout { bundles, keystores, .. } = &*self.layout;
         let mut stores = bundles.iter().chain(keystores);
         stores.any(|file| self.may_write(&file.path))
-            || self.anchor().is_some()
             || !self.extra.is_empty()
+            || (bundles.is_empty() && self.home().is_some())
     }
 
     pub fn may_write(&self, path: &str) -> bool {

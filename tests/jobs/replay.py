@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -587,7 +588,8 @@ def answers(client):
 def paths(rig, _):
     """Without `conservative`: links, what is mounted twice, and volumes lead to no folder of a job, for reading or not."""
     bare = Client(rig.listener("bare"))
-    job, _, end = opened(rig, "victim")
+    job, pid, end = opened(rig, "victim")
+    assert inside(rig, job, pid, borrows) == 0, "a file of a volume that comes by `--volumes-from` stays"
     twice, link = rig.work / "twice", rig.work / "link"
     twice.mkdir()
     link.symlink_to(rig.jobs_dir)
@@ -615,6 +617,23 @@ def paths(rig, _):
     end()
 
 
+def borrows(own):
+    """A socket that is asked for within another container's volume is told by the environment, and replaces nothing there."""
+    def said(name, body):
+        made = own.made(name, {"Image": "busybox", **body})
+        own.ask("POST", f"/containers/{made}/start")
+        assert own.ask("POST", f"/containers/{made}/wait").json()["StatusCode"] == 0
+        return frames(own.ask("GET", f"/containers/{made}/logs?stdout=1").body)
+
+    said("db", {"Cmd": ["sh", "-c", "echo kept > /data/of"], "HostConfig": {"Binds": ["data:/data"]}})
+    host = {"VolumesFrom": ["db"], "Binds": ["/var/run/docker.sock:/data"]}
+    refused = own.ask("POST", "/containers/create", {"Image": "busybox", "HostConfig": host}, 403)
+    assert "temporary.socket" in refused.text, refused.text
+    host["Binds"] = ["/var/run/docker.sock:/data/of"]
+    found = said("borrower", {"Cmd": ["sh", "-c", "cat /data/of; echo $DOCKER_HOST"], "HostConfig": host})
+    assert found == "kept\nunix:///run/dockgate/docker.sock\n", found
+
+
 def opened(rig, name, image="busybox", listener="stays"):
     """A job with a container that runs: which, a process of it, and what ends it."""
     runner = Client(rig.listener(listener))
@@ -634,6 +653,7 @@ def main():
     if why := rigs.missing(args.engine) or missing():
         print(why)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rig = Replay(args.engine)
     try:
         rig.up()

@@ -146,7 +146,7 @@ QUICK_REGISTRIES = [
 ]
 ALL_REGISTRIES = [
     Registry("pip of Debian", "OpenSSL; the system's bundle", registries.Pip, pip("python3 -m pip"), "clients", "python3 -m pip --version"),
-    Registry("pip 23.2", "OpenSSL; certifi's own list", registries.Pip, pip("PYTHONPATH=/opt/pip232 python3 -m pip"), "clients",
+    Registry("pip with certifi", "OpenSSL; certifi's own list", registries.Pip, pip("PYTHONPATH=/opt/pip232 python3 -m pip"), "clients",
              "PYTHONPATH=/opt/pip232 python3 -m pip --version"),
     Registry("uv", "rustls; its own list", registries.Pip, uv, "clients", "/opt/uv/*.data/scripts/uv --version", least=10_000),
     Registry("npm", "Node.js; its own list", registries.Npm, npm, "clients", varies=True, version=

@@ -200,7 +200,7 @@ def write_docs():
     results = [one for one in results if one["tier"] == "all"]
     if not results:
         raise SystemExit("proof.py: no run of `all` has left a result")
-    lines = [f"Engines {' and '.join(one['engine'] for one in results)}.", "", "| " + " | ".join(HEAD) + " |", "| --- | --- | --- | --- |"]
+    lines = ["Run on " + " and ".join(f"engine {one['engine']}" for one in results) + ".", "", "| " + " | ".join(HEAD) + " |", "| --- | --- | --- | --- |"]
     merged = {}
     for one in results:
         for name, what, *cells in one["rows"]:

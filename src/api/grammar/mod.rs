@@ -8,6 +8,7 @@ pub mod glob;
 pub mod image;
 pub mod image_reference;
 pub mod mode;
+pub mod moment;
 pub mod mounts;
 pub mod path;
 pub mod reference;

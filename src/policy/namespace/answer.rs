@@ -14,7 +14,7 @@ use super::lists::{self, Filters, filters};
 use super::look::{self, Looked, name_in_list, str_of};
 use super::names::{BRIDGE, PREDEFINED, Tenant, takes};
 use super::request::Request;
-use super::{guests, show, volumes};
+use super::{guests, network, show, volumes};
 use crate::api::endpoint::Resource;
 use crate::api::grammar::reference::{is_hexadecimal, is_id, without_slash};
 use crate::api::{Endpoint, Typed};
@@ -148,6 +148,7 @@ fn own_only(request: &Request<'_>, endpoint: Endpoint, json: &mut Json) -> Looke
             Ok(is_guest || is_own_container(request.tenant, one))
         }),
         Endpoint::NetworkList | Endpoint::NetworkListSlash => {
+            network::with_idle_bridge(request, json)?;
             let guests = guests::networks(&request.with.members, request.cx)?;
             retain(json, |one| {
                 let (name, id) = (str_of(one, "Name"), str_of(one, "Id"));

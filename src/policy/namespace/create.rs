@@ -10,6 +10,7 @@ use super::names::{BRIDGE, PREDEFINED};
 use super::request::{Request, says};
 use super::{guests, images, network, ports, quota, volumes};
 use crate::api::doc::Value;
+use crate::api::grammar::image::digits;
 use crate::api::grammar::mode::NetworkMode;
 use crate::api::grammar::mounts::{MountSource, source_of_bind};
 use crate::api::grammar::reference::{CONTAINER, Reference, without_slash};
@@ -75,7 +76,10 @@ fn image_of(request: &Request<'_>, root: &mut Value) -> Looked<()> {
     let Some(place) = root.get_mut("Image") else { return Ok(()) };
     let Some(text) = place.as_str().filter(|text| !text.is_empty()) else { return Ok(()) };
     let sent = images::used(request, text)?;
-    *place = Value::String(sent);
+    // The engine keeps an id as it is written.
+    if digits(&sent) != text {
+        *place = Value::String(sent);
+    }
     Ok(())
 }
 

@@ -7,14 +7,14 @@ use serde_json::{Value as Json, json};
 
 use super::NO_REGISTRY_HINT;
 use super::image::{AskedImage, BadReference, ImageNames, ImageReference, pair};
-use super::lists::filters;
 use super::look::{self, Looked, str_of};
 use super::nameless;
-use super::prune::{has_labels, is_wanted, only, remove};
+use super::prune::{given, invalid, is_labelled, older, remove, until};
 use super::request::{Request, says};
 use crate::api::Endpoint;
-use crate::api::endpoint::Resource;
+use crate::api::endpoint::{Minor, Resource};
 use crate::api::grammar::image::{digits, is_image_id};
+use crate::api::grammar::reference::is_id;
 use crate::config::NamespaceRegistry;
 use crate::policy::edit::keys;
 use crate::policy::facts::Secret;
@@ -32,7 +32,7 @@ pub(super) fn used(request: &Request<'_>, text: &str) -> Looked<String> {
             }
             Ok(by_id(request, text, text)?.unwrap_or(sent))
         }
-        AskedImage::Id(id) => by_id(request, &id, text)?.ok_or_else(|| absent(text)),
+        AskedImage::Id(id) => by_id(request, &id, text)?.ok_or_else(|| absent(request, text)),
     }
 }
 
@@ -123,8 +123,26 @@ pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
     // By its id: that is, by all the names that it has here.
     let all = look::list(Resource::Image, json!({}), request.cx)?;
     let Some(image) = all.iter().find(|image| str_of(image, "Id") == sent) else {
-        return Err(absent(text));
+        return Err(absent(request, text));
     };
+    // As the engine says it of an id, which is asked for a name (`checkImageDeleteConflict` of moby): what stands in the way
+    // of force too first.
+    let short = |id: &str| digits(id).chars().take(12).collect::<String>();
+    let containers = request.all(Resource::Container)?;
+    let is_on = |one: &&Json| {
+        look::name_in_list(one).is_some_and(|name| request.tenant.is_own(name))
+            && str_of(one, "ImageID") == sent
+    };
+    let is_running =
+        |one: &&Json| matches!(str_of(one, "State"), "running" | "paused" | "restarting");
+    let conflict = |how: &str, why: &str| {
+        let image = short(&sent);
+        says(409, format!("conflict: unable to delete {image} ({how}) - image is {why}"))
+    };
+    if let Some(one) = containers.iter().filter(is_on).find(is_running) {
+        let why = format!("being used by running container {}", short(str_of(one, "Id")));
+        return Err(conflict("cannot be forced", &why));
+    }
     let (tags, anchors) = (nameless::visible(request, image), nameless::anchors(request, image));
     let is_forced = request
         .call
@@ -132,17 +150,16 @@ pub(super) fn delete(request: &Request<'_>) -> Looked<Vec<Edit>> {
         .get("force")
         .is_some_and(|text| !matches!(text, "" | "0" | "false" | "False"));
     if tags.len() > 1 && !is_forced {
-        return Err(says(
-            409,
-            format!(
-                "conflict: unable to delete {text} (must be forced) - image is referenced in multiple repositories"
-            ),
-        ));
+        return Err(conflict("must be forced", "referenced in multiple repositories"));
+    }
+    if let Some(one) = containers.iter().find(is_on).filter(|_| !is_forced) {
+        let why = format!("being used by stopped container {}", short(str_of(one, "Id")));
+        return Err(conflict("must be forced", &why));
     }
     let mut names = [tags, anchors].concat();
     // One after the other, and the last one by the call itself.
     let Some(first) = (!names.is_empty()).then(|| names.remove(0)) else {
-        return Err(absent(text));
+        return Err(absent(request, text));
     };
     remove(request, Resource::Image, &names)?;
     let mut edits = edits(first.to_owned());
@@ -162,6 +179,10 @@ pub(super) fn get_all(request: &Request<'_>) -> Looked<Vec<Edit>> {
 pub(super) fn tag(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let text = request.call.names().first().map(String::as_str).unwrap_or_default();
     let repo = request.call.query().get("repo").unwrap_or_default();
+    // Here it is not found (`postImagesTag` of moby).
+    if let (Err(why), true) = (ImageNames::asked(text), request.cx.engine.newest >= 42) {
+        return Err(says(404, why.said(request.cx.engine.newest >= 44)));
+    }
     let (image, sent) = (used(request, text)?, own_name(request, repo)?);
     moves(request, repo)?;
     Ok(vec![Edit::Name(0, image), Edit::Query("repo".into(), Some(sent))])
@@ -238,16 +259,27 @@ pub(super) fn distribution(request: &Request<'_>) -> Looked<Vec<Edit>> {
 
 /// What this namespace has and no container of its uses, by its names: another's tag of the same image stays.
 pub(super) fn prune(request: &Request<'_>) -> Looked<Vec<Edit>> {
-    let given = filters(request.call.query().get("filters"))?;
-    only(&given, &["dangling", "label", "label!"])?;
-    let is_dangling = |text: &String| !matches!(text.as_str(), "0" | "false" | "False");
-    let only_dangling = given.get("dangling").is_none_or(|all| all.iter().all(is_dangling));
+    let given = given(request, &["dangling", "label", "label!", "until"])?;
+    let only_dangling = match given.get("dangling") {
+        None => true,
+        Some(values) => is_dangling_asked(values).ok_or_else(|| {
+            let values = values.join(" ");
+            invalid(&format!("dangling=[{values}]"), request.cx)
+        })?,
+    };
     let containers = request.all(Resource::Container)?;
     let used = |id: &str| containers.iter().any(|one| str_of(one, "ImageID") == id);
     let mut names = Vec::new();
-    for image in look::list(Resource::Image, json!({}), request.cx)? {
+    let all = look::list(Resource::Image, json!({}), request.cx)?;
+    // Its complaints of a time have no status of their own to this day.
+    let until = until(&given, Minor::MAX, request.cx)?;
+    let own = all.iter().filter(|image| is_named_here(request, image));
+    let own = own.map(|image| (str_of(image, "Id"), image));
+    let unused = own.filter(|(id, image)| !used(id) && is_labelled(image, &given));
+    let old = older(unused, until, &Question::Image, request.cx)?;
+    for image in all {
         let id = str_of(image, "Id");
-        if used(id) || !has_labels(image, &given) || !is_wanted(image, &given) {
+        if !old.contains(&id) {
             continue;
         }
         let tags = nameless::visible(request, image);
@@ -272,6 +304,13 @@ pub(super) fn prune(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let removed = if said.is_empty() { Json::Null } else { Json::Array(said) };
     let json = json!({ "ImagesDeleted": removed, "SpaceReclaimed": 0 });
     Err(Verdict::Answer(Reply { status: 200, json: Some(json) }))
+}
+
+/// `GetBoolOrDefault` of moby's filters: none where nothing is said, or both.
+fn is_dangling_asked(values: &[String]) -> Option<bool> {
+    let says = |words: [&str; 2]| values.iter().any(|value| words.contains(&value.as_str()));
+    let (is_false, is_true) = (says(["0", "false"]), says(["1", "true"]));
+    (is_false != is_true).then_some(is_true)
 }
 
 /// The engine comes to our registry for this call and this repository, by a token that stands where the client's own
@@ -347,11 +386,27 @@ fn bad(request: &Request<'_>, why: &BadReference) -> Verdict {
             let name = request.call.names().first().map(String::as_str).unwrap_or_default();
             says(400, format!("no such image: {name}: {words}"))
         }
+        // But for the name of what is tagged.
+        Endpoint::ImageTag
+            if newest < 42
+                && request
+                    .call
+                    .names()
+                    .first()
+                    .is_some_and(|name| ImageNames::asked(name).is_err()) =>
+        {
+            says(400, words)
+        }
         Endpoint::ImageTag | Endpoint::ImageCommit if newest < 42 => says(500, words),
         _ => says(400, words),
     }
 }
 
-fn absent(text: &str) -> Verdict {
-    says(404, format!("No such image: {text}"))
+/// An id is said as a digest, however it was written.
+fn absent(request: &Request<'_>, text: &str) -> Verdict {
+    let said = if is_id(text) { format!("sha256:{text}") } else { text.to_owned() };
+    let is_told_twice =
+        request.cx.engine.newest < 42 && request.call.endpoint() == Endpoint::ImageInspect;
+    let before = if is_told_twice { format!("no such image: {text}: ") } else { String::new() };
+    says(404, format!("{before}No such image: {said}"))
 }

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::look::Looked;
-use super::request::Request;
+use super::request::{Request, says};
 use super::{guests, images};
 use crate::api::doc::{self, Value};
+use crate::api::grammar::image::digits;
+use crate::api::grammar::reference::{is_hexadecimal, is_id};
 use crate::api::shape::FILTERS;
-use crate::policy::{Edit, Reason, Verdict};
+use crate::policy::{Edit, Reason, Reply, Verdict};
 
 /// What a client's own filters and limit are called, which `answer` looks at.
 pub(super) const FILTERS_NOTE: &str = "filters";
@@ -43,7 +45,11 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
     for key in ["before", "since"] {
         for value in filters.get_mut(key).into_iter().flatten() {
-            *value = request.container_id(value)?;
+            // No engine takes the beginning of an id here (`idOrNameFilter` of moby's daemon/list.go).
+            *value = match is_hexadecimal(value) && !is_id(value) && !request.with.has_guests() {
+                true => request.tenant.sent(value),
+                false => request.container_id(value)?,
+            };
         }
     }
     for value in filters.get_mut("network").into_iter().flatten() {
@@ -55,12 +61,20 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
             *value = request.volume_sent(value)?;
         }
     }
-    for value in filters.get_mut("ancestor").into_iter().flatten() {
-        *value = match images::used(request, value) {
-            // Of an image that is not there the engine has no containers.
-            Err(Verdict::Answer(_)) => images::named(request, value)?,
-            used => used?,
-        };
+    if let Some(values) = filters.get_mut("ancestor") {
+        let mut sent = Vec::new();
+        for value in values.iter() {
+            match images::used(request, value) {
+                // Of an image that is not there the engine has no containers, and no name is like an id.
+                Err(Verdict::Answer(_)) if is_id(digits(value)) => {}
+                Err(Verdict::Answer(_)) => sent.push(images::named(request, value)?),
+                used => sent.push(used?),
+            }
+        }
+        if sent.is_empty() && !values.is_empty() {
+            return Err(Verdict::Answer(Reply { status: 200, json: Some(json!([])) }));
+        }
+        *values = sent;
     }
     let mut edits = Vec::new();
     // The engine would count others, or those that the client's own filter by name leaves out.
@@ -81,6 +95,11 @@ pub(super) fn containers(request: &Request<'_>) -> Looked<Vec<Edit>> {
 /// Networks, by their prefix; those that every engine has are few, and `show` adds none.
 pub(super) fn named(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
+    // In the engine's words and with its status (`filterNetworkByType` of moby).
+    let is_type = |kind: &&String| matches!(kind.as_str(), "custom" | "builtin");
+    if let Some(bad) = filters.get("type").into_iter().flatten().find(|kind| !is_type(kind)) {
+        return Err(says(500, format!("invalid filter: 'type'='{bad}'")));
+    }
     // The namespace's own and the engine's: what its users filter by name or type is looked at when the answer is there,
     // for the engine takes a bridge of ours for no built-in one.
     filters.remove("name");
@@ -129,10 +148,7 @@ pub(super) fn events(request: &Request<'_>) -> Looked<Vec<Edit>> {
     let mut filters = filters(request.call.query().get("filters"))?;
     for key in ["container", "volume", "network"] {
         if let Some(values) = filters.get_mut(key) {
-            let ids = values
-                .iter()
-                .filter(|value| crate::api::grammar::reference::is_hexadecimal(value))
-                .cloned();
+            let ids = values.iter().filter(|value| is_hexadecimal(value)).cloned();
             let mut sent: Vec<String> = ids.collect();
             sent.extend(values.iter().map(|value| request.tenant.sent(value)));
             *values = sent;

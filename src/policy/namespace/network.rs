@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value as Json, json};
 
 use super::create;
+use super::lists::{FILTERS_NOTE, filters};
 use super::look::{self, Looked, str_of};
 use super::names::{BRIDGE, LABEL, PREDEFINED};
 use super::request::Request;
@@ -31,7 +32,8 @@ pub(super) fn make(request: &Request<'_>) -> Looked<Vec<Edit>> {
         return Err(says(403, format!("operation is not permitted on predefined {name} network ")));
     }
     if name.trim().is_empty() {
-        return Err(says(400, "invalid network name: name is empty".to_owned()));
+        let why = if request.cx.engine.newest < 44 { "" } else { "name is empty" };
+        return Err(says(400, format!("invalid name: {why}")));
     }
     put(&mut root, &["Name"], Value::String(request.tenant.sent(&name)));
     // Engines below 25 make a second one of the same name otherwise.
@@ -90,6 +92,30 @@ pub(super) fn bridge(request: &Request<'_>) -> Looked<()> {
         status: 503,
         ..Reason::new("namespace.network", "request", why, hint)
     }))
+}
+
+/// One that every engine has is never unused, but ours is to the engine: what a filter leaves out for that alone is put
+/// back into a list.
+pub(super) fn with_idle_bridge(request: &Request<'_>, list: &mut Json) -> Looked<()> {
+    let mut given = filters(request.call.note(FILTERS_NOTE))?;
+    let says = given.remove("dangling").unwrap_or_default();
+    if !says.iter().any(|text| text == "false" || text == "0") {
+        return Ok(());
+    }
+    // As `lists::named` has them; `answer` looks at the rest.
+    for key in ["name", "type", "id"] {
+        given.remove(key);
+    }
+    let sent = request.tenant.sent(BRIDGE);
+    given.insert("name".to_owned(), vec![format!("^{sent}$")]);
+    let found = look::list(Resource::Network, json!(given), request.cx)?;
+    let is_bridge = |one: &Json| str_of(one, "Name") == sent;
+    if let Some(list) = list.as_array_mut()
+        && !list.iter().any(is_bridge)
+    {
+        list.extend(found.iter().filter(|one| is_bridge(one)).cloned());
+    }
+    Ok(())
 }
 
 pub(super) fn connect(request: &Request<'_>) -> Looked<Vec<Edit>> {

@@ -281,6 +281,12 @@ impl Request<'_> {
         if is_plain(name) {
             return Ok(());
         }
+        if name.len() == 1 {
+            let why = format!(
+                "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            );
+            return Err(says(400, why));
+        }
         let why = format!(
             "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
              \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
@@ -349,7 +355,14 @@ impl Request<'_> {
         if name.is_empty() {
             return Ok(edits);
         }
-        let sent = self.tenant.sent(self.container_name(name)?);
+        let bare = without_slash(name);
+        if !is_plain(bare) {
+            let why = format!(
+                "Error when allocating new name: Invalid container name (/{bare}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            );
+            return Err(says(400, why));
+        }
+        let sent = self.tenant.sent(bare);
         edits.push(Edit::Query("name".into(), Some(sent)));
         Ok(edits)
     }

@@ -85,9 +85,18 @@ fn before(with: &Namespaces, tenant: &Tenant, map: &mut Map<String, Json>) {
             });
         }
     }
+    // What an engine below 25 adds in every network but its default bridge.
+    let id = map.get("Id").and_then(Json::as_str).unwrap_or_default().chars().take(12).collect();
+    let hostname = map.get("Config").map(|config| str_of(config, "Hostname")).unwrap_or_default();
+    let added: [String; 2] = [id, hostname.to_owned()];
     let networks = map.get_mut("NetworkSettings").and_then(|settings| settings.get_mut("Networks"));
-    for (_, endpoint) in networks.and_then(Json::as_object_mut).into_iter().flatten() {
+    for (name, endpoint) in networks.and_then(Json::as_object_mut).into_iter().flatten() {
         if let Some(aliases) = endpoint.get_mut("Aliases") {
+            if let Some(list) = aliases.as_array_mut()
+                && tenant.shown(name) == Some(BRIDGE)
+            {
+                list.retain(|alias| !added.iter().any(|one| alias.as_str() == Some(one)));
+            }
             take_ours(tenant, aliases);
         }
     }

@@ -187,6 +187,7 @@ mod archive;
 mod asked;
 mod guests;
 mod nameless;
+mod prune;
 mod quota;
 mod volumes;
 
@@ -531,17 +532,47 @@ fn a_caller_without_a_name_has_no_namespace() {
 fn what_a_policy_cannot_look_at_removes_nothing_and_fetches_nothing() {
     let engine = SmallEngine::new();
     for (method, target, why) in [
-        ("POST", "/v1.41/containers/prune?filters=%7B%22until%22%3A%5B%2224h%22%5D%7D", "'until'"),
-        ("POST", "/v1.41/networks/prune?filters=%7B%22until%22%3A%5B%2224h%22%5D%7D", "'until'"),
-        ("POST", "/v1.41/images/prune?filters=%7B%22until%22%3A%5B%2224h%22%5D%7D", "'until'"),
         ("POST", "/v1.41/images/create?fromSrc=http://10.0.0.1/x&repo=y", "would fetch"),
         ("POST", "/v1.41/containers/web/start?checkpoint=x", "a checkpoint"),
         ("POST", "/v1.41/images/create?fromImage=shared&tag=2&platform=linux/arm64", "shared by"),
         ("POST", "/v1.41/containers/nosuch/attach", "No such container: nosuch"),
+        (
+            "POST",
+            &format!("/v1.41/images/{}/tag?repo=x", "c".repeat(64)),
+            "No such image: sha256:ccc",
+        ),
+        (
+            "POST",
+            "/v1.41/images/no%20such/tag?repo=x",
+            "404 {\"message\":\"invalid reference format",
+        ),
+        (
+            "POST",
+            "/v1.41/containers/web/rename?name=bad%20name",
+            "Error when allocating new name: Invalid container name (/bad name)",
+        ),
+        (
+            "DELETE",
+            &format!("/v1.41/images/{ANN}"),
+            "unable to delete aaaaaaaaaaaa (cannot be forced) - image is being used by running container aaaaaaaaaaaa",
+        ),
+        ("GET", "/v1.41/networks?filters=%7B%22type%22%3A%5B%22bad%22%5D%7D", "'type'='bad'"),
+        (
+            "GET",
+            &format!("/v1.41/containers/json?filters=%7B%22ancestor%22%3A%5B%22{BOB}%22%5D%7D"),
+            "200 []",
+        ),
     ] {
         let said = engine.ask("ann", method, target, "").unwrap_err();
         assert!(said.contains(why), "{target}: {said}");
     }
+    for (name, why) in [("x", "volume name is too short"), ("-x", "includes invalid characters")] {
+        let body = json!({ "Name": name }).to_string();
+        let said = engine.ask("ann", "POST", "/v1.41/volumes/create", &body).unwrap_err();
+        assert!(said.starts_with("400 ") && said.contains(why), "{name}: {said}");
+    }
+    let said = engine.ask("ann", "POST", "/v1.41/networks/create", "{\"Name\":\"\"}").unwrap_err();
+    assert!(said.contains("invalid name: name is empty"), "{said}");
     let body = json!({
         "Image": "shared",
         "HostConfig": { "PortBindings": { "80/tcp": [{ "HostIp": "127.1.2.3", "HostPort": "80" }] } },
@@ -563,4 +594,36 @@ fn of_the_names_of_an_image_only_ones_own_are_shown() {
     };
     assert_eq!(shown(Endpoint::ImageHistory, "Tags"), json!(["app:1"]));
     assert_eq!(shown(Endpoint::ImageList, "RepoTags"), json!(["app:1"]));
+}
+
+#[test]
+fn an_image_by_its_id_stays_written_as_it_was() {
+    let engine = SmallEngine::new();
+    for text in [ANN.to_owned(), format!("sha256:{ANN}")] {
+        let body = json!({ "Image": text }).to_string();
+        let sent = engine.ask("ann", "POST", "/v1.41/containers/create?name=new", &body).unwrap();
+        assert!(sent.contains(&format!("\"Image\":\"{text}\"")), "{sent}");
+    }
+    // The beginning of one could be another's by then.
+    let body = json!({ "Image": short(ANN) }).to_string();
+    let sent = engine.ask("ann", "POST", "/v1.41/containers/create?name=new", &body).unwrap();
+    assert!(sent.contains(&format!("\"Image\":\"sha256:{ANN}\"")), "{sent}");
+    let body = json!({ "Image": BOB }).to_string();
+    let said = engine.ask("ann", "POST", "/v1.41/containers/create?name=new", &body).unwrap_err();
+    assert!(said.contains("No such image"), "{said}");
+}
+
+#[test]
+fn before_and_since_take_whole_ids_and_names() {
+    let engine = SmallEngine::new();
+    let since = |text: &str| {
+        let target =
+            format!("/v1.41/containers/json?filters=%7B%22since%22%3A%5B%22{text}%22%5D%7D");
+        engine.ask("ann", "GET", &target, "").unwrap()
+    };
+    assert!(since(ANN).contains(&format!("{ANN}%22")), "{}", since(ANN));
+    assert!(since("web").contains(ANN));
+    // The engine finds nothing by its beginning.
+    let sent = engine.ann.sent(short(ANN));
+    assert!(since(short(ANN)).contains(&sent), "{}", since(short(ANN)));
 }

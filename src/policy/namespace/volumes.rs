@@ -94,6 +94,15 @@ pub(super) fn shown(map: &mut Map<String, Json>) {
     {
         *labels = Json::Null;
     }
+    // A list does not say which mounts are ours: of those without a name nearly all.
+    if map.get("Names").is_some() {
+        let points = map.get_mut("Mounts").and_then(Json::as_array_mut).into_iter().flatten();
+        for point in points.filter(|point| is_id(str_of(point, "Name"))) {
+            if let Some(mode) = point.get_mut("Mode") {
+                *mode = json!("");
+            }
+        }
+    }
     let Some(host) = map.get_mut("HostConfig").and_then(Json::as_object_mut) else { return };
     let Some(Json::Array(mounts)) = host.get_mut("Mounts") else { return };
     let mut ours = Vec::new();

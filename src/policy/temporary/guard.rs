@@ -16,7 +16,7 @@ use crate::policy::{Context, Fact, Question, Reason, Verdict};
 pub struct Guard(Arc<[PathBuf]>);
 
 /// A path of the host, and where in the request it stands.
-struct Named<'v> {
+struct NamedPath<'v> {
     field: &'static str,
     path: &'v str,
 }
@@ -36,7 +36,7 @@ impl Guard {
         let all = mounts::of(root);
         let of_host = all.iter().filter(|mount| !is_ours(mount)).filter_map(|mount| {
             let MountSource::Host(path) = mount.source else { return None };
-            Some(Named { field: mount.list, path })
+            Some(NamedPath { field: mount.list, path })
         });
         let list = root.get("HostConfig").and_then(|host| host.get("Mounts"));
         let list = list.map(Value::items).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Guard {
         self.all(options.into_iter().flat_map(|all| in_options("DriverOpts", all)).collect(), cx)
     }
 
-    fn all(&self, named: Vec<Named<'_>>, cx: &Context<'_>) -> Result<(), Verdict> {
+    fn all(&self, named: Vec<NamedPath<'_>>, cx: &Context<'_>) -> Result<(), Verdict> {
         if named.is_empty() {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl Guard {
             Some(Fact::Paths(paths)) => paths,
             Some(_) => return Err(denied(mounts::BINDS, "where sockets are is not known")),
         };
-        for Named { field, path } in &named {
+        for NamedPath { field, path } in &named {
             let is_plain = path.starts_with('/') && !path.split('/').any(|part| part == "..");
             if !is_plain {
                 return Err(denied(field, "the path must be absolute, without `..`"));
@@ -98,10 +98,10 @@ impl Guard {
 fn in_options<'v>(
     field: &'static str,
     options: &'v Value,
-) -> impl Iterator<Item = Named<'v>> + use<'v> {
+) -> impl Iterator<Item = NamedPath<'v>> + use<'v> {
     let values = options.entries().iter().filter_map(|(_, value)| value.as_str());
     let parts = values.flat_map(|value| value.split([',', ':', '=']));
-    parts.filter(|part| part.starts_with('/')).map(move |path| Named { field, path })
+    parts.filter(|part| part.starts_with('/')).map(move |path| NamedPath { field, path })
 }
 
 fn denied(field: &'static str, why: impl Into<std::borrow::Cow<'static, str>>) -> Verdict {

@@ -23,7 +23,11 @@ impl SmallEngine {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         let head = RequestHead::parse(head.as_bytes()).unwrap();
         let draft = Draft::parse(&head).unwrap();
-        let Call::Typed(call) = draft.with_json(&head, b"", 1).unwrap() else { panic!() };
+        let Call::Typed(mut call) = draft.with_json(&head, b"", 1).unwrap() else { panic!() };
+        // As the request's part has left them.
+        if let Some(filters) = call.query().get("filters").map(str::to_owned) {
+            call.add_note(lists::FILTERS_NOTE, filters);
+        }
         let headers = Lines::default();
         let (json, text) = (Some(json), Vec::new());
         let mut answer =
@@ -146,4 +150,39 @@ fn what_is_no_name_of_a_volume_is_not_there() {
     let filters = "%7B%22volume%22%3A%5B%22a%20b%22%5D%7D";
     let sent = engine.ask("ann", "GET", &format!("/v1.41/containers/json?filters={filters}"), "");
     assert!(sent.is_ok(), "{sent:?}");
+}
+
+#[test]
+fn the_bridge_is_no_idle_network() {
+    let engine = SmallEngine::new();
+    let name = |tenant: &Tenant, name| tenant.sent(name);
+    let bridge = json!({ "Id": ANN, "Name": name(&engine.ann, "bridge"), "Driver": "bridge" });
+    let theirs = json!({ "Id": BOB, "Name": name(&engine.bob, "bridge"), "Driver": "bridge" });
+    // The engine takes ours for one that is not used.
+    let told = |filters: &str, listed: Json| {
+        let more = |question: &Question| match question {
+            Question::List(Resource::Network, Some(filter)) => {
+                let is_bridge = filter.contains(&format!("^{}$", name(&engine.ann, "bridge")));
+                let is_bare = !filter.contains("dangling") && !filter.contains("type");
+                let found = is_bridge && is_bare && !filter.contains("null");
+                Some(if found { json!([bridge, theirs]) } else { json!([]) })
+            }
+            _ => None,
+        };
+        let encoded =
+            percent_encoding::utf8_percent_encode(filters, percent_encoding::NON_ALPHANUMERIC);
+        let target = format!("GET /v1.41/networks?filters={encoded}");
+        let json = engine.told_knowing(&target, (200, listed), &more);
+        let names = json.as_array().unwrap().iter().map(|one| look::str_of(one, "Name").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let front = json!({ "Id": "f", "Name": name(&engine.ann, "front") });
+    assert_eq!(told("{\"dangling\":[\"false\"]}", json!([front])), ["front", "bridge"]);
+    assert_eq!(told("{\"dangling\":[\"0\"],\"type\":[\"builtin\"]}", json!([])), ["bridge"]);
+    assert_eq!(told("{\"dangling\":[\"0\"],\"type\":[\"custom\"]}", json!([front])), ["front"]);
+    assert_eq!(told("{\"dangling\":[\"0\"],\"driver\":[\"null\"]}", json!([])), [""; 0]);
+    // Once.
+    assert_eq!(told("{\"dangling\":[\"false\"]}", json!([bridge])), ["bridge"]);
+    assert_eq!(told("{\"dangling\":[\"true\"]}", json!([bridge, front])), ["front"]);
+    assert_eq!(told("{}", json!([front])), ["front"]);
 }
