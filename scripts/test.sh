@@ -53,6 +53,8 @@ registries() { as_root env PATH="$PATH" tests/registry/run.sh "$@"; }
 step registries "$tier"
 jobs_on_engines() { as_root env PATH="$PATH" tests/jobs/run.sh "$1"; }
 step jobs_on_engines "$tier"
+transparent_caches() { as_root env PATH="$PATH" tests/transparent/run.sh "$1"; }
+step transparent_caches "$tier"
 namespaces_on_engines() { as_root env PATH="$PATH" tests/namespaces/run.sh "$1"; }
 step namespaces_on_engines "$tier"
 attack_vectors() { as_root env PATH="$PATH" tests/vectors/run.py --tier "$1"; }
