@@ -25,13 +25,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Of one engine; it is followed from the first question on, as long as somebody has this.
 #[derive(Debug)]
 pub struct ContainerAddresses {
-    shared: Arc<Shared>,
+    shared: Arc<Followed>,
     stop: CancellationToken,
     _ends: DropGuard,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Followed {
     engine: Engine,
     table: Mutex<Table>,
     /// Held while the engine is asked for its list: one answer is for all who wait.
@@ -57,7 +57,7 @@ impl ContainerAddresses {
         let stop = CancellationToken::new();
         let _ends = stop.clone().drop_guard();
         let (table, listing) = Default::default();
-        ContainerAddresses { shared: Arc::new(Shared { engine, table, listing }), stop, _ends }
+        ContainerAddresses { shared: Arc::new(Followed { engine, table, listing }), stop, _ends }
     }
 
     /// Whether it is about what this engine has.
@@ -89,7 +89,7 @@ impl ContainerAddresses {
     }
 }
 
-impl Shared {
+impl Followed {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,7 +122,7 @@ impl Shared {
         let engine = self.engine.for_another_worker();
         let version = engine.versions(&Trail::default()).await?.newest.min(NEWEST);
         let asked = self.table().ask();
-        let listed: Vec<Listed> =
+        let listed: Vec<ListedAddresses> =
             engine.list(version, Resource::Container, Some(RUNNING)).await?;
         self.table().replace(asked, &listed);
         Ok(())
@@ -132,7 +132,7 @@ impl Shared {
 /// Of a container in the engine's list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct ListedAddresses {
     id: String,
     #[serde(default)]
     network_settings: Option<ListedNetworks>,
@@ -153,7 +153,7 @@ struct Endpoint {
     v6: String,
 }
 
-impl Listed {
+impl ListedAddresses {
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let networks = self.network_settings.iter().filter_map(|all| all.networks.as_ref());
         let endpoints = networks.flat_map(BTreeMap::values).flatten();
@@ -202,7 +202,7 @@ impl Table {
         self.heard
     }
 
-    fn replace(&mut self, asked: u64, listed: &[Listed]) {
+    fn replace(&mut self, asked: u64, listed: &[ListedAddresses]) {
         self.containers.clear();
         for one in listed.iter().filter(|one| !self.gone.contains(one.id.as_str())) {
             let id: Arc<str> = one.id.as_str().into();
@@ -228,15 +228,13 @@ mod tests {
     use super::*;
     use crate::api::json::read;
 
-    fn listed(all: &[(&str, &[&str])]) -> Vec<Listed> {
+    fn listed(all: &[(&str, &[&str])]) -> Vec<ListedAddresses> {
         let endpoints = |addresses: &[&str]| {
             let each = addresses.iter().enumerate();
             let each = each.map(|(n, address)| (format!("n{n}"), json!({ "IPAddress": address })));
             each.collect::<serde_json::Map<_, _>>()
         };
-        let one = |(id, addresses): &(&str, &[&str])| {
-            json!({ "Id": id, "NetworkSettings": { "Networks": endpoints(addresses) } })
-        };
+        let one = |(id, addresses): &(&str, &[&str])| json!({ "Id": id, "NetworkSettings": { "Networks": endpoints(addresses) } });
         let all: Vec<Json> = all.iter().map(one).collect();
         read(json!(all).to_string().as_bytes()).unwrap()
     }
@@ -263,7 +261,8 @@ mod tests {
 
     #[test]
     fn an_address_is_its_containers_until_its_end_is_heard_of() {
-        let mut table = follows(&[("a", &["172.17.0.2", "172.17.0.9"]), ("b", &["172.17.0.3", ""])]);
+        let mut table =
+            follows(&[("a", &["172.17.0.2", "172.17.0.9"]), ("b", &["172.17.0.3", ""])]);
         assert_eq!(told(&table, 2), Some(Some("a".to_owned())));
         assert_eq!(told(&table, 4), Some(None), "nobody has it");
         table.hear(&heard("start", "c"));

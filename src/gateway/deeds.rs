@@ -17,9 +17,7 @@ use crate::api::endpoint::{NEWEST, Versions};
 use crate::auth::Identity;
 use crate::config::RuntimeListener;
 use crate::policy::facts::{DeedResult, Secret};
-use crate::policy::{
-    Deed, Fact, Facts, JobDeed, Question, TrustFact, TrustQuestion, WantedPull,
-};
+use crate::policy::{Deed, Fact, Facts, JobDeed, Question, TrustFact, TrustQuestion, WantedPull};
 use crate::wire::trail::Trail;
 
 /// What comes of what the rest of the program was told.

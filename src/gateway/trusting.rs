@@ -15,8 +15,8 @@ use tokio::sync::OwnedMutexGuard;
 use super::install;
 use super::memory::Memory;
 use crate::ca::trust::hashed;
-use crate::policy::layout::WantedInstall;
 use crate::engine::Engine;
+use crate::policy::layout::WantedInstall;
 use crate::policy::{Fact, Installed, TrustAnchor, TrustFact};
 use crate::wire::trail::Trail;
 
@@ -24,10 +24,10 @@ use crate::wire::trail::Trail;
 const MOST: usize = 65_536;
 
 #[derive(Debug, Default)]
-pub struct Trusting(Mutex<State>);
+pub struct Trusting(Mutex<TrustState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TrustState {
     /// By the names of caches.
     authorities: BTreeMap<String, Arc<Authority>>,
     /// By the ids of containers.
@@ -158,7 +158,7 @@ impl Trusting {
         state.given.values().filter_map(renewed).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TrustState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -200,9 +200,7 @@ async fn put_back(memory: &Memory, engine: &Engine, installed: Arc<Installed>) {
     let container = &installed.install.container;
     let again = WantedInstall { is_new: false, ..installed.install.clone() };
     let done = match engine.versions(&trail).await {
-        Ok(versions) => {
-            install::install(engine, versions.newest.min(NEWEST), &again, &trail).await
-        }
+        Ok(versions) => install::install(engine, versions.newest.min(NEWEST), &again, &trail).await,
         Err(error) => Err(error.to_string()),
     };
     match done {

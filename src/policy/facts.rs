@@ -13,8 +13,8 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 use super::builds::BuildSession;
-use super::trusted::{TrustFact, TrustQuestion};
 use super::layout::Layout;
+use super::trusted::{TrustFact, TrustQuestion};
 use super::{Deed, WantedGrant, WantedLogin};
 use crate::api::endpoint::Resource;
 

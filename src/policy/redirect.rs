@@ -48,14 +48,14 @@ enum Open {
     Nothing,
 }
 
-type Known<T> = Result<T, Open>;
+type Knowing<T> = Result<T, Open>;
 
 impl TransparentCaches {
     pub fn new(name: &str, settings: &TransparentCache) -> TransparentCaches {
         TransparentCaches { name: name.to_owned(), settings: settings.clone() }
     }
 
-    fn create(&self, call: &Typed, cx: &Context<'_>) -> Known<Vec<Edit>> {
+    fn create(&self, call: &Typed, cx: &Context<'_>) -> Knowing<Vec<Edit>> {
         let root = &call.doc().ok_or(Open::Nothing)?.root;
         self.is_reached(root, cx)?;
         let wanted = hosts::wanted(&self.settings, hosts::of(root));
@@ -82,7 +82,7 @@ impl TransparentCaches {
     }
 
     /// Whether a container of this network can come to the host by its network, and has a hosts file of its own.
-    fn is_reached(&self, root: &Value, cx: &Context<'_>) -> Known<()> {
+    fn is_reached(&self, root: &Value, cx: &Context<'_>) -> Knowing<()> {
         let mode = root.get("HostConfig").and_then(|host| host.get("NetworkMode"));
         let mode = mode.and_then(Value::as_str).unwrap_or_default();
         match NetworkMode::of(mode) {
@@ -99,7 +99,7 @@ impl TransparentCaches {
     }
 
     /// None: the engine does not have it, and says so itself.
-    fn image<'c>(&self, root: &Value, cx: &Context<'c>) -> Known<Option<ImageFacts<'c>>> {
+    fn image<'c>(&self, root: &Value, cx: &Context<'c>) -> Knowing<Option<ImageFacts<'c>>> {
         let name = root.get("Image").and_then(Value::as_str).unwrap_or_default();
         let found = fact(Question::Image(name.to_owned()), cx)?;
         let Fact::Json(image) = found else { return Ok(None) };
@@ -114,7 +114,7 @@ impl TransparentCaches {
     }
 
     /// What is put into the container that was made.
-    fn install(&self, answer: &Answer<'_>, cx: &Context<'_>) -> Known<Installed> {
+    fn install(&self, answer: &Answer<'_>, cx: &Context<'_>) -> Knowing<Installed> {
         let notes = answer.call.notes(NOTE).filter_map(Noted::read);
         let noted = notes.into_iter().find(|noted| noted.policy == self.name);
         let noted = noted.ok_or(Open::Nothing)?;
@@ -164,7 +164,7 @@ impl TransparentCaches {
     }
 
     /// What was put into the container that a call names.
-    fn held(&self, call: &Typed, cx: &Context<'_>) -> Known<Option<Arc<Installed>>> {
+    fn held(&self, call: &Typed, cx: &Context<'_>) -> Knowing<Option<Arc<Installed>>> {
         let name = match call.endpoint() {
             Endpoint::ImageCommit => call.query().get("container"),
             _ => call.names().first().map(String::as_str),
@@ -174,7 +174,9 @@ impl TransparentCaches {
         let Fact::Json(found) = found else { return Ok(None) };
         let Some(id) = found.get("Id").and_then(Json::as_str) else { return Ok(None) };
         match fact(TrustQuestion::Installed(id.to_owned()).into(), cx)? {
-            Fact::Trust(TrustFact::Installed(held)) if held.cache == self.settings.cache => Ok(Some(held.clone())),
+            Fact::Trust(TrustFact::Installed(held)) if held.cache == self.settings.cache => {
+                Ok(Some(held.clone()))
+            }
             _ => Ok(None),
         }
     }
@@ -260,12 +262,12 @@ fn given(wanted: Arc<Installed>, cx: &Context<'_>) -> Result<(), Verdict> {
     }
 }
 
-fn fact<'c>(question: Question, cx: &Context<'c>) -> Known<&'c Fact> {
+fn fact<'c>(question: Question, cx: &Context<'c>) -> Knowing<&'c Fact> {
     cx.facts.get(&question).ok_or(Open::Ask(question))
 }
 
 /// None: it cannot be known, and nothing is put there.
-fn layout_of(image: &str, cx: &Context<'_>) -> Known<Option<Arc<Layout>>> {
+fn layout_of(image: &str, cx: &Context<'_>) -> Knowing<Option<Arc<Layout>>> {
     match fact(Question::Layout(image.to_owned()), cx)? {
         Fact::Layout(layout) => Ok(Some(layout.clone())),
         _ => Ok(None),

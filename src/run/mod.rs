@@ -124,7 +124,11 @@ async fn live(
     let host = JobHost::new(&world);
     let reaping = world.drain.child_token();
     tokio::spawn(job::reap(Arc::clone(&world.jobs), Arc::clone(&host) as _, reaping));
-    tokio::spawn(transparent::renew(Arc::clone(&world.memory), Arc::clone(&host), world.drain.child_token()));
+    tokio::spawn(transparent::renew(
+        Arc::clone(&world.memory),
+        Arc::clone(&host),
+        world.drain.child_token(),
+    ));
     let most = loop {
         let (command, asker) = tokio::select! {
             signal = signals.next() => match signal {

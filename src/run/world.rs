@@ -23,9 +23,9 @@ use super::plan::{ListenerPlan, Plan};
 use super::transparent::{self, CacheClients};
 use super::worker::Worker;
 use crate::auth::Backoff;
+use crate::cache::Cache;
 use crate::cache::front::CacheListener;
 use crate::cache::intercept::InterceptListener;
-use crate::cache::Cache;
 use crate::config::{self, Config, RuntimeListener};
 use crate::engine::{Address, ContainerAddresses, Engine};
 use crate::gateway::{Budgets, ListenerHandle, ListenerState, Memory};
@@ -145,11 +145,11 @@ impl World {
     /// Containers are led to these caches, and known there.
     fn lead_to(&mut self, caches: &[Arc<Cache>]) {
         let trusting = &self.memory.trusting;
-        trusting.replace(transparent::authorities(&self.config, &|cache| trusting.authority(cache)));
+        trusting
+            .replace(transparent::authorities(&self.config, &|cache| trusting.authority(cache)));
         let before = self.addresses.take().filter(|addresses| addresses.is_of(&self.engine));
-        let addresses = before.unwrap_or_else(|| {
-            Arc::new(ContainerAddresses::new(self.engine.for_another_worker()))
-        });
+        let addresses = before
+            .unwrap_or_else(|| Arc::new(ContainerAddresses::new(self.engine.for_another_worker())));
         for cache in caches.iter().filter(|cache| cache.intercepts()) {
             let clients = CacheClients::new(&cache.name, &self.memory, &addresses);
             cache.takes_clients(&(Arc::new(clients) as _));

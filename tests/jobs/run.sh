@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$here/../../scripts/lib.sh"
 case ${1:-} in
-    quick) rounds=(--rounds 12 --seconds 30) older=(gitlab paths) ;;
+    quick) rounds=(--rounds 12 --seconds 30) older=(paths) ;;
     all) rounds=(--rounds 200) older=() ;;
     *) sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

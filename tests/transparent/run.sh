@@ -34,14 +34,16 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-for engine in 28 20.10; do
+engines=(28)
+[ "$tier" = quick ] || engines+=(20.10)
+for engine in "${engines[@]}"; do
     "$here/proof.py" "$tier" --engine "$engine" "$@" > "$work/$engine" 2>&1 &
     pids+=($!)
 done
 failed=0
 for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
 pids=()
-for engine in 28 20.10; do
+for engine in "${engines[@]}"; do
     echo "engine $engine"
     cat "$work/$engine"
 done

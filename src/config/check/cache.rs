@@ -121,7 +121,7 @@ impl Checking<'_> {
         let credentials = self.credentials(raw.credentials.unwrap_or_default());
         let mirror = raw.mirror.map(|mirror| self.path_mirror(mirror.into_inner()));
         let is_bounded = !origins.is_empty() || mirror.is_some();
-        let is_open = raw.domains.is_none() && !is_bounded;
+        let is_open = raw.domains.is_none() && !is_bounded && raw.intercept.is_none();
         if let Some(first) = raw.listen.as_ref().filter(|_| is_open) {
             self.refuse_open_cache(first);
         }
@@ -216,7 +216,7 @@ impl Checking<'_> {
             (None, Some(urls)) if needs_it => self.complaints.add(
                 urls.span(),
                 "`https://` has no certificate",
-                "add `tls = { cert = \"…\", key = \"…\" }`; `dockgate certs DIR` makes a trial set",
+                "add `tls = { cert = \"…\", key = \"…\" }` (`dockgate certs DIR` makes a trial set), or for containers that take it for their origins `intercept = \"on\"`",
             ),
             _ => {}
         }

@@ -114,8 +114,7 @@ mod tests {
 
     #[test]
     fn a_hint_names_every_kind() {
-        let policies =
-            "`conservative`, `limits`, `rego`, `authz`, `namespace`, `temporary-listener` and `transparent-cache`";
+        let policies = "`conservative`, `limits`, `rego`, `authz`, `namespace`, `temporary-listener` and `transparent-cache`";
         assert_eq!(names(policy::KINDS, "and"), policies);
         let auths = "`unix-peer`, `certificate`, `basic`, `jwt` or `external`";
         assert_eq!(names(auth::KINDS, "or"), auths);

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::super::Ca;
 use super::super::policy::TransparentCache;
 use super::super::raw::{self, cache::Cache as RawCache};
-use super::super::Ca;
 use super::Checking;
 use super::policy::RawPolicy;
 

@@ -281,7 +281,7 @@ fn the_examples_of_the_documentation_are_right() {
         .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
         .filter(|example| example.starts_with("[cache."))
         .collect();
-    assert_eq!(examples.len(), 8);
+    assert_eq!(examples.len(), 9);
     for example in examples {
         let config = read(example).unwrap_or_else(|wrong| panic!("{example}\n{wrong}"));
         assert_eq!(config.caches.len(), 1);

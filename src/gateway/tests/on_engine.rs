@@ -180,7 +180,7 @@ const CASES: &[TreeCase] = &[
 ];
 
 #[derive(Clone, Default)]
-struct Asked {
+struct AskedOnEngine {
     image: String,
     avoid: Vec<String>,
     extra: Vec<String>,
@@ -191,7 +191,7 @@ struct Asked {
 struct Rig {
     engine: TestEngine,
     memory: Arc<Memory>,
-    asked: Arc<Mutex<Asked>>,
+    asked: Arc<Mutex<AskedOnEngine>>,
     found: Arc<Mutex<Option<Arc<Layout>>>>,
 }
 
@@ -208,7 +208,7 @@ impl Rig {
     fn client(&self) -> UnixStream {
         let (asked, found) = (Arc::clone(&self.asked), Arc::clone(&self.found));
         let wants = move |call: &Typed, cx: &Context<'_>| {
-            let Asked { image, avoid, extra, root } = asked.lock().unwrap().clone();
+            let AskedOnEngine { image, avoid, extra, root } = asked.lock().unwrap().clone();
             let question = Question::Layout(image);
             let layout = match cx.facts.get(&question) {
                 None => return Says::Ask(vec![question]),
@@ -322,7 +322,8 @@ impl Rig {
 
     fn want(&self, image: &str, root: &'static Root) {
         let image = image.to_owned();
-        *self.asked.lock().unwrap() = Asked { image, root: Some(root), ..Asked::default() };
+        *self.asked.lock().unwrap() =
+            AskedOnEngine { image, root: Some(root), ..AskedOnEngine::default() };
     }
 
     fn nothing_is_left(&self) {

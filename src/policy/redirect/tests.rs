@@ -78,7 +78,9 @@ impl Rig {
                 "front" => Fact::Json(Arc::new(json!({ "Internal": false }))),
                 _ => Fact::Absent,
             },
-            Question::Container(name) => Fact::Json(Arc::new(json!({ "Id": format!("id-{name}") }))),
+            Question::Container(name) => {
+                Fact::Json(Arc::new(json!({ "Id": format!("id-{name}") })))
+            }
             Question::Layout(image) if image == IMAGE => match &self.layout {
                 Some(layout) => Fact::Layout(Arc::new(layout.clone())),
                 None => Fact::Failed("no".to_owned()),
@@ -362,7 +364,10 @@ fn classic_builds_find_the_hosts_and_those_of_buildkit_where_it_is_said() {
     let mut rig = Rig::new();
     assert_eq!(hosts(&mut rig, "version=1"), OURS);
     assert_eq!(hosts(&mut rig, ""), OURS);
-    assert_eq!(hosts(&mut rig, "extrahosts=one.example%3A9.9.9.9"), ["one.example:9.9.9.9", OURS[1]]);
+    assert_eq!(
+        hosts(&mut rig, "extrahosts=one.example%3A9.9.9.9"),
+        ["one.example:9.9.9.9", OURS[1]]
+    );
     for query in ["networkmode=host", "networkmode=none", "version=2"] {
         assert_eq!(hosts(&mut rig, query), [""; 0], "{query}");
     }
@@ -396,5 +401,8 @@ fn a_cache_that_containers_do_not_reach_is_complained_of() {
     }
     let elsewhere = TEXT.replace(":80\"", ":8080\"").replace(":443\"", ":8443\"");
     let text = elsewhere.replace("[cache", "address = \"172.30.0.1\"\n[cache");
-    assert_eq!(Rig::of(&text).create(&json!({ "Image": "x" }))["HostConfig"]["ExtraHosts"][0], "one.example:172.30.0.1");
+    assert_eq!(
+        Rig::of(&text).create(&json!({ "Image": "x" }))["HostConfig"]["ExtraHosts"][0],
+        "one.example:172.30.0.1"
+    );
 }

@@ -146,6 +146,10 @@ pub(super) const OF_THE_PROGRAM: &[(&str, &str)] = &[
         "temporary.socket",
         "a policy `temporary-listener`: the container gets no socket, and asks for the engine's",
     ),
+    (
+        "transparent-cache.files",
+        "a policy `transparent-cache`: the certificate cannot be taken out of a container that is committed or exported (502)",
+    ),
     ("volume.not-own", "the volume could not have been made here"),
 ];
 
