@@ -3,7 +3,7 @@
 //! `run` asks it for whoever connects to an intercepting cache. What must stay true: an address is a container's only while
 //! nothing has been heard of its end; of two containers with one address it is nobody's; what is not known for sure is not told.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,13 +12,15 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Inspected, Subject};
 use crate::api::endpoint::{NEWEST, Resource};
 use crate::wire::trail::Trail;
 
 const FILTERS: &str =
     r#"{"type":["container","network"],"event":["start","die","destroy","connect","disconnect"]}"#;
 const RUNNING: &str = r#"{"status":["running","paused","restarting"]}"#;
+/// Of those that start at the same time, each of which is asked for.
+const MOST_STARTING: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -50,6 +52,9 @@ struct Table {
     listed: Option<u64>,
     /// Containers that have lost an address since the list was asked for that is on its way.
     gone: HashSet<Arc<str>>,
+    /// Those that have joined a network and are not said to have started. The engine lists a container as one that runs after
+    /// its first process has begun (`daemon/start.go` of moby), which may be quick.
+    starting: BTreeSet<Arc<str>>,
 }
 
 impl ContainerAddresses {
@@ -79,9 +84,10 @@ impl ContainerAddresses {
         self.shared.table().containers.get(&address).cloned().flatten()
     }
 
-    fn follow(&self) {
-        let has_begun = std::mem::replace(&mut self.shared.table().has_begun, true);
+    /// Before somebody asks, so that what starts then is known.
+    pub fn follow(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let has_begun = std::mem::replace(&mut self.shared.table().has_begun, true);
         if !has_begun {
             let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
             runtime.spawn(async move { stop.run_until_cancelled(shared.follow()).await });
@@ -121,9 +127,16 @@ impl Followed {
     async fn list(&self) -> Result<(), EngineError> {
         let engine = self.engine.for_another_worker();
         let version = engine.versions(&Trail::default()).await?.newest.min(NEWEST);
-        let asked = self.table().ask();
-        let listed: Vec<ListedAddresses> =
+        let (asked, starting) = self.table().ask();
+        let mut listed: Vec<ListedAddresses> =
             engine.list(version, Resource::Container, Some(RUNNING)).await?;
+        self.table().run(&listed);
+        for id in starting {
+            let found = engine.look_up(version, Subject::Container(&id), &Trail::default()).await;
+            if let Ok(Inspected::Json(json)) = found {
+                listed.extend(ListedAddresses::deserialize(json).ok());
+            }
+        }
         self.table().replace(asked, &listed);
         Ok(())
     }
@@ -167,7 +180,10 @@ impl Table {
         match self.containers.get(&address) {
             // Nobody gets it before its end was heard of.
             Some(known) if self.follows => Some(known.clone()),
-            _ => (self.follows && self.listed == Some(self.heard)).then_some(None),
+            _ => {
+                let is_whole = self.starting.is_empty() && self.listed == Some(self.heard);
+                (self.follows && is_whole).then_some(None)
+            }
         }
     }
 
@@ -179,6 +195,7 @@ impl Table {
     fn lose(&mut self) {
         self.follows = false;
         self.containers.clear();
+        self.starting.clear();
         self.listed = None;
         self.heard += 1;
     }
@@ -191,15 +208,33 @@ impl Table {
             _ => return,
         };
         self.heard += 1;
+        let is_known = match (text("/Type"), text("/Action")) {
+            ("network", "connect") if self.starting.len() < MOST_STARTING => {
+                self.starting.insert(container.into());
+                false
+            }
+            ("container", "start") => true,
+            (_, action) => matches!(action, "die" | "destroy" | "disconnect"),
+        };
+        if is_known {
+            self.starting.remove(container);
+        }
         if matches!(text("/Action"), "die" | "destroy" | "disconnect") {
             self.containers.retain(|_, of| of.as_deref().is_some_and(|of| of != container));
             self.gone.insert(container.into());
         }
     }
 
-    fn ask(&mut self) -> u64 {
+    fn ask(&mut self) -> (u64, BTreeSet<Arc<str>>) {
         self.gone.clear();
-        self.heard
+        (self.heard, self.starting.clone())
+    }
+
+    /// Those that are listed as running are not asked for any more.
+    fn run(&mut self, listed: &[ListedAddresses]) {
+        listed.iter().for_each(|one| {
+            self.starting.remove(one.id.as_str());
+        });
     }
 
     fn replace(&mut self, asked: u64, listed: &[ListedAddresses]) {
@@ -250,7 +285,7 @@ mod tests {
     fn follows(all: &[(&str, &[&str])]) -> Table {
         let mut table = Table::default();
         table.begin();
-        let asked = table.ask();
+        let (asked, _) = table.ask();
         table.replace(asked, &listed(all));
         table
     }
@@ -280,6 +315,34 @@ mod tests {
     }
 
     #[test]
+    fn one_that_starts_is_asked_for_until_it_is_said_to_run() {
+        let mut table = follows(&[]);
+        let connect = json!({
+            "Type": "network", "Action": "connect",
+            "Actor": { "ID": "n", "Attributes": { "container": "a" } },
+        });
+        table.hear(&connect);
+        let (asked, starting) = table.ask();
+        assert_eq!(starting.into_iter().collect::<Vec<_>>(), [Arc::from("a")]);
+        table.replace(asked, &[]);
+        assert_eq!(told(&table, 2), None, "it may be its address");
+        let (asked, _) = table.ask();
+        table.replace(asked, &listed(&[("a", &["172.17.0.2"])]));
+        assert_eq!(told(&table, 2), Some(Some("a".to_owned())));
+        table.hear(&heard("start", "a"));
+        let (asked, starting) = table.ask();
+        assert!(starting.is_empty());
+        table.replace(asked, &listed(&[("a", &["172.17.0.2"])]));
+        assert_eq!(told(&table, 3), Some(None));
+        table.hear(&connect);
+        table.hear(&heard("die", "a"));
+        assert!(table.starting.is_empty());
+        table.hear(&connect);
+        table.run(&listed(&[("a", &["172.17.0.2"])]));
+        assert!(table.starting.is_empty(), "it runs, and has joined one more");
+    }
+
+    #[test]
     fn what_two_have_is_nobodys() {
         let table = follows(&[("a", &["172.17.0.2"]), ("b", &["172.17.0.2"])]);
         assert_eq!(told(&table, 2), Some(None));
@@ -288,7 +351,7 @@ mod tests {
     #[test]
     fn who_ends_while_the_list_is_on_its_way_is_not_in_it() {
         let mut table = follows(&[]);
-        let asked = table.ask();
+        let (asked, _) = table.ask();
         table.hear(&heard("die", "a"));
         table.replace(asked, &listed(&[("a", &["172.17.0.2"]), ("b", &["172.17.0.3"])]));
         assert_eq!(told(&table, 2), None);
@@ -300,7 +363,7 @@ mod tests {
         let mut table = follows(&[("a", &["172.17.0.2"])]);
         table.lose();
         assert_eq!(told(&table, 2), None);
-        let asked = table.ask();
+        let (asked, _) = table.ask();
         table.replace(asked, &listed(&[("a", &["172.17.0.2"])]));
         assert_eq!(told(&table, 2), None);
         assert!(table.containers.contains_key(&address(2)), "for those who have waited");

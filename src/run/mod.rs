@@ -124,6 +124,7 @@ async fn live(
     let host = JobHost::new(&world);
     let reaping = world.drain.child_token();
     tokio::spawn(job::reap(Arc::clone(&world.jobs), Arc::clone(&host) as _, reaping));
+    world.follow_addresses();
     tokio::spawn(transparent::renew(
         Arc::clone(&world.memory),
         Arc::clone(&host),

@@ -155,6 +155,15 @@ impl World {
             cache.takes_clients(&(Arc::new(clients) as _));
         }
         self.addresses = Some(addresses);
+        self.follow_addresses();
+    }
+
+    /// Whose addresses are whose is known from now on, where somebody will ask.
+    pub(super) fn follow_addresses(&self) {
+        let is_asked = self.caches.all().iter().any(|cache| cache.intercepts());
+        if let Some(addresses) = self.addresses.as_ref().filter(|_| is_asked) {
+            addresses.follow();
+        }
     }
 
     /// Opens one beside those that there are.

@@ -34,8 +34,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-engines=(28)
-[ "$tier" = quick ] || engines+=(20.10)
+engines=(28 20.10)
 for engine in "${engines[@]}"; do
     "$here/proof.py" "$tier" --engine "$engine" "$@" > "$work/$engine" 2>&1 &
     pids+=($!)
