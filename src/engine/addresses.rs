@@ -1,7 +1,8 @@
 //! Which container has an address of the engine's networks.
 //!
 //! `run` asks it for whoever connects to an intercepting cache. What must stay true: an address is a container's only while
-//! nothing has been heard of its end; of two containers with one address it is nobody's; what is not known for sure is not told.
+//! nothing has been heard of its end; what two containers have, also by sharing a network, is nobody's; what is not known for
+//! sure is not told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -16,9 +17,11 @@ use super::{Engine, EngineError, Inspected, Subject};
 use crate::api::endpoint::{NEWEST, Resource};
 use crate::wire::trail::Trail;
 
-const FILTERS: &str =
-    r#"{"type":["container","network"],"event":["start","die","destroy","connect","disconnect"]}"#;
-const RUNNING: &str = r#"{"status":["running","paused","restarting"]}"#;
+const FILTERS: &str = r#"{"type":["container","network"],"event":["create","start","die","destroy","connect","disconnect"]}"#;
+/// Those that are made count too: who shares a network is known before it starts.
+const LIVE: &str = r#"{"status":["created","running","paused","restarting"]}"#;
+/// As the list tells of one that runs.
+const CREATED: &str = "created";
 /// Of those that start at the same time, each of which is asked for.
 const MOST_STARTING: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -129,7 +132,7 @@ impl Followed {
         let version = engine.versions(&Trail::default()).await?.newest.min(NEWEST);
         let (asked, starting) = self.table().ask();
         let mut listed: Vec<ListedAddresses> =
-            engine.list(version, Resource::Container, Some(RUNNING)).await?;
+            engine.list(version, Resource::Container, Some(LIVE)).await?;
         self.table().run(&listed);
         for id in starting {
             let found = engine.look_up(version, Subject::Container(&id), &Trail::default()).await;
@@ -147,8 +150,20 @@ impl Followed {
 #[serde(rename_all = "PascalCase")]
 struct ListedAddresses {
     id: String,
+    /// Of the list only: an inspect answer has more there.
+    #[serde(default)]
+    state: Json,
+    #[serde(default)]
+    host_config: Option<ListedHostConfig>,
     #[serde(default)]
     network_settings: Option<ListedNetworks>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedHostConfig {
+    #[serde(default)]
+    network_mode: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,6 +182,11 @@ struct Endpoint {
 }
 
 impl ListedAddresses {
+    /// The container whose network it is in, which the engine keeps by its id.
+    fn sharer(&self) -> Option<&str> {
+        self.host_config.as_ref()?.network_mode.strip_prefix("container:")
+    }
+
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let networks = self.network_settings.iter().filter_map(|all| all.networks.as_ref());
         let endpoints = networks.flat_map(BTreeMap::values).flatten();
@@ -208,6 +228,15 @@ impl Table {
             _ => return,
         };
         self.heard += 1;
+        // One that is made, or starts without joining a network, may share another's.
+        let may_share = match text("/Action") {
+            "create" => text("/Type") == "container",
+            "start" => !self.starting.contains(container),
+            _ => false,
+        };
+        if may_share {
+            self.containers.clear();
+        }
         let is_known = match (text("/Type"), text("/Action")) {
             ("network", "connect") if self.starting.len() < MOST_STARTING => {
                 self.starting.insert(container.into());
@@ -232,18 +261,19 @@ impl Table {
 
     /// Those that are listed as running are not asked for any more.
     fn run(&mut self, listed: &[ListedAddresses]) {
-        listed.iter().for_each(|one| {
+        for one in listed.iter().filter(|one| one.state.as_str() != Some(CREATED)) {
             self.starting.remove(one.id.as_str());
-        });
+        }
     }
 
     fn replace(&mut self, asked: u64, listed: &[ListedAddresses]) {
         self.containers.clear();
+        let shared: HashSet<&str> = listed.iter().filter_map(ListedAddresses::sharer).collect();
         for one in listed.iter().filter(|one| !self.gone.contains(one.id.as_str())) {
             let id: Arc<str> = one.id.as_str().into();
             for address in one.addresses() {
                 let of = self.containers.entry(address).or_insert_with(|| Some(id.clone()));
-                if of.as_deref() != Some(&*id) {
+                if of.as_deref() != Some(&*id) || shared.contains(&*id) {
                     *of = None;
                 }
             }
@@ -282,6 +312,13 @@ mod tests {
         json!({ "Type": "container", "Action": action, "Actor": { "ID": container } })
     }
 
+    fn connect(container: &str) -> Json {
+        json!({
+            "Type": "network", "Action": "connect",
+            "Actor": { "ID": "n", "Attributes": { "container": container } },
+        })
+    }
+
     fn follows(all: &[(&str, &[&str])]) -> Table {
         let mut table = Table::default();
         table.begin();
@@ -300,6 +337,7 @@ mod tests {
             follows(&[("a", &["172.17.0.2", "172.17.0.9"]), ("b", &["172.17.0.3", ""])]);
         assert_eq!(told(&table, 2), Some(Some("a".to_owned())));
         assert_eq!(told(&table, 4), Some(None), "nobody has it");
+        table.hear(&connect("c"));
         table.hear(&heard("start", "c"));
         assert_eq!(told(&table, 3), Some(Some("b".to_owned())));
         assert_eq!(told(&table, 4), None, "somebody may have got it");
@@ -317,11 +355,7 @@ mod tests {
     #[test]
     fn one_that_starts_is_asked_for_until_it_is_said_to_run() {
         let mut table = follows(&[]);
-        let connect = json!({
-            "Type": "network", "Action": "connect",
-            "Actor": { "ID": "n", "Attributes": { "container": "a" } },
-        });
-        table.hear(&connect);
+        table.hear(&connect("a"));
         let (asked, starting) = table.ask();
         assert_eq!(starting.into_iter().collect::<Vec<_>>(), [Arc::from("a")]);
         table.replace(asked, &[]);
@@ -334,12 +368,31 @@ mod tests {
         assert!(starting.is_empty());
         table.replace(asked, &listed(&[("a", &["172.17.0.2"])]));
         assert_eq!(told(&table, 3), Some(None));
-        table.hear(&connect);
+        table.hear(&connect("a"));
         table.hear(&heard("die", "a"));
         assert!(table.starting.is_empty());
-        table.hear(&connect);
+        table.hear(&connect("a"));
         table.run(&listed(&[("a", &["172.17.0.2"])]));
         assert!(table.starting.is_empty(), "it runs, and has joined one more");
+    }
+
+    #[test]
+    fn what_another_shares_is_nobodys_from_when_that_one_is_made() {
+        let mut table = follows(&[("a", &["172.17.0.2"]), ("b", &["172.17.0.3"])]);
+        table.hear(&heard("create", "c"));
+        assert_eq!(told(&table, 2), None, "the new one may be in its network");
+        let mut all = listed(&[("a", &["172.17.0.2"]), ("b", &["172.17.0.3"])]);
+        let sharing = json!([{
+            "Id": "c", "State": "created", "HostConfig": { "NetworkMode": "container:a" },
+            "NetworkSettings": { "Networks": {} },
+        }]);
+        all.extend(read::<Vec<ListedAddresses>>(sharing.to_string().as_bytes()).unwrap());
+        let (asked, _) = table.ask();
+        table.replace(asked, &all);
+        assert_eq!(told(&table, 2), Some(None));
+        assert_eq!(told(&table, 3), Some(Some("b".to_owned())));
+        table.hear(&heard("start", "d"));
+        assert_eq!(told(&table, 3), None, "it has joined no network of its own");
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl Policy for TransparentCaches {
             Endpoint::ContainerCreate => {
                 self.create(call, cx).map_or_else(Open::verdict, Verdict::Pass)
             }
-            Endpoint::ImageBuild | Endpoint::Solve => {
+            Endpoint::ImageBuild | Endpoint::Solve | Endpoint::BridgeSolve => {
                 Verdict::Pass(hosts::of_build(&self.settings, call))
             }
             Endpoint::ImageCommit | Endpoint::ContainerExport => {

@@ -178,7 +178,11 @@ fn target(request: &Request<'_>, name: &str) -> Looked<String> {
     match request.with.is_shared(name) {
         true => {
             let why = format!("`{name}` is shared by the operator, and only read");
-            Err(refuse("name", why, "give the image another name"))
+            Err(refuse(
+                "name",
+                why,
+                "give the image a name that `shared` does not cover, such as `me/NAME`",
+            ))
         }
         false => {
             let sent = images::named(request, name)?;

@@ -53,7 +53,9 @@ pub(super) fn is_ours(settings: &TransparentCache, entry: &str) -> bool {
 /// BuildKit's it is the operator's choice: the names are a part of what its cache knows a step by.
 pub(super) fn of_build(settings: &TransparentCache, call: &Typed) -> Vec<Edit> {
     match call.endpoint() {
-        Endpoint::Solve if settings.buildkit => solve(settings, call),
+        // Of a client, and of a frontend or a client that acts as one (buildx).
+        Endpoint::Solve if settings.buildkit => solve(settings, call, "FrontendAttrs"),
+        Endpoint::BridgeSolve if settings.buildkit => solve(settings, call, "FrontendOpt"),
         Endpoint::ImageBuild => {
             let query = call.query();
             let is_classic = query.get("version") != Some("2");
@@ -72,7 +74,7 @@ pub(super) fn of_build(settings: &TransparentCache, call: &Typed) -> Vec<Edit> {
     }
 }
 
-fn solve(settings: &TransparentCache, call: &Typed) -> Vec<Edit> {
+fn solve(settings: &TransparentCache, call: &Typed, options: &'static str) -> Vec<Edit> {
     let Some(doc) = call.doc() else { return Vec::new() };
     let text = |key| doc.root.get(key).and_then(Value::as_str).unwrap_or_default();
     // Without a frontend BuildKit looks at no option.
@@ -80,7 +82,7 @@ fn solve(settings: &TransparentCache, call: &Typed) -> Vec<Edit> {
         return Vec::new();
     }
     let mut root = doc.root.clone();
-    let Some(options) = root.at_mut(&["FrontendAttrs"]) else { return Vec::new() };
+    let Some(options) = root.at_mut(&[options]) else { return Vec::new() };
     let option = |key| options.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (said, mode) = (option(ADD_HOSTS), option("force-network-mode"));
     if !has_hosts(&mode) {

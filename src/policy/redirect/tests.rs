@@ -376,6 +376,43 @@ fn classic_builds_find_the_hosts_and_those_of_buildkit_where_it_is_said() {
 }
 
 #[test]
+fn buildkit_is_told_the_hosts_by_clients_and_by_frontends() {
+    let settings = |buildkit| TransparentCache {
+        cache: "packages".to_owned(),
+        domains: vec!["one.example".to_owned(), "two.example".to_owned()],
+        address: [172, 17, 0, 1].into(),
+        buildkit,
+    };
+    let said = |buildkit, method: &str, body: Json| {
+        let target = format!("/moby.buildkit.v1.{method}");
+        let row = crate::api::buildkit::find(&target).unwrap();
+        let body = body.to_string();
+        let most = crate::api::doc::MOST_VALUES;
+        let call = crate::api::call::grpc_from_json(row, body.as_bytes(), most).unwrap();
+        let crate::api::Call::Typed(call) = call else { panic!() };
+        let edits = hosts::of_build(&settings(buildkit), &call);
+        edits.iter().map(|edit| format!("{edit:?}")).collect::<String>()
+    };
+    for (method, options) in
+        [("Control/Solve", "FrontendAttrs"), ("frontend.LLBBridge/Solve", "FrontendOpt")]
+    {
+        let asked = |options_said: Json| {
+            let mut body = json!({ "Frontend": "dockerfile.v0" });
+            body[options] = options_said;
+            body
+        };
+        let ours = "one.example=172.17.0.1,two.example=172.17.0.1";
+        assert!(said(true, method, asked(json!({}))).contains(ours), "{method}");
+        assert_eq!(said(false, method, asked(json!({}))), "", "{method}");
+        let pinned = said(true, method, asked(json!({ "add-hosts": "one.example=9.9.9.9" })));
+        assert!(pinned.contains("\"one.example=9.9.9.9,two.example=172.17.0.1\""), "{pinned}");
+        let host = json!({ "force-network-mode": "host" });
+        assert_eq!(said(true, method, asked(host)), "", "{method}");
+        assert_eq!(said(true, method, json!({ "Definition": {} })), "", "{method}");
+    }
+}
+
+#[test]
 fn a_cache_that_containers_do_not_reach_is_complained_of() {
     let complaint = |from: &str, to: &str| {
         let text = TEXT.replace(from, to);
