@@ -16,6 +16,7 @@ use super::trusting;
 use crate::api::endpoint::{NEWEST, Versions};
 use crate::auth::Identity;
 use crate::config::RuntimeListener;
+use crate::engine::{Inspected, Subject};
 use crate::policy::facts::{DeedResult, Secret};
 use crate::policy::{Deed, Fact, Facts, JobDeed, Question, TrustFact, TrustQuestion, WantedPull};
 use crate::wire::trail::Trail;
@@ -144,7 +145,14 @@ async fn carry_out_one(
         Deed::Uninstall(wanted) => {
             let out = trusting::take_out(&state.memory, &state.engine, &wanted.container).await;
             held.extend(out.map(|out| Box::new(out) as HeldByCall));
-            Box::pin(install::uninstall(&state.engine, version, wanted, trail)).await
+            let done = Box::pin(install::uninstall(&state.engine, version, wanted, trail)).await;
+            let looked =
+                || state.engine.look_up(version, Subject::Container(&wanted.container), trail);
+            match done {
+                // That it is gone the engine says itself.
+                Err(_) if matches!(Box::pin(looked()).await, Ok(Inspected::Nothing)) => Ok(()),
+                done => done,
+            }
         }
         Deed::Take(slot) => match state.memory.slots.take(slot).await {
             Some(slot) => {

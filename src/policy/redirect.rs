@@ -17,14 +17,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::layout::{Layout, WantedInstall, paths_put};
+use super::layout::{Layout, WantedInstall, is_at_or_below, paths_put};
 use super::{
     Answer, Context, Deed, Edit, Fact, Installed, Policy, Question, Reads, Reason, TrustFact,
     TrustQuestion, Verdict, edit,
 };
 use crate::api::doc::Value;
 use crate::api::grammar::mode::NetworkMode;
-use crate::api::grammar::mounts;
+use crate::api::grammar::{mounts, path};
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TransparentCache;
 
@@ -72,9 +72,11 @@ impl TransparentCaches {
                 policy: self.name.clone(),
                 image: image.id.to_owned(),
                 files: environment::files(root, &image.env),
-                volumes: image.volumes.iter().map(|&path| path.to_owned()).collect(),
             };
-            environment::add(&mut changed, &image.env, &layout);
+            // Of what is behind a mount nobody knows whether it is there.
+            if !is_covered(&layout, root, &image.volumes) {
+                environment::add(&mut changed, &image.env, &layout);
+            }
             edits.extend(noted.edit());
         }
         edits.extend(edit::between(root, changed));
@@ -125,14 +127,17 @@ impl TransparentCaches {
         let Fact::Trust(TrustFact::Anchor(anchor)) = trust else { return Err(Open::Nothing) };
         let (path, text) = APT;
         let files = layout.apt.then(|| (path.to_owned(), Arc::from(text.as_bytes())));
-        let root = &answer.call.doc().ok_or(Open::Nothing)?.root;
+        // As the engine has them: of other containers too, and with targets as it cleans them.
+        let inspected = Question::Container(container.to_owned());
+        let inspected = fact(Question::OfEngine(Box::new(inspected)), cx)?;
+        let Fact::Json(made) = inspected else { return Err(Open::Nothing) };
         Ok(Installed {
             install: WantedInstall {
                 container: container.to_owned(),
                 layout,
                 is_new: true,
                 extra: noted.files,
-                avoid: mount_points(root).chain(noted.volumes).collect(),
+                avoid: mounted(made),
                 root_pem: anchor.pem.clone(),
                 root_der: anchor.der.clone(),
                 generation: anchor.generation.clone(),
@@ -280,13 +285,33 @@ fn takes_files(root: &Value) -> bool {
     host.and_then(|host| host.get("ReadonlyRootfs")) != Some(&Value::Bool(true))
 }
 
-/// Where other files than the container's own are.
-fn mount_points(root: &Value) -> impl Iterator<Item = String> {
-    let tmpfs = root.get("HostConfig").and_then(|host| host.get("Tmpfs"));
-    let tmpfs = tmpfs.map(Value::entries).unwrap_or_default();
+/// Where other files than the container's own are, in the engine's answer about it.
+fn mounted(made: &Json) -> Vec<String> {
+    let mounts = made.get("Mounts").and_then(Json::as_array).into_iter().flatten();
+    let mounts = mounts.filter_map(|mount| mount.get("Destination")?.as_str());
+    let keys = |place| made.pointer(place).and_then(Json::as_object).into_iter().flatten();
+    let further = keys("/HostConfig/Tmpfs").chain(keys("/Config/Volumes"));
+    mounts.chain(further.map(|(path, _)| path.as_str())).map(clean).collect()
+}
+
+/// Whether some of an image's certificates may be behind a mount that is asked for.
+fn is_covered(layout: &Layout, root: &Value, of_image: &[&str]) -> bool {
+    let host = root.get("HostConfig");
+    let tmpfs = host.and_then(|host| host.get("Tmpfs")).map(Value::entries).unwrap_or_default();
     let volumes = root.get("Volumes").map(Value::entries).unwrap_or_default();
-    let keys = tmpfs.iter().chain(volumes).map(|(target, _)| target.to_string());
-    mounts::of(root).into_iter().map(|mount| mount.target.to_owned()).chain(keys)
+    let keys = tmpfs.iter().chain(volumes).map(|(target, _)| clean(target));
+    let mounts = mounts::of(root).into_iter().map(|mount| clean(mount.target));
+    let targets: Vec<String> =
+        mounts.chain(keys).chain(of_image.iter().map(|target| clean(target))).collect();
+    let others = host.and_then(|host| host.get("VolumesFrom")).map(Value::items);
+    let bundles = layout.bundles.iter().map(|file| &file.path).chain(&layout.bundle_path);
+    !others.unwrap_or_default().is_empty()
+        || bundles.into_iter().any(|path| targets.iter().any(|one| is_at_or_below(path, one)))
+}
+
+/// As moby cleans targets (`volume/mounts/linux_parser.go`): by their words alone.
+fn clean(target: &str) -> String {
+    format!("/{}", path::cleaned(target).join("/"))
 }
 
 impl Open {
@@ -312,7 +337,6 @@ struct Noted {
     image: String,
     /// Of certificates, that the container's environment names.
     files: Vec<String>,
-    volumes: Vec<String>,
 }
 
 impl Noted {

@@ -195,6 +195,27 @@ def volume(rig):
         rig.docker("volume", "rm", "-f", "certs")
 
 
+@quick("files that are mounted, however that is said, stay as they are")
+def mounted(rig):
+    certs = rig.work / "certs"
+    certs.mkdir(exist_ok=True)
+    (certs / "ca-certificates.crt").write_bytes(b"the user's\n")
+    rig.docker("create", "--name", "source", "-v", f"{certs}:/etc/ssl/certs", "debian")
+    ways = (("--volumes-from", "source"), ("-v", f"{certs}:/a/../etc/ssl/certs"),
+            ("--mount", f"type=bind,src={certs},dst=/etc/ssl/certs/./"), ("-v", f"{certs}:/etc//ssl/certs/"))
+    try:
+        for number, words in enumerate(ways):
+            name = f"mounted{number}"
+            rig.docker("create", "--name", name, *words, "debian", "sh")
+            rig.docker("rm", name)
+            found = {one.name: one.read_bytes() for one in certs.iterdir()}
+            expect(found, {"ca-certificates.crt": b"the user's\n"}, f"what is in the folder of the host after {words}")
+        said = rig.docker("run", "--rm", "--tmpfs", "/etc/ssl", "debian", "env")
+        expect([line for line in said.splitlines() if "ca-certificates" in line], [], "the environment, where the bundle is hidden")
+    finally:
+        rig.docker("rm", "-f", "source")
+
+
 @quick("the networks none and host")
 def networks(rig):
     said = rig.docker("run", "--rm", "--network", "none", "debian", "cat", "/etc/hosts")
@@ -203,6 +224,20 @@ def networks(rig):
     words = (fetch(url, *PINNED, f"--resolve {HOST}:443:{rig.address}"),)
     said = rig.docker("run", "--rm", "--network", "host", "debian", "sh", "-c", *words)
     passed_on(rig, url, said)
+
+
+@quick("a container in the network of another, and that one")
+def shared(rig):
+    image = image_of(rig, "shared")
+    with running(rig, image) as name:
+        before, after = path(), path()
+        said = rig.docker("exec", name, "sh", "-c", fetch(before))
+        cached(rig, before, said)
+        url = path()
+        said = rig.docker("run", "--rm", "--network", f"container:{name}", image, "sh", "-c", fetch(url, *PINNED))
+        passed_on(rig, url, said)
+        # nothing was lost by it, and nothing learned of the image
+        cached(rig, after, rig.docker("exec", name, "sh", "-c", fetch(after)))
 
 
 @quick("a host that the user has put somewhere")

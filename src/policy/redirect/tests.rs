@@ -34,6 +34,8 @@ struct Rig {
     layout: Option<Layout>,
     held: Option<Arc<Installed>>,
     env: Vec<&'static str>,
+    /// Of what the engine has made.
+    mounts: Vec<&'static str>,
     /// What is done fails.
     fails: bool,
     done: Vec<Deed>,
@@ -64,8 +66,8 @@ impl Rig {
             apt: true,
             ..Layout::default()
         };
-        let (env, done) = Default::default();
-        Rig { chain, layout: Some(layout), held: None, env, fails: false, done }
+        let (env, mounts, done) = Default::default();
+        Rig { chain, layout: Some(layout), held: None, env, mounts, fails: false, done }
     }
 
     fn knows(&self, question: &Question) -> Fact {
@@ -78,6 +80,14 @@ impl Rig {
                 "front" => Fact::Json(Arc::new(json!({ "Internal": false }))),
                 _ => Fact::Absent,
             },
+            Question::OfEngine(question) if matches!(&**question, Question::Container(_)) => {
+                let mounts = self.mounts.iter().map(|at| json!({ "Destination": at }));
+                Fact::Json(Arc::new(json!({
+                    "Mounts": mounts.collect::<Vec<_>>(),
+                    "HostConfig": { "Tmpfs": { "/tmp/../run/": "" } },
+                    "Config": { "Volumes": { "/data": {} } },
+                })))
+            }
             Question::Container(name) => {
                 Fact::Json(Arc::new(json!({ "Id": format!("id-{name}") })))
             }
@@ -238,15 +248,9 @@ fn networks_by_which_nobody_comes_to_the_host_are_left_alone() {
 #[test]
 fn what_was_made_gets_the_files_but_none_at_a_mount() {
     let mut rig = Rig::new();
-    let body = json!({
-        "Image": "x",
-        "Volumes": { "/anonymous": {} },
-        "HostConfig": {
-            "Binds": ["certs:/srv/certs:ro"],
-            "Mounts": [{ "Type": "volume", "Source": "v", "Target": "/opt" }],
-            "Tmpfs": { "/tmp": "" },
-        },
-    });
+    // Those of another container are told by the engine alone.
+    rig.mounts = vec!["/srv/certs", "/opt"];
+    let body = json!({ "Image": "x", "HostConfig": { "VolumesFrom": ["other"] } });
     let call = rig.decide("POST", "/v1.43/containers/create", &body).unwrap();
     assert_eq!(rig.done, []);
     let said = json!({ "Id": "c1", "Warnings": [] });
@@ -256,8 +260,25 @@ fn what_was_made_gets_the_files_but_none_at_a_mount() {
     assert_eq!((&*install.container, &*given.image, &*given.cache), ("c1", IMAGE, "packages"));
     assert_eq!(given.owner.as_deref(), Some("ann"));
     assert_eq!((&*install.generation, install.is_new), ("g1", true));
-    assert_eq!(install.avoid, ["/srv/certs", "/opt", "/tmp", "/anonymous", "/data"]);
+    assert_eq!(install.avoid, ["/srv/certs", "/opt", "/run", "/data"]);
     assert_eq!(install.files[0].0, "/etc/apt/apt.conf.d/80dockgate");
+}
+
+#[test]
+fn no_variable_names_what_a_mount_may_hide() {
+    for host in [
+        json!({ "Tmpfs": { "/etc/ssl": "" } }),
+        json!({ "Binds": ["v:/a/../etc/ssl/certs"] }),
+        json!({ "Mounts": [{ "Type": "volume", "Source": "v", "Target": "/etc/./ssl/" }] }),
+        json!({ "VolumesFrom": ["other"] }),
+    ] {
+        let made = Rig::new().create(&json!({ "Image": "x", "HostConfig": host }));
+        assert_eq!(made.get("Env"), None, "{host}");
+        assert_eq!(made["HostConfig"]["ExtraHosts"], json!(OURS));
+    }
+    let host = json!({ "Binds": ["v:/etc/sslx"] });
+    let made = Rig::new().create(&json!({ "Image": "x", "HostConfig": host }));
+    assert_eq!(made["Env"].as_array().map(Vec::len), Some(3));
 }
 
 #[test]
@@ -294,6 +315,7 @@ fn where_no_program_could_trust_anybody_nothing_is_put() {
     rig.answer(&call, 201, said.clone());
     assert_eq!(rig.done, []);
     let mut rig = Rig::new();
+    rig.mounts = vec!["/etc"];
     let body = json!({ "Image": "x", "HostConfig": { "Binds": ["v:/etc"] } });
     let call = rig.decide("POST", "/v1.43/containers/create", &body).unwrap();
     rig.answer(&call, 201, said);
