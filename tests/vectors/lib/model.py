@@ -23,8 +23,8 @@ RESTARTS = 60
 class Model:
     """What one tenant has. Each call returns the request and the statuses that are right, and changes the model."""
 
-    def __init__(self, user, dice):
-        self.user, self.dice = user, dice
+    def __init__(self, user, dice, engine):
+        self.user, self.dice, self.engine = user, dice, engine
         self.containers, self.networks, self.volumes, self.images = {}, {}, {}, {}
         self.order = 0
 
@@ -159,7 +159,9 @@ class Model:
             for name in gone:
                 del self.volumes[name]
 
-        return "POST", "/volumes/prune?filters=" + quoted({"all": ["true"]}), None, (200,), then
+        # before API 1.42 all of them go, and there is no such filter
+        filters = {} if self.engine == "20.10" else {"all": ["true"]}
+        return "POST", "/volumes/prune?filters=" + quoted(filters), None, (200,), then
 
     def prune_networks(self):
         if any(c["networks"] and c["state"] not in ("running", "paused") for c in self.containers.values()):
@@ -246,7 +248,7 @@ class Play:
         self.seed = int(os.environ.get("VECTORS_SEED") or random.randrange(1 << 32))
         self.steps = int(os.environ.get("VECTORS_STEPS") or STEPS[tier])
         self.dice = random.Random(self.seed)
-        self.models = [Model(user, self.dice) for user in USERS]
+        self.models = [Model(user, self.dice, rig.engine) for user in USERS]
         self.said = []
 
     def run(self):
