@@ -28,7 +28,7 @@ use crate::api::grammar::{mounts, path};
 use crate::api::{Endpoint, Row, Typed};
 use crate::config::TransparentCache;
 
-/// Of a create: the policy, and the id of its image.
+/// Of a create: what its answer is to know (`Noted`).
 const NOTE: &str = "transparent-cache";
 /// apt asks the DNS where a host's packages are before it looks into the hosts file.
 const APT: (&str, &str) = (

@@ -14,7 +14,6 @@ use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::JobHost;
-
 use crate::ca::{Authority, AuthoritySettings, Generation};
 use crate::cache::intercept::{Certificates, Clients, InterceptedClient};
 use crate::config::{Config, Policy, TransparentCache};
