@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, readlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -21,9 +21,18 @@ use rustix::io::Errno;
 const MOST_LINKS: usize = 40;
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// A folder, held open.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) fd: OwnedFd,
+    /// Whether nobody but root and us can lead its path elsewhere, or change what is in it.
+    pub(super) is_closed: bool,
+}
+
 /// Walks an absolute path; what is missing is made, if it is to be, with mode 0755.
-pub(super) fn open_folder(path: &Path, makes: bool) -> io::Result<OwnedFd> {
+pub(super) fn open_folder(path: &Path, makes: bool) -> io::Result<Folder> {
     let mut at = root()?;
+    let mut closed = is_closed(&fstat(&at)?);
     let mut rest = parts(path);
     let mut links = 0;
     while let Some(part) = rest.pop() {
@@ -33,7 +42,10 @@ pub(super) fn open_folder(path: &Path, makes: bool) -> io::Result<OwnedFd> {
         };
         let data = fstat(&next)?;
         match FileType::from_raw_mode(data.st_mode) {
-            FileType::Directory => at = next,
+            FileType::Directory => {
+                at = next;
+                closed &= is_closed(&data);
+            }
             FileType::Symlink => {
                 links += 1;
                 if !is_trusted(data.st_uid) {
@@ -53,7 +65,15 @@ pub(super) fn open_folder(path: &Path, makes: bool) -> io::Result<OwnedFd> {
             _ => return Err(Errno::NOTDIR.into()),
         }
     }
-    Ok(at)
+    Ok(Folder { fd: at, is_closed: closed })
+}
+
+/// Whether nobody but root and us can put another file in the place of one that is in this folder: only they may write to it,
+/// or its entries are their owners' alone (sticky).
+fn is_closed(data: &Stat) -> bool {
+    let mode = Mode::from_raw_mode(data.st_mode);
+    let may_others = mode.intersects(Mode::WGRP | Mode::WOTH) && !mode.contains(Mode::SVTX);
+    is_trusted(data.st_uid) && !may_others
 }
 
 fn root() -> io::Result<OwnedFd> {
@@ -149,7 +169,7 @@ mod tests {
         symlink("loop", at("loop")).unwrap();
         let wanted = fs::metadata(at("a/b")).unwrap().ino();
         for path in ["a/b", "relative/b", "absolute/b", "absolute/../a/./b"] {
-            assert_eq!(inode(&open_folder(&at(path), false).unwrap()), wanted, "{path}");
+            assert_eq!(inode(&open_folder(&at(path), false).unwrap().fd), wanted, "{path}");
         }
         assert!(open_folder(&at("loop/x"), true).is_err());
         assert!(open_folder(&at("a/c"), false).is_err());
@@ -170,7 +190,7 @@ mod tests {
     #[test]
     fn a_workshop_is_where_it_was_made_wherever_its_name_leads() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = open_folder(dir.path(), false).unwrap();
+        let folder = open_folder(dir.path(), false).unwrap().fd;
         let workshop = Workshop::make(&folder).unwrap();
         let name = dir.path().join(&workshop.name);
         assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o700);

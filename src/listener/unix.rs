@@ -1,8 +1,8 @@
 //! Unix listeners: a socket file with the owner, group and mode that were asked for.
 //!
-//! What must stay true: the file is never reachable with any other mode, a file left by a dead
-//! process is replaced in one step, and one that a living process serves is left alone; whoever may write to
-//! its folder leads nothing that is done here to another place.
+//! What must stay true: the file never lets anybody in whom its mode does not, a file left by a dead
+//! process is replaced, and one that a living process serves is left alone; whoever may write to
+//! its folder leads nothing that is done here to another place; where nobody may, the socket's address is its path.
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -16,17 +16,21 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use rustix::fs::{AtFlags, Mode, OFlags, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::folder::{Workshop, open_folder};
+use super::folder::{Folder, Workshop, open_folder};
 use crate::auth::Peer;
 
 const NO_SOCKET: &str = "a file that is not a socket is in the way";
 const LIVING: &str = "another process listens there. hint: `ss -xlp` tells which";
 /// What a client's `sockaddr_un` holds (unix(7)), without the last zero.
 const LONGEST_PATH: usize = 107;
+/// As the standard library asks for; the kernel makes it `net.core.somaxconn` at most.
+const BACKLOG: i32 = 4096;
 
 /// The file of a listening socket; removed with it, unless another process has put its own there.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub(super) struct SocketFile {
 impl SocketFile {
     /// The file of a socket that another process bound.
     pub(super) fn of(path: &Path) -> io::Result<SocketFile> {
-        let folder = open_folder(path.parent().unwrap_or(Path::new("/")), false)?;
+        let Folder { fd: folder, .. } = open_folder(folder_of(path), false)?;
         let found = fs::symlink_metadata(path)?;
         if !found.file_type().is_socket() {
             return Err(in_the_way(NO_SOCKET));
@@ -143,13 +147,17 @@ pub(super) fn bind(
         let why = format!("its path has more than {LONGEST_PATH} bytes: no client can connect");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
-    let folder = open_folder(path.parent().unwrap_or(Path::new("/")), true)?;
+    let Folder { fd: folder, is_closed } = open_folder(folder_of(path), true)?;
     remove_empty_directory(&folder, path);
-    refuse_living(path)?;
-    let (listener, identity) = prepare(&folder, name_of(path), mode, owner, group)?;
-    listener.set_nonblocking(true)?;
+    let stale = refuse_living(path)?;
+    let wanted = Wanted { mode, owner, group };
+    let (listener, identity) = match is_closed {
+        true => bind_in_place(&folder, path, stale, wanted)?,
+        false => bind_apart(&folder, name_of(path), wanted)?,
+    };
+    rustix::io::ioctl_fionbio(&listener, true)?;
     let (path, is_left) = (path.to_owned(), AtomicBool::new(false));
-    Ok((listener.into(), SocketFile { path, folder, identity, is_left }))
+    Ok((listener, SocketFile { path, folder, identity, is_left }))
 }
 
 /// Whoever connected, by `SO_PEERCRED`. A process of another pid namespace has no pid here.
@@ -160,29 +168,77 @@ pub(super) fn peer(socket: &OwnedFd) -> Peer {
     })
 }
 
-/// Made in a folder that only we can enter, and moved into place: no moment with the wrong mode, and a stale file
-/// is replaced in the same step.
-fn prepare(
+/// Bound by its path, which is the address that `ss` and clients' messages show for ever. What a dead process left is
+/// moved away before; until it is listened to, the new file refuses connections as the old one did.
+fn bind_in_place(
     folder: &OwnedFd,
-    name: &OsStr,
-    mode: u32,
-    owner: Option<u32>,
-    group: Option<u32>,
-) -> io::Result<(UnixListener, (u64, u64))> {
+    path: &Path,
+    stale: Option<(u64, u64)>,
+    wanted: Wanted,
+) -> io::Result<(OwnedFd, (u64, u64))> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The file is born with the mode of the socket's own inode (`unix_bind_bsd` of Linux), whatever the umask.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    // It keeps the old file until the new one is there, which so is another one by its number too.
+    let _workshop = stale.map(|stale| move_away(folder, name_of(path), stale)).transpose()?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?).map_err(|error| match error {
+        Errno::ADDRINUSE => in_the_way(LIVING),
+        other => other.into(),
+    })?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(folder, name_of(path), flags, Mode::empty())?;
+    let held = Held { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), _file: file };
+    wanted.give(&held)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok((socket, identity(&fs::metadata(&held)?)))
+}
+
+fn move_away<'f>(folder: &'f OwnedFd, name: &OsStr, stale: (u64, u64)) -> io::Result<Workshop<'f>> {
+    let workshop = Workshop::make(folder)?;
+    renameat(folder, name, workshop.fd(), "s")?;
+    let moved = statat(workshop.fd(), "s", AtFlags::SYMLINK_NOFOLLOW)?;
+    if (moved.st_dev, moved.st_ino) != stale {
+        // Another process has begun to serve there meanwhile.
+        renameat_with(workshop.fd(), "s", folder, name, RenameFlags::NOREPLACE)?;
+        return Err(in_the_way(LIVING));
+    }
+    Ok(workshop)
+}
+
+/// Where others may put links into the way: made in a folder that only we can enter, and moved into place.
+fn bind_apart(folder: &OwnedFd, name: &OsStr, wanted: Wanted) -> io::Result<(OwnedFd, (u64, u64))> {
     let workshop = Workshop::make(folder)?;
     let draft = workshop.path().join("s");
     let listener = UnixListener::bind(&draft)?;
-    fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
-    if owner.is_some() || group.is_some() {
-        chown(&draft, owner, group)?;
-    }
+    wanted.give(&draft)?;
     let identity = identity(&fs::metadata(&draft)?);
     renameat(workshop.fd(), "s", folder, name)?;
-    Ok((listener, identity))
+    Ok((listener.into(), identity))
 }
 
-fn refuse_living(path: &Path) -> io::Result<()> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+/// Whom a file is to belong to, and who may use it.
+#[derive(Clone, Copy)]
+struct Wanted {
+    mode: u32,
+    owner: Option<u32>,
+    group: Option<u32>,
+}
+
+impl Wanted {
+    fn give(self, file: impl AsRef<Path>) -> io::Result<()> {
+        let file = file.as_ref();
+        // While it is still ours: without `CAP_FOWNER` the mode of a file that was given away cannot be set.
+        fs::set_permissions(file, fs::Permissions::from_mode(self.mode))?;
+        match (self.owner, self.group) {
+            (None, None) => Ok(()),
+            (owner, group) => chown(file, owner, group),
+        }
+    }
+}
+
+/// What a dead process has left there.
+fn refuse_living(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(None) };
     if !found.file_type().is_socket() {
         return Err(in_the_way(NO_SOCKET));
     }
@@ -191,7 +247,7 @@ fn refuse_living(path: &Path) -> io::Result<()> {
     match connect(&client, &SocketAddrUnix::new(path)?) {
         // Full: whoever accepts nothing holds nobody up.
         Ok(()) | Err(Errno::AGAIN) => Err(in_the_way(LIVING)),
-        Err(Errno::CONNREFUSED) => Ok(()),
+        Err(Errno::CONNREFUSED) => Ok(Some(identity(&found))),
         Err(error) => Err(error.into()),
     }
 }
@@ -202,6 +258,10 @@ fn remove_empty_directory(folder: &OwnedFd, path: &Path) {
     if unlinkat(folder, name_of(path), AtFlags::REMOVEDIR).is_ok() {
         tracing::info!("`{}` was an empty directory; a socket takes its place", path.display());
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 fn name_of(path: &Path) -> &OsStr {
@@ -282,6 +342,34 @@ mod tests {
         assert!(full, "the kernel takes all of them");
         let refused = bind(&path, 0o600, None, None).unwrap_err();
         assert_eq!(refused.to_string(), LIVING);
+    }
+
+    #[test]
+    fn its_address_is_its_path_where_nobody_else_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = |path: &Path| {
+            let (listener, file) = bind(path, 0o666, None, None).unwrap();
+            let listener = UnixListener::from(listener);
+            let address = listener.local_addr().unwrap().as_pathname().map(Path::to_owned);
+            std::os::unix::net::UnixStream::connect(path).unwrap();
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o666);
+            std::mem::forget(file);
+            address.unwrap()
+        };
+        let path = dir.path().join("x.sock");
+        assert_eq!(address(&path), path);
+        assert_eq!(address(&path), path, "what a dead process left is replaced");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert_eq!(address(&link.join("x.sock")), link.join("x.sock"), "as below /var/run");
+        let open = dir.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        let below = open.join("ours/x.sock");
+        assert_ne!(address(&open.join("x.sock")), open.join("x.sock"));
+        assert_ne!(address(&below), below, "the folder could be another one by now");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(address(&open.join("x.sock")), open.join("x.sock"), "as in /tmp");
     }
 
     #[test]
