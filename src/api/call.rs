@@ -7,6 +7,7 @@
 
 mod draft;
 mod render;
+mod watching;
 
 use super::doc::{self, Doc, Value};
 use super::endpoint::{AnswerKind, BodyKind, Class, Method, Minor, Row};
@@ -110,6 +111,11 @@ impl Call {
             Call::Typed(call) => call.closes,
             Call::Http2 => true,
         }
+    }
+
+    /// Whether it only looks on, for as long as it is let: events, logs that follow, statistics.
+    pub fn watches(&self) -> bool {
+        watching::watches(self)
     }
 
     /// The minor version of HTTP that the client speaks: 0 or 1.

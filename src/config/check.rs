@@ -69,7 +69,7 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     let admin = cx.admin(raw.admin);
     let (mut caches, mut taken) = cx.caches(raw.cache, &listeners, &admin);
     cx.registries(raw.registry, &auths, &mut taken, &mut caches);
-    let drain_timeout = cx.duration(raw.drain_timeout, Duration::from_secs(30));
+    let drain_timeout = cx.duration(raw.drain_timeout, default_drain_timeout(is_in_container()));
     if listeners.is_empty() && caches.is_empty() {
         cx.complaints.add(
             0..0,
@@ -84,6 +84,17 @@ pub(super) fn check(raw: Raw, origin: &Origin<'_>) -> Result<Config, Invalid> {
     let config =
         Config { engine, listeners, caches, limits, admin, log, drain_timeout, watch, jobs, ca };
     cx.complaints.or(config)
+}
+
+/// `docker stop` kills after 10 s whoever has not ended.
+fn default_drain_timeout(in_container: bool) -> Duration {
+    Duration::from_secs(if in_container { 8 } else { 30 })
+}
+
+/// The first process is one, as is who finds the file that dockerd or podman puts there (with `--pid=host`, say).
+fn is_in_container() -> bool {
+    std::process::id() == 1
+        || ["/.dockerenv", "/run/.containerenv"].iter().any(|file| Path::new(file).exists())
 }
 
 pub(super) fn without_file(

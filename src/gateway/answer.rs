@@ -41,6 +41,8 @@ pub(super) struct Shape {
     row: Option<&'static Row>,
     is_head: bool,
     may_hijack: bool,
+    /// It would be answered for ever.
+    watches: bool,
     /// The client announced that this is its last request.
     closes: bool,
     /// The minor version of HTTP that it speaks.
@@ -70,6 +72,7 @@ impl Shape {
             row: call.row(),
             is_head: call.is_head(),
             may_hijack: call.may_hijack(),
+            watches: call.watches(),
             closes: call.closes(),
             http: call.http(),
             is_verbatim: matches!(**call, Call::Verbatim(_)),
@@ -115,7 +118,11 @@ pub(super) async fn answer(
     if sent.shape.is_native {
         return http2::give_in(client, record, in_http2(sent, &upload)).await;
     }
-    let outcome = relay(state, client, &mut sent, &mut upload, record).await;
+    let watches = sent.shape.watches;
+    let outcome = tokio::select! {
+        outcome = relay(state, client, &mut sent, &mut upload, record) => outcome,
+        () = state.stopping.cancelled(), if watches => return AfterCall::Close,
+    };
     let (ended, all_sent, client_ended) = match outcome {
         Ok(Both::Answered { answer: Ok(ended), sent, client_ended }) => (ended, sent, client_ended),
         // dockerd drops a call whose client has ended the connection, without a word.

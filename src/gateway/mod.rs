@@ -114,6 +114,8 @@ pub struct ListenerState {
     pub witness: Option<Arc<dyn Witness>>,
     /// Cancelled when no new request is to be begun.
     pub drain: CancellationToken,
+    /// Cancelled when the program ends: calls that only look on end with it, as they do when an engine stops.
+    pub stopping: CancellationToken,
     /// Holds every connection and relay, so that a drain can wait for them.
     pub tasks: TaskTracker,
 }

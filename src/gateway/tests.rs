@@ -243,6 +243,7 @@ fn state(address: Address, chain: Chain) -> ListenerState {
         control: Arc::new(Opened),
         witness: None,
         drain: CancellationToken::new(),
+        stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     }
 }

@@ -29,7 +29,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 
 pub use plan::{Plan, chain, chain_without_plugins, policy_tests};
 pub use warnings::warnings;
@@ -172,7 +171,7 @@ async fn live(
     }
     let drain_timeout = world.config.drain_timeout;
     world.close();
-    drained(&world.tasks, &mut signals, most, drain_timeout).await;
+    drained(&world, &mut signals, most, drain_timeout).await;
     world.stop.cancel();
     Ok(())
 }
@@ -305,11 +304,15 @@ async fn hand_over(world: &World, program: &Program, signals: &mut Signals) -> H
 
 /// Waits for running calls, as long as that is wanted.
 async fn drained(
-    tasks: &TaskTracker,
+    world: &World,
     signals: &mut Signals,
     most: Option<Duration>,
     after_signal: Duration,
 ) {
+    let tasks = &world.tasks;
+    if most.is_some() {
+        world.stopping.cancel();
+    }
     let over = async {
         match most {
             Some(most) => tokio::time::sleep(most).await,
@@ -320,7 +323,7 @@ async fn drained(
         () = tasks.wait() => tracing::info!("stopped"),
         () = signals.stop() => match most {
             Some(_) => tracing::warn!(open = tasks.len(), "stopped at once"),
-            None => Box::pin(drained(tasks, signals, Some(after_signal), after_signal)).await,
+            None => Box::pin(drained(world, signals, Some(after_signal), after_signal)).await,
         },
         () = over => tracing::warn!(open = tasks.len(), "stopped: `drain_timeout` is over"),
     }

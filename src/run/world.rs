@@ -58,6 +58,8 @@ pub(super) struct World {
     budgets: Arc<Budgets>,
     generation: u64,
     pub(super) drain: CancellationToken,
+    /// Work that has begun has some time yet; who only looks on has none.
+    pub(super) stopping: CancellationToken,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -92,6 +94,7 @@ impl World {
             budgets: Arc::new(Budgets::of_process(&config.limits)),
             generation: 0,
             drain: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             stop,
             tasks: TaskTracker::new(),
         };
@@ -377,6 +380,7 @@ impl Services<'_> {
             control: Arc::new(self.world.commands.clone()),
             witness: None,
             drain,
+            stopping: self.world.stopping.child_token(),
             tasks: self.world.tasks.clone(),
         }
     }

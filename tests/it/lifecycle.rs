@@ -115,7 +115,8 @@ fn sigterm_refuses_new_connections_and_lets_running_calls_finish() {
     let engine = Engine::start(chunk_borders::behaviour(dir.path().to_owned(), 2));
     let mut gate = Gate::pass(&engine);
     let mut running = gate.client();
-    running.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    running
+        .send("POST /images/create?fromImage=a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     running.head();
     std::fs::write(dir.path().join("0"), "").unwrap();
     let first = running.through(b"}\n\r\n");
@@ -130,7 +131,42 @@ fn sigterm_refuses_new_connections_and_lets_running_calls_finish() {
     assert_eq!(dechunk(&body), [chunk_borders::event(0), chunk_borders::event(1)].concat());
     let ended = gate.ended();
     assert_eq!((ended.code, ended.signal), (Some(0), None));
-    assert_eq!(ended.stdout.matches("SystemEvents").count(), 1, "its record is written");
+    assert_eq!(ended.stdout.matches("ImageCreate").count(), 1, "its record is written");
+}
+
+#[test]
+fn sigterm_ends_who_only_looks_on_before_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(chunk_borders::behaviour(dir.path().to_owned(), 3));
+    for (policies, setup) in [("none", Setup::new(&engine)), ("one", Setup::new(&engine).typed())] {
+        let gate = setup.start();
+        let watch = |line: &str| {
+            let mut client = gate.client();
+            client.send(format!("GET {line} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(client.head().status(), 200);
+            client
+        };
+        let watching =
+            ["/events", "/v1.41/containers/a/logs?stdout=1&follow=1", "/containers/a/stats"];
+        let watching: Vec<_> = watching.into_iter().map(watch).collect();
+        let mut working = watch("/containers/a/logs?stdout=1");
+        gate.signal("TERM");
+        for mut client in watching {
+            let rest = client.rest();
+            assert!(
+                !text(&rest).ends_with("0\r\n\r\n"),
+                "{policies}: it breaks off, as an engine's that stops"
+            );
+        }
+        for n in 0..3 {
+            std::fs::write(dir.path().join(n.to_string()), "").unwrap();
+        }
+        assert!(text(&working.rest()).ends_with(chunk_borders::END), "{policies}");
+        assert_eq!(gate.ended().code, Some(0));
+        for n in 0..3 {
+            std::fs::remove_file(dir.path().join(n.to_string())).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn state(
         control: Arc::new(NoControl),
         witness: Some(watching),
         drain: CancellationToken::new(),
+        stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     })
 }
