@@ -206,8 +206,12 @@ impl Hit {
         self.closes
     }
 
+    pub(super) fn host(&self) -> (Scheme, &str) {
+        (self.entry.scheme, &self.entry.host)
+    }
+
     /// It was sent.
-    pub fn close(&self, cache: &Cache, tenant: &Arc<Counts>) {
+    pub fn close(&self, cache: &Cache, tenant: &Arc<Counts>) -> u64 {
         let touches = &self.entry.touches;
         if touches.load(Ordering::Relaxed) < MOST_TOUCHES {
             touches.fetch_add(1, Ordering::Relaxed);
@@ -215,7 +219,9 @@ impl Hit {
         }
         let domain = Arc::clone(&self.entry.domain);
         let account = Account::of(domain, Arc::clone(tenant), Outcome::Hit);
-        account.close(self.body().len() as u64);
+        let sent = self.body().len() as u64;
+        account.close(sent);
+        sent
     }
 }
 
@@ -277,7 +283,8 @@ mod tests {
         {
             let who = Arc::new(crate::auth::Caller::new(crate::auth::Peer::Unknown, Vec::new()));
             let server_name = server_name.map(Arc::from);
-            Caller { scheme, server_name, is_intercepted: false, tenant: "-".into(), who }
+            let (tenant, asking) = ("-".into(), Arc::default());
+            Caller { scheme, server_name, is_intercepted: false, tenant, who, asking }
         }
     }
 

@@ -27,6 +27,7 @@ pub mod reply;
 pub mod request;
 pub mod route;
 mod serve;
+mod served;
 pub mod settings;
 pub mod stats;
 pub mod store;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
@@ -47,21 +49,23 @@ use tokio_util::task::TaskTracker;
 use asker::Field;
 use by_path::ByPath;
 use fill::{Checks, Flights, Thread};
+use front::address_of;
 use hosts::HostSet;
 use hot::Hot;
-use intercept::{Clients, InterceptSettings, Interception};
+use intercept::{Clients, InterceptSettings, InterceptedClient, Interception};
 use key::{Key, Partition, Scheme};
 use partition::{Partitions, Secret};
 use passes::Passes;
 use registry::Registry;
 use request::Request;
 use route::{Fetch, Kind, Mirror, Route};
+use served::Asking;
 use stats::Stats;
 use store::Store;
 use target::{Arrival, Named, RawRequest};
 use upstream::{Fault, Upstream};
 
-use crate::auth::{ChecksLogins, Grants};
+use crate::auth::{ChecksLogins, Grants, Peer};
 use crate::telemetry::access::Log;
 use crate::telemetry::registries::RegistryNumbers;
 
@@ -88,6 +92,8 @@ pub struct Cache {
     registry: Option<Arc<Registry>>,
     /// Of clients that take it for their origins.
     interception: Option<Interception>,
+    /// Where its requests are written down.
+    log: ArcSwapOption<Log>,
     via: HeaderValue,
     /// When an error of the disk was last written down, in ms since 1970.
     disk_told: AtomicU64,
@@ -160,17 +166,19 @@ impl Cache {
             secret: Secret::new(secret),
             thread: Thread::spawn(name, tasks)?,
             registry,
+            log: ArcSwapOption::empty(),
             via,
             disk_told: AtomicU64::new(0),
             origin_told: AtomicU64::new(0),
         })
     }
 
-    /// Where records of requests go, where there are some: those of registries.
+    /// Where records of requests go.
     pub fn log_to(&self, log: Log) {
         if let Some(registry) = &self.registry {
-            registry.log_to(log);
+            registry.log_to(log.clone());
         }
+        self.log.store(Some(Arc::new(log)));
     }
 
     /// By which tokens engines come to a registry for what namespaces have.
@@ -237,12 +245,24 @@ impl Cache {
     }
 
     /// The same, by what is known of containers where it has some for clients.
-    async fn tenant_of(&self, address: Option<IpAddr>) -> Arc<str> {
+    async fn asking(&self, peer: &Peer) -> (Arc<str>, Asking) {
+        let address = address_of(peer);
         let client = match &self.interception {
             Some(interception) => interception.client(address).await,
             None => None,
         };
-        client.and_then(|client| client.tenant).unwrap_or_else(|| self.tenant(address))
+        self.known(peer, client.as_ref())
+    }
+
+    /// Who is charged for what a client asks for, and how records call it.
+    fn known(&self, peer: &Peer, client: Option<&InterceptedClient>) -> (Arc<str>, Asking) {
+        let tenant = client.and_then(|client| client.tenant.clone());
+        let tenant = tenant.unwrap_or_else(|| self.tenant(address_of(peer)));
+        let asking = Asking::new(self, peer, &tenant);
+        match client {
+            Some(client) => (tenant, asking.of_container(&client.container)),
+            None => (tenant, asking),
+        }
     }
 
     /// Where the resources of a host are.

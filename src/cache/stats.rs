@@ -214,6 +214,10 @@ impl Account {
         self.told = Some(WhenClosed(tell));
     }
 
+    pub fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }

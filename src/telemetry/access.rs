@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::printable::{is_plain, printable};
-pub use super::record::{Labels, Record, RegistryCall, Stage, Stages, Verdict};
+pub use super::record::{CacheCall, Labels, Record, RegistryCall, Stage, Stages, Verdict};
 
 /// Records come in bursts; waiting this long makes one write of them.
 const GATHER: Duration = Duration::from_millis(10);
@@ -73,8 +73,13 @@ impl Log {
         Log { format, ..self.clone() }
     }
 
+    /// Whether anything is written down.
+    pub fn is_on(&self) -> bool {
+        self.format != Format::Off
+    }
+
     pub fn write(&self, record: &Record) {
-        if self.format == Format::Off {
+        if !self.is_on() {
             return;
         }
         let mut line = Vec::with_capacity(384);
@@ -206,6 +211,11 @@ impl<'r> Fields<'r> {
             fields.push(("repository", text(of.repository.as_deref())));
             fields.push(("reference", text(of.reference.as_deref())));
             fields.push(("digest", text(of.digest.as_deref())));
+        }
+        if let Some(of) = &record.cache {
+            fields.push(("host", text(of.host.as_deref())));
+            fields.push(("result", Field::Text(of.result)));
+            fields.push(("container", text(of.container.as_deref())));
         }
         // Only there when somebody audits: `dockgate learn` reads it.
         if let Some(findings) = record.findings.render() {

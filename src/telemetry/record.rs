@@ -157,6 +157,17 @@ pub struct RegistryCall {
     pub digest: Option<String>,
 }
 
+/// What a request to a cache was about.
+#[derive(Debug, Default)]
+pub struct CacheCall {
+    /// With its scheme, where the request was understood.
+    pub host: Option<String>,
+    /// As the statistics call it.
+    pub result: &'static str,
+    /// The id of the container that has asked, of a transparent cache.
+    pub container: Option<Arc<str>>,
+}
+
 #[derive(Debug)]
 pub struct Record {
     pub started: Instant,
@@ -179,6 +190,7 @@ pub struct Record {
     pub client: Arc<str>,
     /// Of a request to a registry.
     pub registry: Option<Box<RegistryCall>>,
+    pub cache: Option<Box<CacheCall>>,
     pub stages: Stages,
     /// The engine took the connection over: what comes now is the stream, no stage of the call.
     pub relayed: bool,
@@ -202,6 +214,7 @@ impl Record {
             findings: Findings::default(),
             client,
             registry: None,
+            cache: None,
             stages: Stages::default(),
             relayed: false,
         }

@@ -156,3 +156,53 @@ fn a_socket_goes_from_a_cache_to_a_listener() {
     assert!(why.contains("dockgate"), "no engine is there: {status} {why}");
     assert_eq!(inode(), before);
 }
+
+#[test]
+fn each_request_has_a_record_without_its_query() {
+    let (_origin, gate) = gate(&format!("{UNIX}\nforward = true"), 1);
+    let mut conn = Conn::unix(&file(&gate));
+    let with_query = GET.replace("/x", "/x?token=secret");
+    assert_eq!(conn.ask(&with_query).0, 200, "from the origin");
+    wait_until("it is a hit", || {
+        conn.ask(&with_query);
+        gate.stdout().contains("\"result\":\"hit\"")
+    });
+    assert_eq!(conn.ask(GET.replace("files.example", "other.example")).0, 421);
+    assert_eq!(Conn::unix(&file(&gate)).ask("GET /a b c\r\n\r\n").0, 400);
+    let tunnel = "CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n";
+    assert_eq!(Conn::unix(&file(&gate)).ask(tunnel).0, 403);
+    wait_until("all are written", || gate.stdout().contains("CONNECT"));
+    let records: Vec<serde_json::Value> =
+        gate.stdout().lines().map(|line| line.parse().unwrap()).collect();
+    assert!(!gate.stdout().contains("secret"));
+    let find = |key: &str, value: &str| {
+        let found = records.iter().find(|record| record[key] == value);
+        found.unwrap_or_else(|| panic!("no {key} {value}: {records:?}"))
+    };
+    let miss = find("result", "miss");
+    let said = |record: &serde_json::Value, keys: &[&str]| -> Vec<String> {
+        keys.iter().map(|key| record[*key].to_string()).collect()
+    };
+    assert_eq!(
+        said(miss, &["listener", "method", "path", "host", "status", "bytes_sent", "verdict"]),
+        [
+            "\"cache main\"",
+            "\"GET\"",
+            "\"/x\"",
+            "\"http://files.example\"",
+            "200",
+            "1",
+            "\"allow\""
+        ]
+    );
+    assert_eq!(miss["operation"], "CacheRequest");
+    assert_eq!(miss["container"], "-", "no transparent cache leads here");
+    assert_eq!(said(find("result", "hit"), &["path", "status"]), ["\"/x\"", "200"]);
+    for (status, method, path) in
+        [(421, "GET", "/x"), (400, "GET", "/a"), (403, "CONNECT", "other.example:443")]
+    {
+        let record = records.iter().find(|record| record["status"] == status).unwrap();
+        assert_eq!((&record["method"], &record["path"]), (&method.into(), &path.into()));
+        assert_eq!((&record["verdict"], &record["result"]), (&"reject".into(), &"refused".into()));
+    }
+}

@@ -21,6 +21,7 @@ use crate::cache::fill::Interim;
 use crate::cache::intercept::upgrade;
 use crate::cache::reply::Reply;
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
+use crate::cache::served::Served;
 use crate::cache::stats::Outcome;
 use crate::cache::{Cache, serve};
 use crate::wire::buffer::Buffer;
@@ -53,11 +54,16 @@ pub(super) async fn connection(
             let head = buffer.unread().get(..end).unwrap_or_default();
             let is_short = end <= LONGEST_HEAD;
             if let Some(hit) = cache.hot.find(&caller, head, cache.now()).filter(|_| is_short) {
+                let served = Served::begin(cache, &caller.asking);
+                let served = served.map(|served| served.said(head).at(hit.host()));
                 buffer.consume(end);
                 if writer.write_two(&hit.head(), hit.body()).await.is_err() {
                     break;
                 }
-                hit.close(cache, &counts);
+                let sent = hit.close(cache, &counts);
+                if let Some(served) = served {
+                    served.ended(StatusCode::OK, Outcome::Hit, sent);
+                }
                 if hit.closes() {
                     // Where all that the client has sent was read, no reset takes the answer away.
                     if !buffer.is_empty() {
@@ -175,26 +181,35 @@ async fn call(
     if let Some(list) = revocations::asked_for(cache, caller, buffer, end) {
         return revocations::answer(writer, list).await;
     }
+    let raw = buffer.unread().get(..end).unwrap_or_default();
+    let served = Served::begin(cache, &caller.asking).map(|served| served.said(raw));
     let ParsedCall { wants, mut framing, pieces, interims, form, upgrade } =
         match parse(cache, caller, buffer, end) {
             Ok(parsed) => parsed,
             Err((refusal, to_head)) => {
-                return refuse(cache, caller, writer, refusal, to_head).await;
+                return refuse(cache, caller, served, writer, refusal, to_head).await;
             }
         };
     let request = match wants {
         Understood::Request(request) => request,
         Understood::Tunnel { host, port } => {
             // Boxed: what is no tunnel has no room for one.
-            return Box::pin(tunnel(cache, caller, (&host, port), reader, writer, buffer)).await;
+            let to = (host.as_str(), port);
+            return Box::pin(tunnel(cache, caller, served, to, reader, writer, buffer)).await;
         }
     };
+    let served = served.map(|served| served.asks(&request));
     if let Some(head) = upgrade {
         let way = (&mut *reader, &mut *writer, &mut *buffer);
         let passed = Box::pin(upgrade::run(cache, caller, &request.host, &head, way)).await;
         return match passed {
-            Ok(()) => AfterReply::Close,
-            Err(refusal) => refuse(cache, caller, writer, refusal, form.to_head).await,
+            Ok(sent) => {
+                if let Some(served) = served {
+                    served.ended(StatusCode::SWITCHING_PROTOCOLS, Outcome::Passed, sent);
+                }
+                AfterReply::Close
+            }
+            Err(refusal) => refuse(cache, caller, served, writer, refusal, form.to_head).await,
         };
     }
     if form.expects && writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
@@ -204,9 +219,13 @@ async fn call(
     let mut sending = Box::pin(send_up(reader, buffer, &mut framing, pieces));
     let deciding = Box::pin(serve::answer(cache, *request));
     let upload = sending.as_mut();
-    let Some(reply) = send(writer, deciding, upload, &mut upload_done, interims, form).await else {
+    let Some(mut reply) = send(writer, deciding, upload, &mut upload_done, interims, form).await
+    else {
         return AfterReply::Close;
     };
+    if let Some(served) = served {
+        served.answered(&mut reply);
+    }
     answer(cache, writer, reply, sending.as_mut(), upload_done, form).await
 }
 
@@ -347,11 +366,15 @@ async fn send_up(
 async fn refuse(
     cache: &Arc<Cache>,
     caller: &Caller,
+    served: Option<Served>,
     writer: &mut Writer<'_>,
     refusal: Refusal,
     to_head: bool,
 ) -> AfterReply {
-    let reply = refusal.reply(cache, &caller.tenant);
+    let mut reply = refusal.reply(cache, &caller.tenant);
+    if let Some(served) = served {
+        served.answered(&mut reply);
+    }
     let _ = write_reply(writer, reply, false, to_head, AfterReply::Close).await;
     AfterReply::Close
 }
@@ -360,6 +383,7 @@ async fn refuse(
 async fn tunnel(
     cache: &Arc<Cache>,
     caller: &Caller,
+    served: Option<Served>,
     (host, port): (&str, u16),
     reader: &mut Reader<'_>,
     writer: &mut Writer<'_>,
@@ -367,13 +391,17 @@ async fn tunnel(
 ) -> AfterReply {
     if cache.settings.offline {
         let refusal = Refusal::new(StatusCode::GATEWAY_TIMEOUT, "offline: no origin is asked");
-        return refuse(cache, caller, writer, refusal, false).await;
+        return refuse(cache, caller, served, writer, refusal, false).await;
     }
+    let served = served.map(|served| served.tunnels("CacheTunnel", &format!("{host}:{port}")));
     let through = match cache.upstream.tunnel(host, port).await {
         Ok(stream) => stream,
         Err(fault) => {
             let account = cache.stats.account(host, &caller.tenant, Outcome::Failed);
-            let reply = serve::failed(&fault, account);
+            let mut reply = serve::failed(&fault, account);
+            if let Some(served) = served {
+                served.answered(&mut reply);
+            }
             let _ = write_reply(writer, reply, false, false, AfterReply::Close).await;
             return AfterReply::Close;
         }
@@ -385,6 +413,9 @@ async fn tunnel(
         sent = copy(reader, writer, buffer, through, &account).await;
     }
     account.close(sent);
+    if let Some(served) = served {
+        served.ended(StatusCode::OK, Outcome::Passed, sent);
+    }
     AfterReply::Close
 }
 

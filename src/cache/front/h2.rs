@@ -24,6 +24,7 @@ use super::write::TAKES_NOTHING;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
+use crate::cache::served::Served;
 use crate::cache::stats::Account;
 use crate::cache::target::RawRequest;
 use crate::cache::upstream::RequestBody;
@@ -87,18 +88,28 @@ async fn respond(
         true => (RequestBody::Empty, None),
         false => Upload::open(body.size_hint().exact()),
     };
+    let target = head.uri.path();
+    let served =
+        Served::begin(cache, &caller.asking).map(|served| served.of(head.method.as_str(), target));
     let understood = understand(cache, caller, &head, upload);
     if let Some(pieces) = pieces {
         tokio::spawn(send_up(body, pieces, Arc::clone(client)));
     }
-    let reply = match understood {
-        Ok(Understood::Request(request)) => serve::answer(cache, *request).await,
+    let (served, mut reply) = match understood {
+        Ok(Understood::Request(request)) => {
+            let served = served.map(|served| served.asks(&request));
+            (served, serve::answer(cache, *request).await)
+        }
         Ok(Understood::Tunnel { .. }) => {
             let why = "CONNECT is for HTTP/1.1 here";
-            Refusal::new(http::StatusCode::NOT_IMPLEMENTED, why).reply(cache, &caller.tenant)
+            let refusal = Refusal::new(http::StatusCode::NOT_IMPLEMENTED, why);
+            (served, refusal.reply(cache, &caller.tenant))
         }
-        Err(refusal) => refusal.reply(cache, &caller.tenant),
+        Err(refusal) => (served, refusal.reply(cache, &caller.tenant)),
     };
+    if let Some(served) = served {
+        served.answered(&mut reply);
+    }
     send(cache, client, reply, to_head)
 }
 

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Cache;
 use super::key::Scheme;
+use super::served::Asking;
 use crate::auth::{self, Peer};
 use crate::listener::tls::Offer;
 use crate::listener::{Incoming, Service, Serving};
@@ -53,6 +54,7 @@ pub(super) struct Caller {
     pub tenant: Arc<str>,
     /// For authenticators, where the cache has some.
     pub who: Arc<auth::Caller>,
+    pub asking: Arc<Asking>,
 }
 
 impl Service for CacheListener {
@@ -93,15 +95,12 @@ impl CacheListener {
         if let Err(error) = stream.hold_little() {
             return tracing::debug!(%error, "a connection of the cache was lost");
         }
-        let address = match peer {
-            Peer::Tcp(address) => Some(without_mapping(address.ip())),
-            _ => None,
-        };
-        let tenant = self.cache.tenant_of(address).await;
+        let (tenant, asking) = self.cache.asking(&peer).await;
         let server_name = stream.server_name().map(Arc::from);
         let scheme = if stream.is_plain() { Scheme::Http } else { Scheme::Https };
+        let asking = Arc::new(asking);
         let who = Arc::new(auth::Caller::new(peer, Vec::new()));
-        let caller = Caller { scheme, server_name, is_intercepted: false, tenant, who };
+        let caller = Caller { scheme, server_name, is_intercepted: false, tenant, who, asking };
         self.converse(stream, caller).await;
         drop(permit);
     }
@@ -117,8 +116,15 @@ impl CacheListener {
     }
 }
 
+pub(super) fn address_of(peer: &Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Tcp(address) => Some(without_mapping(address.ip())),
+        _ => None,
+    }
+}
+
 /// `::ffff:10.0.0.1` is 10.0.0.1.
-pub(super) fn without_mapping(address: IpAddr) -> IpAddr {
+fn without_mapping(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
         v4 => v4,

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::front::{CacheListener, plain_http, without_mapping};
+use super::front::{CacheListener, address_of, plain_http};
 use super::key::Scheme;
 use super::stats::Outcome;
 use super::upstream::Fault;
@@ -231,16 +231,16 @@ impl InterceptListener {
             Err(no) => return self.refuse(stream, &peer, no).await,
         };
         let client = interception.client(address).await;
-        let tenant = client.as_ref().and_then(|client| client.tenant.clone());
-        let tenant = tenant.unwrap_or_else(|| self.0.cache.tenant(address));
+        let (tenant, asking) = self.0.cache.known(&peer, client.as_ref());
         match self.decide(interception, &hello, &name, client).await {
             Decision::Terminate(client, key) => {
-                let met = terminate::Met { hello: &hello, name: &name, client, tenant };
+                let met = terminate::Met { hello: &hello, name: &name, client, tenant, asking };
                 Box::pin(self.terminate(interception, stream, peer, met, key)).await;
             }
             Decision::Splice => {
                 self.shaken("spliced");
-                let splicing = splice::run(&self.0.cache, interception, stream, &name, &tenant);
+                let cache = &self.0.cache;
+                let splicing = splice::run(cache, interception, stream, &name, &tenant, &asking);
                 Box::pin(splicing).await;
             }
         }
@@ -382,13 +382,6 @@ async fn peek(stream: &Stream) -> Result<Box<Hello>, NoGreeting> {
             Heard::Part if now <= seen => return Err(NoGreeting::Left),
             Heard::Part => seen = now,
         }
-    }
-}
-
-fn address_of(peer: &Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Tcp(address) => Some(without_mapping(address.ip())),
-        _ => None,
     }
 }
 

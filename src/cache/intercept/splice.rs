@@ -6,10 +6,13 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::Interception;
 use crate::cache::Cache;
 use crate::cache::front::tunnel;
 use crate::cache::key::Scheme;
+use crate::cache::served::{Asking, Served};
 use crate::cache::stats::Outcome;
 use crate::cache::upstream::Fault;
 use crate::wire::buffer::Buffer;
@@ -21,7 +24,10 @@ pub(super) async fn run(
     mut stream: Stream,
     host: &str,
     tenant: &str,
+    asking: &Asking,
 ) {
+    let served = Served::begin(cache, asking);
+    let served = served.map(|served| served.tunnels("CacheSplice", &format!("{host}:443")));
     let source = cache.source(Scheme::Https, host);
     let way = match (cache.settings.offline, source.scheme) {
         (true, _) => Err(None),
@@ -36,6 +42,9 @@ pub(super) async fn run(
         Ok(through) => through,
         Err(fault) => {
             cache.stats.account(host, tenant, Outcome::Failed).close(0);
+            if let Some(served) = served {
+                served.ended(StatusCode::BAD_GATEWAY, Outcome::Failed, 0);
+            }
             if let Some(fault) = fault {
                 cache.origin_failed(host, &fault);
             }
@@ -50,4 +59,7 @@ pub(super) async fn run(
     let mut buffer = Buffer::new();
     let sent = tunnel::copy(&mut reader, &mut writer, &mut buffer, through, &account).await;
     account.close(sent);
+    if let Some(served) = served {
+        served.ended(StatusCode::OK, Outcome::Passed, sent);
+    }
 }

@@ -20,6 +20,7 @@ use super::{InterceptListener, InterceptedClient, Interception, say_and_close};
 use crate::auth::Peer;
 use crate::cache::front::{self, Caller};
 use crate::cache::key::Scheme;
+use crate::cache::served::Asking;
 use crate::listener::Service as _;
 use crate::wire::io::{HandshakeError, Stream};
 
@@ -32,6 +33,7 @@ pub(super) struct Met<'m> {
     pub name: &'m str,
     pub client: InterceptedClient,
     pub tenant: Arc<str>,
+    pub asking: Asking,
 }
 
 /// How a client has shown that it does not want to speak with us.
@@ -99,6 +101,7 @@ impl InterceptListener {
             is_intercepted: true,
             tenant: met.tenant,
             who,
+            asking: Arc::new(met.asking),
         };
         self.0.converse(stream, caller).await;
     }

@@ -22,14 +22,15 @@ pub(in crate::cache) fn is_wanted(head: &RequestHead) -> bool {
     head.headers.lists("connection", "upgrade") && head.headers.tokens("upgrade").any(wants)
 }
 
-/// The connection is the origin's from here on, to its end; an error where it cannot be asked.
+/// The connection is the origin's from here on, to its end; an error where it cannot be asked. How many bytes of the origin the
+/// client was sent.
 pub(in crate::cache) async fn run(
     cache: &Arc<Cache>,
     caller: &Caller,
     host: &str,
     head: &[u8],
     (reader, writer, buffer): (&mut Reader<'_>, &mut Writer<'_>, &mut Buffer),
-) -> Result<(), request::Refusal> {
+) -> Result<u64, request::Refusal> {
     let failed = |fault: &Fault| request::Refusal::new(fault.status(), &fault.to_string());
     if cache.settings.offline {
         let why = "offline: no origin is asked";
@@ -47,5 +48,5 @@ pub(in crate::cache) async fn run(
         sent = tunnel::copy(reader, writer, buffer, through, &account).await;
     }
     account.close(sent);
-    Ok(())
+    Ok(sent)
 }
