@@ -73,16 +73,6 @@ run() {
     return "$rc"
 }
 
-# ---- the gateway ----
-
-dockgate=${DOCKGATE:-$root/target/release/dockgate}
-if [ -z "${DOCKGATE:-}" ]; then
-    need_cargo
-    say "cargo build --release"
-    cd "$root" && run cargo build --release
-fi
-[ -x "$dockgate" ] || fail "no gateway at $dockgate"
-
 # ---- an engine, and what is needed to talk to it ----
 
 answers() { # URL
@@ -104,11 +94,6 @@ answers() { # URL
     fi
 }
 
-need_docker_cli() {
-    command -v docker > /dev/null && return
-    install_packages "$(if apt-cache show docker-cli > /dev/null 2>&1; then echo docker-cli; else echo docker.io; fi)"
-}
-
 # everything from here on as root, when something has to be installed or an engine started
 as_root_from_here() {
     [ "$(id -u)" != 0 ] || return 0
@@ -118,7 +103,11 @@ as_root_from_here() {
     exec sudo env PATH="$PATH" ENGINE="${ENGINE:-}" DOCKER_HOST="${DOCKER_HOST:-}" DOCKGATE="$dockgate" "$root/scripts/run.sh"
 }
 
-need_docker_cli
+# What is missing is asked for before anything is compiled.
+[ -n "${DOCKGATE:-}" ] || need_cargo
+need=()
+command -v docker > /dev/null ||
+    need+=("$(if apt-cache show docker-cli > /dev/null 2>&1; then echo docker-cli; else echo docker.io; fi)")
 unset DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_CONTEXT
 if [ -n "${ENGINE:-}" ]; then
     answers "$ENGINE" || fail "no engine answers at ENGINE=$ENGINE (unix:///path or tcp://host:port)"
@@ -133,15 +122,28 @@ fi
 if [ -n "$engine" ]; then
     say "engine: $engine"
 else
-    as_root_from_here "starting a private engine"
-    need=()
     command -v dockerd > /dev/null || need+=(docker.io)
     command -v iptables > /dev/null || need+=(iptables)
     command -v ip > /dev/null || need+=(iproute2)
     command -v curl > /dev/null || need+=(curl)
     command -v busybox > /dev/null || need+=(busybox-static)
-    [ ${#need[@]} = 0 ] || install_packages "${need[@]}"
 fi
+[ ${#need[@]} = 0 ] || say "to be installed: ${need[*]}"
+if [ ${#need[@]} -gt 0 ] || [ -z "$engine" ]; then
+    [ "$(id -u)" = 0 ] || say "that needs root: asking sudo"
+    as_root true
+fi
+
+# ---- the gateway: a build without optimisation is ready in a third of the time, and is enough for a demonstration ----
+
+dockgate=${DOCKGATE:-$root/target/debug/dockgate}
+if [ -z "${DOCKGATE:-}" ]; then
+    say "cargo build (not optimised: for use, \`cargo build --release\`)"
+    cd "$root" && run cargo build
+fi
+[ -x "$dockgate" ] || fail "no gateway at $dockgate"
+[ -n "$engine" ] || as_root_from_here "starting a private engine"
+[ ${#need[@]} = 0 ] || install_packages "${need[@]}"
 
 base=${XDG_RUNTIME_DIR:-}
 [ -n "$base" ] && [ -d "$base" ] && [ -w "$base" ] && [ ${#base} -le 40 ] || base=/tmp
@@ -163,7 +165,7 @@ fi
 # ---- dockgate in front of it ----
 
 url=unix://$state/docker.sock
-setsid "$dockgate" serve --engine "$engine" --listen "$url" --policy conservative \
+setsid "$dockgate" serve --engine "$engine" --listen "$url" --policy conservative --access-log text \
     > "$state/access.log" 2> "$state/dockgate.log" < /dev/null &
 gateway=$!
 for ((i = 0; i < 100; i++)); do

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make test` and `make test-all`: installs what is missing, then runs every check, the fast ones first.
+# `make test` and `make test-all`: asks for what the checks need, installs it, runs all of them to the end, the fast ones
+# first, and says in one list what became of each.
 #
 #   test.sh quick|all
 set -euo pipefail
@@ -9,23 +10,37 @@ cd "$root"
 need_cargo
 
 started=$SECONDS
-step() {
-    local t0=$SECONDS
+summary=()
+failed=0
+step() { # a check: the others go on without it
+    local t0=$SECONDS result=ok
     echo "==> $*"
-    "$@" || { echo "==> FAILED after $((SECONDS - t0)) s: $*"; exit 1; }
-    echo "==> $((SECONDS - t0)) s"
+    "$@" || { result=FAILED failed=1; }
+    summary+=("$(printf '%-6s %5d s  %s' "$result" $((SECONDS - t0)) "$*")")
+    echo "==> $result after $((SECONDS - t0)) s"
+}
+end() {
+    printf '\n==> summary\n'
+    printf '%s\n' "${summary[@]}"
+    [ "$failed" = 0 ] || fail "not all checks passed ($((SECONDS - started)) s)"
+    echo "==> all checks passed in $((SECONDS - started)) s"
+    exit
 }
 
 # ---- what the checks need ----
 
-command -v cc > /dev/null || install_packages gcc libc6-dev
-command -v go > /dev/null || install_packages golang-go # decodes bodies as dockerd does, in tests/differential
-for c in fmt clippy; do
-    cargo "$c" --version > /dev/null 2>&1 || step rustup component add rustfmt clippy
-done
-cargo deny --version > /dev/null 2>&1 || step cargo install --locked cargo-deny
-# it installs Debian packages, clients and engines; packages must not start a second dockerd
+need=()
+command -v cc > /dev/null || need+=(gcc libc6-dev)
+command -v go > /dev/null || need+=(golang-go) # decodes bodies as dockerd does, in tests/differential
+say "to be installed where they are missing: ${need[*]:-} and the packages of tests/e2e/setup.sh (docker.io, clients, engines beside it)"
+# It installs Debian packages, clients and engines, and starts engines of its own. Asked before anything takes long.
+[ "$(id -u)" = 0 ] || say "root is needed for that and for engines in network namespaces: asking sudo"
 as_root true
+install_packages "${need[@]}"
+for c in fmt clippy; do
+    cargo "$c" --version > /dev/null 2>&1 || rustup component add rustfmt clippy
+done
+# packages must not start a second dockerd
 without_services as_root env PATH="$PATH" tests/e2e/setup.sh "$tier"
 as_root env PATH="$PATH" tests/cache/setup.sh "$tier"
 
@@ -34,17 +49,17 @@ as_root env PATH="$PATH" tests/cache/setup.sh "$tier"
 step cargo fmt --check
 [ ! -e benches/Cargo.toml ] || step cargo fmt --check --manifest-path benches/Cargo.toml
 step cargo clippy --all-targets -- -D warnings
-step cargo deny check licenses bans sources
 if cargo nextest --version > /dev/null 2>&1; then
-    step cargo nextest run
+    step cargo nextest run --no-fail-fast
 else
-    echo "cargo-nextest is not installed: the same tests with cargo test"
-    step cargo test --lib --bins --tests
+    say "cargo-nextest is not installed: the same tests with cargo test"
+    step cargo test --no-fail-fast --lib --bins --tests
 fi
 [ "$tier" != all ] || step scripts/test-s3.sh
 [ "$tier" != all ] || step env DOCKGATE_DIFFERENTIAL=1000000 cargo test --test it differential
 step cargo test --doc # what must not compile, does not
 step cargo build --release
+[ -x target/release/dockgate ] || end # nothing that follows could run
 end_to_end() { as_root env PATH="$PATH" tests/e2e/run.sh "$@"; }
 step end_to_end "$tier" # `all` contains the quick ones
 caching_proxy() { as_root env PATH="$PATH" tests/cache/run.sh "$@"; }
@@ -75,4 +90,15 @@ if [ "$tier" = all ]; then
         done
     fi
 fi
-echo "==> all checks passed in $((SECONDS - started)) s"
+
+# ---- licences: the tool takes long to compile, so it is made for CI and the slow tier only ----
+
+if ! cargo deny --version > /dev/null 2>&1 && { [ -n "${CI:-}" ] || [ "$tier" = all ]; }; then
+    cargo install --locked --debug cargo-deny || failed=1
+fi
+if cargo deny --version > /dev/null 2>&1; then
+    step cargo deny check licenses bans sources
+else
+    summary+=("skipped          cargo deny: not installed (\`cargo install --locked cargo-deny\`); CI runs it")
+fi
+end

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config;
 use crate::run::ConfigSource;
-use crate::telemetry::diagnostics;
+use crate::telemetry::{access, diagnostics};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// A built-in policy, `conservative` by default; `none` passes everything through.
     #[arg(long, value_name = "NAME")]
     policy: Vec<String>,
+    /// The access log on stdout; `auto` is text on a terminal and JSON elsewhere.
+    #[arg(long, value_name = "FORMAT", conflicts_with = "config")]
+    access_log: Option<access::Format>,
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
@@ -29,9 +32,16 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(loaded) => loaded,
         Err(invalid) => return super::failure(&invalid),
     };
-    diagnostics::init(config.log.format);
+    let format = config.log.format;
+    if let Err(why) = diagnostics::init(format) {
+        return super::failure(&why);
+    }
     match crate::run::run(&source, config) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if format == diagnostics::Format::Json => {
+            tracing::error!("{error:#}");
+            ExitCode::from(1)
+        }
         Err(error) => super::failure(&format!("{error:#}")),
     }
 }
@@ -40,7 +50,8 @@ fn source(args: Args) -> Result<ConfigSource, config::Invalid> {
     Ok(match args.config {
         Some(path) => ConfigSource::File(path),
         None => {
-            let config = config::without_file(&args.listen, args.engine, &args.policy)?;
+            let mut config = config::without_file(&args.listen, args.engine, &args.policy)?;
+            config.log.access = args.access_log.unwrap_or_default();
             ConfigSource::Arguments(Box::new(config))
         }
     })

@@ -38,6 +38,7 @@ use crate::config::{self, Config, Invalid};
 use crate::job::{self, Jobs};
 use crate::policy::JobDeed;
 use crate::telemetry::access::Log;
+use crate::telemetry::diagnostics::announce;
 use admin::AdminServer;
 use commands::{Command, CommandRequest, Commands};
 use handover::{Predecessor, Program};
@@ -93,7 +94,8 @@ pub fn run(source: &ConfigSource, config: Config) -> anyhow::Result<()> {
     let control = (commands, jobs);
     let (world, applied) = World::new(config, plan, log, backoff, control, &mut inherited)?;
     warn(&world.config);
-    applied.opened.iter().for_each(|line| announce(line));
+    let format = world.config.log.format;
+    applied.opened.iter().for_each(|line| announce(format, line));
     applied.closed.iter().for_each(|line| tracing::warn!("{line}"));
     main.block_on(live(world, requests, signals, source, &program, inherited.predecessor))?;
     // What reads a whole cache for an operator who has left is not waited for.
@@ -243,7 +245,7 @@ fn try_reload(
     world.backoff.prune();
     let Applied { opened, closed } = applied.map_err(|error| format!("{error:#}"))?;
     warn(&world.config);
-    opened.iter().for_each(|line| announce(line));
+    opened.iter().for_each(|line| announce(world.config.log.format, line));
     let names: Vec<&str> =
         world.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
     let parts = [("listeners", names), ("caches", world.caches.names())];
@@ -327,13 +329,6 @@ async fn drained(
         },
         () = over => tracing::warn!(open = tasks.len(), "stopped: `drain_timeout` is over"),
     }
-}
-
-/// One line a listener, for people and for scripts that wait for it.
-fn announce(line: &str) {
-    use std::io::Write as _;
-    // Whoever has closed stderr does not want it, and is served all the same.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A hijacked stream holds two descriptors; the soft limit of a shell is for far fewer.

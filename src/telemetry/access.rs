@@ -1,16 +1,15 @@
-//! The access log: one record a call on stdout, in JSON or LTSV, with the field names of the
-//! contract.
+//! The access log: one record a call on stdout, in JSON or LTSV, or as text where people look on.
 //!
 //! `gateway` fills a `Record` while a call passes and gives it to the `Log` when the call ends. A
 //! thread of its own writes, a few milliseconds later and many records at once. What must stay true:
 //! writing never waits in a call; what cannot be written is counted and said on stderr.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::printable::{is_plain, printable};
+use super::fields::{Fields, put_text};
 pub use super::record::{CacheCall, Labels, Record, RegistryCall, Stage, Stages, Verdict};
 
 /// Records come in bursts; waiting this long makes one write of them.
@@ -20,13 +19,26 @@ const MOST_WAITING: usize = 8 << 20;
 /// Records that were never written. Of the process, as stdout is.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
+    /// Text on a terminal, JSON elsewhere.
     #[default]
+    Auto,
+    Text,
     Json,
     Ltsv,
     Off,
+}
+
+impl Format {
+    fn resolved(self) -> Format {
+        match self {
+            Format::Auto if std::io::stdout().is_terminal() => Format::Text,
+            Format::Auto => Format::Json,
+            other => other,
+        }
+    }
 }
 
 /// How many records were lost since the start.
@@ -60,7 +72,7 @@ impl Log {
     pub fn start(format: Format) -> std::io::Result<(Log, Writer)> {
         let shared = Arc::new(Shared { waiting: Mutex::default(), news: Condvar::new() });
         let hostname = rustix::system::uname().nodename().to_string_lossy().into();
-        let log = Log { format, hostname, shared: Arc::clone(&shared) };
+        let log = Log { format: format.resolved(), hostname, shared: Arc::clone(&shared) };
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || write_all(&shared)
@@ -70,7 +82,7 @@ impl Log {
 
     /// The same log in another format.
     pub fn with_format(&self, format: Format) -> Log {
-        Log { format, ..self.clone() }
+        Log { format: format.resolved(), ..self.clone() }
     }
 
     /// Whether anything is written down.
@@ -83,10 +95,12 @@ impl Log {
             return;
         }
         let mut line = Vec::with_capacity(384);
-        let fields = Fields::of(record, &self.hostname);
         match self.format {
-            Format::Ltsv => fields.put_ltsv(&mut line),
-            Format::Json | Format::Off => fields.put_json(&mut line),
+            Format::Text => put_text(record, &mut line),
+            Format::Ltsv => Fields::of(record, &self.hostname).put_ltsv(&mut line),
+            Format::Json | Format::Auto | Format::Off => {
+                Fields::of(record, &self.hostname).put_json(&mut line);
+            }
         }
         let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.bytes.len() + line.len() > MOST_WAITING {
@@ -157,237 +171,5 @@ fn write_all(shared: &Shared) {
         if closed {
             return;
         }
-    }
-}
-
-struct Fields<'r>(Vec<(&'static str, Field<'r>)>);
-
-enum Field<'r> {
-    Text(&'r str),
-    Own(String),
-    Number(u64),
-    /// Milliseconds with three decimals.
-    Duration(Duration),
-    /// JSON as it is.
-    Json(String),
-    /// JSON as it is, and what LTSV has instead.
-    Rendered {
-        json: &'r str,
-        plain: &'r str,
-    },
-}
-
-impl<'r> Fields<'r> {
-    fn of(record: &'r Record, hostname: &'r str) -> Fields<'r> {
-        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let text = |value: Option<&'r str>| Field::Text(value.unwrap_or("-"));
-        let who = record.identity.as_deref();
-        let (groups, groups_plain, claims) = match who {
-            Some(who) => (&*who.groups_json, &*who.groups_plain, &*who.claims_json),
-            None => ("[]", "-", "{}"),
-        };
-        let mut fields = vec![
-            ("time", Field::Own(now)),
-            ("listener", Field::Text(&record.listener)),
-            ("user", text(who.and_then(|who| who.user.as_deref()))),
-            ("namespace", text(record.namespace.as_deref())),
-            ("method", Field::Text(&record.method)),
-            ("path", Field::Text(&record.path)),
-            ("status", Field::Number(record.status.into())),
-            ("bytes_in", Field::Number(record.bytes_in)),
-            ("bytes_sent", Field::Number(record.bytes_sent)),
-            ("duration_ms", Field::Duration(record.started.elapsed())),
-            ("operation", Field::Text(record.operation)),
-            ("verdict", Field::Text(record.verdict.as_str())),
-            ("rule", text(record.rule.as_deref())),
-            ("client", Field::Text(&record.client)),
-            ("hostname", Field::Text(hostname)),
-            ("auth", text(who.and_then(|who| who.auth.as_deref()))),
-            ("groups", Field::Rendered { json: groups, plain: groups_plain }),
-            ("claims", Field::Rendered { json: claims, plain: claims }),
-        ];
-        if let Some(of) = &record.registry {
-            fields.push(("upstream", text(of.upstream.as_deref())));
-            fields.push(("repository", text(of.repository.as_deref())));
-            fields.push(("reference", text(of.reference.as_deref())));
-            fields.push(("digest", text(of.digest.as_deref())));
-        }
-        if let Some(of) = &record.cache {
-            fields.push(("host", text(of.host.as_deref())));
-            fields.push(("result", Field::Text(of.result)));
-            fields.push(("container", text(of.container.as_deref())));
-        }
-        // Only there when somebody audits: `dockgate learn` reads it.
-        if let Some(findings) = record.findings.render() {
-            fields.push(("findings", Field::Json(findings)));
-        }
-        Fields(fields)
-    }
-
-    fn put_json(&self, out: &mut Vec<u8>) {
-        for (index, (name, field)) in self.0.iter().enumerate() {
-            out.extend_from_slice(if index == 0 { b"{\"" } else { b",\"" });
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-            match field {
-                Field::Text(text) => put_json_text(out, text),
-                Field::Own(text) => put_json_text(out, text),
-                Field::Number(number) => put_number(out, *number),
-                Field::Duration(duration) => put_duration(out, *duration),
-                Field::Json(json) => out.extend_from_slice(printable(json).as_bytes()),
-                Field::Rendered { json, .. } => out.extend_from_slice(printable(json).as_bytes()),
-            }
-        }
-        out.extend_from_slice(b"}\n");
-    }
-
-    fn put_ltsv(&self, out: &mut Vec<u8>) {
-        for (index, (name, field)) in self.0.iter().enumerate() {
-            if index > 0 {
-                out.push(b'\t');
-            }
-            out.extend_from_slice(name.as_bytes());
-            out.push(b':');
-            match field {
-                Field::Text(text) => put_ltsv_text(out, text),
-                Field::Own(text) => put_ltsv_text(out, text),
-                Field::Number(number) => put_number(out, *number),
-                Field::Duration(duration) => put_duration(out, *duration),
-                Field::Json(json) => put_ltsv_text(out, json),
-                Field::Rendered { plain, .. } => put_ltsv_text(out, plain),
-            }
-        }
-        out.push(b'\n');
-    }
-}
-
-fn put_json_text(out: &mut Vec<u8>, text: &str) {
-    if is_plain(text) && text.bytes().all(|b| b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        // A string cannot fail to be JSON.
-        let json = serde_json::to_string(text).unwrap_or_default();
-        out.extend_from_slice(printable(&json).as_bytes());
-    }
-}
-
-/// LTSV has no way to write a tab or a line end: they become blanks.
-fn put_ltsv_text(out: &mut Vec<u8>, text: &str) {
-    let blank = |c: char| if c.is_ascii_control() { ' ' } else { c };
-    match is_plain(text) {
-        true => out.extend_from_slice(text.as_bytes()),
-        false => {
-            let text: String = text.chars().map(blank).collect();
-            out.extend_from_slice(printable(&text).as_bytes());
-        }
-    }
-}
-
-fn put_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn put_duration(out: &mut Vec<u8>, duration: Duration) {
-    let micros = duration.as_micros();
-    put_number(out, u64::try_from(micros / 1000).unwrap_or(u64::MAX));
-    let _ = write!(out, ".{:03}", micros % 1000);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NAMES: &str = "time listener user namespace method path status bytes_in bytes_sent \
-                         duration_ms operation verdict rule client hostname auth groups claims";
-
-    fn line(format: Format, identity: Option<Labels>) -> String {
-        let mut record = Record::new("runner".into(), "uid=1000 pid=7".into());
-        record.method = "GET".to_owned();
-        record.path = "/v1.41/\t\"x\"\n".to_owned();
-        record.identity = identity.map(Arc::new);
-        let mut out = Vec::new();
-        let fields = Fields::of(&record, "host");
-        match format {
-            Format::Ltsv => fields.put_ltsv(&mut out),
-            Format::Json | Format::Off => fields.put_json(&mut out),
-        }
-        String::from_utf8(out).unwrap()
-    }
-
-    fn somebody() -> Labels {
-        let claims = serde_json::json!({ "tenant": "a\tb" });
-        let groups = ["ops".to_owned(), "d\tev".to_owned()];
-        Labels::new(Some("sam"), Some("sso"), &groups, claims.as_object().unwrap())
-    }
-
-    #[test]
-    fn a_record_is_one_line_with_the_names_of_the_contract() {
-        let parsed: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&line(Format::Json, None)).unwrap();
-        assert_eq!(parsed.keys().cloned().collect::<Vec<_>>().join(" "), NAMES);
-        assert_eq!(parsed["path"], "/v1.41/\t\"x\"\n");
-        assert!(parsed["duration_ms"].is_f64());
-        assert_eq!((&parsed["user"], &parsed["auth"]), (&"-".into(), &"-".into()));
-        assert_eq!(parsed["groups"], serde_json::json!([]));
-        assert_eq!(parsed["claims"], serde_json::json!({}));
-    }
-
-    #[test]
-    fn nothing_that_a_client_chose_reaches_a_terminal_as_it_is() {
-        const HOSTILE: &str = "a\u{9b}2J\u{202e}b\u{7f}\u{1b}\u{200f}";
-        let mut record = Record::new(HOSTILE.into(), HOSTILE.into());
-        (record.method, record.path) = (HOSTILE.to_owned(), HOSTILE.to_owned());
-        record.rule = Some(HOSTILE.to_owned());
-        record.findings.add("r", || serde_json::json!({ "found": HOSTILE }).to_string());
-        let claims = serde_json::json!({ HOSTILE: HOSTILE });
-        let (groups, claims) = ([HOSTILE.to_owned()], claims.as_object().unwrap());
-        let labels = Labels::new(Some(HOSTILE), Some(HOSTILE), &groups, claims);
-        record.identity = Some(Arc::new(labels));
-        let fields = Fields::of(&record, HOSTILE);
-        let (mut json, mut ltsv) = (Vec::new(), Vec::new());
-        fields.put_json(&mut json);
-        fields.put_ltsv(&mut ltsv);
-        for line in [&json, &ltsv] {
-            let line = std::str::from_utf8(line).unwrap();
-            assert!(
-                line.trim_end_matches('\n')
-                    .replace('\t', "")
-                    .bytes()
-                    .all(|b| matches!(b, b' '..=b'~')),
-                "{line}"
-            );
-        }
-        let parsed: serde_json::Value = std::str::from_utf8(&json).unwrap().parse().unwrap();
-        for field in ["listener", "user", "method", "path", "rule", "client", "hostname", "auth"] {
-            assert_eq!(parsed[field], HOSTILE, "{field}: the same to who reads it as JSON");
-        }
-        assert_eq!(parsed["claims"][HOSTILE], HOSTILE);
-        assert_eq!(
-            (&parsed["groups"][0], &parsed["findings"][0]["found"]),
-            (&HOSTILE.into(), &HOSTILE.into())
-        );
-    }
-
-    #[test]
-    fn the_identity_is_in_the_record() {
-        let parsed: serde_json::Value = line(Format::Json, Some(somebody())).parse().unwrap();
-        assert_eq!((&parsed["user"], &parsed["auth"]), (&"sam".into(), &"sso".into()));
-        assert_eq!(parsed["groups"], serde_json::json!(["ops", "d\tev"]));
-        assert_eq!(parsed["claims"], serde_json::json!({ "tenant": "a\tb" }));
-    }
-
-    #[test]
-    fn ltsv_stays_one_line_with_one_tab_between_two_fields() {
-        let names = NAMES.split(' ').count();
-        for identity in [None, Some(somebody())] {
-            let ltsv = line(Format::Ltsv, identity);
-            assert_eq!(ltsv.matches('\n').count(), 1);
-            assert_eq!(ltsv.matches('\t').count(), names - 1);
-        }
-        let ltsv = line(Format::Ltsv, Some(somebody()));
-        assert!(ltsv.contains("\tgroups:ops,d ev\tclaims:{\"tenant\":\"a\\tb\"}\n"), "{ltsv}");
-        assert!(line(Format::Ltsv, None).ends_with("\tauth:-\tgroups:-\tclaims:{}\n"));
     }
 }

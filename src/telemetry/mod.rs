@@ -7,6 +7,7 @@
 pub mod access;
 pub mod caches;
 pub mod diagnostics;
+mod fields;
 pub mod jobs;
 pub mod metrics;
 mod page;

@@ -1,7 +1,8 @@
 //! Logs: the access record's names, what is counted, and that no secret is ever in them.
 
 use crate::support::engine::{hijack_101, plain};
-use crate::support::{Engine, Gate, Setup};
+use crate::support::gate::dockgate;
+use crate::support::{Engine, Gate, Setup, wait_until};
 
 const NAMES: [&str; 18] = [
     "time",
@@ -188,4 +189,67 @@ fn a_stdout_that_nobody_reads_stops_no_call() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn text_is_for_people_and_json_is_every_line() {
+    let engine = Engine::start(plain::behaviour());
+    let url = format!("unix://{}", engine.path().display());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dockgate.toml");
+    let config = |log: &str| {
+        let socket = dir.path().join("gate.sock");
+        let text = format!(
+            "[engine]\nurl = \"{}\"\n[log]\n{log}\n[[listener]]\nname = \"it\"\nurl = \"unix://{}\"\npolicies = []\n",
+            url,
+            socket.display(),
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = dockgate(&["serve", "-c", file.to_str().unwrap()]);
+        command.env("DOCKGATE_LOG", "debug");
+        (command, socket)
+    };
+    let (mut command, socket) = config("format = \"json\"\naccess = \"text\"");
+    let gate = Gate::spawn(&mut command, tempfile::tempdir().unwrap(), socket, 1);
+    assert_eq!(gate.client().ask("GET /v1.41/info HTTP/1.1\r\nHost: a\r\n\r\n").0, 200);
+    wait_until("its record", || gate.stdout().contains('\n'));
+    let words: Vec<String> = gate.stdout().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words[1..6], ["it", "-", "GET", "/v1.41/info", "200"], "{words:?}");
+    let ended = gate.stop();
+    let mut said = Vec::new();
+    for line in ended.stderr.lines() {
+        let line: serde_json::Value = line.parse().unwrap_or_else(|_| panic!("no JSON: {line}"));
+        said.push(line["message"].as_str().unwrap().to_owned());
+    }
+    for stage in
+        ["accepted", "authenticated", "parsed", "decided", "sent", "answered", "listening on"]
+    {
+        assert!(said.iter().any(|line| line.starts_with(stage)), "{stage}: {said:?}");
+    }
+    // It fails later than the file is read: its folder is a file.
+    std::fs::write(dir.path().join("gate.sock"), "").unwrap();
+    let (mut command, _) = config("format = \"json\"");
+    let failed = command.output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let line: serde_json::Value =
+        crate::support::text(&failed.stderr).lines().last().unwrap().parse().unwrap();
+    assert!(line["message"].as_str().unwrap().contains("cannot be opened"), "{line}");
+}
+
+#[test]
+fn a_level_that_there_is_not_is_an_error() {
+    let mut command = dockgate(&[
+        "serve",
+        "--engine",
+        "unix:///nowhere/engine.sock",
+        "--listen",
+        "unix:///nowhere/x.sock",
+    ]);
+    let output = command.env("DOCKGATE_LOG", "verbose").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = crate::support::text(&output.stderr);
+    assert!(
+        said.contains("`DOCKGATE_LOG` is `verbose`. hint: error, warn, info, debug, trace"),
+        "{said}"
+    );
 }
