@@ -25,6 +25,8 @@ pub use generation::Generation;
 /// Of those that containers may still trust. With a new one at each half life there are three; a clock that is
 /// set back and forth makes more.
 const MOST_GENERATIONS: usize = 16;
+/// At the end of a long generation no certificate of it is shown any more: whoever reads it late would find it over.
+const LAST_MOMENT: Duration = Duration::from_secs(60);
 
 /// What one intercepting cache makes certificates with. A reload that changes it begins a new generation
 /// (`Authority::changed`).
@@ -109,6 +111,12 @@ impl Authority {
         let known = self.known();
         let mut all = known.newest.iter().chain(&known.older);
         all.find(|generation| generation.id() == id && now < generation.ends()).cloned()
+    }
+
+    /// The same, unless it is about to end: what is shown now is to hold for a while.
+    pub fn lasting(&self, id: &str, now: SystemTime) -> Option<Arc<Generation>> {
+        let soon = now.checked_add((self.settings.lifetime / 60).min(LAST_MOMENT))?;
+        self.generation(id, soon)
     }
 
     /// The revocation list (DER) that certificates say is at this path of a URL.

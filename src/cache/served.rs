@@ -43,25 +43,25 @@ impl Asking {
 }
 
 /// A request that is not answered yet.
-pub(super) struct Served {
+pub(super) struct ServedRequest {
     log: Arc<Log>,
     record: Record,
     of: CacheCall,
 }
 
-impl Served {
+impl ServedRequest {
     /// None where nobody writes it down.
-    pub(super) fn begin(cache: &Cache, asking: &Asking) -> Option<Served> {
+    pub(super) fn begin(cache: &Cache, asking: &Asking) -> Option<ServedRequest> {
         let log = cache.log.load_full().filter(|log| log.is_on())?;
         let mut record = Record::new(Arc::clone(&asking.listener), Arc::clone(&asking.client));
         record.identity.clone_from(&asking.user);
         record.operation = "CacheRequest";
         let of = CacheCall { container: asking.container.clone(), ..CacheCall::default() };
-        Some(Served { log, record, of })
+        Some(ServedRequest { log, record, of })
     }
 
     /// What a head of HTTP/1 begins with, whether it is understood or not.
-    pub(super) fn said(self, head: &[u8]) -> Served {
+    pub(super) fn said(self, head: &[u8]) -> ServedRequest {
         let line = head.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
         let mut word = || {
@@ -72,24 +72,24 @@ impl Served {
         self.of(&method, target.split('?').next().unwrap_or_default())
     }
 
-    pub(super) fn of(mut self, method: &str, path: &str) -> Served {
+    pub(super) fn of(mut self, method: &str, path: &str) -> ServedRequest {
         method.clone_into(&mut self.record.method);
         path.clone_into(&mut self.record.path);
         self
     }
 
-    pub(super) fn at(mut self, (scheme, host): (Scheme, &str)) -> Served {
+    pub(super) fn at(mut self, (scheme, host): (Scheme, &str)) -> ServedRequest {
         self.of.host = Some(format!("{}://{host}", scheme.as_str()));
         self
     }
 
-    pub(super) fn asks(self, request: &Request) -> Served {
+    pub(super) fn asks(self, request: &Request) -> ServedRequest {
         let Request { method, scheme, host, path, .. } = request;
         self.of(method.as_str(), path).at((*scheme, host))
     }
 
     /// A way to a host whose bytes nobody here reads.
-    pub(super) fn tunnels(mut self, operation: &'static str, host: &str) -> Served {
+    pub(super) fn tunnels(mut self, operation: &'static str, host: &str) -> ServedRequest {
         self.record.operation = operation;
         "-".clone_into(&mut self.record.path);
         self.of.host = Some(host.to_owned());

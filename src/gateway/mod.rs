@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, debug, debug_span};
+use tracing::{Instrument as _, debug_span};
 
 use crate::api::endpoint::KNOWN;
 use crate::api::{Call, Typed};
@@ -129,8 +129,6 @@ impl ListenerState {
 /// A call has ended: it is counted and written down.
 fn finish(tally: &Tally, log: &Log, record: &mut Record) {
     record.mark(Stage::Answer);
-    let Record { listener, operation, status, rule, .. } = &*record;
-    debug!(%listener, operation, status, rule, verdict = record.verdict.as_str(), "answered");
     tally.call(record);
     log.write(record);
 }
@@ -411,26 +409,21 @@ async fn call(
             .await?;
         let trail = request::trail(&accepted, record)?;
         record.mark(Stage::Accept);
-        debug!(listener = %state.listener, client = %record.client, method = record.method, path = record.path, "accepted");
         let identity = authenticate(state, client, &mut accepted, &mut leases, record)
             .instrument(debug_span!("authenticate"))
             .await?;
         record.mark(Stage::Authenticate);
-        debug!(listener = %state.listener, user = identity.user(), "authenticated");
         let call = parse(state, client, accepted, &mut upload, &mut leases.body, record)
             .instrument(debug_span!("parse"))
             .await?;
         record.mark(Stage::Parse);
-        debug!(listener = %state.listener, operation = record.operation, "parsed");
         let decided = decide(state, call, &identity, &trail, record)
             .instrument(debug_span!("decide"))
             .await?;
         record.mark(Stage::Decide);
-        debug!(listener = %state.listener, operation = record.operation, "decided: it is let through");
         let sent =
             send(handle, state, decided, identity, trail).instrument(debug_span!("send")).await?;
         record.mark(Stage::Send);
-        debug!(listener = %state.listener, operation = record.operation, "sent to the engine");
         Ok(sent)
     }
     .await;

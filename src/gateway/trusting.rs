@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::api::endpoint::NEWEST;
+use crate::api::endpoint::{Minor, NEWEST};
 use crate::ca::{Authority, Generation};
 use tokio::sync::OwnedMutexGuard;
 
 use super::install;
 use super::memory::Memory;
 use crate::ca::trust::hashed;
-use crate::engine::Engine;
+use crate::engine::{Engine, Inspected, Subject};
 use crate::policy::layout::WantedInstall;
 use crate::policy::{Fact, Installed, TrustAnchor, TrustFact};
 use crate::wire::trail::Trail;
@@ -41,6 +41,29 @@ struct Given {
     is_in: bool,
     /// Held while its files are changed, and while they are to stay as they are.
     files: Arc<tokio::sync::Mutex<()>>,
+    retry: Retry,
+}
+
+/// When what could not be done is tried again, in looks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Retry {
+    failed: u32,
+    waits: u32,
+}
+
+impl Retry {
+    const LONGEST: u32 = 64;
+
+    /// Whether it is time; each look asks once.
+    fn is_due(&mut self) -> bool {
+        self.waits = self.waits.saturating_sub(1);
+        self.waits == 0
+    }
+
+    fn failed(&mut self) {
+        self.failed = self.failed.saturating_add(1);
+        self.waits = 1 << self.failed.min(Retry::LONGEST.ilog2());
+    }
 }
 
 /// A container whose files are without what was put there: put back when this is dropped.
@@ -97,8 +120,16 @@ impl Trusting {
             installed: Arc::clone(&installed),
             is_in: true,
             files: Arc::default(),
+            retry: Retry::default(),
         });
-        (given.installed, given.is_in) = (installed, true);
+        (given.installed, given.is_in, given.retry) = (installed, true, Retry::default());
+    }
+
+    /// It is as it was before, and is tried again.
+    fn not_given(&self, container: &str) {
+        if let Some(given) = self.state().given.get_mut(container) {
+            given.retry.failed();
+        }
     }
 
     fn files(&self, container: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
@@ -117,45 +148,45 @@ impl Trusting {
         self.state().given.remove(container);
     }
 
-    /// Whom a container trusts.
+    /// Whom a container trusts: the oldest that is good still, for that is known to programs which have read it at their start
+    /// and to those that began later.
     pub fn of(&self, container: &str, cache: &str) -> Option<TrustingContainer> {
         let state = self.state();
         let given = state.given.get(container).filter(|given| given.is_in)?;
         let installed = Arc::clone(&given.installed);
         let authority = state.authorities.get(cache).filter(|_| installed.cache == cache)?;
         let now = SystemTime::now();
-        let generation = authority.generation(&installed.install.generation, now)?;
+        let roots = &installed.install.roots;
+        let generation = roots.iter().find_map(|root| authority.lasting(&root.generation, now))?;
         Some(TrustingContainer { installed, generation })
     }
 
-    /// What is to be put into containers that trust another authority than their cache has now.
+    /// What is to be put into containers that do not know the authority which their cache has now, or have nothing in them.
     pub fn outdated(&self) -> Vec<Arc<Installed>> {
-        let state = self.state();
+        let mut state = self.state();
         let now = SystemTime::now();
         let current = state.authorities.iter().filter_map(|(cache, authority)| {
-            Some((cache.as_str(), anchor_of(&*authority.current(now).ok()?)))
+            Some((cache.clone(), Arc::new(anchor_of(&*authority.current(now).ok()?))))
         });
-        let current: BTreeMap<&str, TrustAnchor> = current.collect();
-        let renewed = |given: &Given| {
-            let Installed { install, cache, image, owner, .. } = &*given.installed;
-            let TrustAnchor { generation, pem, der, subject_hash } = current.get(cache.as_str())?;
-            (given.is_in && *generation != install.generation).then(|| {
-                Arc::new(Installed {
-                    install: WantedInstall {
-                        generation: generation.clone(),
-                        root_pem: pem.clone(),
-                        root_der: der.clone(),
-                        is_new: false,
-                        ..install.clone()
-                    },
-                    cache: cache.clone(),
-                    image: image.clone(),
-                    owner: owner.clone(),
-                    subject_hash: subject_hash.clone(),
-                })
+        let current: BTreeMap<String, Arc<TrustAnchor>> = current.collect();
+        let renewed = |given: &mut Given| {
+            let Installed { install, cache, .. } = &*given.installed;
+            let newest = current.get(cache)?;
+            let has_it =
+                install.roots.last().is_some_and(|root| root.generation == newest.generation);
+            if (given.is_in && has_it) || !given.retry.is_due() {
+                return None;
+            }
+            Some(match has_it {
+                true => Arc::clone(&given.installed),
+                false => Arc::new(Installed {
+                    install: install.with_newer(Arc::clone(newest)),
+                    is_renewed: true,
+                    ..Installed::clone(&given.installed)
+                }),
             })
         };
-        state.given.values().filter_map(renewed).collect()
+        state.given.values_mut().filter_map(renewed).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, TrustState> {
@@ -200,16 +231,30 @@ async fn put_back(memory: &Memory, engine: &Engine, installed: Arc<Installed>) {
     let container = &installed.install.container;
     let again = WantedInstall { is_new: false, ..installed.install.clone() };
     let done = match engine.versions(&trail).await {
-        Ok(versions) => install::install(engine, versions.newest.min(NEWEST), &again, &trail).await,
-        Err(error) => Err(error.to_string()),
+        Ok(versions) => {
+            let version = versions.newest.min(NEWEST);
+            match install::install(engine, version, &again, &trail).await {
+                Ok(()) => Ok(()),
+                Err(why) => Err((why, is_gone(engine, version, container, &trail).await)),
+            }
+        }
+        Err(error) => Err((error.to_string(), false)),
     };
     match done {
         Ok(()) => memory.trusting.given(installed),
-        Err(why) => {
-            tracing::debug!(%container, why, "its connections are passed on: it does not have the certificate any more");
-            memory.trusting.forget(container);
+        Err((_, true)) => memory.trusting.forget(container),
+        // The engine is away, or busy with it: what the container has, and whom it is shown, stays as it is till then.
+        Err((why, false)) => {
+            tracing::debug!(%container, why, "it does not get the next certificate yet");
+            memory.trusting.not_given(container);
         }
     }
+}
+
+/// Whether the engine says that there is no such container.
+async fn is_gone(engine: &Engine, version: Minor, container: &str, trail: &Trail) -> bool {
+    let looked = engine.look_up(version, Subject::Container(container), trail).await;
+    matches!(looked, Ok(Inspected::Nothing))
 }
 
 fn anchor_of(generation: &Generation) -> TrustAnchor {
@@ -220,3 +265,6 @@ fn anchor_of(generation: &Generation) -> TrustAnchor {
         subject_hash: hashed::subject_hash(generation.root_der()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,10 +150,10 @@ pub(super) fn bind(
     let Folder { fd: folder, is_closed } = open_folder(folder_of(path), true)?;
     remove_empty_directory(&folder, path);
     let stale = refuse_living(path)?;
-    let wanted = Wanted { mode, owner, group };
+    let rights = FileRights { mode, owner, group };
     let (listener, identity) = match is_closed {
-        true => bind_in_place(&folder, path, stale, wanted)?,
-        false => bind_apart(&folder, name_of(path), wanted)?,
+        true => bind_in_place(&folder, path, stale, rights)?,
+        false => bind_apart(&folder, name_of(path), rights)?,
     };
     rustix::io::ioctl_fionbio(&listener, true)?;
     let (path, is_left) = (path.to_owned(), AtomicBool::new(false));
@@ -174,7 +174,7 @@ fn bind_in_place(
     folder: &OwnedFd,
     path: &Path,
     stale: Option<(u64, u64)>,
-    wanted: Wanted,
+    rights: FileRights,
 ) -> io::Result<(OwnedFd, (u64, u64))> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // The file is born with the mode of the socket's own inode (`unix_bind_bsd` of Linux), whatever the umask.
@@ -188,7 +188,7 @@ fn bind_in_place(
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(folder, name_of(path), flags, Mode::empty())?;
     let held = Held { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), _file: file };
-    wanted.give(&held)?;
+    rights.give(&held)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok((socket, identity(&fs::metadata(&held)?)))
 }
@@ -206,11 +206,15 @@ fn move_away<'f>(folder: &'f OwnedFd, name: &OsStr, stale: (u64, u64)) -> io::Re
 }
 
 /// Where others may put links into the way: made in a folder that only we can enter, and moved into place.
-fn bind_apart(folder: &OwnedFd, name: &OsStr, wanted: Wanted) -> io::Result<(OwnedFd, (u64, u64))> {
+fn bind_apart(
+    folder: &OwnedFd,
+    name: &OsStr,
+    rights: FileRights,
+) -> io::Result<(OwnedFd, (u64, u64))> {
     let workshop = Workshop::make(folder)?;
     let draft = workshop.path().join("s");
     let listener = UnixListener::bind(&draft)?;
-    wanted.give(&draft)?;
+    rights.give(&draft)?;
     let identity = identity(&fs::metadata(&draft)?);
     renameat(workshop.fd(), "s", folder, name)?;
     Ok((listener.into(), identity))
@@ -218,13 +222,13 @@ fn bind_apart(folder: &OwnedFd, name: &OsStr, wanted: Wanted) -> io::Result<(Own
 
 /// Whom a file is to belong to, and who may use it.
 #[derive(Clone, Copy)]
-struct Wanted {
+struct FileRights {
     mode: u32,
     owner: Option<u32>,
     group: Option<u32>,
 }
 
-impl Wanted {
+impl FileRights {
     fn give(self, file: impl AsRef<Path>) -> io::Result<()> {
         let file = file.as_ref();
         // While it is still ours: without `CAP_FOWNER` the mode of a file that was given away cannot be set.

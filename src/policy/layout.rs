@@ -8,10 +8,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::trusted::TrustAnchor;
+
 /// Of a root, in the folder of anchors: one name for all generations, so that the next one overwrites it.
 const ANCHOR: &str = "dockgate.crt";
 /// Where there is no such folder.
 const IN_HASHED: &str = "dockgate.pem";
+/// Of a container that lives through many roots, whose links cannot be removed.
+const MOST_PAST: usize = 512;
 
 /// What an image has of these. Nothing at all where no program in it could trust anybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,10 +61,10 @@ pub struct WantedInstall {
     pub extra: Vec<String>,
     /// Where something is mounted: nothing is written there or below.
     pub avoid: Vec<String>,
-    pub root_pem: Arc<str>,
-    pub root_der: Arc<[u8]>,
-    /// The authority's.
-    pub generation: String,
+    /// The newest last. Programs that have read the files before there was that one still trust the one before.
+    pub roots: Vec<Arc<TrustAnchor>>,
+    /// Of roots that were in it before: by these OpenSSL would still find links of ours, which lead to nothing of theirs.
+    pub past: Vec<String>,
     /// Further files, by their paths: everybody may read them.
     pub files: Vec<(String, Arc<[u8]>)>,
 }
@@ -85,10 +89,34 @@ impl WantedInstall {
         self.may_write(&path).then_some(path)
     }
 
-    /// The link by which OpenSSL finds it.
-    pub fn hashed_link(&self, subject_hash: Option<&str>) -> Option<String> {
-        let link = format!("{}/{}.0", self.layout.hashed.as_ref()?, subject_hash?);
-        self.may_write(&link).then_some(link)
+    /// The links by which OpenSSL finds them.
+    pub fn hashed_links(&self) -> Vec<String> {
+        let hashes = self.roots.iter().filter_map(|root| root.subject_hash.as_deref());
+        self.links_of(hashes)
+    }
+
+    /// Those, and all that there have been.
+    pub fn all_links(&self) -> Vec<String> {
+        let mut links = self.hashed_links();
+        links.extend(self.links_of(self.past.iter().map(String::as_str)));
+        links
+    }
+
+    fn links_of<'h>(&self, hashes: impl Iterator<Item = &'h str>) -> Vec<String> {
+        let Some(folder) = &self.layout.hashed else { return Vec::new() };
+        let links = hashes.map(|hash| format!("{folder}/{hash}.0"));
+        links.filter(|link| self.may_write(link)).collect()
+    }
+
+    /// The same with a newer root, and with the one before it for who knows no other.
+    pub fn with_newer(&self, newest: Arc<TrustAnchor>) -> WantedInstall {
+        let mut roots = self.roots.clone();
+        let mut past = self.past.clone();
+        let old = roots.len().saturating_sub(1);
+        past.extend(roots.drain(..old).filter_map(|root| root.subject_hash.clone()));
+        past.drain(..past.len().saturating_sub(MOST_PAST));
+        roots.push(newest);
+        WantedInstall { roots, past, is_new: false, ..self.clone() }
     }
 
     /// Whether any program in the container could trust the root by it; where there is no store yet, one that is made later.
@@ -106,7 +134,7 @@ impl WantedInstall {
 }
 
 /// The paths of all files that an install changes or makes, and of the folders that it makes.
-pub fn paths_put(wanted: &WantedInstall, subject_hash: Option<&str>) -> BTreeSet<String> {
+pub fn paths_put(wanted: &WantedInstall) -> BTreeSet<String> {
     let WantedInstall { layout, extra, files, .. } = wanted;
     let trusted = layout.bundles.iter().chain(&layout.keystores).map(|file| file.path.clone());
     let others = extra.iter().chain(files.iter().map(|(path, _)| path)).cloned();
@@ -116,7 +144,7 @@ pub fn paths_put(wanted: &WantedInstall, subject_hash: Option<&str>) -> BTreeSet
         // They come with the first file.
         paths.extend(layout.made.iter().filter(|folder| is_at_or_below(&home, folder)).cloned());
         paths.insert(home);
-        paths.extend(wanted.hashed_link(subject_hash));
+        paths.extend(wanted.all_links());
     }
     paths
 }
@@ -137,7 +165,8 @@ impl fmt::Debug for TrustFile {
 
 impl fmt::Debug for WantedInstall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WantedInstall({} in {}, {:?})", self.generation, self.container, self.layout)
+        let roots: Vec<&str> = self.roots.iter().map(|root| root.generation.as_str()).collect();
+        write!(f, "WantedInstall({roots:?} in {}, {:?})", self.container, self.layout)
     }
 }
 
@@ -157,11 +186,34 @@ mod tests {
             is_new: true,
             extra: vec!["/own.pem".to_owned()],
             avoid: avoid.iter().map(|path| (*path).to_owned()).collect(),
-            root_pem: "".into(),
-            root_der: Arc::from(&b""[..]),
-            generation: "g".to_owned(),
+            roots: vec![root("g", "0a")],
+            past: Vec::new(),
             files: vec![("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b""[..]))],
         }
+    }
+
+    fn root(generation: &str, hash: &str) -> Arc<TrustAnchor> {
+        Arc::new(TrustAnchor {
+            generation: generation.to_owned(),
+            pem: "".into(),
+            der: Arc::from(&b""[..]),
+            subject_hash: Some(hash.to_owned()),
+        })
+    }
+
+    #[test]
+    fn two_roots_are_in_it_at_a_time_and_all_links_are_known() {
+        let layout = Layout { hashed: Some("/h".to_owned()), ..Layout::default() };
+        let first = wanted(layout, &[]);
+        let second = first.with_newer(root("h", "0b"));
+        assert!(!second.is_new);
+        assert_eq!(second.hashed_links(), ["/h/0a.0", "/h/0b.0"]);
+        let third = second.with_newer(root("i", "0c"));
+        assert_eq!(third.hashed_links(), ["/h/0b.0", "/h/0c.0"]);
+        assert_eq!(third.all_links(), ["/h/0b.0", "/h/0c.0", "/h/0a.0"]);
+        assert!(paths_put(&third).contains("/h/0a.0"), "it is cleaned away with the others");
+        let many = (0..2 * MOST_PAST).fold(third, |held, _| held.with_newer(root("j", "0d")));
+        assert_eq!(many.past.len(), MOST_PAST);
     }
 
     #[test]
@@ -174,7 +226,7 @@ mod tests {
             keystores: vec![file("/java/cacerts")],
             ..Layout::default()
         };
-        let all = paths_put(&wanted(layout.clone(), &[]), Some("0a"));
+        let all = paths_put(&wanted(layout.clone(), &[]));
         let told: Vec<&str> = all.iter().map(String::as_str).collect();
         let expected = [
             "/etc/apt/apt.conf.d/99dockgate",
@@ -187,8 +239,8 @@ mod tests {
         ];
         assert_eq!(told, expected);
         let avoid = ["/etc", "/java/", "/own.pem", "/usr/local/share"];
-        assert!(paths_put(&wanted(layout.clone(), &avoid), Some("0a")).is_empty());
-        let some = paths_put(&wanted(layout, &["/usr/local", "/etc/apt"]), None);
+        assert!(paths_put(&wanted(layout.clone(), &avoid)).is_empty());
+        let some = paths_put(&wanted(layout, &["/usr/local", "/etc/apt", "/etc/ssl/certs/0a.0"]));
         let expected = [
             "/etc/ssl/certs/ca-certificates.crt",
             "/etc/ssl/certs/dockgate.pem",

@@ -138,15 +138,14 @@ impl TransparentCaches {
                 is_new: true,
                 extra: noted.files,
                 avoid: mounted(made),
-                root_pem: anchor.pem.clone(),
-                root_der: anchor.der.clone(),
-                generation: anchor.generation.clone(),
+                roots: vec![anchor.clone()],
+                past: Vec::new(),
                 files: files.into_iter().collect(),
             },
             cache: self.settings.cache.clone(),
             image: noted.image,
             owner: cx.identity.user().map(str::to_owned),
-            subject_hash: anchor.subject_hash.clone(),
+            is_renewed: false,
         })
     }
 
@@ -240,8 +239,7 @@ impl Policy for TransparentCaches {
                 match self.held(answer.call, cx) {
                     Ok(held) => {
                         if let Some(held) = held {
-                            let hash = held.subject_hash.as_deref();
-                            let paths = paths_put(&held.install, hash);
+                            let paths = paths_put(&held.install);
                             shown::changes(answer.json.as_mut(), &paths);
                         }
                         Ok(())

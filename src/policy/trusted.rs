@@ -43,7 +43,8 @@ pub struct Installed {
     pub image: String,
     /// Who has made the container.
     pub owner: Option<String>,
-    pub subject_hash: Option<String>,
+    /// Whether roots have come since the container began: its programs may know none but those of before.
+    pub is_renewed: bool,
 }
 
 impl From<TrustQuestion> for Question {

@@ -92,6 +92,7 @@ impl Clients for CacheClients {
                 container: container.to_string(),
                 image: trusting.installed.image.clone(),
                 tenant: trusting.installed.owner.as_deref().map(Arc::from),
+                is_renewed: trusting.installed.is_renewed,
                 certificates: Arc::new(OfGeneration(trusting.generation)),
             })
         })

@@ -64,6 +64,17 @@ impl Stage {
             Stage::Answer => "answer",
         }
     }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Stage::Accept => "accepted",
+            Stage::Authenticate => "authenticated",
+            Stage::Parse => "parsed",
+            Stage::Decide => "decided",
+            Stage::Send => "sent",
+            Stage::Answer => "answered",
+        }
+    }
 }
 
 /// How long each stage took; none for a stage that the call did not come to.
@@ -235,6 +246,10 @@ impl Record {
         if self.relayed {
             return;
         }
+        let Record { listener, client, method, path, operation, status, rule, .. } = &*self;
+        let user = self.identity.as_ref().and_then(|who| who.user.as_deref());
+        let said = stage.done();
+        tracing::debug!(%listener, %client, user, method, path, operation, status, rule, "{said}");
         let now = Instant::now();
         let took = now.saturating_duration_since(self.stages.last.unwrap_or(self.started));
         self.stages.last = Some(now);

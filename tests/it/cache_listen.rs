@@ -159,7 +159,7 @@ fn a_socket_goes_from_a_cache_to_a_listener() {
 
 #[test]
 fn each_request_has_a_record_without_its_query() {
-    let (_origin, gate) = gate(&format!("{UNIX}\nforward = true"), 1);
+    let (_origin, gate) = gate("listen = [\"unix://DIR/cache.sock\"]\nforward = true", 1);
     let mut conn = Conn::unix(&file(&gate));
     let with_query = GET.replace("/x", "/x?token=secret");
     assert_eq!(conn.ask(&with_query).0, 200, "from the origin");

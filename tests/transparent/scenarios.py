@@ -463,6 +463,19 @@ done
 """
 
 
+# One that reads whom it trusts at its start, and lives for less than half a lifetime.
+OLD_READER = """
+import ssl, time, urllib.request, os
+trusted, end = ssl.create_default_context(), time.monotonic() + 25
+while time.monotonic() < end and not os.path.exists("/tmp/enough"):
+    try:
+        urllib.request.urlopen("https://{host}/reader/%d" % (time.time() % 40), context=trusted).read()
+    except Exception as error:
+        open("/tmp/failed", "a").write("a program that read its store before: %s\\n" % error)
+    time.sleep(0.2)
+"""
+
+
 def rotation(rig):
     """An authority lives for a minute: a container that fetches all the time sees some of them, and no failure."""
     rig.end_gateway()
@@ -472,6 +485,9 @@ def rotation(rig):
     seen = set()
     with running(rig, "debian") as name:
         rig.docker("exec", "-d", name, "sh", "-c", LOOP.format(host=HOST))
+        reader = OLD_READER.format(host=HOST)
+        again = "while [ ! -e /tmp/enough ]; do python3 -c \"$0\" || echo 'no reader' >> /tmp/failed; done"
+        rig.docker("exec", "-d", name, "sh", "-c", again, reader)
 
         def enough():
             time.sleep(1)

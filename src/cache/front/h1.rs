@@ -21,7 +21,7 @@ use crate::cache::fill::Interim;
 use crate::cache::intercept::upgrade;
 use crate::cache::reply::Reply;
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
-use crate::cache::served::Served;
+use crate::cache::served::ServedRequest;
 use crate::cache::stats::Outcome;
 use crate::cache::{Cache, serve};
 use crate::wire::buffer::Buffer;
@@ -54,7 +54,7 @@ pub(super) async fn connection(
             let head = buffer.unread().get(..end).unwrap_or_default();
             let is_short = end <= LONGEST_HEAD;
             if let Some(hit) = cache.hot.find(&caller, head, cache.now()).filter(|_| is_short) {
-                let served = Served::begin(cache, &caller.asking);
+                let served = ServedRequest::begin(cache, &caller.asking);
                 let served = served.map(|served| served.said(head).at(hit.host()));
                 buffer.consume(end);
                 if writer.write_two(&hit.head(), hit.body()).await.is_err() {
@@ -182,7 +182,7 @@ async fn call(
         return revocations::answer(writer, list).await;
     }
     let raw = buffer.unread().get(..end).unwrap_or_default();
-    let served = Served::begin(cache, &caller.asking).map(|served| served.said(raw));
+    let served = ServedRequest::begin(cache, &caller.asking).map(|served| served.said(raw));
     let ParsedCall { wants, mut framing, pieces, interims, form, upgrade } =
         match parse(cache, caller, buffer, end) {
             Ok(parsed) => parsed,
@@ -366,7 +366,7 @@ async fn send_up(
 async fn refuse(
     cache: &Arc<Cache>,
     caller: &Caller,
-    served: Option<Served>,
+    served: Option<ServedRequest>,
     writer: &mut Writer<'_>,
     refusal: Refusal,
     to_head: bool,
@@ -383,7 +383,7 @@ async fn refuse(
 async fn tunnel(
     cache: &Arc<Cache>,
     caller: &Caller,
-    served: Option<Served>,
+    served: Option<ServedRequest>,
     (host, port): (&str, u16),
     reader: &mut Reader<'_>,
     writer: &mut Writer<'_>,

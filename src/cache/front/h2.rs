@@ -24,7 +24,7 @@ use super::write::TAKES_NOTHING;
 use crate::cache::fill::{Broken, Interim};
 use crate::cache::reply::{Body, Chunk, Reply};
 use crate::cache::request::{Pieces, Refusal, Request, Understood, Upload};
-use crate::cache::served::Served;
+use crate::cache::served::ServedRequest;
 use crate::cache::stats::Account;
 use crate::cache::target::RawRequest;
 use crate::cache::upstream::RequestBody;
@@ -89,8 +89,8 @@ async fn respond(
         false => Upload::open(body.size_hint().exact()),
     };
     let target = head.uri.path();
-    let served =
-        Served::begin(cache, &caller.asking).map(|served| served.of(head.method.as_str(), target));
+    let served = ServedRequest::begin(cache, &caller.asking)
+        .map(|served| served.of(head.method.as_str(), target));
     let understood = understand(cache, caller, &head, upload);
     if let Some(pieces) = pieces {
         tokio::spawn(send_up(body, pieces, Arc::clone(client)));

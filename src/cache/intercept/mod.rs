@@ -75,7 +75,17 @@ pub struct InterceptedClient {
     /// Its id.
     pub image: String,
     pub tenant: Option<Arc<str>>,
+    /// Whether new certificates have come since the container began: what its programs refuse says nothing of others that
+    /// begin in this image.
+    pub is_renewed: bool,
     pub certificates: Arc<dyn Certificates>,
+}
+
+impl InterceptedClient {
+    /// Whose kinds of clients refusals are of.
+    fn scope(&self) -> &str {
+        if self.is_renewed { &self.container } else { &self.image }
+    }
 }
 
 /// Those of one generation.
@@ -279,6 +289,7 @@ impl InterceptListener {
         if !hello.speaks_http()
             || interception.settings.never.contains(&which)
             || interception.refusals.knows(&client.image, which)
+            || interception.refusals.knows(client.scope(), which)
         {
             return Decision::Splice;
         }

@@ -4,22 +4,26 @@
 //! are bounded, and an image has its share only, so that nobody pushes others' out; a file that is damaged
 //! or cannot be written costs lost handshakes and nothing else.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fingerprint::Fingerprint;
 
 const MOST: usize = 4096;
+/// Days after which a client is asked again: its image may have got another one by then, and it costs one handshake.
+const LASTS: u64 = 30;
 const MOST_OF_IMAGE: usize = 256;
 const LONGEST_IMAGE: usize = 256;
-const LARGEST_FILE: u64 = (MOST * (LONGEST_IMAGE + 40)) as u64;
+const LARGEST_FILE: u64 = (MOST * (LONGEST_IMAGE + 64)) as u64;
 /// Its first line.
-const FORM: &str = "dockgate refusals 1";
+const FORM: &str = "dockgate refusals 2";
+/// Of one without dates.
+const OLD_FORM: &str = "dockgate refusals 1";
 /// Between two writes.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -34,7 +38,8 @@ pub(super) struct Refusals {
 
 #[derive(Debug, Default)]
 struct KnownRefusals {
-    all: BTreeSet<Client>,
+    /// And since when: days since 1970.
+    all: BTreeMap<Client, u64>,
     /// The oldest first.
     order: VecDeque<Client>,
     /// Clients that have spoken with us; bounded as the others.
@@ -50,8 +55,8 @@ impl Refusals {
         let mut known = KnownRefusals::default();
         if let Some(path) = &file {
             match read(path) {
-                Ok(all) => all.into_iter().for_each(|(image, which)| {
-                    known.add(&image, which);
+                Ok(all) => all.into_iter().for_each(|(image, which, day)| {
+                    known.add(&image, which, day);
                 }),
                 Err(error) => {
                     let path = path.display();
@@ -63,7 +68,7 @@ impl Refusals {
     }
 
     pub(super) fn knows(&self, image: &str, which: Fingerprint) -> bool {
-        self.lock().all.contains(&(image.into(), which))
+        self.lock().knows(image, which, today())
     }
 
     /// It has spoken with us: a connection that it ends without a word says nothing.
@@ -85,7 +90,8 @@ impl Refusals {
         if !says_so && known.content.contains(&(image.into(), which)) {
             return false;
         }
-        if !known.add(image, which) {
+        let today = today();
+        if known.knows(image, which, today) || !known.add(image, which, today) {
             return false;
         }
         known.is_changed = true;
@@ -128,12 +134,21 @@ impl Refusals {
 }
 
 impl KnownRefusals {
-    fn add(&mut self, image: &str, which: Fingerprint) -> bool {
+    fn knows(&self, image: &str, which: Fingerprint, today: u64) -> bool {
+        let since = self.all.get(&(image.into(), which));
+        // Not after a clock that was set back, either.
+        since.is_some_and(|day| today.abs_diff(*day) < LASTS)
+    }
+
+    fn add(&mut self, image: &str, which: Fingerprint, day: u64) -> bool {
         let client: Client = (image.into(), which);
-        if !is_image(image) || !self.all.insert(client.clone()) {
+        if !is_image(image) {
             return false;
         }
         self.content.remove(&client);
+        if self.all.insert(client.clone(), day).is_some() {
+            self.order.retain(|other| *other != client);
+        }
         let of_image = self.order.iter().filter(|(other, _)| **other == *image).count();
         let oldest = match of_image >= MOST_OF_IMAGE {
             true => self.order.iter().position(|(other, _)| **other == *image),
@@ -147,7 +162,11 @@ impl KnownRefusals {
     }
 
     fn lines(&self) -> String {
-        let lines = self.order.iter().map(|(image, which)| format!("{which} {image}\n"));
+        let line = |client: &Client| {
+            let (image, which) = client;
+            format!("{which} {} {image}\n", self.all.get(client).copied().unwrap_or_default())
+        };
+        let lines = self.order.iter().map(line);
         format!("{FORM}\n{}", lines.collect::<String>())
     }
 }
@@ -157,7 +176,12 @@ fn is_image(image: &str) -> bool {
     (1..=LONGEST_IMAGE).contains(&image.len()) && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn read(path: &Path) -> io::Result<Vec<(String, Fingerprint)>> {
+fn today() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs() / (24 * 60 * 60)
+}
+
+fn read(path: &Path) -> io::Result<Vec<(String, Fingerprint, u64)>> {
     let mut text = String::new();
     match File::open(path) {
         Ok(file) => file.take(LARGEST_FILE + 1).read_to_string(&mut text)?,
@@ -169,13 +193,22 @@ fn read(path: &Path) -> io::Result<Vec<(String, Fingerprint)>> {
         return Err(damaged());
     }
     let mut lines = text.lines();
-    if lines.next() != Some(FORM) {
-        return Err(damaged());
-    }
+    let has_days = match lines.next() {
+        Some(FORM) => true,
+        Some(OLD_FORM) => false,
+        _ => return Err(damaged()),
+    };
+    let today = today();
     let line = |line: &str| {
-        let (which, image) = line.split_once(' ')?;
+        let (which, rest) = line.split_once(' ')?;
+        let (day, image) = match has_days {
+            true => {
+                rest.split_once(' ').and_then(|(day, image)| Some((day.parse().ok()?, image)))?
+            }
+            false => (today, rest),
+        };
         is_image(image).then_some(())?;
-        Some((image.to_owned(), which.parse().ok()?))
+        Some((image.to_owned(), which.parse().ok()?, day))
     };
     lines.map(|one| line(one).ok_or_else(damaged)).collect()
 }

@@ -12,7 +12,7 @@ use super::Interception;
 use crate::cache::Cache;
 use crate::cache::front::tunnel;
 use crate::cache::key::Scheme;
-use crate::cache::served::{Asking, Served};
+use crate::cache::served::{Asking, ServedRequest};
 use crate::cache::stats::Outcome;
 use crate::cache::upstream::Fault;
 use crate::wire::buffer::Buffer;
@@ -26,7 +26,7 @@ pub(super) async fn run(
     tenant: &str,
     asking: &Asking,
 ) {
-    let served = Served::begin(cache, asking);
+    let served = ServedRequest::begin(cache, asking);
     let served = served.map(|served| served.tunnels("CacheSplice", &format!("{host}:443")));
     let source = cache.source(Scheme::Https, host);
     let way = match (cache.settings.offline, source.scheme) {

@@ -84,7 +84,7 @@ impl InterceptListener {
             // It is told that there is no more.
             None => None,
             Some(Ok(Ok(true))) => {
-                interception.refusals.is_content(&met.client.image, met.hello.fingerprint());
+                interception.refusals.is_content(met.client.scope(), met.hello.fingerprint());
                 None
             }
             Some(Ok(Ok(false))) => Some(Why::Left),
@@ -112,10 +112,11 @@ impl Interception {
         let which = met.hello.fingerprint();
         let says_so = !matches!(why, Why::Left);
         let InterceptedClient { container, image, .. } = &met.client;
-        if self.refusals.remember(image, which, says_so) {
+        if self.refusals.remember(met.client.scope(), which, says_so) {
+            let place = if met.client.is_renewed { "container" } else { "image" };
             tracing::info!(
                 cache, %container, %image, host = met.name, fingerprint = %which,
-                "a client does not take our certificate ({why}): those of its kind in this image are passed on from now on"
+                "a client does not take our certificate ({why}): those of its kind in this {place} are passed on from now on"
             );
         }
     }

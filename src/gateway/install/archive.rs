@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::pem;
-use crate::ca::trust::hashed::subject_hash;
 use crate::ca::trust::{bundle, keystore};
 use crate::policy::layout::{Layout, TrustFile, WantedInstall};
 use crate::wire::tar::{TarFile, TarWriter};
 
 /// Of one archive: more is not what any image trusts.
 const MOST: usize = 48 << 20;
-/// In key stores: one name for all generations, so that the next one takes its place.
-const ENTRY: &str = "root";
+/// In key stores: the newest root, and the one before it. The same names for all generations, so that the next ones take their
+/// places.
+const ENTRIES: [&str; 2] = ["root", "root-before"];
 const NOWHERE: &str = "/dev/null";
 
 /// What is put in.
@@ -51,10 +51,9 @@ impl<'a> Put<'a> {
 
     pub(super) fn bundle(&mut self, file: &TrustFile) {
         if self.wanted.may_write(&file.path) {
-            // One of an earlier generation goes.
+            // Those of earlier generations go.
             let without = bundle::without_roots(&file.content);
-            let content = bundle::with_root(&without, &self.wanted.root_pem);
-            self.writer.trust_file(file, content);
+            self.writer.trust_file(file, self.with_roots(without));
         }
     }
 
@@ -63,8 +62,12 @@ impl<'a> Put<'a> {
         if !self.wanted.may_write(&file.path) {
             return;
         }
-        let (id, now) = (ENTRY, SystemTime::now());
-        match keystore::with_root(&file.content, id, &self.wanted.root_der, now) {
+        let now = SystemTime::now();
+        let mut roots = self.wanted.roots.iter().rev().zip(ENTRIES);
+        let content = roots.try_fold(file.content.to_vec(), |content, (root, id)| {
+            keystore::with_root(&content, id, &root.der, now)
+        });
+        match content {
             Ok(content) => self.writer.trust_file(file, content),
             Err(why) => tracing::debug!(path = file.path, %why, "a key store is left alone"),
         }
@@ -74,8 +77,8 @@ impl<'a> Put<'a> {
     pub(super) fn own_files(&mut self) {
         let wanted = self.wanted;
         if let Some(home) = wanted.home() {
-            self.writer.file(&home, &readable(bundle::with_root(b"", &wanted.root_pem)));
-            if let Some(link) = wanted.hashed_link(hash_of(wanted).as_deref()) {
+            self.writer.file(&home, &readable(self.with_roots(Vec::new())));
+            for link in wanted.hashed_links() {
                 self.writer.link(&link, &home);
             }
         }
@@ -86,6 +89,11 @@ impl<'a> Put<'a> {
         }
     }
 
+    fn with_roots(&self, content: Vec<u8>) -> Vec<u8> {
+        let roots = self.wanted.roots.iter();
+        roots.fold(content, |content, root| bundle::with_root(&content, &root.pem))
+    }
+
     pub(super) fn end(self) -> Result<Option<Vec<u8>>, String> {
         self.writer.end()
     }
@@ -93,7 +101,7 @@ impl<'a> Put<'a> {
 
 impl<'a> Undo<'a> {
     pub(super) fn new(wanted: &'a WantedInstall, image: &'a Layout) -> Undo<'a> {
-        let roots = vec![wanted.root_der.to_vec()];
+        let roots = wanted.roots.iter().map(|root| root.der.to_vec()).collect();
         Undo { wanted, image, roots, left: Vec::new(), writer: Writer::default() }
     }
 
@@ -124,9 +132,9 @@ impl<'a> Undo<'a> {
 
     /// Where files and links of ours may be, that are no program's own.
     pub(super) fn links(&self) -> Vec<String> {
-        let link = self.wanted.hashed_link(hash_of(self.wanted).as_deref());
-        let all = [self.wanted.home(), self.wanted.beside_hashes(), link];
-        let paths: BTreeSet<String> = all.into_iter().flatten().collect();
+        let files = [self.wanted.home(), self.wanted.beside_hashes()];
+        let mut paths: BTreeSet<String> = files.into_iter().flatten().collect();
+        paths.extend(self.wanted.all_links());
         paths.into_iter().collect()
     }
 
@@ -173,10 +181,6 @@ impl Writer {
             _ => self.tar.end().map(Some).ok_or_else(|| "a path is too long".to_owned()),
         }
     }
-}
-
-fn hash_of(wanted: &WantedInstall) -> Option<String> {
-    subject_hash(&wanted.root_der)
 }
 
 /// Root's, and for everybody to read.

@@ -4,17 +4,25 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use super::*;
+use crate::ca::trust::hashed::subject_hash;
 use crate::ca::{Authority, AuthoritySettings};
+use crate::policy::TrustAnchor;
 use crate::wire::tar::{Archive, EntryKind};
 
-/// A root as PEM and as DER.
-static ROOT: LazyLock<(String, Vec<u8>)> = LazyLock::new(|| {
+static ROOT: LazyLock<Arc<TrustAnchor>> = LazyLock::new(|| root("first"));
+
+fn root(id: &str) -> Arc<TrustAnchor> {
     let (domains, lifetime) = (vec!["packages.example".to_owned()], Duration::from_secs(600));
     let crl_base = "http://192.0.2.1".to_owned();
     let authority = Authority::new(AuthoritySettings { domains, crl_base, lifetime });
     let generation = authority.current(SystemTime::now()).unwrap();
-    (generation.root_pem().to_owned(), generation.root_der().to_vec())
-});
+    Arc::new(TrustAnchor {
+        generation: id.to_owned(),
+        pem: generation.root_pem().into(),
+        der: generation.root_der().into(),
+        subject_hash: subject_hash(generation.root_der()),
+    })
+}
 const BUNDLE: &[u8] = b"# theirs\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
 const DEBIAN: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -41,9 +49,8 @@ fn wanted(layout: &Layout, avoid: &[&str]) -> WantedInstall {
         is_new: true,
         extra: Vec::new(),
         avoid: avoid.iter().map(|path| (*path).to_owned()).collect(),
-        root_pem: ROOT.0.as_str().into(),
-        root_der: Arc::from(ROOT.1.as_slice()),
-        generation: "g".to_owned(),
+        roots: vec![Arc::clone(&ROOT)],
+        past: Vec::new(),
         files: vec![("/etc/apt/apt.conf.d/99dockgate".to_owned(), Arc::from(&b"conf"[..]))],
     }
 }
@@ -88,7 +95,7 @@ fn an_install_is_plain_files_under_their_full_names_and_the_link_of_the_hash() {
     let first = crate::wire::tar::first_file(tar).unwrap().unwrap();
     assert_eq!((first.mode, first.uid, first.gid, first.mtime), (0o640, 0, 7, 99));
     assert!(first.content.starts_with(BUNDLE));
-    assert!(memchr::memmem::find(&first.content, ROOT.0.trim_end().as_bytes()).is_some());
+    assert!(memchr::memmem::find(&first.content, ROOT.pem.trim_end().as_bytes()).is_some());
 }
 
 #[test]
@@ -117,11 +124,39 @@ fn another_generation_takes_the_place_of_the_one_before() {
 }
 
 #[test]
+fn two_roots_are_put_and_both_are_taken_out() {
+    let second = wanted(&debian(), &[]).with_newer(root("second"));
+    let tar = put(&second).unwrap();
+    let links = told(&tar).into_iter().filter(|one| one.contains(".0 -> /usr/local/share")).count();
+    assert_eq!(links, 2);
+    let both = crate::wire::tar::first_file(tar).unwrap().unwrap().content;
+    for root in &second.roots {
+        let pem = root.pem.trim_end().as_bytes();
+        assert!(memchr::memmem::find(&both, pem).is_some(), "{}", root.generation);
+    }
+    let mut layout = debian();
+    // As `trust extract` writes it.
+    layout.bundles[0].content = Arc::from(
+        [second.roots[0].pem.as_bytes(), second.roots[1].pem.as_bytes(), BUNDLE].concat(),
+    );
+    let image = debian();
+    let mut undo = Undo::new(&second, &image);
+    undo.bundle(&layout.bundles[0]);
+    let back = crate::wire::tar::first_file(undo.end().1.unwrap().unwrap()).unwrap().unwrap();
+    assert_eq!(back.content, BUNDLE);
+    let third = second.with_newer(root("third"));
+    layout.bundles[0].content = Arc::from(both);
+    let third = WantedInstall { layout: Arc::new(layout), ..third };
+    let put = crate::wire::tar::first_file(put(&third).unwrap()).unwrap().unwrap().content;
+    assert!(memchr::memmem::find(&put, ROOT.pem.trim_end().as_bytes()).is_none(), "the first went");
+}
+
+#[test]
 fn an_end_gives_back_what_was_there_and_leaves_alone_what_has_nothing_of_ours() {
     let image = debian();
-    let with_root = crate::ca::trust::bundle::with_root(BUNDLE, &ROOT.0);
+    let with_root = crate::ca::trust::bundle::with_root(BUNDLE, &ROOT.pem);
     // As `trust extract` writes it: another order, no marks.
-    let made_anew = [ROOT.0.as_bytes(), BUNDLE].concat();
+    let made_anew = [ROOT.pem.as_bytes(), BUNDLE].concat();
     let by_older =
         [b"-----BEGIN CERTIFICATE-----\nCCCC\n-----END CERTIFICATE-----\n", BUNDLE].concat();
     for now in [&with_root, &made_anew, &by_older] {
@@ -148,7 +183,7 @@ fn an_end_gives_back_what_was_there_and_leaves_alone_what_has_nothing_of_ours() 
 #[test]
 fn a_key_store_is_put_back_as_the_image_has_it_and_one_of_a_job_is_named() {
     let store = file("/j/cacerts", &[0xfe, 0xed, 0xfe, 0xed, 9]);
-    let ours = file("/j/cacerts", &[&[0xfe, 0xed, 0xfe, 0xed, 9], ROOT.1.as_slice()].concat());
+    let ours = file("/j/cacerts", &[&[0xfe, 0xed, 0xfe, 0xed, 9], &*ROOT.der].concat());
     let image = Layout { keystores: vec![store.clone()], ..Layout::default() };
     let wanted = wanted(&Layout::default(), &[]);
     let mut undo = Undo::new(&wanted, &image);

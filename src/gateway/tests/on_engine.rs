@@ -39,6 +39,15 @@ impl Root {
         let hash = subject_hash(&der).unwrap();
         Root { pem: generation.root_pem().to_owned(), der, hash }
     }
+
+    fn anchor(&self) -> Arc<crate::policy::TrustAnchor> {
+        Arc::new(crate::policy::TrustAnchor {
+            generation: "g".to_owned(),
+            pem: self.pem.as_str().into(),
+            der: Arc::from(self.der.as_slice()),
+            subject_hash: Some(self.hash.clone()),
+        })
+    }
 }
 
 /// `/path`, `/path/` or `/path -> link`.
@@ -225,9 +234,8 @@ impl Rig {
                 is_new: verb == "start",
                 extra,
                 avoid,
-                root_pem: root.unwrap().pem.as_str().into(),
-                root_der: Arc::from(root.unwrap().der.as_slice()),
-                generation: "g".to_owned(),
+                roots: vec![root.unwrap().anchor()],
+                past: Vec::new(),
                 files,
             };
             let deed = match verb {

@@ -259,7 +259,7 @@ fn what_was_made_gets_the_files_but_none_at_a_mount() {
     let install = &given.install;
     assert_eq!((&*install.container, &*given.image, &*given.cache), ("c1", IMAGE, "packages"));
     assert_eq!(given.owner.as_deref(), Some("ann"));
-    assert_eq!((&*install.generation, install.is_new), ("g1", true));
+    assert_eq!((&*install.roots[0].generation, install.is_new), ("g1", true));
     assert_eq!(install.avoid, ["/srv/certs", "/opt", "/run", "/data"]);
     assert_eq!(install.files[0].0, "/etc/apt/apt.conf.d/80dockgate");
 }

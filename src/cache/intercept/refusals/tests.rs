@@ -64,7 +64,7 @@ async fn who_has_spoken_is_not_taken_for_one_that_refuses_when_it_leaves() {
 async fn a_file_that_is_damaged_or_has_no_place_costs_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("refusals");
-    let good = format!("{FORM}\n{} image\n", which(1));
+    let good = format!("{FORM}\n{} {} image\n", which(1), today());
     let too_long = format!("{FORM}\n{}", "x".repeat(LARGEST_FILE as usize));
     let cut = good.trim_end().to_owned();
     let bad = [String::new(), "\n".to_owned(), format!("{FORM}\nx image\n"), too_long, cut];
@@ -80,4 +80,20 @@ async fn a_file_that_is_damaged_or_has_no_place_costs_nothing_else() {
     assert!(nowhere.remember("image", which(1), true));
     settle(&nowhere).await;
     assert!(nowhere.knows("image", which(1)));
+}
+
+#[test]
+fn a_refusal_is_forgotten_after_a_month_and_a_file_without_dates_is_of_today() {
+    let mut known = KnownRefusals::default();
+    assert!(known.add("image", which(1), 100));
+    assert!(known.knows("image", which(1), 100) && known.knows("image", which(1), 99 + LASTS));
+    assert!(!known.knows("image", which(1), 100 + LASTS));
+    assert!(known.add("image", which(1), 100 + LASTS), "it is said again");
+    assert_eq!(known.order.len(), 1);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("refusals");
+    fs::write(&path, format!("{OLD_FORM}\n{} image\n", which(1))).unwrap();
+    assert!(memory(Some(&path)).knows("image", which(1)));
+    fs::write(&path, format!("{FORM}\n{} {} image\n", which(1), today() - LASTS)).unwrap();
+    assert!(!memory(Some(&path)).knows("image", which(1)));
 }

@@ -49,6 +49,8 @@ pub struct Stage {
     pub offline: bool,
     pub handshake_time: Duration,
     pub never: Vec<dockgate::cache::intercept::Fingerprint>,
+    /// Whose certificates have changed since they began.
+    pub renewed: &'static [&'static str],
     /// Of one that was there before.
     pub before: Option<Scene>,
 }
@@ -60,6 +62,7 @@ impl Default for Stage {
             offline: false,
             handshake_time: PATIENCE,
             never: Vec::new(),
+            renewed: &[],
             before: None,
         }
     }
@@ -114,7 +117,9 @@ impl Stage {
         // Who connects to an address of the loop comes from that address, if nothing else is said.
         let images = images.into_iter().chain([("127.0.0.9", "sha256:one")]);
         let images = images.map(|(at, image)| (at.parse().unwrap(), image)).collect();
-        let people: Arc<dyn Clients> = Arc::new(People { authority: Arc::clone(&ours), images });
+        let renewed = self.renewed.iter().map(|at| at.parse().unwrap()).collect();
+        let people = People { authority: Arc::clone(&ours), images, renewed };
+        let people: Arc<dyn Clients> = Arc::new(people);
         rig.cache.takes_clients(&people);
         std::fs::write(dir.path().join("ours.pem"), ours.pem()).unwrap();
         std::fs::write(dir.path().join("public.pem"), public.pem()).unwrap();

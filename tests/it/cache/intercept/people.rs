@@ -76,6 +76,8 @@ impl Certificates for Authority {
 pub struct People {
     pub authority: Arc<Authority>,
     pub images: BTreeMap<IpAddr, &'static str>,
+    /// Whose certificates have changed since they began.
+    pub renewed: Vec<IpAddr>,
 }
 
 pub const LIST: &[u8] = b"a list";
@@ -92,6 +94,7 @@ impl Clients for People {
                 container: format!("at-{address}"),
                 image: (*image).to_owned(),
                 tenant: Some("team".into()),
+                is_renewed: self.renewed.contains(&address),
                 certificates: Arc::clone(&self.authority) as Arc<dyn Certificates>,
             })
         })

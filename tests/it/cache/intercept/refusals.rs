@@ -49,12 +49,26 @@ fn a_client_of_another_kind_in_the_same_image_goes_on_with_us() {
 }
 
 #[test]
+fn a_container_whose_certificates_have_changed_says_nothing_of_its_image() {
+    let scene = Stage { renewed: &[ONE], ..Stage::default() }.start();
+    lose(&scene, ONE, URL);
+    assert_eq!(scene.curl(ONE, "public", URL).unwrap(), "it is /x ", "lost once");
+    assert_eq!(scene.curl(SAME_IMAGE, "ours", URL).unwrap(), "it is /x ");
+    lose(&scene, SAME_IMAGE, URL);
+    let scene =
+        Stage { before: Some(scene), renewed: &[ONE, SAME_IMAGE], ..Stage::default() }.start();
+    for from in [ONE, SAME_IMAGE] {
+        assert_eq!(scene.curl(from, "public", URL).unwrap(), "it is /x ", "{from}, restarted");
+    }
+}
+
+#[test]
 fn a_damaged_memory_is_none() {
     let scene = Scene::new();
     lose(&scene, ONE, URL);
     scene.rig.wait(|| scene.rig.cache.is_settled());
     let file = scene.dir.path().join("refusals");
-    std::fs::write(&file, "dockgate refusals 1\nnothing of the kind\n").unwrap();
+    std::fs::write(&file, "dockgate refusals 2\nnothing of the kind\n").unwrap();
     let scene = Stage { before: Some(scene), ..Stage::default() }.start();
     std::fs::remove_file(scene.dir.path().join("refusals")).unwrap();
     lose(&scene, ONE, URL);
