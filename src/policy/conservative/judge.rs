@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::pinned::Pinned;
 
 use super::rules::{Allowed, Node, Requirement, Rule};
-use super::{Conservative, build, host, own, plain, published, registry, seen, state};
+use super::{Conservative, build, defaults, host, own, plain, published, registry, seen, state};
 use crate::api::Endpoint;
 use crate::api::doc::Value;
 use crate::api::grammar::image;
@@ -325,6 +325,14 @@ impl<'j> Judge<'j> {
         value: &Value,
         cx: &Context<'_>,
     ) -> Judgement {
+        let is_default = |one: &Allowed| matches!(one, Allowed::EngineDefault);
+        if allowed.iter().any(is_default) {
+            match defaults::holds(self, value, cx) {
+                Judgement::No if allowed.iter().all(is_default) => return Judgement::No,
+                Judgement::No => {}
+                holds => return holds,
+            }
+        }
         match value {
             Value::List(items) if allowed.iter().all(Allowed::is_of_elements) => {
                 let mut all = Judgement::Yes;

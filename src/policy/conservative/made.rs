@@ -6,30 +6,14 @@ use serde_json::{Value as Json, json};
 
 use super::judge::{Judge, Judgement};
 use super::rules::{Node, Requirement};
-use super::state::{known, read, text};
-use super::{Conservative, host};
+use super::state::{read, text};
+use super::{Conservative, defaults, host};
 use crate::api::Endpoint;
 use crate::api::container::CREATE;
 use crate::api::doc::Value;
 use crate::api::grammar::mode::NetworkMode;
 use crate::api::grammar::mounts::{BINDS, Mount, MountSource};
-use crate::policy::{Context, Question, Reason, RequestPart, RuleFinding};
-
-/// Runtimes that are the engine's own under any configuration (`daemon/runtime_unix.go` of moby).
-const RUNC: &[&str] =
-    &["runc", "io.containerd.runc.v2", "io.containerd.runc.v1", "io.containerd.runtime.v1.linux"];
-/// What every engine from 20.10 on masks (`oci/defaults.go`): a list with all of these masks enough.
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/scsi",
-    "/sys/firmware",
-];
-const READ_ONLY: &[&str] =
-    &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+use crate::policy::{Context, Reason, RequestPart, RuleFinding};
 
 /// An inspected container as the body that would create it.
 pub(super) fn container(
@@ -72,10 +56,9 @@ fn forget_defaults(
     judge: &mut Judge<'_>,
     cx: &Context<'_>,
 ) -> Result<(), Judgement> {
-    for (key, default) in [("MaskedPaths", MASKED), ("ReadonlyPaths", READ_ONLY)] {
-        let given = host_config.get(key).and_then(Json::as_array);
-        let has = |path: &&str| given.is_some_and(|list| list.iter().any(|one| one == path));
-        if default.iter().all(has) {
+    for key in ["MaskedPaths", "ReadonlyPaths"] {
+        let given = host_config.get(key).and_then(Json::as_array).into_iter().flatten();
+        if defaults::hides_enough(key, given.filter_map(Json::as_str)) {
             remove(host_config, key);
         }
     }
@@ -83,27 +66,16 @@ fn forget_defaults(
     // it was made.
     remove(host_config, "Ulimits");
     let driver = host_config.pointer("/LogConfig/Type").and_then(Json::as_str).unwrap_or_default();
-    if !matches!(driver, "" | "json-file" | "local" | "none") {
-        let info = known(judge, Question::Info, cx)?;
-        if info.is_some_and(|info| text(info, "LoggingDriver") == driver) {
-            forget_log_driver(host_config);
-        }
+    if !matches!(driver, "" | "json-file" | "local" | "none")
+        && defaults::log_driver(judge, driver, cx)?
+    {
+        forget_log_driver(host_config);
     }
-    // With cgroup v1 the engine's default is the host's, and no more than every container there has.
-    if text(host_config, "CgroupnsMode") == "host" {
-        let info = known(judge, Question::Info, cx)?;
-        if info.is_some_and(|info| text(info, "CgroupVersion") == "1") {
-            remove(host_config, "CgroupnsMode");
-        }
+    if defaults::cgroup_namespace(judge, text(host_config, "CgroupnsMode"), cx)? {
+        remove(host_config, "CgroupnsMode");
     }
-    let runtime = text(host_config, "Runtime");
-    if RUNC.contains(&runtime) {
+    if defaults::runtime(judge, text(host_config, "Runtime"), cx)? {
         remove(host_config, "Runtime");
-    } else if !runtime.is_empty() {
-        let info = known(judge, Question::Info, cx)?;
-        if info.is_some_and(|info| text(info, "DefaultRuntime") == runtime) {
-            remove(host_config, "Runtime");
-        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 )]
 
 mod build;
+mod defaults;
 mod dockerfile;
 mod edit;
 mod fetch;

@@ -59,7 +59,8 @@ pub(super) fn holds(allowed: &Allowed, value: &Value) -> bool {
         | Allowed::OwnSocket
         | Allowed::OwnContainer(_)
         | Allowed::OwnNetwork
-        | Allowed::NoHostMounts => false,
+        | Allowed::NoHostMounts
+        | Allowed::EngineDefault => false,
     }
 }
 

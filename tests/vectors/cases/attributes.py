@@ -209,11 +209,11 @@ def image_labels(c):
 @vector(73, "healthchecks that never rest, stops that never end")
 def health(c):
     test = {"Test": ["CMD", "true"]}
-    for interval in (1_000_000, 50_000_000, 999_999_999):
+    for interval in (1_000_000, 50_000_000, 99_999_999):
         c.create(
             f"Interval {interval}",
             config={"Healthcheck": {**test, "Interval": interval}},
-            bites=lambda i: 0 < dig(i, "Config.Healthcheck.Interval") < 1_000_000_000,
+            bites=lambda i: 0 < dig(i, "Config.Healthcheck.Interval") < 100_000_000,
         )
     c.create(
         "StartInterval",
@@ -226,7 +226,7 @@ def health(c):
         config={"Healthcheck": {"Interval": 1_000_000}},
         bites=lambda i: dig(i, "Config.Healthcheck.Interval") == 1_000_000,
     )
-    for seconds in (2**31 - 1, -1, 10**6):
+    for seconds in (2**31 - 1, -2, 10**6):
         c.create(f"StopTimeout {seconds}", config={"StopTimeout": seconds}, bites=has("Config.StopTimeout", seconds))
     c.behaves(
         "of the image",

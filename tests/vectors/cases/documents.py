@@ -233,7 +233,7 @@ def unknown(c):
     )
     c.create(
         "tmpfs Options (1.46)",
-        {"Mounts": [{"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["exec"]]}}]},
+        {"Mounts": [{"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["suid"]]}}]},
         bites=lambda i: dig(i, "HostConfig.Mounts.0.TmpfsOptions.Options"),
         inert=None if is28 else ignored,
     )

@@ -34,6 +34,18 @@ impl<'j> Judge<'j> {
         }
     }
 
+    /// The key of the body's field that is judged, and what it stands in.
+    pub(in crate::policy::conservative) fn field_here(&self) -> Option<(&'j str, &'j Value)> {
+        let (last, way) = self.path.split_last()?;
+        let PathStep::Key(field) = last else { return None };
+        let around = way.iter().try_fold(self.body?, |value, step| match step {
+            PathStep::Key(key) | PathStep::Each(key) => value.get(key),
+            PathStep::Index(index) => value.items().get(*index),
+            PathStep::Query(_) | PathStep::Header(_) | PathStep::Name(_) => None,
+        })?;
+        Some((field, around))
+    }
+
     /// Puts another text in the place of the value that is judged, once it is allowed.
     pub(in crate::policy::conservative) fn replace_here(
         &mut self,

@@ -53,7 +53,7 @@ fn a_finding_becomes_the_narrowest_rule_beside_what_was_allowed() {
             "container.stop-timeout",
             "StopTimeout",
             "100000",
-            r#"{ at-least = 0, at-most = 100000, rule = "container.stop-timeout" }"#,
+            r#"{ at-least = -1, at-most = 100000, rule = "container.stop-timeout" }"#,
         ),
         (
             "container.annotations",
@@ -66,7 +66,7 @@ fn a_finding_becomes_the_narrowest_rule_beside_what_was_allowed() {
             "container.masked-paths",
             "HostConfig.MaskedPaths",
             "[]",
-            r#"{ one-of = [], rule = "container.masked-paths" }"#,
+            r#"{ engine-default = true, one-of = [], rule = "container.masked-paths" }"#,
         ),
         ("container.group-add", "HostConfig.GroupAdd", r#"["1"]"#, r#""any""#),
     ] {

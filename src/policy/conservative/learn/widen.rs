@@ -22,7 +22,7 @@ pub(super) fn widen(rule: &Rule, found: &[Option<Json>]) -> Option<Rule> {
         extend(&mut allowed, found.as_ref()?)?;
     }
     // `one-of` nothing: an empty list, and no other.
-    if allowed.is_empty() {
+    if allowed.iter().all(|one| matches!(one, Allowed::EngineDefault)) {
         allowed.push(Allowed::OneOf(Vec::new()));
     }
     // The words for what was allowed before are wrong now; new ones are made of the predicates.

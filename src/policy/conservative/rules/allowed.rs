@@ -19,7 +19,7 @@ pub(super) const WORDS: &str = "`any`, `zero`, `null`, `one-of`, `at-least`, `at
     `matches`, `not-matches`, `keys-match`, `keys-not-match`, `outside`, `capabilities`, `ulimits`, `retries`, \
     `volume-options`, `tmpfs-options`, `changes`, `filters`, `filters-with`, `registry`, `build-source`, `exporter`, `cache`, `ports`, \
     `named-volume`, `allowed-bind`, `own-socket`, `own-container`, `own-network`, `new-network`, \
-    `no-host-mounts`";
+    `no-host-mounts`, `engine-default`";
 
 #[derive(Clone, Debug)]
 pub(in super::super) enum Allowed {
@@ -75,6 +75,8 @@ pub(in super::super) enum Allowed {
     NewNetwork,
     /// Anything, as long as no path of the host is mounted.
     NoHostMounts,
+    /// What this engine fills in by itself: a value of the whole place, never an element.
+    EngineDefault,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +138,7 @@ pub(super) fn read(word: &str, value: &DeValue<'_>) -> Result<Option<Allowed>, S
         "own-network" => yes(value, Allowed::OwnNetwork)?,
         "new-network" => yes(value, Allowed::NewNetwork)?,
         "no-host-mounts" => yes(value, Allowed::NoHostMounts)?,
+        "engine-default" => yes(value, Allowed::EngineDefault)?,
         _ => return Ok(None),
     }))
 }
@@ -238,7 +241,8 @@ impl Allowed {
             | Allowed::NewNetwork
             | Allowed::NamedVolume
             | Allowed::Bind
-            | Allowed::OwnSocket => true,
+            | Allowed::OwnSocket
+            | Allowed::EngineDefault => true,
             Allowed::Range { .. }
             | Allowed::KeysMatch(_)
             | Allowed::KeysNotMatch(_)
@@ -318,6 +322,7 @@ impl Allowed {
             }
             Allowed::OwnNetwork => "a network that could have been made here".to_owned(),
             Allowed::NewNetwork => "a name that no network has, and no id begins with".to_owned(),
+            Allowed::EngineDefault => "what the engine itself would choose".to_owned(),
             Allowed::NoHostMounts => "empty where a path of the host is mounted".to_owned(),
         }
     }

@@ -165,7 +165,9 @@ impl Rules {
 impl Rule {
     /// Whether nothing at all is not enough.
     pub(super) fn demands(&self) -> bool {
-        matches!(&self.must, Requirement::Be(allowed) if allowed.iter().any(|one| matches!(one, Allowed::FiltersWith(_))))
+        let demands =
+            |one: &Allowed| matches!(one, Allowed::FiltersWith(_) | Allowed::EngineDefault);
+        matches!(&self.must, Requirement::Be(allowed) if allowed.iter().any(demands))
     }
 }
 

@@ -402,5 +402,6 @@ fn suits(allowed: &Allowed, kind: Kind) -> bool {
         Allowed::Exporter => matches!(kind, Kind::Object(_) | Kind::Map(_)),
         Allowed::Cache => is_texts || matches!(kind, Kind::List(_)),
         Allowed::NoHostMounts => true,
+        Allowed::EngineDefault => is_texts || matches!(kind, Kind::List(_)),
     }
 }

@@ -85,6 +85,7 @@ fn predicate(allowed: &Allowed) -> String {
         Allowed::OwnContainer(prefix) => format!("own-container = {}", quote(prefix)),
         Allowed::OwnNetwork => "own-network = true".to_owned(),
         Allowed::NewNetwork => "new-network = true".to_owned(),
+        Allowed::EngineDefault => "engine-default = true".to_owned(),
         Allowed::NoHostMounts => "no-host-mounts = true".to_owned(),
     }
 }

@@ -169,16 +169,16 @@ fn every_number_of_a_build_has_a_decision() {
 
 const BOUNDED: &[(&str, &str, &str, &str)] = &[
     ("StopTimeout", r#""StopTimeout":86400"#, r#""StopTimeout":86401"#, "container.stop-timeout"),
-    ("StopTimeout", r#""StopTimeout":1"#, r#""StopTimeout":-1"#, "container.stop-timeout"),
+    ("StopTimeout", r#""StopTimeout":1"#, r#""StopTimeout":-2"#, "container.stop-timeout"),
     (
         "Interval",
-        r#""Healthcheck":{"Interval":1000000000}"#,
-        r#""Healthcheck":{"Interval":999999999}"#,
+        r#""Healthcheck":{"Interval":100000000}"#,
+        r#""Healthcheck":{"Interval":99999999}"#,
         "container.healthcheck",
     ),
     (
         "StartInterval",
-        r#""Healthcheck":{"StartInterval":1000000000}"#,
+        r#""Healthcheck":{"StartInterval":100000000}"#,
         r#""Healthcheck":{"StartInterval":1}"#,
         "container.healthcheck",
     ),

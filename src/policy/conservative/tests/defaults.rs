@@ -155,6 +155,17 @@ const TABLE: &[(&str, &[&str], Absent)] = &[
         TheEngines,
     ),
     ("ImageBuild", &["?ulimits"], TheEngines),
+    (
+        "ContainerCreate",
+        &[
+            "HostConfig.MaskedPaths",
+            "HostConfig.ReadonlyPaths",
+            "HostConfig.Runtime",
+            "NetworkingConfig.EndpointsConfig.*.MacAddress",
+        ],
+        TheEngines,
+    ),
+    ("NetworkConnect", &["EndpointConfig.MacAddress"], TheEngines),
     ("ContainerPrune", &["?filters"], Demanded),
     ("NetworkPrune", &["?filters"], Demanded),
     ("VolumePrune", &["?filters"], Demanded),

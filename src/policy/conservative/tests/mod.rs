@@ -188,3 +188,26 @@ fn other_calls_that_elevate_are_refused() {
         assert_eq!(rule(line, ""), None, "{line}");
     }
 }
+
+#[test]
+fn what_the_engine_would_fill_in_by_itself_is_as_good_as_nothing() {
+    let masked = r#"["/proc/asound","/proc/acpi","/proc/kcore","/proc/keys","/proc/latency_stats","/proc/timer_list","/proc/scsi","/sys/firmware"]"#;
+    let read_only = r#"["/proc/bus","/proc/fs","/proc/irq","/proc/sys","/proc/sysrq-trigger"]"#;
+    let again = format!(r#""Runtime":"runc","MaskedPaths":{masked},"ReadonlyPaths":{read_only}"#);
+    assert_eq!(create(&again), None, "as an inspect answer has it");
+    for (host_config, wanted) in [
+        (r#""MaskedPaths":["/proc/kcore"]"#, "container.masked-paths"),
+        (r#""MaskedPaths":[""]"#, "container.masked-paths"),
+        (r#""ReadonlyPaths":[]"#, "container.readonly-paths"),
+    ] {
+        assert_eq!(create(host_config).as_deref(), Some(wanted), "{host_config}");
+    }
+    let endpoint = |more: &str| {
+        let body = format!(
+            r#"{{"Image":"x","NetworkingConfig":{{"EndpointsConfig":{{"bridge":{{"MacAddress":"02:42:ac:11:00:02"{more}}}}}}}}}"#
+        );
+        rule("POST /containers/create", &body)
+    };
+    assert_eq!(endpoint("").as_deref(), Some("network.static-address"), "one that was chosen");
+    assert_eq!(endpoint(r#","IPAddress":"172.17.0.2","EndpointID":"ab""#), None, "a copied one");
+}
