@@ -115,7 +115,7 @@ fn cleaned(path: &str) -> Option<String> {
 /// Never to another host: a cleaned path begins with one slash, and holds no backslash.
 fn moved(path: &str, query: &str) -> BadTarget {
     if !query.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) {
-        return BadTarget::Path("a query with a character that must be escaped");
+        return BadTarget::Path("an empty or a dot segment");
     }
     let mut location = utf8_percent_encode(path, LOCATION).to_string();
     location.push_str(query);
