@@ -7,6 +7,7 @@
 
 mod draft;
 mod render;
+mod strangers;
 mod watching;
 
 use super::doc::{self, Doc, Value};
@@ -297,10 +298,5 @@ impl Typed {
         if let Some((known, value)) = known.zip(value) {
             self.headers.push((known.name, value));
         }
-    }
-
-    /// Query parameters with a value that no engine in the tables reads; they are not sent.
-    pub fn unknown_query(&self) -> &[String] {
-        &self.strangers
     }
 }

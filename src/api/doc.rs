@@ -59,7 +59,7 @@ pub enum BadDoc {
 /// Of a body, where nobody says otherwise: a few bytes of JSON are a hundred of memory, each value is
 /// judged, and the largest body of a client has some hundreds.
 pub const MOST_VALUES: usize = 65_536;
-/// More than any message names.
+/// More than any message names, and than any route has query parameters: clients repeat those.
 const MOST_UNKNOWN: usize = 64;
 /// Of a key, in a message.
 const MOST_OF_A_KEY: usize = 128;
@@ -259,11 +259,11 @@ enum DocStep {
 }
 
 impl Reading {
-    /// Writes an unknown key down. Of ten thousand, the first few tell, and the first that is not zero.
+    /// Writes an unknown key down. Of ten thousand, the first few tell, and the first few that are not zero.
     fn note(&mut self, value: Value) {
         let is_one_of_few = self.unknown.len() < MOST_UNKNOWN;
-        if is_one_of_few || (!value.is_zero() && self.unknown.iter().all(|one| one.value.is_zero()))
-        {
+        let said = || self.unknown.iter().filter(|one| !one.value.is_zero()).count();
+        if is_one_of_few || (!value.is_zero() && said() < MOST_UNKNOWN) {
             self.unknown.push(Unknown { path: self.here(), value });
         }
     }

@@ -201,6 +201,8 @@ pub struct Row {
     pub endpoint: super::table::Endpoint,
     pub class: Class,
     pub body: BodyKind,
+    /// Keys of its body that no engine in the tables knows are left out: it makes nothing that runs.
+    pub drops_unknown: bool,
     pub answer: AnswerKind,
     pub since: Minor,
     pub until: Minor,
@@ -288,6 +290,7 @@ pub const fn row(
         endpoint,
         class,
         body: BodyKind::None,
+        drops_unknown: false,
         answer,
         since: OLDEST,
         until: Minor::MAX,
@@ -314,6 +317,10 @@ impl Row {
 
     pub const fn body(mut self, body: BodyKind) -> Self {
         self.body = body;
+        self
+    }
+    pub const fn dropping_unknown(mut self) -> Self {
+        self.drops_unknown = true;
         self
     }
     pub const fn since(mut self, minor: Minor) -> Self {

@@ -2,8 +2,8 @@
 //!
 //! `api::call` parses every request line through here. dockerd routes on the decoded path (gorilla/mux
 //! without `UseEncodedPath`), so that `%2F` is a slash to it wherever it stands: docker-java writes
-//! `/images/team%2Fapp/json`. It answers 301 to anything its `path.Clean` would change, even to a POST; no
-//! client sends such a path, so each is refused. What must stay true: what this returns, encoded again,
+//! `/images/team%2Fapp/json`. It answers 301 to anything its `path.Clean` would change, even to a POST: so
+//! does dockgate, and sends none of them on. What must stay true: what this returns, encoded again,
 //! means the same to Go's router as to ours.
 
 use std::borrow::Cow;
@@ -23,6 +23,8 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@')
     .remove(b'+')
     .remove(b',');
+/// And what Go leaves as it is where it writes a path (`net/url` `shouldEscape`, of a path).
+const LOCATION: &AsciiSet = &PATH.remove(b'$').remove(b'&').remove(b'=').remove(b';');
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
@@ -40,6 +42,10 @@ pub enum BadTarget {
     Path(&'static str),
     #[error("invalid API version `{0}`")]
     Version(String),
+    /// The path has an empty or a dot segment. Where the engine sends its client: a path of its own, and the
+    /// query as it came.
+    #[error("the path is written with empty or dot segments: it is `{0}`")]
+    Moved(String),
 }
 
 /// Parses a request target by the strict rules that hold while a policy is active.
@@ -50,6 +56,9 @@ pub fn parse(target: &[u8]) -> Result<Target<'_>, BadTarget> {
     }
     let (raw, query) = target.split_once('?').unwrap_or((target, ""));
     let path = decode(raw)?;
+    if let Some(clean) = cleaned(&path) {
+        return Err(moved(&clean, target.get(raw.len()..).unwrap_or_default()));
+    }
     let (version, path) = split_version(path)?;
     Ok(Target { version, path, query })
 }
@@ -79,13 +88,38 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, BadTarget> {
     if path.chars().any(char::is_control) {
         return Err(BadTarget::Path("a control character"));
     }
-    if path.contains("//") {
-        return Err(BadTarget::Path("an empty segment"));
-    }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
-        return Err(BadTarget::Path("a dot segment"));
-    }
     Ok(path)
+}
+
+/// What gorilla/mux makes of a path (its `cleanPath`: Go's `path.Clean`, and a slash at the end stays); none
+/// where that is the path itself.
+fn cleaned(path: &str) -> Option<String> {
+    let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if !inner.split('/').any(is_odd) || path == "/" {
+        return None;
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            _ => kept.push(segment),
+        }
+    }
+    let end = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
+    Some(format!("/{}{end}", kept.join("/")))
+}
+
+/// Never to another host: a cleaned path begins with one slash, and holds no backslash.
+fn moved(path: &str, query: &str) -> BadTarget {
+    if !query.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) {
+        return BadTarget::Path("an empty or a dot segment");
+    }
+    let mut location = utf8_percent_encode(path, LOCATION).to_string();
+    location.push_str(query);
+    BadTarget::Moved(location)
 }
 
 fn unescape_all(raw: &str) -> Result<String, BadTarget> {
@@ -166,17 +200,13 @@ mod tests {
     #[test]
     fn what_go_would_clean_or_read_otherwise_is_refused() {
         for bad in [
-            "//containers/json",
-            "/containers//json",
-            "/./info",
-            "/a/../info",
-            "/%2e%2e/info",
-            "/a%2F..%2Finfo",
-            "/containers/%2Fx/json",
-            "/containers/x%2F/json",
             "%2Finfo",
-            "/v1.41%2F%2Finfo",
             "/v1.%3041/info",
+            "//x%5cy",
+            "//info%00",
+            "//info?a=\u{e9}",
+            "//a\u{e9}",
+            "//%ff",
             "/x%5cy",
             "/info%00",
             "/a%0ab",
@@ -192,6 +222,44 @@ mod tests {
             "/a\\\tb",
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_engine_cleans_is_moved_to_where_the_engine_says() {
+        // As engines 20.10 and 28 answer.
+        for (target, location) in [
+            ("//containers/json?a=%2f&b=c;d", "/containers/json?a=%2f&b=c;d"),
+            ("//v1.41//containers/./x/../json", "/v1.41/containers/json"),
+            ("/containers//json", "/containers/json"),
+            ("/images/a%2F%2Fb%20c%25$&;=+,%3f/./json/", "/images/a/b%20c%25$&;=+,%3F/json/"),
+            ("/containers/%2Fx/json", "/containers/x/json"),
+            ("/v1.41%2F%2Finfo", "/v1.41/info"),
+            ("/nosuch/%2e%2e/info", "/info"),
+            ("/..", "/"),
+            ("//", "/"),
+            ("/a/.", "/a"),
+            ("/a/./", "/a/"),
+            ("/../..//", "/"),
+            (
+                "//evil.com/%2f/(b)'!*[]\"<>^`{|}~",
+                "/evil.com/%28b%29%27%21%2A%5B%5D%22%3C%3E%5E%60%7B%7C%7D~",
+            ),
+            ("///evil.com", "/evil.com"),
+            ("//info?", "/info?"),
+            ("//info#frag", "/info%23frag"),
+            ("//v1.99/info", "/v1.99/info"),
+        ] {
+            assert_eq!(
+                parse(target.as_bytes()),
+                Err(BadTarget::Moved(location.to_owned())),
+                "{target}"
+            );
+            let there = parse(location.as_bytes());
+            assert!(!matches!(there, Err(BadTarget::Moved(_))), "{location}: {there:?}");
+        }
+        for stays in ["/", "/info/", "/a/...", "/a/.b", "/a/..b/c"] {
+            assert!(parse(stays.as_bytes()).is_ok(), "{stays}");
         }
     }
 
@@ -233,6 +301,15 @@ mod tests {
             encode(&path, &mut encoded);
             let parsed = parse(encoded.as_bytes()).unwrap();
             prop_assert_eq!(&*parsed.path, &*path);
+        }
+
+        #[test]
+        fn a_moved_path_is_at_its_place_and_on_this_host(path in "(/|\\.|%2[eEfF]|[a-c]){0,24}") {
+            if let Err(BadTarget::Moved(location)) = parse(format!("/{path}?q=1").as_bytes()) {
+                prop_assert!(location.starts_with('/') && !location.starts_with("//"), "{}", location);
+                prop_assert!(location.ends_with("?q=1"));
+                prop_assert!(!matches!(parse(location.as_bytes()), Err(BadTarget::Moved(_))), "{}", location);
+            }
         }
 
         #[test]

@@ -150,6 +150,7 @@ const TABLE_ROWS: &[Row] = &[
         .making(M::Nothing)
         .of(CONTAINER)
         .body(Json(container::COPY))
+        .dropping_unknown()
         .until(44),
     row(Post, "/containers/{name:.*}/exec", E::ContainerExec, C::Exec, Values)
         .making(M::Exec)
@@ -159,7 +160,8 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/exec/{name:.*}/start", E::ExecStart, C::Exec, HijackTcp)
         .making(M::Nothing)
         .of(EXEC)
-        .body(Json(exec::START)),
+        .body(Json(exec::START))
+        .dropping_unknown(),
     row(Post, "/exec/{name:.*}/resize", E::ExecResize, C::Exec, Nothing)
         .making(M::Nothing)
         .of(EXEC)
@@ -180,6 +182,7 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/commit", E::ImageCommit, C::ContainerCreate, Values)
         .making(M::Image)
         .body(Json(container::COMMIT))
+        .dropping_unknown()
         .query(container::COMMIT_QUERY)
         .answers(image_ops::COMMITTED),
     row(Put, "/containers/{name:.*}/archive", E::PutContainerArchive, C::Container, Nothing)
@@ -262,7 +265,8 @@ const TABLE_ROWS: &[Row] = &[
         .answers(system::DATA_USAGE),
     row(Post, "/auth", E::SystemAuth, C::System, Values)
         .making(M::Nothing)
-        .body(Json(system::AUTH)),
+        .body(Json(system::AUTH))
+        .dropping_unknown(),
     // volumes
     row(Get, "/volumes", E::VolumeList, C::Volume, Values)
         .query(&[q("filters").json(FILTERS)])
@@ -475,7 +479,8 @@ const TABLE_ROWS: &[Row] = &[
     row(Post, "/networks/{id:.*}/disconnect", E::NetworkDisconnect, C::Network, Nothing)
         .making(M::Nothing)
         .of(NETWORK)
-        .body(Json(network::DISCONNECT)),
+        .body(Json(network::DISCONNECT))
+        .dropping_unknown(),
     row(Post, "/networks/prune", E::NetworkPrune, C::Network, Values)
         .making(M::Nothing)
         .query(&[q("filters").json(FILTERS)])

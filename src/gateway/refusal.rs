@@ -10,6 +10,7 @@ use super::request::{Upload, Wants};
 use super::{AfterCall, ClientConnection, ListenerState, witness};
 use crate::api::call::BadCall;
 use crate::api::doc::BadDoc;
+use crate::api::path::BadTarget;
 use crate::auth::AuthError;
 use crate::engine::EngineError;
 use crate::policy::{Reason, Reply};
@@ -80,6 +81,7 @@ impl Refusal {
     pub(super) fn status(&self) -> u16 {
         match self {
             Refusal::Call(BadCall::NoSuchEndpoint { .. }) => 404,
+            Refusal::Call(BadCall::Target(BadTarget::Moved(_))) => 301,
             Refusal::Call(BadCall::Doc(BadDoc::TooManyValues(_))) => 413,
             Refusal::Left
             | Refusal::Head(HeadError::Malformed(_))
@@ -171,8 +173,23 @@ impl Refusal {
     fn body(&self) -> String {
         match self {
             Refusal::Answered(Reply { json: Some(json), .. }) => format!("{json}\n"),
-            Refusal::Answered(Reply { json: None, .. }) => String::new(),
+            // The engine's has none either.
+            Refusal::Answered(Reply { json: None, .. })
+            | Refusal::Call(BadCall::Target(BadTarget::Moved(_))) => String::new(),
             _ => said(&self.message()),
+        }
+    }
+
+    /// Lines of its head beside those that each has.
+    fn lines(&self, state: &ListenerState) -> Vec<(&'static str, String)> {
+        match self {
+            Refusal::Call(BadCall::Target(BadTarget::Moved(to))) => vec![("Location", to.clone())],
+            // A policy's is one too.
+            _ if self.status() == 401 => {
+                let challenges = state.authentication.challenges().iter();
+                challenges.map(|one| ("WWW-Authenticate", one.clone())).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -261,12 +278,9 @@ impl Refusal {
             // Nothing of it is read any more, and a client that does not read either holds none of our memory.
             client.buffer.clear();
         }
-        let challenges = match status {
-            401 => state.authentication.challenges(),
-            _ => &[],
-        };
         let wants = Wants { close: !keep, ..wants };
-        let answer = render(status, &self.body(), challenges, record.method == "HEAD", wants);
+        let answer =
+            render(status, &self.body(), &self.lines(state), record.method == "HEAD", wants);
         record.bytes_sent += answer.len() as u64;
         let written = client.stream.split().1.write_all(&answer).await;
         if keep && written.is_ok() && !state.drain.is_cancelled() {
@@ -306,7 +320,13 @@ fn said(message: &str) -> String {
     serde_json::json!({ "message": message }).to_string() + "\n"
 }
 
-fn render(status: u16, body: &str, challenges: &[String], to_head: bool, wants: Wants) -> Vec<u8> {
+fn render(
+    status: u16,
+    body: &str,
+    lines: &[(&'static str, String)],
+    to_head: bool,
+    wants: Wants,
+) -> Vec<u8> {
     // As Go's server does: its own version for all but those that know only the old one.
     let (http, reason) = (wants.http.min(1), reason_phrase(status));
     let mut out = format!("HTTP/1.{http} {status} {reason}\r\n").into_bytes();
@@ -318,8 +338,8 @@ fn render(status: u16, body: &str, challenges: &[String], to_head: bool, wants: 
     if !matches!(status, 204 | 304) {
         put_line(&mut out, "Content-Length", body.len().to_string().as_bytes());
     }
-    for challenge in challenges {
-        put_line(&mut out, "WWW-Authenticate", challenge.as_bytes());
+    for (name, value) in lines {
+        put_line(&mut out, name, value.as_bytes());
     }
     match wants {
         Wants { close: true, .. } => put_line(&mut out, "Connection", b"close"),
@@ -338,6 +358,7 @@ fn reason_phrase(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         204 => "No Content",
+        301 => "Moved Permanently",
         304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -71,6 +71,9 @@ pub(super) struct Leases {
 /// would be hit by the end of its connection in the middle of writing, and Go repeats no POST.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// Names of keys in one record: a client has a few, and a line of the log is no place for more.
+const MOST_DROPPED: usize = 16;
+
 /// Waits for the first byte of a request; false when the client left or the listener drains.
 pub(super) async fn idle(handle: &ListenerHandle, client: &mut ClientConnection) -> bool {
     if !client.buffer.is_empty() {
@@ -286,7 +289,11 @@ pub(super) async fn parse(
         return Ok(draft.with_stream(upload.framing.clone()));
     }
     let body = read_body(state, client, upload, lease, record).await?;
-    Ok(draft.with_json(&head, &body, state.limits.json_elements)?)
+    let call = draft.with_json(&head, &body, state.limits.json_elements)?;
+    if let Call::Typed(call) = &call {
+        record.dropped = call.dropped_fields().take(MOST_DROPPED).map(str::to_owned).collect();
+    }
+    Ok(call)
 }
 
 fn note(record: &mut Record, call: &Call) {

@@ -562,10 +562,10 @@ fn must_be_parsed() -> Reason {
     Reason::new("closed-world.call", "request", "must be parsed", "")
 }
 
-/// What dockgate does not know is not sent, whatever the policies are: the next engine may read it.
+/// What dockgate does not know is not sent, whatever the policies are: the next engine may read it. And where it may be a
+/// limit, what lacks it is not made.
 fn closed_world(call: &Typed) -> Result<(), Reason> {
-    let unknown = call.doc().map(|doc| doc.unknown.as_slice()).unwrap_or_default();
-    if let Some(field) = unknown.iter().find(|field| !field.value.is_zero()) {
+    if let Some(field) = call.refused_field() {
         return Err(Reason::new(
             "closed-world.field",
             field.path.clone(),

@@ -70,6 +70,11 @@ impl<'r> Fields<'r> {
         if let Some(findings) = record.findings.render() {
             fields.push(("findings", Field::Json(findings)));
         }
+        // Only there when something was.
+        if !record.dropped.is_empty() {
+            let names = serde_json::to_string(&record.dropped).unwrap_or_default();
+            fields.push(("dropped", Field::Json(names)));
+        }
         Fields(fields)
     }
 

@@ -198,6 +198,8 @@ pub struct Record {
     pub rule: Option<String>,
     /// What policies that only audit would have refused.
     pub findings: Findings,
+    /// Keys of the body that no engine knows and that were not sent on.
+    pub dropped: Vec<String>,
     pub client: Arc<str>,
     /// Of a request to a registry.
     pub registry: Option<Box<RegistryCall>>,
@@ -223,6 +225,7 @@ impl Record {
             verdict: Verdict::default(),
             rule: None,
             findings: Findings::default(),
+            dropped: Vec::new(),
             client,
             registry: None,
             cache: None,

@@ -58,6 +58,20 @@ fn a_json_record_has_the_names_of_the_contract_in_their_order() {
 }
 
 #[test]
+fn keys_that_were_not_sent_on_are_named_without_their_values() {
+    let engine = Engine::start(plain::behaviour());
+    let gate = Gate::typed(&engine);
+    let body = r#"{"username":"u","Frob":{"k":"s3cr3t"},"zero":0}"#;
+    let (status, _) = gate.client().ask(post("/v1.41/auth", "", body));
+    assert_eq!(status, 200);
+    let record = &gate.records(1)[0];
+    assert_eq!(record["dropped"], serde_json::json!(["Frob"]));
+    let seen = engine.seen().concat();
+    assert!(seen.ends_with(r#"{"username":"u"}"#), "{seen}");
+    assert!(!gate.stop().stdout.contains("s3cr3t"));
+}
+
+#[test]
 fn an_ltsv_record_has_the_same_names_and_stays_one_line() {
     let engine = Engine::start(plain::behaviour());
     let gate = Setup::new(&engine).tables("[log]\naccess = \"ltsv\"\n").start();
@@ -166,6 +180,7 @@ fn no_secret_is_in_any_log_whatever_becomes_of_the_call() {
 
 #[test]
 fn a_stdout_that_nobody_reads_stops_no_call() {
+    use std::os::unix::net::UnixStream;
     use std::process::Stdio;
     let engine = Engine::start(plain::behaviour());
     let dir = tempfile::tempdir().unwrap();
@@ -182,7 +197,7 @@ fn a_stdout_that_nobody_reads_stops_no_call() {
     // A pipe that is full after 64 KiB: held open, never read.
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the dockgate binary");
-    crate::support::wait_until("it listens", || socket.exists());
+    crate::support::wait_until("it listens", || UnixStream::connect(&socket).is_ok());
     let mut client = crate::support::Conn::unix(&socket);
     for _ in 0..1000 {
         assert_eq!(client.ask("GET /_ping HTTP/1.1\r\nHost: a\r\n\r\n").0, 200);

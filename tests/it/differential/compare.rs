@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use dockgate::api::doc::{self, Doc, Value, folds_to};
 use dockgate::api::shape::Kind;
+use dockgate::api::table::TABLE;
 use serde_json::{Map, Value as Json, json};
 
 use super::decoder::{Answers, GENERATIONS};
@@ -23,8 +24,13 @@ pub struct Case<'s> {
 
 impl Case<'_> {
     pub fn read(shape: &Shape, body: Vec<u8>) -> Case<'_> {
-        // As `policy::Chain` has it: what is unknown and says something is refused.
-        let is_known = |doc: &Doc| doc.unknown.iter().all(|unknown| unknown.value.is_zero());
+        // As `Typed::refused_field` has it: what is unknown and says something is refused, unless the route drops it.
+        let row = TABLE.iter().find(|row| row.endpoint.id() == shape.id).unwrap();
+        let is_option = |name: &str| row.query.iter().any(|param| param.name == name);
+        let is_known = |doc: &Doc| {
+            let mut unknown = doc.unknown.iter();
+            unknown.all(|one| one.value.is_zero() || row.drops_unknown || is_option(&one.path))
+        };
         let doc = doc::parse(&body, &shape.kind).ok().filter(is_known);
         Case { shape, body, doc }
     }
@@ -52,7 +58,7 @@ pub struct Tally {
     refused: u64,
     /// Accepted, and too large a number for every engine.
     out_of_range: u64,
-    /// Accepted without something that is zero, or unused.
+    /// Accepted without something that is zero, unused, or unknown to every engine.
     reduced: u64,
     pub diverging: u64,
     pub divergences: Vec<String>,
@@ -95,7 +101,7 @@ impl fmt::Display for Tally {
         let accepted: u64 = self.accepted.values().sum();
         write!(
             f,
-            "{} bodies: {accepted} accepted ({:.1}%), of these {} without something that is zero, \
+            "{} bodies: {accepted} accepted ({:.1}%), of these {} without something that is zero or unknown, \
              {} with a number that engines refuse; {} diverge",
             accepted + self.refused,
             100.0 * self.accepted_share(),
