@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import socket
 import ssl
 import struct
@@ -24,11 +25,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 A, SRV = 1, 33
 WALK = "walk.outside.test"
+# (KIND: `kept` is fresh for an hour, `asked` has a validator and is asked for each time)
+FIGURE = re.compile(r"/figures/\d+-(\d+)-(kept|asked)")
 
 
 def content(path):
-    """What is there: some 100 KB, which depend on all of the path."""
-    return hashlib.shake_256(path.encode()).digest(100_000 + len(path))
+    """What is there: some 100 KB, which depend on all of the path; of /figures/NUMBER-SIZE-KIND, SIZE bytes."""
+    figure = FIGURE.fullmatch(path)
+    return hashlib.shake_256(path.encode()).digest(int(figure[1]) if figure else 100_000 + len(path))
 
 
 class Log:
@@ -67,13 +71,25 @@ class Handler(BaseHTTPRequestHandler):
         scheme = "https" if self.server.tls else "http"
         host = self.headers.get("Host", "").split(":")[0]
         self.server.log.line(event="request", scheme=scheme, host=host, method=self.command, path=self.path,
-                             through="Via" in self.headers, agent=self.headers.get("User-Agent", ""))
+                             through="Via" in self.headers, agent=self.headers.get("User-Agent", ""), check=self.headers.get("If-None-Match", ""))
         if self.path.startswith("/repo.git/"):
             return self.git(body)
         if host not in self.server.hosts:
             return self.say(404, b"nothing of theirs is here\n")
+        if (figure := FIGURE.fullmatch(self.path)) and figure[2] == "asked":
+            return self.asked()
         fixed = self.server.fixed.get(self.path)
         self.say(200, fixed.encode("latin-1") if fixed is not None else content(self.path))
+
+    def asked(self):
+        """An object with a validator: 304 to who has it."""
+        tag = f'"{self.path}"'
+        if self.headers.get("If-None-Match") != tag:
+            return self.say(200, content(self.path), fresh="no-cache", tag=tag)
+        self.send_response(304)
+        self.send_header("ETag", tag)
+        self.send_header("Cache-Control", "no-cache")
+        self.end_headers()
 
     do_GET = do_HEAD = do_POST = do_PUT = any
 
@@ -83,11 +99,13 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return piece
 
-    def say(self, status, body, kind="application/octet-stream", fresh="max-age=3600"):
+    def say(self, status, body, kind="application/octet-stream", fresh="max-age=3600", tag=None):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", kind)
         self.send_header("Cache-Control", fresh)
+        if tag:
+            self.send_header("ETag", tag)
         self.send_header("Alt-Svc", 'h3=":443"')
         self.end_headers()
         if self.command != "HEAD":
