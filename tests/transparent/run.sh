@@ -15,7 +15,6 @@ packages=(openssl python3)
 command -v debootstrap > /dev/null || packages+=(debootstrap)
 command -v git > /dev/null || packages+=(git)
 command -v go > /dev/null || packages+=(golang-go)
-[ "$tier" = quick ] || command -v nginx > /dev/null || packages+=(nginx-light)
 install_packages "${packages[@]}"
 
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
@@ -47,12 +46,4 @@ for engine in "${engines[@]}"; do
     echo "engine $engine"
     cat "$work/$engine"
 done
-# (afterwards: it has the engine and both cores for itself)
-if [ "$tier" = all ] && [ $# -eq 0 ]; then
-    "$here/figures.py" all > "$work/figures" 2>&1 &
-    pids=($!)
-    wait "${pids[0]}" || failed=1
-    pids=()
-    cat "$work/figures"
-fi
 exit $failed
