@@ -82,7 +82,7 @@ fn what_would_be_refused_passes_unchanged_and_is_written_down() {
         record["findings"][1],
         json!({
             "policy": "look", "rule": "container.cap-add", "field": "HostConfig.CapAdd",
-            "why": "must stay within Docker's default set", "operation": "ContainerCreate",
+            "why": "must stay within Docker's default set and `IPC_LOCK`", "operation": "ContainerCreate",
             "part": "body", "place": "HostConfig.CapAdd", "found": ["SYS_ADMIN", "cap_bpf"],
         })
     );
