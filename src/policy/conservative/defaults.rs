@@ -41,8 +41,8 @@ pub(super) fn holds(judge: &mut Judge<'_>, value: &Value, cx: &Context<'_>) -> J
         "MaskedPaths" | "ReadonlyPaths" => {
             Ok(hides_enough(field, value.items().iter().filter_map(Value::as_str)))
         }
-        "Runtime" => runtime(judge, said, cx),
-        "CgroupnsMode" => cgroup_namespace(judge, said, cx),
+        // Not any of `RUNC`: on an engine with another default these are weaker than it.
+        "Runtime" => says(judge, "DefaultRuntime", said, cx),
         "Type" => log_driver(judge, said, cx),
         // Engines before 25 never took one from here.
         "MacAddress" => {

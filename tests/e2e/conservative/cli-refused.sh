@@ -30,7 +30,7 @@ refused d run --rm --cgroupns host busybox true
 refused d run --rm --oom-kill-disable busybox true
 refused d run --rm --oom-score-adj -100 busybox true
 refused d run --rm --security-opt label=disable busybox true
-refused d run --rm --health-cmd true --health-interval 100ms busybox true
+refused d run --rm --health-cmd true --health-interval 50ms busybox true
 refused d run --rm --volume-driver nfs -v v:/v busybox true
 refused d run --rm --ulimit nofile=2000000 busybox true
 refused d run --rm --label io.dockgate.x=y busybox true

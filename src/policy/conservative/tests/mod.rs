@@ -193,7 +193,7 @@ fn other_calls_that_elevate_are_refused() {
 fn what_the_engine_would_fill_in_by_itself_is_as_good_as_nothing() {
     let masked = r#"["/proc/asound","/proc/acpi","/proc/kcore","/proc/keys","/proc/latency_stats","/proc/timer_list","/proc/scsi","/sys/firmware"]"#;
     let read_only = r#"["/proc/bus","/proc/fs","/proc/irq","/proc/sys","/proc/sysrq-trigger"]"#;
-    let again = format!(r#""Runtime":"runc","MaskedPaths":{masked},"ReadonlyPaths":{read_only}"#);
+    let again = format!(r#""MaskedPaths":{masked},"ReadonlyPaths":{read_only}"#);
     assert_eq!(create(&again), None, "as an inspect answer has it");
     for (host_config, wanted) in [
         (r#""MaskedPaths":["/proc/kcore"]"#, "container.masked-paths"),
